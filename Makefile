@@ -1,0 +1,175 @@
+# fcgihost: a FastCGI and SCGI host for Python. `make help` lists the targets.
+#
+# Variables:  PYTHON=/usr/bin/python3   the Python to embed (3.9 to 3.13), with its headers and library
+#             CC=gcc                    or clang
+#             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
+#             PREFIX=/usr/local DESTDIR=
+#             T=pattern                 for the test targets: only tests whose name contains it
+#             PORT=8080                 for demo
+
+PYTHON  ?= /usr/bin/python3
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PORT    ?= 8080
+SAN     ?=
+T       ?=
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__init__.py)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.PHONY: all deps deps-demo deps-test deps-bench demo test test-unit test-python test-e2e test-fuzz lint \
+        lint-includes lint-docs lint-c lint-python format install uninstall clean help
+
+# What the embedded Python says of itself: interpreter, headers and library come from one place.
+ifneq ($(filter-out help clean deps% demo,$(or $(MAKECMDGOALS),all)),)
+python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
+ifeq ($(python_facts),)
+# Nothing to embed yet: `make test` and `make demo` install it first and call make again.
+ifneq ($(filter-out test,$(or $(MAKECMDGOALS),all)),)
+$(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make deps` installs Debian's)
+endif
+endif
+endif
+PY_VERSION := $(word 1,$(python_facts))
+PY_INCLUDE := $(word 2,$(python_facts))
+PY_LIBDIR  := $(word 3,$(python_facts))
+PY_LIB     := $(word 4,$(python_facts))
+PY_PROGRAM := $(word 5,$(python_facts))
+
+# A folder for each combination, so that objects of one never meet those of another.
+comma   := ,
+VARIANT := py$(PY_VERSION)$(if $(filter clang%,$(CC)),-$(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+BUILD   := build/$(VARIANT)
+PROGRAM := $(BUILD)/fcgihost
+
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
+           -Wpointer-arith -Wundef -Wwrite-strings -Wno-missing-field-initializers
+HARDEN  := $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(SAN),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost $(WARN) $(HARDEN) $(CFLAGS) -MMD -MP
+ALL_CFLAGS += -DFCGIHOST_VERSION='"$(VERSION)"' -DFCGIHOST_DATADIR='"$(PREFIX)/share/fcgihost"' \
+              -DFCGIHOST_PYTHON='"$(PY_PROGRAM)"' -DFCGIHOST_FCGI_VERSION='"$(FCGI_VERSION)"' \
+              -DFCGIHOST_INIH_VERSION='"$(INIH_VERSION)"'
+ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
+PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
+              $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
+LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
+FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
+INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
+
+SOURCES := $(wildcard fcgihost/*.c)
+OBJECTS := $(SOURCES:fcgihost/%.c=$(BUILD)/%.o)
+HEADERS := $(wildcard fcgihost/*.h)
+
+all: $(PROGRAM) ## build build/fcgihost
+	@cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
+
+$(PROGRAM): $(OBJECTS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/py_%.o: fcgihost/py_%.c $(BUILD)/.flags
+	$(CC) $(ALL_CFLAGS) -isystem $(PY_INCLUDE) -c -o $@ $<
+
+$(BUILD)/%.o: fcgihost/%.c $(BUILD)/.flags
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# Changes when the flags do, and so everything is compiled again.
+$(BUILD)/.flags: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS)' | cmp -s - $@ || \
+	 echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS)' > $@
+FORCE:
+
+-include $(wildcard $(BUILD)/*.d $(BUILD)/unit/*.d)
+
+##@ From a fresh machine
+
+deps: ## install what the build needs (with apt; elsewhere it names the packages)
+	@.ci/deps build
+deps-demo:
+	@.ci/deps build demo
+deps-test:
+	@.ci/deps build test
+deps-bench:
+	@.ci/deps build bench
+
+demo: deps-demo ## serve examples/ behind nginx on 127.0.0.1:8080 (PORT=) until interrupted
+	@$(MAKE) --no-print-directory all
+	@PORT=$(PORT) $(PYTHON) examples/demo/demo.py
+
+##@ Tests
+
+test: deps-test ## run every suite; the last line is "N passed, N failed, N skipped"
+	@$(MAKE) --no-print-directory all unit-programs
+	@$(TEST_RUN) unit python e2e
+
+# The tests' own Python is Debian's, which has pytest; the program embeds PYTHON.
+TEST_RUN = FCGIHOST=$(abspath $(PROGRAM)) BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) SAN=$(SAN) T='$(T)' \
+           /usr/bin/python3 -B test/run.py
+
+test-unit: unit-programs ## the C modules, one cmocka program each
+	@$(TEST_RUN) unit
+test-python: ## the Python package, without a host
+	@$(TEST_RUN) python
+test-e2e: all ## the real program behind real web servers (make test-e2e T=kept_connection)
+	@$(TEST_RUN) e2e
+
+# A unit test links the module it tests and what that needs, nothing else: the line above its
+# includes says which ("links: gate.c record.c").
+UNIT_TESTS    := $(wildcard test/unit/test_*.c)
+UNIT_PROGRAMS := $(UNIT_TESTS:test/unit/%.c=$(BUILD)/unit/%)
+unit-programs: $(UNIT_PROGRAMS)
+
+unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n 's/.*links: *\([a-z_. ]*\).*/\1/p' $(1)))
+.SECONDEXPANSION:
+$(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka -lfcgi -linih
+
+##@ Upkeep
+
+lint: lint-includes lint-docs lint-c lint-python ## include rules, documents against the table, clang-tidy, cppcheck
+
+lint-includes:
+	@bad=$$(grep -ln 'include.*fcgiapp\.h' fcgihost/*.[ch] | grep -v '^fcgihost/fastcgi\.c$$'; \
+	        grep -ln 'include.*[<"]ini\.h' fcgihost/*.[ch] | grep -v '^fcgihost/config\.c$$'; \
+	        grep -ln 'include.*Python\.h' fcgihost/*.[ch] | grep -v '^fcgihost/py_'); \
+	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi
+
+lint-docs: all
+	@/usr/bin/python3 -B test/lint_docs.py $(PROGRAM)
+
+lint-c: all
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr \
+	   --suppress=missingIncludeSystem -D_GNU_SOURCE -Ifcgihost fcgihost
+	@clang-tidy --quiet --warnings-as-errors='*' \
+	   --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling' \
+	   $(SOURCES) -- $(filter-out -MMD -MP -fsanitize%,$(ALL_CFLAGS)) -isystem $(PY_INCLUDE) 2>&1 | \
+	   { grep -v 'warnings generated\|Suppressed\|Use -header-filter' || true; } | { ! grep .; }
+
+lint-python:
+	@/usr/bin/python3 -B -m compileall -q -f python examples test .ci >/dev/null
+
+format: ## clang-format the C files in place
+	clang-format -i fcgihost/*.[ch] test/unit/*.[ch]
+
+install: all ## into DESTDIR and PREFIX
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/fcgihost
+	install -d $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
+	install -m 644 python/fcgihost/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
+	install -D -m 644 fcgihost.ini $(DESTDIR)$(PREFIX)/share/doc/fcgihost/fcgihost.ini
+	install -m 644 README CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+	install -D -m 644 man/fcgihost.1 $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1
+	install -D -m 644 man/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
+
+uninstall: ## what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/fcgihost $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1 \
+	      $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
+	rm -rf $(DESTDIR)$(PREFIX)/share/fcgihost $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+
+clean: ## remove build/
+	rm -rf build
+
+help: ## this list
+	@sed -n '/^# Variables/,/^$$/s/^# \{0,1\}//p' Makefile
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile

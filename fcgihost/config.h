@@ -1,0 +1,82 @@
+/* The configuration: one table of options that the ini file, --set and the flags all go through. */
+#ifndef FCGIHOST_CONFIG_H
+#define FCGIHOST_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/* The values of a repeatable key, in the order in which they were given. */
+struct config_list {
+    char **items;
+    size_t count;
+};
+
+struct config {
+    /* [server] */
+    struct config_list listen;
+    enum config_protocol protocol;
+    unsigned threads;
+    unsigned backlog;
+    unsigned socket_mode;
+    char *socket_owner;
+    char *socket_group;
+    struct config_list allow; /* each one checked with address_parse_block; default: loopback */
+    int umask_mode;           /* -1: leave it */
+    char *directory;
+    char *pid_file;
+    /* [python] */
+    char *home;
+    struct config_list path;
+    bool bytecode;
+    uint64_t switch_interval_ms; /* 0: Python's own */
+    /* [application] */
+    char *wsgi;
+    char *script;
+    char *callable;
+    char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
+    /* [limits] */
+    uint64_t request_body_bytes; /* 0: the front's limit is the only one */
+    uint64_t request_head_bytes;
+    uint64_t io_timeout_ms;
+    /* [log] */
+    char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
+    bool log_front;
+    enum log_level log_level;
+    bool show_errors;
+
+    /* What is not a key. */
+    char *file;           /* the ini file that was read, or NULL */
+    bool add_current_dir; /* APP was given: the current folder comes first on sys.path */
+};
+
+enum { CONFIG_MESSAGE_SIZE = 1024 };
+
+/* One line, ready to be printed: what, where, why, what to do. */
+struct config_error {
+    char message[CONFIG_MESSAGE_SIZE];
+};
+
+/* Sets every option to its default. Free with config_clear. -1 with a message only when out of memory. */
+int config_init(struct config *config, struct config_error *error);
+void config_clear(struct config *config);
+
+/* Reads an ini file into config. 0, or -1 with a message that names file, line, section and key. */
+int config_read_file(struct config *config, const char *path, struct config_error *error);
+
+/* Sets one option as the command line does ("--set server.threads=8" comes as "server.threads=8",
+ * "--threads 8" likewise). It wins over what a file said; the first value of a repeatable key replaces
+ * those of the file. Relative paths are the current folder's. 0, or -1 with a message. */
+int config_set(struct config *config, const char *assignment, struct config_error *error);
+
+/* What no single key can tell: exactly one application, keys that need another one. 0, or -1. */
+int config_check(const struct config *config, struct config_error *error);
+
+/* Prints every option with section, default, range and help: for --help and for the documents' check.
+ * format: "help" for people, "ini" for a commented fcgihost.ini. */
+void config_print_options(const char *format);
+
+#endif

@@ -1,0 +1,38 @@
+/* Listening sockets: fd 0, Unix, TCP, descriptors that were inherited or passed by systemd. */
+#ifndef FCGIHOST_LISTENER_H
+#define FCGIHOST_LISTENER_H
+
+#include "address.h"
+#include "config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+struct listener {
+    int fd; /* -1 when closed; non-blocking, close-on-exec */
+    enum address_kind kind;
+    bool is_tcp;       /* its peers go through the allow list */
+    bool is_inherited; /* another process may hold a copy of the socket */
+    char name[160];    /* for messages: "unix:/run/x.sock", "127.0.0.1:9000", "fd:0" */
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" unless we created a socket file */
+    dev_t path_device; /* with path_inode: which file is ours */
+    ino_t path_inode;
+};
+
+struct listener_set {
+    struct listener *items;
+    size_t count;
+};
+
+/* Opens every configured address; with none, fd 0 if it is a listening socket, else systemd's
+ * (LISTEN_PID, LISTEN_FDS, which are then removed from the environment). 0 with at least one listener,
+ * or -1 with one line in error; what was opened is closed again. */
+int listener_open_all(struct listener_set *set, const struct config *config, struct config_error *error);
+/* Closes the socket; unlinks its file if the file is still the one that we created. */
+void listener_close(struct listener *listener);
+/* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */
+void listener_unlink(struct listener *listener);
+void listener_close_all(struct listener_set *set);
+
+#endif
