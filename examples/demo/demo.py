@@ -54,6 +54,7 @@ http {{
 {upstreams}
     server {{
         listen {host}:{port};
+        server_name localhost;
 {locations}
     }}
 }}
@@ -122,7 +123,7 @@ class Demo:
 
     def ask(self, path):
         """(status line, body) of one request through nginx."""
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=10)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -188,7 +189,8 @@ def check_port(port):
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise Failure(f"port {port}: {error.strerror}; take another one: make demo PORT={port + 1}")
+            another = 8081 if port != 8081 else 8082
+            raise Failure(f"port {port}: {error.strerror.lower()}: take another one: make demo PORT={another}")
 
 
 def main(arguments):
