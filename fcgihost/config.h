@@ -9,10 +9,14 @@
 enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
+/* Who set a value; a later one of these replaces what an earlier one said. */
+enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_COMMAND_LINE };
+
 /* The values of a repeatable key, in the order in which they were given. */
 struct config_list {
     char **items;
     size_t count;
+    enum config_source source;
 };
 
 struct config {
@@ -60,7 +64,15 @@ struct config_error {
     char message[CONFIG_MESSAGE_SIZE];
 };
 
-/* Sets every option to its default. Free with config_clear. -1 with a message only when out of memory. */
+/* Writes the message; always -1, so that a caller can return it. */
+int config_error_set(struct config_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* What an errno says, in the lower case of our messages; good until the next call, at the start
+ * only. */
+const char *config_error_describe(int number);
+
+/* Sets every option to its default. Free with config_clear. -1 with a message only when out of
+ * memory. */
 int config_init(struct config *config, struct config_error *error);
 void config_clear(struct config *config);
 
@@ -68,15 +80,19 @@ void config_clear(struct config *config);
 int config_read_file(struct config *config, const char *path, struct config_error *error);
 
 /* Sets one option as the command line does ("--set server.threads=8" comes as "server.threads=8",
- * "--threads 8" likewise). It wins over what a file said; the first value of a repeatable key replaces
- * those of the file. Relative paths are the current folder's. 0, or -1 with a message. */
+ * "--threads 8" likewise). It wins over what a file said; the first value of a repeatable key
+ * replaces those of the file. Relative paths are the current folder's. 0, or -1 with a message. */
 int config_set(struct config *config, const char *assignment, struct config_error *error);
+/* The same for a flag that stands for one option: messages name it ("--threads") instead of --set.
+ */
+int config_set_flag(struct config *config, const char *flag, const char *assignment,
+                    struct config_error *error);
 
 /* What no single key can tell: exactly one application, keys that need another one. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);
 
-/* Prints every option with section, default, range and help: for --help and for the documents' check.
- * format: "help" for people, "ini" for a commented fcgihost.ini. */
+/* Prints every option with section, default, range and help: for --help and for the documents'
+ * check. format: "help" for people, "ini" for a commented fcgihost.ini. */
 void config_print_options(const char *format);
 
 #endif

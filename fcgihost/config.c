@@ -1,0 +1,504 @@
+/* Reads the configuration: defaults, then an ini file, then what the command line says. */
+#include "config.h"
+
+#include "config_options.h"
+#include "config_setting.h"
+#include "config_value.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    HINT_SIZE = 512,
+    WHERE_SIZE = 512,
+    /* What inih keeps of a section's or a key's name, and the room that it wants to stay free in a
+       line. */
+    INIH_NAME_MAX = 49,
+    INIH_LINE_SPARE = 3
+};
+
+int config_error_set(struct config_error *error, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(error->message, sizeof(error->message), format, arguments);
+    va_end(arguments);
+    return -1;
+}
+
+const char *config_error_describe(int number)
+{
+    static char text[80];
+
+    snprintf(text, sizeof(text), "%s", strerror(number));
+    text[0] = (char)tolower((unsigned char)text[0]);
+    return text;
+}
+
+int config_init(struct config *config, struct config_error *error)
+{
+    memset(config, 0, sizeof(*config));
+    config->umask_mode = -1;
+    for (size_t i = 0; i < config_option_count(); i++) {
+        const struct config_option *option = config_option_at(i);
+        struct config_setting setting = {.option = option, .text = option->default_text};
+
+        if (setting.text != NULL && config_setting_apply(&setting, config) < 0) {
+            config_clear(config);
+            return config_error_set(error, "the default of %s.%s %s", option->section, option->key,
+                                    setting.reason.text);
+        }
+    }
+    return 0;
+}
+
+void config_clear(struct config *config)
+{
+    for (size_t i = 0; i < config_option_count(); i++) {
+        config_setting_clear(config_option_at(i), config);
+    }
+    free(config->file);
+    config->file = NULL;
+}
+
+/* where: what stands before the reason in a message, up to the key. */
+static int apply(struct config *config, struct config_setting *setting, const char *where,
+                 struct config_error *error)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+
+    if (setting->text[0] == '\0') {
+        return config_error_set(
+            error, "%s: no value after the \"=\": write one, or leave the key out", where);
+    }
+    if (config_setting_apply(setting, config) < 0) {
+        config_value_quote(setting->text, quoted);
+        return config_error_set(error, "%s: \"%s\" %s", where, quoted, setting->reason.text);
+    }
+    return 0;
+}
+
+/* Cuts white space off both ends, in place. */
+static char *trim(char *text)
+{
+    size_t length;
+
+    while (isspace((unsigned char)*text)) {
+        text++;
+    }
+    length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1])) {
+        length--;
+    }
+    text[length] = '\0';
+    return text;
+}
+
+/* The command line */
+
+static int apply_flag(struct config *config, struct config_setting *setting, const char *where,
+                      struct config_error *error)
+{
+    char *folder = getcwd(NULL, 0);
+    int result;
+
+    if (folder == NULL) {
+        return config_error_set(error, "%s: the current folder is not known: %s", where,
+                                config_error_describe(errno));
+    }
+    setting->folder = folder;
+    setting->source = CONFIG_FROM_COMMAND_LINE;
+    result = apply(config, setting, where, error);
+    free(folder);
+    return result;
+}
+
+/* Cuts "SECTION.KEY=VALUE" into its parts. */
+static int split_assignment(char *assignment, char **key, char **value, struct config_error *error)
+{
+    char *equals = strchr(assignment, '=');
+    char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+
+    if (dot == NULL) {
+        config_value_quote(assignment, quoted);
+        return config_error_set(error,
+                                "--set: \"%s\" has no \"%s\": write SECTION.KEY=VALUE, like "
+                                "server.threads=8",
+                                quoted, equals == NULL ? "=" : ".");
+    }
+    *equals = '\0';
+    *dot = '\0';
+    *key = trim(dot + 1);
+    *value = trim(equals + 1);
+    return 0;
+}
+
+static int set_copy(struct config *config, const char *flag, char *assignment,
+                    struct config_error *error)
+{
+    char quoted_section[CONFIG_VALUE_QUOTED_SIZE];
+    char quoted_key[CONFIG_VALUE_QUOTED_SIZE];
+    char where[WHERE_SIZE];
+    char hint[HINT_SIZE];
+    char *section;
+    char *key = NULL;
+    char *value = NULL;
+    struct config_setting setting = {0};
+
+    if (split_assignment(assignment, &key, &value, error) < 0) {
+        return -1;
+    }
+    section = trim(assignment);
+    config_value_quote(section, quoted_section);
+    config_value_quote(key, quoted_key);
+    setting.option = config_option_find(section, key);
+    setting.text = value;
+    if (setting.option == NULL) {
+        bool is_section_known = config_option_has_section(section);
+
+        if (is_section_known) {
+            config_option_suggest_key(section, key, hint, sizeof(hint));
+        } else {
+            config_option_suggest_section(section, hint, sizeof(hint));
+        }
+        return config_error_set(error, "--set %s.%s: unknown %s: %s", quoted_section, quoted_key,
+                                is_section_known ? "key" : "section", hint);
+    }
+    if (flag != NULL) {
+        snprintf(where, sizeof(where), "%s", flag);
+    } else {
+        snprintf(where, sizeof(where), "--set %s.%s", quoted_section, quoted_key);
+    }
+    return apply_flag(config, &setting, where, error);
+}
+
+int config_set_flag(struct config *config, const char *flag, const char *assignment,
+                    struct config_error *error)
+{
+    char *copy = strdup(assignment);
+    int result;
+
+    if (copy == NULL) {
+        return config_error_set(error, "--set: out of memory");
+    }
+    result = set_copy(config, flag, copy, error);
+    free(copy);
+    return result;
+}
+
+int config_set(struct config *config, const char *assignment, struct config_error *error)
+{
+    return config_set_flag(config, NULL, assignment, error);
+}
+
+/* The ini file. inih cuts what is too long, reads on after an error, takes an indented line for one
+ * more value of the key before, and gives no line number: so the reader hands it only clean, short
+ * lines, and looks at the sections itself. */
+
+struct ini_file {
+    struct config *config;
+    struct config_error *error;
+    FILE *stream;
+    const char *path; /* as it was given, for messages */
+    char *folder;
+    char *line; /* of getline */
+    size_t line_bytes;
+    unsigned line_number;
+    bool has_failed;
+    char section[INIH_NAME_MAX + 1];
+    unsigned section_lines[CONFIG_OPTIONS_MAX]; /* by the place of the section's first option; 0:
+                                                   not yet */
+    unsigned key_lines[CONFIG_OPTIONS_MAX];
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct ini_file *file, const char *format,
+                                                      ...)
+{
+    char reason[CONFIG_MESSAGE_SIZE / 2];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof(reason), format, arguments);
+    va_end(arguments);
+    file->has_failed = true;
+    return config_error_set(file->error, "%s:%u: %s", file->path, file->line_number, reason);
+}
+
+static int check_section(struct ini_file *file, char *text)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    char hint[HINT_SIZE];
+    size_t length = strlen(text);
+    size_t place = 0;
+
+    config_value_quote(text, quoted);
+    if (strchr(text, ']') != text + length - 1) {
+        return fail(file, "%s: not a section: write only [NAME] in this line", quoted);
+    }
+    if (length - 2 > INIH_NAME_MAX) {
+        return fail(file, "%s: a section's name has at most %d characters: shorten it", quoted,
+                    INIH_NAME_MAX);
+    }
+    snprintf(file->section, sizeof(file->section), "%.*s", (int)length - 2, text + 1);
+    if (!config_option_has_section(file->section)) {
+        config_option_suggest_section(file->section, hint, sizeof(hint));
+        return fail(file, "%s: unknown section: %s", quoted, hint);
+    }
+    while (strcmp(config_option_at(place)->section, file->section) != 0) {
+        place++;
+    }
+    if (file->section_lines[place] != 0) {
+        return fail(file, "%s: repeated section, the first is in line %u: move these keys there",
+                    quoted, file->section_lines[place]);
+    }
+    file->section_lines[place] = file->line_number;
+    return 0;
+}
+
+static int check_key(struct ini_file *file, const char *text)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    size_t length = strcspn(text, "=:");
+
+    config_value_quote(text, quoted);
+    if (text[length] != '=') {
+        return fail(file,
+                    "\"%s\": no \"=\" after a key: write KEY = VALUE (a value does not go on in "
+                    "the next line, a repeatable key is written again)",
+                    quoted);
+    }
+    while (length > 0 && isspace((unsigned char)text[length - 1])) {
+        length--;
+    }
+    if (length == 0) {
+        return fail(file, "\"%s\": no key before the \"=\": write KEY = VALUE", quoted);
+    }
+    if (length > INIH_NAME_MAX) {
+        return fail(file, "\"%s\": a key has at most %d characters: shorten it", quoted,
+                    INIH_NAME_MAX);
+    }
+    if (file->section[0] == '\0') {
+        return fail(file, "\"%s\": a key outside any section: write [SECTION] in a line above it",
+                    quoted);
+    }
+    return 0;
+}
+
+/* The same rule as inih's: a semicolon after white space. Done here, since inih can be built
+ * without it. */
+static void cut_comment(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        if (*at == ';' && at > text && isspace((unsigned char)at[-1])) {
+            *at = '\0';
+            return;
+        }
+    }
+}
+
+static int check_bytes(struct ini_file *file, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)file->line[i];
+        bool is_line_end = byte == '\n' || (byte == '\r' && i + 2 >= length);
+
+        if ((byte < 0x20 || byte == 0x7f) && byte != '\t' && !is_line_end) {
+            return fail(file, "control character \\x%02x in column %zu: remove it", byte, i + 1);
+        }
+    }
+    return 0;
+}
+
+/* The line without its indentation, comment and trailing space; NULL after an error. "" for an
+ * empty one. */
+static char *clean_line(struct ini_file *file, size_t length, int room)
+{
+    char *text = file->line;
+
+    if (check_bytes(file, length) < 0) {
+        return NULL;
+    }
+    if (file->line_number == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0) {
+        text += 3;
+    }
+    text = trim(text);
+    if (*text == ';' || *text == '#') {
+        *text = '\0';
+        return text;
+    }
+    cut_comment(text);
+    text = trim(text);
+    length = strlen(text);
+    if (length + INIH_LINE_SPARE > (size_t)room) {
+        fail(file,
+             "a line of %zu characters, the longest that can be read has %d: shorten the value, or "
+             "give it with --set on the command line",
+             length, room - INIH_LINE_SPARE);
+        return NULL;
+    }
+    return text;
+}
+
+/* An ini_reader: the next line, or NULL at the end and after the first error. */
+static char *read_line(char *line, int room, void *user)
+{
+    struct ini_file *file = user;
+    ssize_t length;
+    char *text;
+
+    if (file->has_failed) {
+        return NULL;
+    }
+    file->line_number++;
+    errno = 0;
+    length = getline(&file->line, &file->line_bytes, file->stream);
+    if (length < 0) {
+        if (!feof(file->stream)) {
+            fail(file, "can't be read: %s", config_error_describe(errno));
+        }
+        return NULL;
+    }
+    text = clean_line(file, (size_t)length, room);
+    if (text == NULL) {
+        return NULL;
+    }
+    if (*text == '[' ? check_section(file, text) < 0 : *text != '\0' && check_key(file, text) < 0) {
+        return NULL;
+    }
+    memcpy(line, text, strlen(text) + 1);
+    return line;
+}
+
+/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last. */
+static int take_value(void *user, const char *section, const char *key, const char *value)
+{
+    struct ini_file *file = user;
+    struct config_setting setting = {
+        .option = config_option_find(section, key),
+        .text = value,
+        .folder = file->folder,
+        .source = CONFIG_FROM_FILE,
+    };
+    char where[WHERE_SIZE];
+    unsigned *first_line;
+
+    if (file->has_failed) {
+        return 0;
+    }
+    if (setting.option == NULL) {
+        char hint[HINT_SIZE];
+
+        config_option_suggest_key(section, key, hint, sizeof(hint));
+        fail(file, "[%s] %s: unknown key: %s", section, key, hint);
+        return 0;
+    }
+    first_line = &file->key_lines[setting.option - config_option_at(0)];
+    if (*first_line != 0 && !setting.option->is_repeatable) {
+        fail(file, "[%s] %s: duplicate key, the first is in line %u: remove one of the two",
+             section, key, *first_line);
+        return 0;
+    }
+    *first_line = file->line_number;
+    snprintf(where, sizeof(where), "%s:%u: [%s] %s", file->path, file->line_number, section, key);
+    file->has_failed = apply(file->config, &setting, where, file->error) < 0;
+    return !file->has_failed;
+}
+
+static int parse_ini(struct ini_file *file)
+{
+    int result = ini_parse_stream(read_line, file, take_value, file);
+
+    free(file->line);
+    if (file->has_failed) {
+        return -1;
+    }
+    if (result != 0) {
+        /* Nothing that the reader lets through is known to end here. */
+        file->line_number = result > 0 ? (unsigned)result : file->line_number;
+        return fail(file, "not understood: write KEY = VALUE, [SECTION] or a comment");
+    }
+    file->config->file = strdup(file->path);
+    return file->config->file != NULL ? 0 : config_error_set(file->error, "out of memory");
+}
+
+/* Caller frees; NULL with errno. */
+static char *folder_of(const char *path)
+{
+    char *current = getcwd(NULL, 0);
+    char *absolute = current != NULL ? config_setting_make_absolute(path, current) : NULL;
+    char *slash = absolute != NULL ? strrchr(absolute, '/') : NULL;
+
+    free(current);
+    if (slash != NULL) {
+        slash[slash == absolute] = '\0';
+    }
+    return absolute;
+}
+
+/* 0, or -1 when the stream is a folder, which opens like a file and then can't be read. */
+static int check_kind(FILE *stream, const char *path, struct config_error *error)
+{
+    struct stat status;
+
+    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode)) {
+        return config_error_set(error, "%s: is a folder: give the path of an ini file in it", path);
+    }
+    return 0;
+}
+
+int config_read_file(struct config *config, const char *path, struct config_error *error)
+{
+    struct ini_file file = {.config = config, .error = error, .path = path};
+    int result;
+
+    file.stream = fopen(path, "re");
+    if (file.stream == NULL) {
+        return config_error_set(error, "%s: can't be read: %s: check the path and its permissions",
+                                path, config_error_describe(errno));
+    }
+    result = check_kind(file.stream, path, error);
+    if (result == 0) {
+        file.folder = folder_of(path);
+        result = file.folder != NULL
+                     ? parse_ini(&file)
+                     : config_error_set(error, "%s: the current folder is not known: %s", path,
+                                        config_error_describe(errno));
+    }
+    free(file.folder);
+    fclose(file.stream);
+    return result;
+}
+
+int config_check(const struct config *config, struct config_error *error)
+{
+    const char *file = config->file != NULL ? config->file : "";
+    const char *colon = config->file != NULL ? ": " : "";
+
+    if (config->wsgi == NULL && config->script == NULL) {
+        return config_error_set(
+            error,
+            "%s%s[application]: nothing to serve: set wsgi or script, or give "
+            "APP on the command line (package.module:callable, or a script file)",
+            file, colon);
+    }
+    if (config->wsgi != NULL && config->script != NULL) {
+        return config_error_set(error, "%s%s[application] wsgi, script: both are given: keep one",
+                                file, colon);
+    }
+    if (config->script == NULL && strcmp(config->callable, "application") != 0) {
+        return config_error_set(error,
+                                "%s%s[application] callable: only goes with script: leave it out, "
+                                "wsgi names the callable after the \":\"",
+                                file, colon);
+    }
+    return 0;
+}

@@ -1,0 +1,25 @@
+/* One value on its way into struct config: checked by its type, made absolute, kept. */
+#ifndef FCGIHOST_CONFIG_SETTING_H
+#define FCGIHOST_CONFIG_SETTING_H
+
+#include "config.h"
+#include "config_options.h"
+#include "config_value.h"
+
+struct config_setting {
+    const struct config_option *option;
+    const char *text;
+    const char *folder; /* where a relative path starts; NULL leaves it relative */
+    enum config_source source;
+    struct config_value_reason reason; /* why the value was refused */
+};
+
+/* 0, or -1 with setting->reason; then struct config is as it was (a list may have got a part of
+ * several). */
+int config_setting_apply(struct config_setting *setting, struct config *config);
+/* Frees what the values of this option hold. */
+void config_setting_clear(const struct config_option *option, struct config *config);
+/* path behind folder unless it is absolute. Caller frees; NULL when out of memory. */
+char *config_setting_make_absolute(const char *path, const char *folder);
+
+#endif
