@@ -1,0 +1,169 @@
+"""Runs test suites and ends with one line, "N passed, N failed, N skipped".
+
+    FCGIHOST=program BUILD=folder PYTHON=python SAN= T=part-of-a-name python3 -B test/run.py unit python e2e
+
+A crash, a sanitizer's report, and a suite that ran nothing although T is empty count as failures."""
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+SANITIZER = re.compile(r"(Address|Thread|Leak|Memory)Sanitizer|runtime error:")
+UNIT_LINE = re.compile(r"^\[\s*(RUN|OK|FAILED|SKIPPED|ERROR)\s*\] (\w+)$")
+
+
+class Counts:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def __iadd__(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self):
+        return "%d passed, %d failed, %d skipped" % (self.passed, self.failed, self.skipped)
+
+    def any(self):
+        return self.passed or self.failed or self.skipped
+
+
+def show(text):
+    print(text.rstrip("\n"), flush=True)
+
+
+def sanitizer_environ():
+    """A sanitizer's report must change the exit code; Python's own allocator would hide errors from it."""
+    environ = dict(os.environ)
+    environ.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+    environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    environ.setdefault("TSAN_OPTIONS", "halt_on_error=0")
+    return environ
+
+
+def unit_outcomes(output):
+    """(name, outcome) for each test that a cmocka program ran, in order; outcome None: it never ended."""
+    outcomes = []
+    for line in output.splitlines():
+        match = UNIT_LINE.match(line.rstrip())
+        if not match:
+            continue
+        word, name = match.groups()
+        if word == "RUN":
+            outcomes.append([name, None])
+        elif outcomes and outcomes[-1] == [name, None]:  # not the list in the summary
+            outcomes[-1][1] = word
+    return outcomes
+
+
+def run_unit_program(program, pattern):
+    name = os.path.basename(program)
+    try:
+        process = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=600,
+                                 stderr=subprocess.STDOUT, env=sanitizer_environ(), cwd=ROOT)
+        output, status = process.stdout.decode("utf-8", "replace"), process.returncode
+    except subprocess.TimeoutExpired as timeout:
+        output, status = (timeout.stdout or b"").decode("utf-8", "replace"), "no end after 600 s"
+    outcomes = unit_outcomes(output)
+    if pattern and pattern not in name:
+        chosen = [(test, outcome) for test, outcome in outcomes if pattern in test]
+        if not chosen:
+            return Counts()
+    else:
+        chosen = outcomes
+    counts = Counts(sum(outcome == "OK" for _, outcome in chosen),
+                    sum(outcome not in ("OK", "SKIPPED") for _, outcome in chosen),
+                    sum(outcome == "SKIPPED" for _, outcome in chosen))
+    ended_badly = status != 0 and all(outcome in ("OK", "SKIPPED") for _, outcome in outcomes)
+    if ended_badly or SANITIZER.search(output) or not outcomes:
+        counts.failed += 1
+    if counts.failed:
+        show(output)
+        show("%s: exit status %s" % (name, status))
+    show("unit: %s: %s" % (name, counts))
+    return counts
+
+
+def run_unit(pattern):
+    counts = Counts()
+    for program in sorted(glob.glob(os.path.join(os.environ["BUILD"], "unit", "test_*"))):
+        source = os.path.join(HERE, "unit", os.path.basename(program) + ".c")
+        if os.access(program, os.X_OK) and not program.endswith(".d") and os.path.exists(source):
+            counts += run_unit_program(program, pattern)
+    return counts
+
+
+def run_python(pattern):
+    python = os.environ.get("PYTHON", "/usr/bin/python3")
+    environ = dict(os.environ, PYTHONPATH=os.path.join(ROOT, "python"))
+    command = [python, "-B", "-m", "unittest", "discover", "-s", os.path.join(HERE, "python")]
+    if pattern:
+        command += ["-k", pattern]
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ,
+                             cwd=os.path.join(ROOT, "python"))
+    output = process.stdout.decode("utf-8", "replace")
+    ran = re.search(r"^Ran (\d+) tests? in", output, re.M)
+    words = {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", output[ran.end():] if ran else "")}
+    failed = words.get("failures", 0) + words.get("errors", 0) + words.get("successes", 0)
+    skipped = words.get("skipped", 0)
+    total = int(ran.group(1)) if ran else 0
+    counts = Counts(max(total - failed - skipped, 0), failed, skipped)
+    if process.returncode not in (0, 5) and not failed and not (pattern and ran and not total):
+        counts.failed += 1  # it crashed
+    if counts.failed:
+        show(output)
+    show("python: %s" % counts)
+    return counts
+
+
+def run_e2e(pattern):
+    with tempfile.TemporaryDirectory(prefix="fcgihost-junit-") as folder:
+        report = os.path.join(folder, "junit.xml")
+        command = [sys.executable, "-B", "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-ra",
+                   "--junitxml", report, os.path.join(HERE, "e2e")]
+        if pattern:
+            command += ["--only", pattern]
+        status = subprocess.run(command, cwd=ROOT, env=sanitizer_environ()).returncode
+        try:
+            suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+        except (OSError, ElementTree.ParseError):
+            suites = []
+    number = lambda key: sum(int(suite.get(key, 0)) for suite in suites)
+    failed, skipped = number("failures") + number("errors"), number("skipped")
+    counts = Counts(max(number("tests") - failed - skipped, 0), failed, skipped)
+    if status not in (0, 5) and not failed:
+        counts.failed += 1
+    show("e2e: %s" % counts)
+    return counts
+
+
+SUITES = {"unit": run_unit, "python": run_python, "e2e": run_e2e}
+
+
+def main(names):
+    unknown = [name for name in names if name not in SUITES]
+    if unknown or not names:
+        sys.exit("usage: test/run.py %s (any of them)" % " ".join(SUITES))
+    pattern = os.environ.get("T", "")
+    total = Counts()
+    for name in names:
+        counts = SUITES[name](pattern)
+        if not pattern and not counts.passed and not counts.failed:
+            show("%s: no test ran" % name)
+            counts.failed += 1
+        total += counts
+    if pattern and not total.any():
+        show("no test has %r in its name" % pattern)
+        total.failed += 1
+    show(str(total))
+    return 1 if total.failed or not (total.passed or pattern) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
