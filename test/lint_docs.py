@@ -3,8 +3,8 @@
     lint_docs.py PROGRAM
 
 The program's word is `PROGRAM --print-ini` and `PROGRAM --help`. man/fcgihost.ini.5 has a line
-`.Ss [section]` for each section, `.It Cm key = default` for each key, and says "from MIN to MAX" where
-the key has a range; man/fcgihost.1 has a line `.It Fl x ..., Fl \\-long ...` for each flag.
+`.Ss [section]` for each section, `.It Cm key = default` for each key, and says "from MIN to MAX"
+where the key has a range; man/fcgihost.1 has a line `.It Fl x ..., Fl \\-long ...` for each flag.
 """
 import difflib
 import re
@@ -32,7 +32,8 @@ def main(program):
 
 
 def run(*command):
-    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          text=True).stdout
 
 
 def name(path):
@@ -44,7 +45,8 @@ def check_ini(printed):
     for line in difflib.unified_diff(lines, printed.splitlines(), n=0, lineterm=""):
         if line.startswith("@@"):
             number = re.match(r"@@ -(\d+)", line)[1]
-            problems.append(f"{name(INI)}:{number}: not what --print-ini prints: build/fcgihost --print-ini >fcgihost.ini")
+            problems.append(f"{name(INI)}:{number}: not what --print-ini prints: "
+                            "build/fcgihost --print-ini >fcgihost.ini")
             return
 
 
@@ -87,7 +89,8 @@ def check_keys(program, man):
     for key in sorted(program.keys() & man.keys()):
         (default, bounds), (said_default, said) = program[key], man[key]
         if default != said_default:
-            problems.append(f'{name(MAN_5)}: {key}: the default is "{default}", not "{said_default}"')
+            problems.append(
+                f'{name(MAN_5)}: {key}: the default is "{default}", not "{said_default}"')
         if bounds and "from %s to %s" % bounds not in said:
             problems.append(f'{name(MAN_5)}: {key}: "from %s to %s" is missing' % bounds)
 
@@ -125,8 +128,8 @@ def dashes(flag):
 def check_man_pages():
     if not shutil.which("mandoc"):
         return
-    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *map(name, (MAN_1, MAN_5))], cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", name(MAN_1), name(MAN_5)],
+                          cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     problems.extend(lint.stdout.splitlines())
 
 

@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 START_SECONDS = 30
 STOP_SECONDS = 10
 
-# name, mount, script below examples/, a path to ask for below the mount, what the answer must contain
+# name, mount, script below examples/, a path to ask for below the mount, what the answer contains
 APPLICATIONS = [
     ("hello", "/", "hello/hello.py", "", "Hello"),
     ("flask", "/flask", "flask/app.py", "/?name=Ada", "Hello, Ada."),
@@ -87,7 +87,7 @@ class Demo:
         self.port = port
         self.folder = folder
         self.processes = {}  # name: Popen
-        self.interrupted = threading.Event()  # set by the signal handler, looked at where it is safe to leave
+        self.interrupted = threading.Event()  # set in a signal handler, looked at where it is safe
 
     def start(self):
         nginx = find_nginx()
@@ -100,15 +100,18 @@ class Demo:
                 "--set", f"application.mount={mount}", ROOT / "examples" / script])
         conf = self.folder / "nginx.conf"
         conf.write_text(NGINX_CONF.format(
-            folder=self.folder, host=HOST, port=self.port, parameters=nginx_folder(nginx) / "fastcgi_params",
-            upstreams="".join(UPSTREAM.format(name=name, folder=self.folder) for name, *_ in APPLICATIONS),
+            folder=self.folder, host=HOST, port=self.port,
+            parameters=nginx_folder(nginx) / "fastcgi_params",
+            upstreams="".join(UPSTREAM.format(name=name, folder=self.folder)
+                              for name, *_ in APPLICATIONS),
             locations="".join(LOCATION.format(name=name, prefix=mount.rstrip("/") + "/")
                               for name, mount, *_ in APPLICATIONS)))
         self.spawn("nginx", [nginx, "-p", self.folder, "-e", self.folder / "nginx.log", "-c", conf])
 
     def spawn(self, name, command):
         with open(self.folder / f"{name}.log", "ab") as log:
-            # A session of its own: Ctrl-C at the terminal reaches this program alone, which stops the others.
+            # A session of its own: Ctrl-C at the terminal reaches this program alone, which stops
+            # the others in order.
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
@@ -127,7 +130,8 @@ class Demo:
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            return f"HTTP/1.1 {response.status} {response.reason}", response.read().decode(errors="replace")
+            body = response.read().decode(errors="replace")
+            return f"HTTP/1.1 {response.status} {response.reason}", body
         finally:
             connection.close()
 
@@ -149,7 +153,8 @@ class Demo:
         status, body = self.ask("/")
         print(f"GET / HTTP/1.1\n\n{status}\n\n{body}")
         for name, mount, script, _, _ in APPLICATIONS:
-            print(f"  http://{HOST}:{self.port}{mount.rstrip('/')}/".ljust(36) + f"examples/{script}")
+            address = f"http://{HOST}:{self.port}{mount.rstrip('/')}/"
+            print(f"  {address:34}  examples/{script}")
         print(f"\nThe logs are {self.folder}/*.log. Ctrl-C stops everything.", flush=True)
 
     def run(self):
@@ -169,7 +174,8 @@ class Demo:
 
 
 def find_nginx():
-    nginx = shutil.which("nginx", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
+    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin"
+    nginx = shutil.which("nginx", path=path)
     if not nginx:
         raise Failure("there is no nginx: `make deps-demo` installs it")
     return nginx
@@ -190,7 +196,8 @@ def check_port(port):
             probe.bind((HOST, port))
         except OSError as error:
             another = 8081 if port != 8081 else 8082
-            raise Failure(f"port {port}: {error.strerror.lower()}: take another one: make demo PORT={another}")
+            raise Failure(f"port {port}: {error.strerror.lower()}: "
+                          f"take another one: make demo PORT={another}")
 
 
 def main(arguments):

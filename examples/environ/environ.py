@@ -1,4 +1,4 @@
-"""Shows what the application is told of a request: the WSGI environ, as a table, or with ?plain as text.
+"""Shows what the application is told of a request: the WSGI environ, as a table or (?plain) as text.
 
     build/fcgihost --call '/a/b?plain' examples/environ/environ.py
 """
@@ -11,7 +11,8 @@ PAGE = """<!doctype html>
 <style>
   body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }}
   table {{ border-collapse: collapse }}
-  th, td {{ border-bottom: 1px solid #ddd; padding: .3em .8em .3em 0; text-align: left; vertical-align: top }}
+  tr {{ border-bottom: 1px solid #ddd; vertical-align: top }}
+  th, td {{ padding: .3em .8em .3em 0; text-align: left }}
   th {{ font-weight: normal; white-space: nowrap }}
   td {{ font-family: monospace; overflow-wrap: anywhere }}
 </style>
