@@ -1,4 +1,4 @@
-"""Shows what the application is told of a request: the WSGI environ, as a table or (?plain) as text.
+"""Shows what an application is told of a request: the WSGI environ, as a table, or ?plain as text.
 
     build/fcgihost --call '/a/b?plain' examples/environ/environ.py
 """
