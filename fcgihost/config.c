@@ -76,8 +76,7 @@ static int apply(struct config *config, struct config_setting *setting, const ch
     char quoted[CONFIG_VALUE_QUOTED_SIZE];
 
     if (setting->text[0] == '\0') {
-        return config_error_set(
-            error, "%s: no value after the \"=\": write one, or leave the key out", where);
+        return config_error_set(error, "%s: empty: write a value, or leave it out", where);
     }
     if (config_setting_apply(setting, config) < 0) {
         config_value_quote(setting->text, quoted);

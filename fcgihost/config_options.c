@@ -241,11 +241,7 @@ static void print_range(const struct config_option *option)
     char min[24];
     char max[24];
 
-    if (option->range.max == 0) {
-        return;
-    }
-    if (option->type == CONFIG_TYPE_OCTAL) {
-        printf(" (%04o to %04o)", (unsigned)option->range.min, (unsigned)option->range.max);
+    if (option->range.max == 0 || option->type == CONFIG_TYPE_OCTAL) {
         return;
     }
     config_value_format(option->range.min, unit, min);
