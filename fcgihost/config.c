@@ -120,27 +120,6 @@ static int apply_flag(struct config *config, struct config_setting *setting, con
     return result;
 }
 
-/* Cuts "SECTION.KEY=VALUE" into its parts. */
-static int split_assignment(char *assignment, char **key, char **value, struct config_error *error)
-{
-    char *equals = strchr(assignment, '=');
-    char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
-    char quoted[CONFIG_VALUE_QUOTED_SIZE];
-
-    if (dot == NULL) {
-        config_value_quote(assignment, quoted);
-        return config_error_set(error,
-                                "--set: \"%s\" has no \"%s\": write SECTION.KEY=VALUE, like "
-                                "server.threads=8",
-                                quoted, equals == NULL ? "=" : ".");
-    }
-    *equals = '\0';
-    *dot = '\0';
-    *key = trim(dot + 1);
-    *value = trim(equals + 1);
-    return 0;
-}
-
 static int set_copy(struct config *config, const char *flag, char *assignment,
                     struct config_error *error)
 {
@@ -148,19 +127,27 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     char quoted_key[CONFIG_VALUE_QUOTED_SIZE];
     char where[WHERE_SIZE];
     char hint[HINT_SIZE];
-    char *section;
-    char *key = NULL;
-    char *value = NULL;
     struct config_setting setting = {0};
+    char *equals = strchr(assignment, '=');
+    char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
+    const char *section;
+    const char *key;
 
-    if (split_assignment(assignment, &key, &value, error) < 0) {
-        return -1;
+    if (dot == NULL) {
+        config_value_quote(assignment, quoted_key);
+        return config_error_set(error,
+                                "--set: \"%s\" has no \"%s\": write SECTION.KEY=VALUE, like "
+                                "server.threads=8",
+                                quoted_key, equals == NULL ? "=" : ".");
     }
+    *equals = '\0';
+    *dot = '\0';
+    key = trim(dot + 1);
     section = trim(assignment);
     config_value_quote(section, quoted_section);
     config_value_quote(key, quoted_key);
     setting.option = config_option_find(section, key);
-    setting.text = value;
+    setting.text = trim(equals + 1);
     if (setting.option == NULL) {
         bool is_section_known = config_option_has_section(section);
 

@@ -10,7 +10,7 @@
 #define KIB             UINT64_C(1024)
 #define TIB             (KIB * KIB * KIB * KIB)
 #define SECOND_MS       UINT64_C(1000)
-#define DAY_MS          (24 * 3600 * SECOND_MS)
+#define DAY_MS          (UINT64_C(86400) * SECOND_MS)
 #define CONFIG(member)  offsetof(struct config, member)
 #define RANGE(low, top) .range = {(low), (top)}
 

@@ -13,8 +13,9 @@ struct unit {
 /* The largest first: what is written back uses the first one that divides. */
 static const struct unit time_units[] = {
     {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+#define KIB UINT64_C(1024)
 static const struct unit size_units[] = {
-    {"G", 1024 * 1024 * 1024}, {"M", 1024 * 1024}, {"K", 1024}, {"", 1}, {NULL, 0}};
+    {"G", KIB *KIB *KIB}, {"M", KIB *KIB}, {"K", KIB}, {"", 1}, {NULL, 0}};
 
 __attribute__((format(printf, 2, 3))) static int refuse(struct config_value_reason *reason,
                                                         const char *format, ...)
