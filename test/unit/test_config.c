@@ -1,0 +1,450 @@
+/* links: config.c config_options.c config_setting.c config_value.c address.c */
+/* What the keys take, what wins over what, where paths start. */
+#include "config_fixture.h"
+
+static void assert_defaults(const struct config *config)
+{
+    assert_int_equal(config->listen.count, 0);
+    assert_int_equal(config->protocol, PROTOCOL_AUTO);
+    assert_int_equal(config->threads, 4);
+    assert_int_equal(config->backlog, 511);
+    assert_int_equal(config->socket_mode, 0600);
+    assert_null(config->socket_owner);
+    assert_null(config->socket_group);
+    assert_list(&config->allow, "127.0.0.0/8|::1");
+    assert_int_equal(config->umask_mode, -1);
+    assert_null(config->directory);
+    assert_null(config->pid_file);
+    assert_null(config->home);
+    assert_int_equal(config->path.count, 0);
+    assert_true(config->bytecode);
+    assert_int_equal(config->switch_interval_ms, 0);
+    assert_null(config->wsgi);
+    assert_null(config->script);
+    assert_string_equal(config->callable, "application");
+    assert_null(config->mount);
+    assert_int_equal(config->request_body_bytes, 0);
+    assert_int_equal(config->request_head_bytes, 65536);
+    assert_int_equal(config->io_timeout_ms, 60000);
+    assert_string_equal(config->log_destination, "stderr");
+    assert_false(config->log_front);
+    assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_false(config->show_errors);
+    assert_false(config->add_current_dir);
+}
+
+static void test_defaults(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_defaults(&fixture->config);
+    assert_null(fixture->config.file);
+}
+
+/* One other value than the default for every key of the table, in the table's order. */
+static const char *const other_values[][2] = {
+    {"server.listen", "unix:/run/x.sock"},
+    {"server.protocol", "scgi"},
+    {"server.threads", "1024"},
+    {"server.backlog", "1"},
+    {"server.socket_mode", "0660"},
+    {"server.socket_owner", "www-data"},
+    {"server.socket_group", "33"},
+    {"server.allow", "10.0.0.0/8"},
+    {"server.umask", "027"},
+    {"server.directory", "/srv"},
+    {"server.pid_file", "/run/x.pid"},
+    {"python.home", "/srv/venv"},
+    {"python.path", "/srv/lib"},
+    {"python.bytecode", "no"},
+    {"python.switch_interval", "1ms"},
+    {"application.wsgi", "shop.web:app"},
+    {"application.script", "/srv/hello.py"},
+    {"application.callable", "app"},
+    {"application.mount", "/shop/"},
+    {"limits.request_body", "20M"},
+    {"limits.request_head", "128K"},
+    {"limits.io_timeout", "500ms"},
+    {"log.destination", "/var/log/x.log"},
+    {"log.front", "yes"},
+    {"log.level", "debug"},
+    {"log.show_errors", "on"},
+};
+
+enum { KEY_COUNT = sizeof(other_values) / sizeof(other_values[0]) };
+
+static void assert_other_values(const struct config *config)
+{
+    assert_list(&config->listen, "unix:/run/x.sock");
+    assert_int_equal(config->protocol, PROTOCOL_SCGI);
+    assert_int_equal(config->threads, 1024);
+    assert_int_equal(config->backlog, 1);
+    assert_int_equal(config->socket_mode, 0660);
+    assert_string_equal(config->socket_owner, "www-data");
+    assert_string_equal(config->socket_group, "33");
+    assert_list(&config->allow, "10.0.0.0/8");
+    assert_int_equal(config->umask_mode, 027);
+    assert_string_equal(config->directory, "/srv");
+    assert_string_equal(config->pid_file, "/run/x.pid");
+    assert_string_equal(config->home, "/srv/venv");
+    assert_list(&config->path, "/srv/lib");
+    assert_false(config->bytecode);
+    assert_int_equal(config->switch_interval_ms, 1);
+    assert_string_equal(config->wsgi, "shop.web:app");
+    assert_string_equal(config->script, "/srv/hello.py");
+    assert_string_equal(config->callable, "app");
+    assert_string_equal(config->mount, "/shop");
+    assert_int_equal(config->request_body_bytes, 20971520);
+    assert_int_equal(config->request_head_bytes, 131072);
+    assert_int_equal(config->io_timeout_ms, 500);
+    assert_string_equal(config->log_destination, "/var/log/x.log");
+    assert_true(config->log_front);
+    assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+    assert_true(config->show_errors);
+}
+
+static void test_every_key_on_the_command_line(void **state)
+{
+    struct fixture *fixture = *state;
+    char assignment[128];
+
+    assert_int_equal(config_option_count(), KEY_COUNT);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        snprintf(assignment, sizeof(assignment), "%s=%s", other_values[i][0], other_values[i][1]);
+        set(fixture, assignment);
+    }
+    assert_other_values(&fixture->config);
+}
+
+static void test_every_key_in_a_file(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[4096] = "";
+    const char *section = "";
+
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct config_option *option = config_option_at(i);
+        size_t used;
+
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s%s",
+                 strcmp(section, option->section) == 0 ? "" : "[",
+                 strcmp(section, option->section) == 0 ? "" : option->section,
+                 strcmp(section, option->section) == 0 ? "" : "]\n");
+        section = option->section;
+        used = strlen(text);
+        snprintf(text + used, sizeof(text) - used, "%s = %s\n", strchr(other_values[i][0], '.') + 1,
+                 other_values[i][1]);
+    }
+    read_text(fixture, text);
+    assert_other_values(&fixture->config);
+    assert_string_equal(fixture->config.file, "fcgihost.ini");
+}
+
+/* The text that config_print_options prints, cut to its end. */
+static void print_options(const char *format, char *text, size_t text_bytes)
+{
+    int saved = dup(STDOUT_FILENO);
+    int fd = open("printed.ini", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ssize_t length;
+
+    fflush(stdout);
+    dup2(fd, STDOUT_FILENO);
+    config_print_options(format);
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    length = pread(fd, text, text_bytes - 1, 0);
+    close(fd);
+    assert_true(length > 0 && length < (ssize_t)text_bytes - 1);
+    text[length] = '\0';
+}
+
+static void test_printed_ini_has_every_key_and_changes_nothing(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[16384];
+    char line[128];
+
+    print_options("ini", text, sizeof(text));
+    for (size_t i = 0; i < config_option_count(); i++) {
+        const struct config_option *option = config_option_at(i);
+
+        snprintf(line, sizeof(line), "\n; %s =%s%s\n", option->key,
+                 option->default_text != NULL ? " " : "",
+                 option->default_text != NULL ? option->default_text : "");
+        if (strstr(text, line) == NULL) {
+            fail_msg("not there: %s", line);
+        }
+    }
+    assert_int_equal(config_read_file(&fixture->config, "printed.ini", &fixture->error), 0);
+    assert_defaults(&fixture->config);
+}
+
+static void test_printed_ini_with_its_defaults_uncommented_is_read(void **state)
+{
+    struct fixture *fixture = *state;
+    char text[16384];
+    char *at = text;
+
+    print_options("ini", text, sizeof(text));
+    while ((at = strstr(at, "\n; ")) != NULL) {
+        size_t length = strcspn(at + 1, "\n");
+
+        if (at[length] != '=') {
+            at[1] = ' ';
+        }
+        at++;
+    }
+    assert_non_null(strstr(text, "\n  threads = 4\n"));
+    read_text(fixture, text);
+    assert_defaults(&fixture->config);
+}
+
+static void test_printed_help_has_every_key(void **state)
+{
+    char text[16384];
+    char line[128];
+
+    (void)state;
+    print_options("help", text, sizeof(text));
+    for (size_t i = 0; i < config_option_count(); i++) {
+        snprintf(line, sizeof(line), "\n  %s ", config_option_at(i)->key);
+        assert_non_null(strstr(text, line));
+    }
+    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {
+        assert_true(strcspn(at, "\n") <= 104);
+    }
+}
+
+/* A key joins the table with its feature; until then it is no key. */
+static void test_keys_of_later_features_are_unknown(void **state)
+{
+    assert_set_refused(*state, "server.processes=2",
+                       "--set server.processes: unknown key: the keys here are listen, protocol, "
+                       "threads, backlog, socket_mode, socket_owner, socket_group, allow, umask, "
+                       "directory, pid_file");
+}
+
+/* Hostile bytes in a message would break its one line, or the terminal. */
+static void test_messages_are_one_line(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_set_refused(fixture, "server.threads=a\nb\x1b",
+                       "--set server.threads: \"a\\x0ab\\x1b\" is not a number: write a whole "
+                       "number from 1 to 1024");
+    assert_set_refused(fixture, "server.a\nb=1",
+                       "--set server.a\\x0ab: unknown key: the keys here are listen, protocol, "
+                       "threads, backlog, socket_mode, socket_owner, socket_group, allow, umask, "
+                       "directory, pid_file");
+}
+
+static void test_assignments_that_are_none(void **state)
+{
+    assert_set_refused(*state, "server.threads",
+                       "--set: \"server.threads\" has no \"=\": write SECTION.KEY=VALUE, like "
+                       "server.threads=8");
+    assert_set_refused(*state, "threads=8",
+                       "--set: \"threads=8\" has no \".\": write SECTION.KEY=VALUE, like "
+                       "server.threads=8");
+    assert_set_refused(*state, "threads=8.5",
+                       "--set: \"threads=8.5\" has no \".\": write SECTION.KEY=VALUE, like "
+                       "server.threads=8");
+    assert_set_refused(*state, "",
+                       "--set: \"\" has no \"=\": write SECTION.KEY=VALUE, like "
+                       "server.threads=8");
+    assert_set_refused(*state, "sever.threads=8",
+                       "--set sever.threads: unknown section: did you mean [server]?");
+    assert_set_refused(*state, "server.home=/x",
+                       "--set server.home: unknown key: it belongs into [python]");
+    assert_set_refused(*state, "server.threads=2000",
+                       "--set server.threads: \"2000\" is out of range (1 to 1024): write a number "
+                       "within it");
+}
+
+static void test_flag_is_named_instead_of_set(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(
+        config_set_flag(&fixture->config, "--threads", "server.threads=x", &fixture->error), -1);
+    assert_string_equal(fixture->error.message, "--threads: \"x\" is not a number: write a whole "
+                                                "number from 1 to 1024");
+}
+
+static void test_refused_value_leaves_the_old_one(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "server.threads=8");
+    set(fixture, "application.mount=/a");
+    assert_int_equal(config_set(&fixture->config, "server.threads=0", &fixture->error), -1);
+    assert_int_equal(config_set(&fixture->config, "application.mount=b", &fixture->error), -1);
+    assert_int_equal(fixture->config.threads, 8);
+    assert_string_equal(fixture->config.mount, "/a");
+}
+
+static void test_command_line_wins_over_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[server]\nthreads = 2\n"
+                       "listen = unix:/a\nlisten = unix:/b\n"
+                       "allow = 10.0.0.1\nallow = 10.0.0.2\n"
+                       "[python]\npath = /p\n"
+                       "[application]\nwsgi = a:b\n");
+    assert_list(&fixture->config.listen, "unix:/a|unix:/b");
+    assert_list(&fixture->config.allow, "10.0.0.1|10.0.0.2");
+    set(fixture, "server.threads=3");
+    set(fixture, "server.listen=unix:/c");
+    set(fixture, "server.listen=unix:/d");
+    set(fixture, "server.allow=::2");
+    set(fixture, "server.threads=5");
+    set(fixture, " server . threads = 6 ");
+    assert_int_equal(fixture->config.threads, 6);
+    assert_list(&fixture->config.listen, "unix:/c|unix:/d");
+    assert_list(&fixture->config.allow, "::2");
+    assert_list(&fixture->config.path, "/p");
+    assert_string_equal(fixture->config.wsgi, "a:b");
+}
+
+static void test_allow_takes_several_in_one_value(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "server.allow=10.0.0.0/8,  192.168.0.1 loopback");
+    assert_list(&fixture->config.allow, "10.0.0.0/8|192.168.0.1|127.0.0.0/8|::1");
+    set(fixture, "server.allow=::/0");
+    assert_list(&fixture->config.allow, "10.0.0.0/8|192.168.0.1|127.0.0.0/8|::1|::/0");
+}
+
+static void test_relative_paths_start_at_the_files_folder(void **state)
+{
+    struct fixture *fixture = *state;
+    static const char text[] = "[server]\nlisten = unix:x.sock\nlisten = unix:/y.sock\n"
+                               "listen = unix:@z\ndirectory = .\npid_file = ../x.pid\n"
+                               "[python]\nhome = venv\npath = ./lib\npath = /opt/lib\n"
+                               "[application]\nscript = hello.py\n"
+                               "[log]\ndestination = x.log\n";
+
+    assert_int_equal(mkdir("conf", 0700), 0);
+    write_bytes(text, strlen(text));
+    assert_int_equal(rename("fcgihost.ini", "conf/x.ini"), 0);
+    assert_int_equal(config_read_file(&fixture->config, "conf/x.ini", &fixture->error), 0);
+    assert_int_equal(unlink("conf/x.ini"), 0);
+    assert_int_equal(rmdir("conf"), 0);
+    assert_string_equal(fixture->config.file, "conf/x.ini");
+    assert_int_equal(fixture->config.listen.count, 3);
+    assert_int_equal(strncmp(fixture->config.listen.items[0], "unix:", 5), 0);
+    assert_string_equal(fixture->config.listen.items[0] + 5, in_folder("/conf/x.sock"));
+    assert_string_equal(fixture->config.listen.items[1], "unix:/y.sock");
+    assert_string_equal(fixture->config.listen.items[2], "unix:@z");
+    assert_string_equal(fixture->config.directory, in_folder("/conf/."));
+    assert_string_equal(fixture->config.pid_file, in_folder("/conf/../x.pid"));
+    assert_string_equal(fixture->config.home, in_folder("/conf/venv"));
+    assert_string_equal(fixture->config.path.items[0], in_folder("/conf/lib"));
+    assert_string_equal(fixture->config.path.items[1], "/opt/lib");
+    assert_string_equal(fixture->config.script, in_folder("/conf/hello.py"));
+    assert_string_equal(fixture->config.log_destination, in_folder("/conf/x.log"));
+}
+
+static void test_relative_paths_on_the_command_line_start_at_the_current_folder(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "server.listen=unix:x.sock");
+    set(fixture, "python.path=lib");
+    set(fixture, "log.destination=./x.log");
+    assert_string_equal(fixture->config.listen.items[0] + 5, in_folder("/x.sock"));
+    assert_string_equal(fixture->config.path.items[0], in_folder("/lib"));
+    assert_string_equal(fixture->config.log_destination, in_folder("/x.log"));
+    set(fixture, "log.destination=syslog");
+    assert_string_equal(fixture->config.log_destination, "syslog");
+}
+
+/* The limit is that of the path which is really bound. */
+static void test_unix_path_is_measured_when_it_is_absolute(void **state)
+{
+    struct fixture *fixture = *state;
+    char assignment[256] = "server.listen=unix:";
+
+    memset(assignment + 19, 'x', 100);
+    assert_int_equal(config_set(&fixture->config, assignment, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message,
+                           "is too long for a Unix socket: use a path of at most 107 bytes"));
+    assert_int_equal(fixture->config.listen.count, 0);
+}
+
+static void assert_check(struct fixture *fixture, const char *expected)
+{
+    fixture->error.message[0] = '\0';
+    assert_int_equal(config_check(&fixture->config, &fixture->error), expected[0] == '\0' ? 0 : -1);
+    assert_string_equal(fixture->error.message, expected);
+}
+
+static void test_check_wants_exactly_one_application(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_check(fixture, "[application]: nothing to serve: set wsgi or script, or give APP on the "
+                          "command line (package.module:callable, or a script file)");
+    set(fixture, "application.wsgi=a:b");
+    assert_check(fixture, "");
+    set(fixture, "application.script=/x.py");
+    assert_check(fixture, "[application] wsgi, script: both are given: keep one");
+}
+
+static void test_check_names_the_file(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[application]\nwsgi = a:b\nscript = c.py\n");
+    assert_check(fixture, "fcgihost.ini: [application] wsgi, script: both are given: keep one");
+}
+
+static void test_check_wants_callable_with_script_only(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.wsgi=a:b");
+    set(fixture, "application.callable=app");
+    assert_check(fixture, "[application] callable: only goes with script: leave it out, wsgi names "
+                          "the callable after the \":\"");
+}
+
+static void test_check_takes_callable_with_script(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.script=/x.py");
+    set(fixture, "application.callable=app");
+    assert_check(fixture, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_defaults),
+        TEST(test_every_key_on_the_command_line),
+        TEST(test_every_key_in_a_file),
+        TEST(test_printed_ini_has_every_key_and_changes_nothing),
+        TEST(test_printed_ini_with_its_defaults_uncommented_is_read),
+        TEST(test_printed_help_has_every_key),
+        TEST(test_keys_of_later_features_are_unknown),
+        TEST(test_messages_are_one_line),
+        TEST(test_assignments_that_are_none),
+        TEST(test_flag_is_named_instead_of_set),
+        TEST(test_refused_value_leaves_the_old_one),
+        TEST(test_command_line_wins_over_the_file),
+        TEST(test_allow_takes_several_in_one_value),
+        TEST(test_relative_paths_start_at_the_files_folder),
+        TEST(test_relative_paths_on_the_command_line_start_at_the_current_folder),
+        TEST(test_unix_path_is_measured_when_it_is_absolute),
+        TEST(test_check_wants_exactly_one_application),
+        TEST(test_check_names_the_file),
+        TEST(test_check_wants_callable_with_script_only),
+        TEST(test_check_takes_callable_with_script),
+    };
+
+    return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);
+}
