@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+import fastcgi
 import message
 import process
+import scgi
 from fronts import Site
 from host import PROGRAM, Host, unexpected
 
@@ -97,3 +99,12 @@ def end_shared(server):
     server.clean_up()
     if complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
+
+
+def serves(host, number=20):
+    """The host answers others, over both protocols, on new connections."""
+    for count in range(number):
+        module = (fastcgi, scgi)[count % 2]
+        response = module.exchange(host.address, "GET", "/ignore?token=%d" % count)
+        assert (response.status, response.text) == (200, "ignored %d" % count)
+    return True

@@ -3,6 +3,7 @@ import hashlib
 import http.client
 import os
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -40,10 +41,6 @@ def environ(found, path):
     response = found.get(path + ("&" if "?" in path else "?show-environ&"))
     assert response.status == 200, response
     return response.json
-
-
-def without_show(query):
-    return query.replace("show-environ&", "").rstrip("&")
 
 
 def form_data(fields, name, content):
@@ -228,8 +225,6 @@ class TestClientLeaves:
 
 class TestManyRequests:
     def test_each_client_gets_its_own_answer(self, site):
-        from concurrent.futures import ThreadPoolExecutor
-
         def ask(number):
             token, body = "t%d" % number, b"%d" % number * (number * 37 % 5000)
             if number % 3 == 0:

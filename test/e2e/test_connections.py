@@ -1,0 +1,408 @@
+"""Connections that no good web server makes: slow, many, cut, split anywhere, hostile. Others are served."""
+import hashlib
+import os
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import fastcgi
+import message
+import scgi
+from conftest import end_shared, serves
+from fastcgi import PARAMS, STDIN, begin, pairs, record, request_bytes, stream
+from host import Host
+from process import deadline, descriptors, wait_until
+
+protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
+GET = message.parameters("GET", "/ready")
+
+
+@pytest.fixture(scope="module")
+def shared_host():
+    host = Host(settings={"server": {"threads": 2}}, shared=True)
+    yield host
+    end_shared(host)
+
+
+def let_the_host_read():
+    """Gives the host the time to see what was sent so far on its own; correctness does not depend on it."""
+    time.sleep(0.001)
+
+
+class TestSlowPeers:
+    @protocols
+    def test_half_a_head_holds_no_worker(self, protocol):
+        host = Host(settings={"server": {"threads": 2}})
+        request = protocol.request_bytes("GET", "/ready")
+        peers = [protocol.Connection(host.address) for _ in range(64)]
+        for number, peer in enumerate(peers):
+            peer.send(request[:1 + number * (len(request) // 2) // 64])
+        assert serves(host, 200)
+        for number, peer in enumerate(peers):  # they were not forgotten either
+            peer.send(request[1 + number * (len(request) // 2) // 64:])
+            assert peer.read_response().text == "ready"
+
+    @protocols
+    def test_a_byte_at_a_time_holds_no_worker(self, protocol):
+        host = Host(settings={"server": {"threads": 2}})
+        request = protocol.request_bytes("GET", "/ready")
+        peers = [protocol.Connection(host.address) for _ in range(64)]
+        stop, sent = threading.Event(), []
+
+        def drip():
+            for byte in request[:-1]:
+                for peer in peers:
+                    peer.send(bytes([byte]))
+                sent.append(byte)
+                if stop.wait(0.05):
+                    return
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            assert serves(host, 200)
+        finally:
+            stop.set()
+            thread.join()
+        for peer in peers:
+            peer.send(request[len(sent):])
+            assert peer.read_response().text == "ready"
+
+    @protocols
+    def test_more_stalled_heads_than_threads_before_the_host_is_asked_anything_else(self, protocol):
+        host = Host(settings={"server": {"threads": 1}})
+        peers = [protocol.Connection(host.address) for _ in range(8)]
+        for peer in peers:
+            peer.send(protocol.request_bytes("GET", "/ready")[:20])
+        assert serves(host, 50)
+
+    @protocols
+    def test_peers_that_send_nothing_hold_no_worker(self, protocol):
+        host = Host(settings={"server": {"threads": 2}})
+        peers = [protocol.Connection(host.address) for _ in range(64)]
+        assert serves(host, 200)
+        for peer in peers:
+            assert peer.exchange("GET", "/ready").text == "ready"
+
+    def test_a_half_management_record_on_a_kept_connection_holds_no_worker(self):
+        host = Host(settings={"server": {"threads": 2}})
+        peers = [fastcgi.Connection(host.address) for _ in range(16)]
+        values = record(fastcgi.GET_VALUES, pairs([("FCGI_MAX_CONNS", "")]), 0)
+        for peer in peers:
+            assert peer.exchange("GET", "/ready").text == "ready"
+            peer.send(values[:11])
+        assert serves(host, 50)
+        for peer in peers:
+            peer.send(values[11:])
+            assert "FCGI_MAX_CONNS" in peer.read_values()
+
+
+class TestManyKeptConnections:
+    def test_256_on_4_threads_are_served_again_and_again(self):
+        host = Host(settings={"server": {"threads": 4}})
+        peers = [fastcgi.Connection(host.address) for _ in range(256)]
+        for turn in range(10):
+            for number, peer in enumerate(peers):
+                peer.send(request_bytes("GET", "/ignore?token=%d-%d" % (turn, number)))
+            for number, peer in enumerate(peers):
+                assert peer.read_response().text == "ignored %d-%d" % (turn, number)
+        assert serves(host)
+
+    def test_some_busy_connections_do_not_starve_the_others(self):
+        host = Host(settings={"server": {"threads": 2}})
+        stop, failures = threading.Event(), []
+
+        def hammer():
+            with fastcgi.Connection(host.address) as connection:
+                while not stop.is_set():
+                    if connection.exchange("GET", "/ready").text != "ready":
+                        failures.append("wrong answer")
+        threads = [threading.Thread(target=hammer) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            peers = [fastcgi.Connection(host.address) for _ in range(20)]
+            for _ in range(5):
+                for peer in peers:
+                    assert peer.exchange("GET", "/ready").text == "ready"
+            assert serves(host, 20)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert not failures
+
+
+class TestDescriptorsRunOut:
+    def test_accepting_pauses_is_logged_once_and_heals(self):
+        host = Host(settings={"server": {"threads": 2}}, nofile=40)
+        kept = fastcgi.Connection(host.address)
+        assert kept.exchange("GET", "/ready").text == "ready"
+        mark = host.log.mark()
+        peers = [fastcgi.Connection(host.address) for _ in range(60)]
+        host.log.wait("(?i)too many open files|descriptors", mark)
+        for _ in range(20):  # those who are in go on
+            assert kept.exchange("GET", "/ready").text == "ready"
+            time.sleep(0.02)
+        lines = [line for line in host.log.read(mark).splitlines() if "many open files" in line or "descriptors" in line]
+        assert len(lines) == 1, lines
+        waiting = peers.pop()
+        waiting.send(request_bytes("GET", "/ready"))
+        for peer in peers:
+            peer.close()
+        assert waiting.read_response().text == "ready"
+        assert serves(host, 50)
+
+
+class TestKeptConnection:
+    def test_1000_requests_of_which_half_carry_bodies_that_nobody_reads(self, shared_host):
+        """A body that was left must never be taken for the next request, whatever it looks like."""
+        forged = request_bytes("GET", "/ignore?token=FORGED")
+        numbers = random.Random(1)
+        edges = [1, 7, 8, 9, 8176, 8184, 8191, 8192, 8193, 16368, 16384, 65535, 65536, 200000]
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in range(1000):
+                path = "/ignore?token=%d" % number
+                if number % 2:
+                    size = numbers.choice(edges + [numbers.randrange(30000)])
+                    body = (forged * (size // len(forged) + 1))[-size:] if number % 4 == 1 else os.urandom(size)
+                    chunk = numbers.choice([65535, 8184, 8192, 1000]) if size > 8 else 3
+                    connection.send(request_bytes("POST", path, body, chunk=chunk, padding=numbers.choice([0, 0, 1, 7])))
+                else:
+                    connection.send(request_bytes("GET", path))
+                response = connection.read_response()
+                assert (response.status, response.text) == (200, "ignored %d" % number)
+                assert (response.ended, response.app_status, response.protocol_status) == (True, 0, 0)
+
+    def test_bodies_read_in_part(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for size in (0, 1, 9, 10, 11, 8183, 8184, 8185, 8191, 8192, 8193, 65536, 100000):
+                response = connection.exchange("POST", "/read-some?token=%d" % size, b"x" * size)
+                assert response.text == "read some %d" % size
+
+    def test_the_terminator_at_every_place_around_a_buffer_edge(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for size in range(8192 - 700, 8192 + 20):
+                response = connection.exchange("POST", "/ignore?token=%d" % size, b"x" * size)
+                assert response.text == "ignored %d" % size
+
+    def test_the_keep_flag_is_honoured(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in range(3):
+                assert connection.exchange("GET", "/ignore?token=%d" % number, keep=True).text == "ignored %d" % number
+            assert connection.exchange("GET", "/ready", keep=False).text == "ready"
+            assert connection.is_closed_by_peer()
+
+    def test_the_request_id_is_the_peers(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in (1, 2, 255, 256, 65535):
+                assert connection.exchange("GET", "/ready", request_id=number).text == "ready"
+
+    def test_requests_sent_ahead_are_answered_in_their_order(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            connection.send(b"".join(request_bytes("POST", "/echo?token=%d" % number, b"b" * number * 100)
+                                     for number in range(50)))
+            for number in range(50):
+                found = connection.read_response().json
+                assert (found["token"], found["size"]) == (str(number), number * 100)
+
+    def test_scgi_closes_after_its_response(self, shared_host):
+        with scgi.Connection(shared_host.address) as connection:
+            connection.send(scgi.request_bytes("GET", "/ready"))
+            assert connection.read_response().text == "ready"  # reads to the end of the connection
+
+    def test_a_connection_that_the_peer_closes_between_requests_leaves_no_line(self, shared_host):
+        mark = shared_host.log.mark()
+        for _ in range(10):
+            with fastcgi.Connection(shared_host.address) as connection:
+                assert connection.exchange("GET", "/ready").text == "ready"
+        serves(shared_host)
+        assert shared_host.log.read(mark) == ""
+
+
+class TestSplits:
+    def test_a_fastcgi_request_in_two_pieces_at_every_point(self, shared_host):
+        body = b"split body"
+        with fastcgi.Connection(shared_host.address) as connection:
+            request = request_bytes("POST", "/echo?token=split", body, chunk=4, padding=3)
+            for at in range(1, len(request)):
+                connection.send(request[:at])
+                let_the_host_read()
+                connection.send(request[at:])
+                found = connection.read_response().json
+                assert (found["size"], found["token"]) == (len(body), "split"), at
+
+    def test_an_scgi_request_in_two_pieces_at_every_point(self, shared_host):
+        body = b"split body"
+        request = scgi.request_bytes("POST", "/echo?token=split", body)
+        for at in range(1, len(request)):
+            with scgi.Connection(shared_host.address) as connection:
+                connection.send(request[:at])
+                let_the_host_read()
+                connection.send(request[at:])
+                found = connection.read_response().json
+                assert (found["size"], found["token"]) == (len(body), "split"), at
+
+    @protocols
+    def test_a_byte_at_a_time(self, shared_host, protocol):
+        with protocol.Connection(shared_host.address) as connection:
+            for byte in protocol.request_bytes("POST", "/echo?token=bytes", b"slow body"):
+                connection.send(bytes([byte]))
+                time.sleep(0.0005)
+            assert connection.read_response().json["size"] == 9
+
+    @pytest.mark.parametrize("chunk, padding", [(1, 0), (1, 255), (7, 1), (255, 8), (65535, 255)])
+    def test_parameters_and_body_in_records_of_any_size(self, shared_host, chunk, padding):
+        body = os.urandom(3000)
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in range(3):
+                response = connection.exchange("POST", "/echo?token=%d" % number, body, chunk=chunk, padding=padding)
+                assert response.json["sha256"] == hashlib.sha256(body).hexdigest()
+                assert response.json["token"] == str(number)
+
+    @protocols
+    def test_a_body_in_pieces(self, shared_host, protocol):
+        numbers = random.Random(2)
+        body = numbers.randbytes(200000)
+        request = protocol.request_bytes("POST", "/echo", body)
+        with protocol.Connection(shared_host.address) as connection:
+            at = 0
+            while at < len(request):
+                size = numbers.choice([1, 100, 5000, 20000])
+                connection.send(request[at:at + size])
+                at += size
+                let_the_host_read()
+            assert connection.read_response().json["sha256"] == hashlib.sha256(body).hexdigest()
+
+    def test_long_form_lengths(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for _ in range(2):
+                connection.send(begin() + stream(PARAMS, pairs(GET, long=True)) + stream(STDIN, b""))
+                assert connection.read_response().text == "ready"
+
+
+class TestTimeouts:
+    SETTINGS = {"server": {"threads": 1}, "limits": {"io_timeout": "%ds" % deadline(1)}}
+
+    @protocols
+    def test_a_peer_that_stops_reading_does_not_hold_a_worker(self, protocol):
+        host = Host(settings=self.SETTINGS)
+        connection = protocol.Connection(host.address)
+        connection.send(protocol.request_bytes("GET", "/big?size=20000000"))
+        assert len(connection.receive_exactly(1000)) == 1000
+        assert serves(host, 10)
+        received = 1000
+        while True:
+            data = connection.receive()
+            if not data:
+                break
+            received += len(data)
+        assert received < 20000000, "it waited for ever"
+
+    @protocols
+    def test_a_peer_that_stops_sending_its_body_does_not_hold_a_worker(self, protocol):
+        host = Host(settings=self.SETTINGS)
+        connection = protocol.Connection(host.address)
+        request = protocol.request_bytes("POST", "/cut", b"x" * 5000)
+        connection.send(request[:-2000])
+        assert serves(host, 10)
+        assert protocol.exchange(host.address, "GET", "/last").text == "OSError"
+
+    @protocols
+    def test_a_peer_that_never_ends_an_unread_body_does_not_hold_a_worker(self, protocol):
+        host = Host(settings=self.SETTINGS)
+        connection = protocol.Connection(host.address)
+        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * 5000)
+        connection.send(request[:-2000])
+        assert serves(host, 10)
+
+    @protocols
+    def test_half_a_head_is_given_up(self, protocol):
+        host = Host(settings=self.SETTINGS)
+        connection = protocol.Connection(host.address)
+        connection.send(protocol.request_bytes("GET", "/ready")[:30])
+        assert connection.is_closed_by_peer()
+        assert serves(host, 4)
+
+    def test_an_idle_kept_connection_is_not_given_up(self):
+        host = Host(settings=self.SETTINGS)
+        with fastcgi.Connection(host.address) as connection:
+            assert connection.exchange("GET", "/ready").text == "ready"
+            time.sleep(deadline(2.5))
+            assert connection.exchange("GET", "/ready").text == "ready"
+
+    @protocols
+    def test_an_unread_body_without_end_closes_the_connection(self, protocol):
+        """16 MiB are dropped for the sake of the connection, not a gigabyte."""
+        host = Host(settings={"server": {"threads": 1}})
+        with protocol.Connection(host.address) as connection:
+            extra = {"CONTENT_LENGTH": str(10 ** 9)}
+            connection.send(protocol.request_bytes("POST", "/ignore?token=x", extra=extra)[:None if protocol is scgi else -8])
+            sent, block = 0, b"x" * 65528
+            try:
+                while sent < 10 ** 9:
+                    connection.send(block if protocol is scgi else record(STDIN, block))
+                    sent += len(block)
+            except OSError:
+                pass
+            assert sent < 200 * 1024 * 1024
+        assert serves(host, 4)
+
+
+class TestProtocol:
+    def test_auto_takes_both_on_one_socket(self, shared_host):
+        assert serves(shared_host, 40)
+
+    def test_fastcgi_refuses_scgi(self):
+        host = Host(protocol="fastcgi")
+        mark = host.log.mark()
+        with scgi.Connection(host.address) as connection:
+            connection.send(scgi.request_bytes("GET", "/ready"))
+            assert connection.receive_all() == b""
+        host.log.wait(".", mark)
+        assert fastcgi.exchange(host.address, "GET", "/ready").text == "ready"
+
+    def test_scgi_refuses_fastcgi(self):
+        host = Host(protocol="scgi")
+        mark = host.log.mark()
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(request_bytes("GET", "/ready"))
+            assert connection.receive_all() == b""
+        host.log.wait(".", mark)
+        assert scgi.exchange(host.address, "GET", "/ready").text == "ready"
+
+
+class TestConcurrency:
+    def test_as_many_requests_run_at_once_as_there_are_threads(self, tmp_path):
+        host = Host(settings={"server": {"threads": 3}})
+        go = tmp_path / "go"
+        peers = [fastcgi.Connection(host.address) for _ in range(3)]
+        for number, peer in enumerate(peers):
+            peer.send(request_bytes("GET", "/sleep?token=%d&until=%s&marker=%s" % (number, go, tmp_path / str(number))))
+        for number in range(3):
+            wait_until((tmp_path / str(number)).exists, "request %d to run beside the others" % number)
+        fourth = fastcgi.Connection(host.address)
+        fourth.send(request_bytes("GET", "/ready"))
+        go.touch()
+        for number, peer in enumerate(peers):
+            assert peer.read_response().text == "slept %d" % number
+        assert fourth.read_response().text == "ready"
+
+    def test_many_clients_over_both_protocols_get_their_own_answers(self, shared_host):
+        def ask(number):
+            module, body = (fastcgi, scgi)[number % 2], os.urandom(number * 613 % 40000)
+            found = module.exchange(shared_host.address, "POST", "/echo?token=%d" % number, body).json
+            return found == {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "token": str(number)}
+        with ThreadPoolExecutor(16) as pool:
+            assert list(pool.map(ask, range(600))).count(True) == 600
+
+    def test_descriptors_do_not_leak(self, shared_host):
+        before = len(descriptors(shared_host.pid))
+        for _ in range(100):
+            serves(shared_host, 2)
+            with message.Connection(shared_host.address) as connection:
+                connection.send(b"garbage")
+                connection.receive_all()
+        wait_until(lambda: len(descriptors(shared_host.pid)) <= before, "descriptors to be given back")

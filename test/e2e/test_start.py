@@ -1,0 +1,671 @@
+"""The command line, the configuration's errors, every way to get a socket, and what is on sys.path."""
+import os
+import pwd
+import re
+import signal
+import socket
+import stat
+import subprocess
+
+import pytest
+
+import fastcgi
+import process
+import scgi
+from host import APPS, PROGRAM, PYTHON, Host, LogFile, ini_text, merged, run, sanitizer_environ, write_file
+from message import parse_cgi
+from process import deadline, wait_until
+
+HELLO = '''
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello from " + __name__.encode()]
+'''
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an application that leaves no .pyc in the source tree."""
+    write_file(tmp_path / "hello.py", HELLO)
+    return tmp_path
+
+
+def ini(folder, settings, name="fcgihost.ini"):
+    return write_file(str(folder / name), ini_text(settings))
+
+
+def one_line(done, *words):
+    """The program's complaint: one line that has the words."""
+    text = done.stderr.decode()
+    assert len(text.strip().splitlines()) == 1, text
+    for word in words:
+        assert word in text, text
+    return text
+
+
+def cgi(done):
+    return parse_cgi(done.stdout)
+
+
+class TestUsage:
+    @pytest.mark.parametrize("flag", ["--version", "-V"])
+    def test_version_names_what_it_runs_with(self, flag):
+        done = run(flag)
+        text = done.stdout.decode()
+        assert done.returncode == 0 and re.match(r"fcgihost \d+\.\d+", text)
+        assert re.search(r"Python 3\.\d+", text) and "fcgi" in text.lower().replace("fcgihost", "") and "inih" in text
+
+    @pytest.mark.parametrize("flag", ["--help", "-h"])
+    def test_help_shows_flags_and_keys(self, flag):
+        done = run(flag)
+        text = done.stdout.decode()
+        assert done.returncode == 0 and not done.stderr
+        for word in ("--config", "--listen", "--threads", "--set", "--check", "--call", "--method", "--data", "--header",
+                     "--version", "APP"):
+            assert word in text
+
+    @pytest.mark.parametrize("args", [
+        ["--no-such-flag"], ["-Z"], ["--config"], ["--listen"], ["--threads", "none"], ["--threads", "0"],
+        ["-t", "-1"], ["hello:application", "another:application"], ["--set"], ["--set", "threads=2"],
+        ["--set", "server.threads"], ["--set", "server.no_such_key=1"], ["--set", "nowhere.threads=1"],
+        ["--set", "server.threads=many"], ["--set", "server.threads=0"], ["--set", "limits.io_timeout=5 parsecs"],
+        ["--set", "log.level=loud"], ["--set", "python.bytecode=perhaps"], ["--call"]], ids=" ".join)
+    def test_wrong_usage_is_2(self, folder, args):
+        done = run(*args, cwd=folder)
+        assert done.returncode == 2 and done.stderr and b"Traceback" not in done.stderr
+
+    def test_a_wrong_value_is_named(self, folder):
+        one_line(run("--set", "server.threads=many", "hello:application", cwd=folder), "threads", "many")
+        one_line(run("--set", "server.no_such_key=1", "hello:application", cwd=folder), "no_such_key")
+
+    def test_no_application_is_said(self, folder):
+        done = run(cwd=folder)
+        assert done.returncode in (2, 3)
+        one_line(done, "application")
+
+    def test_no_socket_is_said(self, folder):
+        done = run("hello:application", cwd=folder)
+        assert done.returncode in (2, 3)
+        one_line(done, "listen")
+
+
+class TestConfigurationFile:
+    @pytest.mark.parametrize("text, line, words", [
+        ("[server]\nthreads = many\n", 2, ["[server]", "threads", "many"]),
+        ("[server]\n\n\nthreads = 0\n", 4, ["[server]", "threads"]),
+        ("[server]\nthreds = 2\n", 2, ["threds"]),
+        ("[sever]\nthreads = 2\n", 1, ["sever"]),
+        ("[server]\nthreads = 2\nthreads = 3\n", 3, ["threads"]),
+        ("[server]\nthreads = 2\n[log]\nlevel = info\n[server]\nbacklog = 5\n", 5, ["server"]),
+        ("[server]\nthreads\n", 2, []),
+        ("threads = 2\n", 1, []),
+        ("[server\nthreads = 2\n", 1, []),
+        ("[server]\nthreads = 2 # " + "x" * 100000 + "\n", 2, []),
+        ("[server]\nlisten = nowhere\n", 2, ["listen", "nowhere"]),
+        ("[server]\nallow = 1.2.3.4/99\n", 2, ["allow", "1.2.3.4/99"]),
+        ("[server]\nsocket_mode = 9999\n", 2, ["socket_mode"]),
+        ("[limits]\nio_timeout = soon\n", 2, ["io_timeout", "soon"]),
+        ("[limits]\nrequest_head = 64Q\n", 2, ["request_head", "64Q"]),
+        ("[log]\nlevel = loud\n", 2, ["level", "loud"]),
+        ("[log]\nshow_errors = perhaps\n", 2, ["show_errors", "perhaps"]),
+        ("[server]\nprotocol = gopher\n", 2, ["protocol", "gopher"]),
+    ], ids=lambda value: value[:40].replace("\n", "|") if isinstance(value, str) else "")
+    def test_an_error_is_one_line_with_its_place_and_3(self, folder, text, line, words):
+        path = write_file(folder / "bad.ini", text)
+        for arguments in (["-c", str(path)], ["-c", str(path), "--check"]):
+            done = run(*arguments, cwd=folder)
+            assert done.returncode == 3, done
+            one_line(done, "bad.ini:%d:" % line, *words)
+
+    def test_a_missing_file_is_3(self, folder):
+        done = run("-c", "missing.ini", cwd=folder)
+        assert done.returncode == 3
+        one_line(done, "missing.ini")
+
+    def test_a_folder_instead_of_a_file_is_3(self, folder):
+        done = run("-c", str(folder), cwd=folder)
+        assert done.returncode == 3
+        one_line(done, str(folder))
+
+    def test_two_applications_are_3(self, folder):
+        ini(folder, {"application": {"wsgi": "hello:application", "script": "hello.py"}})
+        done = run("--check", cwd=folder)
+        assert done.returncode == 3
+        one_line(done, "wsgi", "script")
+
+    def test_the_file_of_the_current_folder_is_read(self, folder):
+        ini(folder, {"python": {"path": "."}, "application": {"wsgi": "hello:application"}})
+        done = run("--call", "/", cwd=folder)
+        assert cgi(done).text == "hello from hello"
+
+    def test_a_flag_wins_over_the_file(self, folder):
+        path = ini(folder, {"server": {"threads": "1"}, "python": {"path": "."},
+                            "application": {"wsgi": "missing:application"}})
+        done = run("-c", path, "--set", "application.wsgi=hello:application", "--call", "/", cwd=folder)
+        assert cgi(done).text == "hello from hello"
+
+    def test_relative_paths_are_relative_to_the_file(self, folder):
+        (folder / "etc").mkdir()
+        (folder / "etc" / "lib").mkdir()
+        write_file(folder / "etc" / "lib" / "inside.py", HELLO)
+        write_file(folder / "etc" / "script.wsgi", HELLO)
+        path = ini(folder / "etc", {"python": {"path": "lib"}, "application": {"wsgi": "inside:application"}})
+        assert cgi(run("-c", path, "--call", "/", cwd="/")).text == "hello from inside"
+        path = ini(folder / "etc", {"application": {"script": "script.wsgi"}})
+        assert cgi(run("-c", path, "--call", "/", cwd="/")).status == 200
+
+    def test_a_relative_socket_and_log_file_are_relative_to_the_file(self, folder):
+        (folder / "run").mkdir()
+        path = ini(folder, {"server": {"listen": "unix:run/x.sock", "pid_file": "run/pid"}, "python": {"path": "."},
+                            "application": {"wsgi": "hello:application"}, "log": {"destination": "run/log"}})
+        listen = ["unix:%s/run/x.sock" % folder]
+        host = Host(args=["-c", path], use_ini=False, listen=listen, cwd="/")
+        assert host.exchange("GET", "/").text == "hello from hello"
+        assert (folder / "run" / "log").exists()
+        assert int((folder / "run" / "pid").read_text()) == host.pid
+        assert host.stop() == []
+        assert not (folder / "run" / "pid").exists()
+        host.clean_up()
+
+
+class TestCheck:
+    def test_a_good_configuration_is_0_and_says_what_was_found(self, folder):
+        path = ini(folder, {"python": {"path": "."}, "application": {"wsgi": "hello:application"},
+                            "server": {"listen": "unix:never.sock"}})
+        done = run("-c", path, "--check", cwd="/")
+        assert done.returncode == 0, done
+        assert b"hello:application" in done.stdout + done.stderr
+        assert not (folder / "never.sock").exists()
+
+    @pytest.mark.parametrize("application, text", [
+        ("missing:application", "missing"), ("hello:missing", "missing"), ("broken:application", "announced"),
+        ("hello:__name__", "callable")])
+    def test_an_application_that_cannot_be_loaded_is_4(self, folder, application, text):
+        write_file(folder / "broken.py", "raise ValueError('announced')\n")
+        done = run("--check", application, cwd=folder)
+        assert done.returncode == 4, done
+        assert text in done.stderr.decode() + done.stdout.decode()
+
+    def test_a_script_that_cannot_be_loaded_is_4(self, folder):
+        write_file(folder / "broken.py", "def application(:\n")
+        done = run("--check", "./broken.py", cwd=folder)
+        assert done.returncode == 4
+        assert "broken.py" in done.stderr.decode() and "SyntaxError" in done.stderr.decode()
+
+    def test_a_missing_script_is_4_or_3(self, folder):
+        done = run("--check", "./missing.py", cwd=folder)
+        assert done.returncode in (3, 4)
+        assert "missing.py" in done.stderr.decode()
+
+
+class TestCall:
+    def test_get(self, folder):
+        done = run("--call", "/a%20b?x=1&show-environ", "wsgi_app:application", cwd=APPS)
+        response = cgi(done)
+        assert done.returncode == 0 and response.status == 200
+        assert response.json["PATH_INFO"] == "/a b" and response.json["QUERY_STRING"] == "x=1&show-environ"
+        assert response.json["REQUEST_METHOD"] == "GET"
+
+    def test_post_with_data(self, folder):
+        write_file(folder / "data", "some data")
+        done = run("--call", "/echo-body", "--method", "POST", "--data", str(folder / "data"),
+                   "wsgi_app:application", cwd=APPS)
+        assert done.returncode == 0 and cgi(done).text == "some data"
+
+    def test_header(self):
+        done = run("--call", "/environ", "--header", "X-Token: of one", "--header", "Content-Type: text/x",
+                   "wsgi_app:application", cwd=APPS)
+        found = cgi(done).json
+        assert (found["HTTP_X_TOKEN"], found["CONTENT_TYPE"]) == ("of one", "text/x")
+
+    @pytest.mark.parametrize("code, status", [("200", 0), ("404", 0), ("499", 0), ("500", 1), ("503", 1)])
+    def test_the_exit_code_says_whether_the_status_was_below_500(self, code, status):
+        done = run("--call", "/status?code=" + code, "wsgi_app:application", cwd=APPS)
+        assert (cgi(done).status, done.returncode) == (int(code), status)
+
+    def test_a_failing_application_is_1_and_its_traceback_is_on_stderr(self):
+        done = run("--call", "/error", "wsgi_app:application", cwd=APPS)
+        assert done.returncode == 1 and cgi(done).status == 500
+        assert b"announced failure" in done.stderr and b"announced failure" not in done.stdout
+
+    def test_a_large_answer(self):
+        done = run("--call", "/download", "wsgi_app:application", cwd=APPS)
+        assert len(cgi(done).body) == 20 * 1024 * 1024
+
+    def test_missing_data_is_said(self, folder):
+        done = run("--call", "/", "--data", "missing.data", "hello:application", cwd=folder)
+        assert done.returncode in (1, 2) and b"missing.data" in done.stderr
+
+    def test_no_socket_is_touched(self, folder):
+        path = ini(folder, {"python": {"path": "."}, "application": {"wsgi": "hello:application"},
+                            "server": {"listen": "unix:never.sock"}})
+        assert cgi(run("-c", path, "--call", "/")).status == 200
+        assert not (folder / "never.sock").exists()
+
+
+class TestPlainCgi:
+    ENVIRON = {"GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/cgi-bin/x", "PATH_INFO": "/echo-body",
+               "QUERY_STRING": "a=1", "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1"}
+
+    def test_one_request_is_served_on_stdin_and_stdout(self):
+        done = run("wsgi_app:application", cwd=APPS, input=b"by a pipe",
+                   environ=dict(self.ENVIRON, CONTENT_LENGTH="9"))
+        assert done.returncode == 0, done
+        assert (cgi(done).status, cgi(done).text) == (200, "by a pipe")
+
+    def test_the_environ(self):
+        done = run("wsgi_app:application", cwd=APPS,
+                   environ=dict(self.ENVIRON, PATH_INFO="/environ", REQUEST_METHOD="GET"))
+        found = cgi(done).json
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"], found["QUERY_STRING"]) == ("/cgi-bin/x", "/environ", "a=1")
+        assert found["wsgi.run_once"] is True
+
+
+class TestUnixSocket:
+    def test_its_mode(self, folder):
+        assert stat.S_IMODE(os.stat(Host().address).st_mode) == 0o600
+        host = Host(settings={"server": {"socket_mode": "0660"}})
+        assert stat.S_IMODE(os.stat(host.address).st_mode) == 0o660
+
+    def test_the_umask_does_not_change_it(self):
+        before = os.umask(0o077)
+        try:
+            host = Host(settings={"server": {"socket_mode": "0666"}})
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(os.stat(host.address).st_mode) == 0o666
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+    def test_its_owner(self):
+        host = Host(settings={"server": {"socket_owner": "www-data", "socket_group": "www-data"}})
+        found = os.stat(host.address)
+        assert (found.st_uid, found.st_gid) == tuple(pwd.getpwnam("www-data")[2:4])
+
+    def test_a_stale_file_is_replaced(self, folder):
+        path = str(folder / "x.sock")
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(path)
+            stale.listen()
+        host = Host(listen=["unix:" + path])
+        assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_a_live_one_is_refused(self, folder):
+        first = Host()
+        done = run("--listen", "unix:" + first.address, "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, first.address)
+        assert first.exchange("GET", "/ready").text == "ready"
+
+    def test_a_file_that_is_no_socket_is_refused(self, folder):
+        write_file(folder / "precious", "text")
+        done = run("--listen", "unix:%s" % (folder / "precious"), "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, "precious")
+        assert (folder / "precious").read_text() == "text"
+
+    def test_only_our_own_file_is_removed(self, folder):
+        path = str(folder / "x.sock")
+        first = Host(listen=["unix:" + path])
+        os.rename(path, path + ".moved")
+        second = Host(listen=["unix:" + path])
+        first.socket_files = []
+        assert first.stop() == []
+        first.clean_up()
+        assert second.exchange("GET", "/ready").text == "ready"
+        os.unlink(path + ".moved")
+
+    def test_a_missing_folder_is_said(self, folder):
+        done = run("--listen", "unix:%s/none/x.sock" % folder, "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, "none/x.sock")
+
+    def test_a_path_that_is_too_long_is_said(self, folder):
+        done = run("--listen", "unix:/tmp/" + "x" * 200, "hello:application", cwd=folder)
+        assert done.returncode in (1, 2, 3)
+        one_line(done, "xxx")
+
+
+class TestTcp:
+    def test_version_4(self):
+        port = process.free_port()
+        host = Host(listen=["127.0.0.1:%d" % port])
+        assert host.exchange("GET", "/ready").text == "ready"
+        assert scgi.exchange(host.address, "GET", "/ready").text == "ready"
+
+    def test_version_6(self):
+        try:
+            port = process.free_port(socket.AF_INET6)
+        except OSError:
+            pytest.skip("this machine has no IPv6 loopback address")
+        host = Host(listen=["[::1]:%d" % port])
+        assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_a_port_in_use_is_said(self, folder):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            name = "127.0.0.1:%d" % taken.getsockname()[1]
+            done = run("--listen", name, "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, name)
+
+    def test_a_peer_that_is_not_allowed_is_closed_and_one_line_says_so(self, folder):
+        port = process.free_port()
+        unix = "unix:%s/x.sock" % folder
+        host = Host(listen=[unix, "127.0.0.1:%d" % port], settings={"server": {"allow": ["192.0.2.0/24", "::1"]}})
+        mark = host.log.mark()
+        with fastcgi.Connection(("127.0.0.1", port)) as connection:
+            try:
+                connection.send(fastcgi.request_bytes("GET", "/ready"))
+            except OSError:
+                pass
+            assert connection.receive_all() == b""
+        host.log.wait(r"127\.0\.0\.1", mark)
+        assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_a_peer_in_an_allowed_block_is_served(self):
+        port = process.free_port()
+        host = Host(listen=["127.0.0.1:%d" % port], settings={"server": {"allow": ["192.0.2.1", "127.0.0.0/8"]}})
+        assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_it_can_be_started_again_at_once(self):
+        port = process.free_port()
+        for _ in range(3):
+            host = Host(listen=["127.0.0.1:%d" % port])
+            kept = fastcgi.Connection(host.address)
+            assert kept.exchange("GET", "/ready").text == "ready"
+            assert host.stop() == []
+            host.clean_up()
+
+
+class TestInheritedSockets:
+    def listening(self, folder, name="x.sock"):
+        found = socket.socket(socket.AF_UNIX)
+        found.bind(str(folder / name))
+        found.listen()
+        return found
+
+    def settings(self):
+        return ["--set", "python.path=" + APPS, "--set", "python.bytecode=no", "wsgi_app:application"]
+
+    def test_fd_0(self, folder):
+        with self.listening(folder) as stdin:
+            host = Host(use_ini=False, listen=["unix:%s/x.sock" % folder], args=self.settings(), stdin=stdin)
+            host.socket_files = []
+            for module in (fastcgi, scgi):
+                assert module.exchange(host.address, "GET", "/ready").text == "ready"
+            assert host.stop() == []
+            assert (folder / "x.sock").exists(), "it removed a socket file that it did not make"
+            host.clean_up()
+
+    def test_fd_0_over_tcp(self, folder):
+        with socket.socket() as stdin:
+            stdin.bind(("127.0.0.1", 0))
+            stdin.listen()
+            host = Host(use_ini=False, listen=["127.0.0.1:%d" % stdin.getsockname()[1]], args=self.settings(), stdin=stdin)
+            assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_fd_0_that_is_blocking_stays_usable_for_others(self, folder):
+        """The socket's other owner goes on accepting when the host has gone: its mode was not changed for good,
+        and what waits in its queue is not lost."""
+        with self.listening(folder) as stdin:
+            host = Host(use_ini=False, listen=["unix:%s/x.sock" % folder], args=self.settings(), stdin=stdin)
+            host.socket_files = []
+            assert host.exchange("GET", "/ready").text == "ready"
+            assert host.stop() == []
+            host.clean_up()
+            with fastcgi.Connection(str(folder / "x.sock")) as late:
+                late.send(fastcgi.request_bytes("GET", "/ready"))
+                host = Host(use_ini=False, listen=["unix:%s/x.sock" % folder], args=self.settings(), stdin=stdin)
+                host.socket_files = []
+                assert late.read_response().text == "ready"
+
+    def test_a_descriptor_by_its_number(self, folder):
+        with self.listening(folder) as inherited:
+            number = inherited.fileno()
+            host = Host(use_ini=False, listen=["unix:%s/x.sock" % folder], pass_fds=[number],
+                        args=["--listen", "fd:%d" % number] + self.settings())
+            host.socket_files = []
+            assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_a_descriptor_that_is_no_socket_is_said(self, folder):
+        done = run("--listen", "fd:0", "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, "fd:0")
+
+    def start_by_systemd(self, folder, sockets, *args):
+        """The sockets become descriptors 3, 4 …; LISTEN_PID is the host's own."""
+        numbers = [item.fileno() for item in sockets]
+        moves = " ".join("%d<&%d" % (3 + index, number) for index, number in enumerate(numbers))
+        command = ["/bin/sh", "-c", "exec %s; LISTEN_PID=$$ exec \"$@\"" % moves, "sh", PROGRAM, *args]
+        log = LogFile(str(folder / "systemd.log"))
+        with open(log.path, "wb") as output:
+            return log, process.start(command, pass_fds=numbers, stdout=output, stderr=output, cwd=str(folder),
+                                      env=dict(os.environ, LISTEN_FDS=str(len(numbers)), **sanitizer_environ(str(folder))))
+
+    def test_systemd_activation(self, folder):
+        with self.listening(folder, "a.sock") as a, self.listening(folder, "b.sock") as b:
+            log, popen = self.start_by_systemd(folder, [a, b], *self.settings())
+            try:
+                for name in ("a.sock", "b.sock"):
+                    assert fastcgi.exchange(str(folder / name), "GET", "/ready").text == "ready"
+                found = fastcgi.exchange(str(folder / "a.sock"), "GET", "/os-environ").json
+                assert not {"LISTEN_PID", "LISTEN_FDS"} & set(found)
+            finally:
+                assert process.stop(popen) == 0, log.read()
+        assert (folder / "a.sock").exists()
+
+    def test_activation_that_is_meant_for_another_process_is_ignored(self, folder):
+        done = run("hello:application", cwd=folder, environ={"LISTEN_PID": "1", "LISTEN_FDS": "1"})
+        assert done.returncode in (2, 3)
+        one_line(done, "listen")
+
+
+class TestSeveralListeners:
+    def test_all_are_served(self, folder):
+        port = process.free_port()
+        listen = ["unix:%s/a.sock" % folder, "unix:%s/b.sock" % folder, "127.0.0.1:%d" % port]
+        Host(listen=listen)
+        for address in (str(folder / "a.sock"), str(folder / "b.sock"), ("127.0.0.1", port)):
+            for module in (fastcgi, scgi):
+                assert module.exchange(address, "GET", "/ready").text == "ready"
+
+    def test_by_flags(self, folder):
+        write_file(folder / "hello.py", HELLO)
+        listen = ["unix:%s/a.sock" % folder, "unix:%s/b.sock" % folder]
+        host = Host(use_ini=False, listen=listen, cwd=str(folder),
+                    args=["-l", listen[0], "--listen", listen[1], "hello:application"])
+        for name in ("a.sock", "b.sock"):
+            assert fastcgi.exchange(str(folder / name), "GET", "/").text == "hello from hello"
+        assert host.is_running()
+
+    def test_if_one_cannot_be_had_none_is_left_behind(self, folder):
+        done = run("-l", "unix:%s/a.sock" % folder, "-l", "unix:%s/none/b.sock" % folder, "hello:application", cwd=folder)
+        assert done.returncode in (1, 3)
+        one_line(done, "none/b.sock")
+        assert not (folder / "a.sock").exists()
+
+
+class TestPython:
+    def test_the_package_comes_from_beside_the_program(self):
+        found = Host().exchange("GET", "/sys").json
+        assert os.path.isdir(os.path.dirname(found["fcgihost"]))
+        assert os.path.basename(os.path.dirname(found["fcgihost"])) == "fcgihost"
+        assert os.path.basename(found["fcgihost"]).startswith("__init__.py")
+
+    def test_path_comes_first_in_its_order(self, folder):
+        (folder / "one").mkdir()
+        (folder / "two").mkdir()
+        settings = {"python": {"path": [str(folder / "one"), str(folder / "two"), APPS]}}
+        found = Host(settings=settings).exchange("GET", "/sys").json
+        assert found["path"][:3] == [str(folder / "one"), str(folder / "two"), APPS]
+
+    def test_with_app_the_current_folder_comes_first(self, folder):
+        write_file(folder / "wsgiref.py", HELLO)  # even before the standard library
+        for app in ("hello", "wsgiref"):
+            assert cgi(run("--call", "/", app + ":application", cwd=folder)).text == "hello from " + app
+
+    def test_without_app_the_current_folder_is_not_on_the_path(self, folder):
+        path = ini(folder, {"application": {"wsgi": "hello:application"}})
+        done = run("-c", path, "--check", cwd=folder)
+        assert done.returncode == 4 and b"hello" in done.stderr
+
+    @pytest.mark.parametrize("value, expected", [("yes", True), ("no", False)])
+    def test_bytecode(self, folder, value, expected):
+        path = ini(folder, {"python": {"path": ".", "bytecode": value}, "application": {"wsgi": "hello:application"}})
+        assert run("-c", path, "--check").returncode == 0
+        assert (folder / "__pycache__").exists() == expected
+
+    def test_switch_interval(self):
+        found = Host(settings={"python": {"switch_interval": "50ms"}}).exchange("GET", "/sys").json
+        assert abs(found["switch_interval"] - 0.05) < 1e-9
+
+    def test_the_environment_does_not_change_the_path(self, folder):
+        (folder / "evil").mkdir()
+        write_file(folder / "evil" / "wsgiref.py", "raise SystemError('PYTHONPATH was honoured')\n")
+        host = Host(environ={"PYTHONPATH": str(folder / "evil"), "PYTHONHOME": "/nonexistent"})
+        assert host.exchange("GET", "/ready").text == "ready"
+
+    def test_application_code_runs_in_threads_and_not_on_the_main_one(self):
+        assert Host().exchange("GET", "/sys").json["thread"] is False
+
+
+class TestVirtualEnvironment:
+    @pytest.fixture
+    def home(self, folder):
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(folder / "venv")], check=True,
+                       timeout=deadline(60), stdin=subprocess.DEVNULL)
+        packages = subprocess.run([str(folder / "venv/bin/python3"), "-c",
+                                   "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                                  stdout=subprocess.PIPE, check=True, timeout=deadline(60)).stdout.decode().strip()
+        write_file(os.path.join(packages, "of_the_venv.py"), HELLO)
+        return folder / "venv"
+
+    def test_its_packages_can_be_imported(self, folder, home):
+        path = ini(folder, {"python": {"home": "venv", "bytecode": "no"}, "application": {"wsgi": "of_the_venv:application"}})
+        done = run("-c", path, "--call", "/", cwd="/")
+        assert done.returncode == 0 and cgi(done).text == "hello from of_the_venv", done
+
+    def test_sys_prefix_is_it(self, home):
+        found = Host(settings={"python": {"home": str(home)}}).exchange("GET", "/sys").json
+        assert found["prefix"] == str(home) and found["executable"].startswith(str(home) + "/bin/")
+
+    def test_a_folder_that_is_none_is_a_clear_error(self, folder):
+        for name in ("missing", "."):
+            path = ini(folder, {"python": {"home": name}, "application": {"wsgi": "hello:application"}})
+            for arguments in (["--check"], ["--call", "/"]):
+                done = run("-c", path, *arguments, cwd="/")
+                assert done.returncode == 3, done
+                one_line(done, "home", "fcgihost.ini")
+
+    def test_one_of_another_python_is_a_clear_error(self, folder, home):
+        text = (home / "pyvenv.cfg").read_text()
+        changed = re.sub(r"(?m)^version.*$", "version = 2.7.18", text)
+        (home / "pyvenv.cfg").write_text(changed)
+        for name in os.listdir(home / "lib"):
+            os.rename(home / "lib" / name, home / "lib" / "python2.7")
+        path = ini(folder, {"python": {"home": "venv"}, "application": {"wsgi": "hello:application"}})
+        done = run("-c", path, "--check", cwd="/")
+        assert done.returncode == 3, done
+        one_line(done, "home", "2.7")
+
+
+class TestApplication:
+    def test_a_script_as_app(self, folder):
+        write_file(folder / "site.wsgi", HELLO)
+        for app in ("site.wsgi", "./site.wsgi", str(folder / "site.wsgi"), "./hello.py"):
+            done = run("--call", "/", app, cwd=folder)
+            assert done.returncode == 0 and cgi(done).text.startswith("hello from"), app
+
+    def test_a_script_and_the_name_of_its_callable(self, folder):
+        write_file(folder / "site.wsgi", HELLO.replace("def application", "def other"))
+        path = ini(folder, {"application": {"script": "site.wsgi", "callable": "other"}})
+        assert cgi(run("-c", path, "--call", "/")).status == 200
+        path = ini(folder, {"application": {"script": "site.wsgi"}})
+        assert run("-c", path, "--check").returncode == 4
+
+    def test_an_attribute_of_an_object_is_a_callable_too(self, folder):
+        write_file(folder / "nested.py", HELLO + "\nclass Holder:\n    app = staticmethod(application)\n")
+        assert cgi(run("--call", "/", "nested:Holder.app", cwd=folder)).text == "hello from nested"
+
+    @pytest.mark.parametrize("mount, path, expected", [
+        ("/app", "/app/x?show-environ", ("/app", "/x")), ("/app", "/app?show-environ", ("/app", "")),
+        ("/app/", "/app/x?show-environ", ("/app", "/x")), ("/", "/app/x?show-environ", ("", "/app/x")),
+        (None, "/app/x?show-environ", ("", "/app/x"))])
+    def test_mount(self, folder, mount, path, expected):
+        """The front sent the whole path as SCRIPT_NAME, as Apache's mod_proxy_fcgi does."""
+        host = Host(settings={"application": {"mount": mount}})
+        raw = path.partition("?")[0]
+        found = host.exchange("GET", path, extra={"SCRIPT_NAME": raw, "PATH_INFO": None, "REQUEST_URI": path,
+                                                  "DOCUMENT_URI": None}).json
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == expected
+
+    @pytest.mark.parametrize("path", ["/application", "/other", "/"])
+    def test_what_is_not_below_the_mount_is_404(self, path):
+        host = Host(settings={"application": {"mount": "/app"}})
+        response = host.exchange("GET", path, extra={"SCRIPT_NAME": path, "PATH_INFO": None, "REQUEST_URI": path,
+                                                     "DOCUMENT_URI": None})
+        assert response.status == 404 and "no route" not in response.text
+
+    def test_one_that_cannot_be_imported_is_503_until_it_is_mended(self, folder, expected_log):
+        write_file(folder / "mended.py", "raise ValueError('announced: not yet')\n")
+        listen = ["unix:%s/x.sock" % folder]
+        host = Host("mended:application", {"python": {"path": str(folder)}}, listen=listen, probe=False)
+        expected_log("announced: not yet")
+        response = host.exchange("GET", "/")
+        assert response.status == 503 and int(response.get("Retry-After")) > 0
+        assert "announced" not in response.text
+        write_file(folder / "mended.py", HELLO + "\n# longer than before, so that no cache is taken for it\n")
+
+        def is_mended():
+            found = host.exchange("GET", "/")
+            assert found.status in (200, 503)
+            return found.status == 200 and found.text == "hello from mended"
+        wait_until(is_mended, "the application to be imported again", 60)
+
+    def test_one_that_cannot_be_imported_does_not_keep_the_host_from_stopping(self, folder, expected_log):
+        write_file(folder / "broken.py", "raise ValueError('announced: never')\n")
+        host = Host("broken:application", {"python": {"path": str(folder)}}, probe=False)
+        expected_log("announced: never")
+        host.log.wait("announced: never")
+        assert host.stop() == []
+        host.log.checked = 0
+        Host.started.append(host)  # it stays in sight of the checks
+
+    def test_a_slow_import_makes_requests_wait(self, folder):
+        write_file(folder / "slow.py", "import time\ntime.sleep(1)\n" + HELLO)
+        host = Host("slow:application", {"python": {"path": str(folder)}}, probe=False)
+        assert host.exchange("GET", "/").text == "hello from slow"
+
+
+class TestLog:
+    def test_to_a_file(self, folder, expected_log):
+        host = Host(settings={"log": {"destination": str(folder / "the.log")}})
+        host.exchange("GET", "/errors?text=marked")
+        wait_until(lambda: "pieces of marked" in (folder / "the.log").read_text(), "the log file")
+        assert "marked" not in host.log.read()
+
+    def test_a_file_that_cannot_be_opened_is_said(self, folder):
+        done = run("--set", "log.destination=%s/none/log" % folder, "-l", "unix:%s/x.sock" % folder,
+                   "hello:application", cwd=folder)
+        assert done.returncode in (1, 2, 3)
+        one_line(done, "none/log")
+
+    def test_the_level(self):
+        quiet, loud = Host(settings={"log": {"level": "error"}}), Host(settings={"log": {"level": "debug"}})
+        for host in (quiet, loud):
+            assert host.exchange("GET", "/ready").text == "ready"
+        assert quiet.log.read() == ""
+        assert loud.log.read() != ""
+
+    def test_a_closed_stderr_does_no_harm(self, folder):
+        path = ini(folder, merged({"server": {"listen": "unix:y.sock"}, "python": {"path": "."}},
+                                  {"application": {"wsgi": "hello:application"}}))
+        popen = process.start(["/bin/sh", "-c", "exec \"$@\" 1>&- 2>&-", "sh", PROGRAM, "-c", path],
+                              env=dict(os.environ, **sanitizer_environ(str(folder))))
+        try:
+            wait_until(lambda: os.path.exists(str(folder / "y.sock")), "the socket")
+            for _ in range(3):
+                assert fastcgi.exchange(str(folder / "y.sock"), "GET", "/").text == "hello from hello"
+        finally:
+            assert process.stop(popen, signal.SIGTERM) == 0
