@@ -1,0 +1,155 @@
+/* One connection of a web server: what it sent, what is to be done next. */
+#include "connection.h"
+
+#include "clock.h"
+#include "meta_variables.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { INPUT_BYTES = 4096 };
+
+struct connection *connection_new(int fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL)
+        return NULL;
+    connection->pollable = POLLABLE_CONNECTION;
+    connection->fd = fd;
+    return connection;
+}
+
+void connection_free(struct connection *connection)
+{
+    close(connection->fd);
+    input_clear(&connection->input);
+    free(connection);
+}
+
+static const struct transport_ops *choose_transport(enum config_protocol protocol, uint8_t first)
+{
+    if (protocol == PROTOCOL_FASTCGI || (protocol == PROTOCOL_AUTO && first == RECORD_VERSION))
+        return &fastcgi_transport;
+    if (protocol == PROTOCOL_SCGI || (protocol == PROTOCOL_AUTO && first >= '0' && first <= '9'))
+        return &scgi_transport;
+    return NULL;
+}
+
+static const char *describe_stranger(const uint8_t *bytes, size_t n)
+{
+    static const char *const methods[] = {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "DELETE ", "PRI ", "CONNECT "};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+        size_t m = strlen(methods[i]);
+        if (n >= m && memcmp(bytes, methods[i], m) == 0)
+            return "it sent HTTP: point the web server's fastcgi_pass or scgi_pass here, not proxy_pass";
+    }
+    if (bytes[0] == 0x16)
+        return "it sent TLS: the web server must speak plain FastCGI or SCGI to this socket";
+    return "neither FastCGI nor SCGI";
+}
+
+/* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
+static int prepare_input(struct worker *worker, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (input->is_owned && input_available(input) == 0 && connection->request == NULL)
+        input_clear(input);
+    if (!input->is_owned) {
+        if (input->data == NULL)
+            *input = (struct input){.data = worker->buffer, .capacity = worker->buffer_bytes};
+        return 0;
+    }
+    if (input->end < input->capacity)
+        return 0;
+    input_compact(input);
+    size_t limit = worker->buffer_bytes;
+    if (input->end < input->capacity || input->capacity >= limit)
+        return 0;
+    return input_own(input, 2 * input->capacity < limit ? 2 * input->capacity : limit);
+}
+
+static bool is_ready(struct connection *connection)
+{
+    struct request *request = connection->request;
+    const struct input *input = &connection->input;
+    return request->content_length == 0 || input->is_at_eof || meta_is_body_unlikely(request) ||
+           request->ops->is_body_here(request) || input_available(input) == input->capacity;
+}
+
+static enum connection_step look(struct worker *worker, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (connection->request == NULL) {
+        if (input_available(input) == 0)
+            return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
+        const uint8_t *bytes = input->data + input->begin;
+        if (connection->ops == NULL)
+            connection->ops = choose_transport(worker->pool->config->protocol, bytes[0]);
+        enum head_state state = HEAD_REFUSED;
+        if (connection->ops == NULL)
+            connection->refusal = describe_stranger(bytes, input_available(input));
+        else
+            state = connection->ops->begin(worker, connection);
+        if (state == HEAD_REFUSED)
+            return CONNECTION_CLOSE;
+        if (state == HEAD_MORE) {
+            if (input->is_at_eof)
+                connection->refusal = "the peer hung up in the middle of a request's head";
+            return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
+        }
+        struct request *request = connection->request;
+        request->connection = connection;
+        request->input = input;
+        request->fd = connection->fd;
+        request->io_timeout_ms = worker->pool->config->io_timeout_ms;
+        meta_read_content_length(request, worker->pool->config->request_body_bytes);
+    }
+    return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
+}
+
+/* The worker's buffer goes on to the next connection: what is in it must be kept elsewhere. */
+static enum connection_step keep_input(struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (input->is_owned)
+        return CONNECTION_WAIT;
+    if (input_available(input) == 0 && connection->request == NULL) {
+        input_clear(input);
+        return CONNECTION_WAIT;
+    }
+    input_compact(input);
+    return input_own(input, INPUT_BYTES) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
+}
+
+enum connection_step connection_advance(struct worker *worker, struct connection *connection)
+{
+    if (prepare_input(worker, connection) < 0)
+        return CONNECTION_CLOSE;
+    if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN && errno != ENOBUFS) {
+        if (connection->request == NULL)
+            return CONNECTION_CLOSE;
+        connection->input.is_at_eof = true;
+    }
+    enum connection_step step = look(worker, connection);
+    return step == CONNECTION_WAIT ? keep_input(connection) : step;
+}
+
+enum connection_step connection_finish_request(struct worker *worker, struct connection *connection)
+{
+    struct request *request = connection->request;
+    bool is_drained = request_drain_body(request);
+    bool is_kept = is_drained && request->is_keep_wanted && !request->must_close && request->response.is_ended;
+    connection->request = NULL;
+    connection->served++;
+    request->ops->release(request);
+    worker_give_request(worker, request);
+    if (!is_kept || atomic_load(&worker->pool->poller->is_draining))
+        return CONNECTION_CLOSE;
+    if (input_available(&connection->input) == 0)
+        return keep_input(connection);
+    enum connection_step step = look(worker, connection);
+    return step == CONNECTION_WAIT ? keep_input(connection) : step;
+}

@@ -1,0 +1,47 @@
+/* One connection of a web server: what it sent, what is to be done next. */
+#ifndef FCGIHOST_CONNECTION_H
+#define FCGIHOST_CONNECTION_H
+
+#include "input.h"
+#include "request.h"
+#include "transport.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The first member of everything that epoll points to. */
+enum pollable { POLLABLE_LISTENER, POLLABLE_CONNECTION, POLLABLE_WAKE };
+
+struct connection {
+    enum pollable pollable;
+    int fd;
+    const struct transport_ops *ops; /* NULL until the first byte has told, with protocol = auto */
+    struct input input;
+    struct request *request; /* from the end of its head to the end of its response */
+    const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
+    unsigned long served;
+    bool is_registered;           /* epoll knows the descriptor */
+    atomic_bool is_watched;       /* epoll waits for it; else a worker owns it */
+    atomic_bool is_expired;       /* the deadline passed, and the poller shut it down */
+    atomic_ullong deadline_ms;    /* by then something must have come; 0: an idle kept connection may wait for ever */
+    struct connection *previous, *next;
+};
+
+struct connection *connection_new(int fd);
+/* Closes the descriptor and frees everything. */
+void connection_free(struct connection *connection);
+
+enum connection_step {
+    CONNECTION_WAIT,  /* nothing to do before the peer sends more */
+    CONNECTION_READY, /* connection->request can be served */
+    CONNECTION_CLOSE, /* it is over */
+};
+
+/* Receives what is there and looks at it. Never blocks. The worker owns the connection. */
+enum connection_step connection_advance(struct worker *worker, struct connection *connection);
+/* After the response: drains the body and releases the request. READY when the next request is there
+ * already, WAIT, or CLOSE. Blocks for REQUEST_DRAIN_MS at most. */
+enum connection_step connection_finish_request(struct worker *worker, struct connection *connection);
+
+#endif

@@ -1,0 +1,304 @@
+/* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and written here. */
+#include "fastcgi.h"
+
+#include "connection.h"
+#include "gate.h"
+#include "record.h"
+#include "request.h"
+#include "socket_io.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SEND_PIECES = 96, SEND_RECORDS = 24 };
+
+struct fastcgi_state {
+    FCGX_Request fcgx;
+    struct record_stream body;
+    uint16_t id;
+    bool has_stderr;
+};
+
+_Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES, "request.h: REQUEST_STATE_BYTES is too small");
+
+int fastcgi_init(void)
+{
+    return FCGX_Init() == 0 ? 0 : -1;
+}
+
+static struct fastcgi_state *state_of(struct request *request)
+{
+    return (struct fastcgi_state *)(void *)request->state;
+}
+
+static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+    return socket_send(fd, &piece, 1, timeout_ms);
+}
+
+/* The head is in the worker's buffer file at offset. Everything libfcgi learns comes from there: it never
+ * sees the connection, so no byte that the gate has not looked at. */
+static int parse_head(struct worker *worker, struct fastcgi_state *state, size_t offset)
+{
+    FCGX_Request *fcgx = &state->fcgx;
+    if (lseek(worker->buffer_fd, (off_t)offset, SEEK_SET) < 0)
+        return -1;
+    FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+    fcgx->ipcFd = worker->buffer_fd;
+    fcgx->keepConnection = 1; /* else the first thing that FCGX_Accept_r does is close ipcFd */
+    if (FCGX_Accept_r(fcgx) < 0) {
+        worker_renew_buffer(worker);
+        return -1;
+    }
+    int error = FCGX_GetError(fcgx->in);
+    fcgx->ipcFd = -1;
+    return error == 0 && fcgx->requestId == state->id ? 0 : -1;
+}
+
+static int add_params(struct request *request, char **envp)
+{
+    /* The first one is FCGI_ROLE, which libfcgi puts there. */
+    for (char **entry = envp + 1; *entry != NULL; entry++) {
+        char *name = *entry, *separator = strchr(name, '=');
+        if (separator == NULL || separator == name)
+            continue;
+        *separator = '\0';
+        const char *value = separator + 1;
+        if (request_add_param(request, name, (size_t)(separator - name), value, strlen(value)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static enum head_state accept_head(struct worker *worker, struct connection *connection,
+                                   const struct gate_result *result)
+{
+    struct input *input = &connection->input;
+    struct request *request = worker_take_request(worker);
+    if (request == NULL)
+        return HEAD_REFUSED;
+    struct fastcgi_state *state = state_of(request);
+    *state = (struct fastcgi_state){.id = result->id, .body = {.id = result->id,
+                                               .type = RECORD_STDIN,
+                                               .max_connections = worker->pool->gate_limits.max_connections}};
+    connection->request = request;
+    request->ops = &fastcgi_transport;
+    request->is_keep_wanted = result->is_kept;
+    size_t offset = input->begin;
+    if (input->is_owned) {
+        memcpy(worker->buffer, input->data + input->begin, result->head_bytes);
+        offset = 0;
+    }
+    if (parse_head(worker, state, offset) < 0 || add_params(request, state->fcgx.envp) < 0) {
+        connection->refusal = "its parameters can't be read";
+        return HEAD_REFUSED;
+    }
+    input->begin += result->head_bytes;
+    return HEAD_WHOLE;
+}
+
+static enum head_state fastcgi_begin(struct worker *worker, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    for (;;) {
+        struct gate_result result;
+        uint8_t *bytes = input->data + input->begin;
+        size_t n = input_available(input);
+        switch (gate_examine(bytes, n, &worker->pool->gate_limits, &result)) {
+        case GATE_MORE:
+            return HEAD_MORE;
+        case GATE_WHOLE:
+            return accept_head(worker, connection, &result);
+        case GATE_REFUSE:
+            connection->refusal = result.reason;
+            return HEAD_REFUSED;
+        case GATE_CUT:
+            memmove(bytes + result.cut_offset, bytes + result.cut_offset + result.cut_bytes,
+                    n - result.cut_offset - result.cut_bytes);
+            input->end -= result.cut_bytes;
+            /* A peer that does not even take these few bytes is not waited for: this thread serves others. */
+            if (result.reply_bytes > 0 && reply(connection->fd, result.reply, result.reply_bytes, 0) < 0)
+                return HEAD_REFUSED;
+            if (result.is_last)
+                return HEAD_REFUSED;
+        }
+    }
+}
+
+static bool fastcgi_is_body_here(struct request *request)
+{
+    const struct input *input = request->input;
+    bool is_ended;
+    size_t n = record_stream_count(state_of(request)->body, input->data + input->begin, input_available(input), &is_ended);
+    uint64_t wanted = REQUEST_PREFETCH_BYTES;
+    if (request->content_length >= 0 && (uint64_t)request->content_length < wanted)
+        wanted = (uint64_t)request->content_length;
+    return is_ended || n >= wanted;
+}
+
+static enum body_state receive_body(struct request *request, bool wait)
+{
+    input_compact(request->input);
+    long n = wait ? input_receive_wait(request->input, request->fd, request->io_timeout_ms)
+                  : input_receive(request->input, request->fd);
+    if (n > 0)
+        return BODY_CONTENT;
+    if (n < 0 && errno == EAGAIN)
+        return BODY_WAIT;
+    if (n == 0)
+        errno = ECONNRESET;
+    return BODY_CUT;
+}
+
+static enum body_state fastcgi_next_body(struct request *request, bool wait, const uint8_t **content,
+                                         size_t *content_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct input *input = request->input;
+    if (state->body.is_ended)
+        return BODY_END;
+    for (;;) {
+        struct stream_step step;
+        enum stream_event event =
+            record_stream_next(&state->body, input->data + input->begin, input_available(input), &step);
+        input->begin += step.used_bytes;
+        enum body_state received;
+        switch (event) {
+        case STREAM_CONTENT:
+            *content = step.content;
+            *content_bytes = step.content_bytes;
+            return BODY_CONTENT;
+        case STREAM_END:
+            return BODY_END;
+        case STREAM_ABORT:
+            errno = ECONNABORTED;
+            return BODY_CUT;
+        case STREAM_BAD:
+            errno = EPROTO;
+            return BODY_CUT;
+        case STREAM_REPLY:
+            if (reply(request->fd, step.reply, step.reply_bytes, request->io_timeout_ms) < 0)
+                return BODY_CUT;
+            break;
+        case STREAM_MORE:
+            received = receive_body(request, wait);
+            if (received != BODY_CONTENT)
+                return received;
+        }
+    }
+}
+
+static void fastcgi_take_body(struct request *request, size_t bytes)
+{
+    request->input->begin += bytes;
+    record_stream_take(&state_of(request)->body, bytes);
+}
+
+/* Records that are being gathered for one sendmsg. */
+struct batch {
+    struct request *request;
+    uint16_t id;
+    struct iovec pieces[SEND_PIECES];
+    size_t piece_count;
+    uint8_t headers[SEND_RECORDS][RECORD_HEADER_BYTES];
+    size_t record_count;
+};
+
+static int flush_batch(struct batch *batch)
+{
+    size_t count = batch->piece_count;
+    batch->piece_count = 0;
+    batch->record_count = 0;
+    return socket_send(batch->request->fd, batch->pieces, count, batch->request->io_timeout_ms);
+}
+
+static void add_piece(struct batch *batch, const void *bytes, size_t n)
+{
+    batch->pieces[batch->piece_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+}
+
+/* Puts the pieces into records as large as they may be, whatever the pieces' own borders. */
+static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces, size_t count)
+{
+    size_t left = 0, room = 0;
+    for (size_t i = 0; i < count; i++)
+        left += pieces[i].iov_len;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *bytes = pieces[i].iov_base;
+        size_t piece_left = pieces[i].iov_len;
+        while (piece_left > 0) {
+            bool is_full = batch->record_count == SEND_RECORDS || batch->piece_count + 3 > SEND_PIECES;
+            if (is_full && flush_batch(batch) < 0)
+                return -1;
+            if (room == 0) {
+                room = left < RECORD_CONTENT_BYTES ? left : RECORD_CONTENT_BYTES;
+                uint8_t *header = batch->headers[batch->record_count++];
+                record_put_header(header, type, batch->id, room);
+                add_piece(batch, header, RECORD_HEADER_BYTES);
+            }
+            size_t n = piece_left < room ? piece_left : room;
+            add_piece(batch, bytes, n);
+            bytes += n;
+            piece_left -= n;
+            room -= n;
+            left -= n;
+        }
+    }
+    return 0;
+}
+
+static int fastcgi_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct batch batch;
+    batch.request = request;
+    batch.id = state->id;
+    batch.piece_count = 0;
+    batch.record_count = 0;
+    if (add_stream(&batch, RECORD_STDOUT, pieces, count) < 0)
+        return -1;
+    uint8_t tail[2 * RECORD_HEADER_BYTES + RECORD_END_BYTES], *end = tail;
+    if (is_last) {
+        end = record_put_header(end, RECORD_STDOUT, state->id, 0);
+        if (state->has_stderr)
+            end = record_put_header(end, RECORD_STDERR, state->id, 0);
+        end = record_put_end(end, state->id, STATUS_REQUEST_COMPLETE);
+        add_piece(&batch, tail, (size_t)(end - tail));
+    }
+    return flush_batch(&batch);
+}
+
+static int fastcgi_send_error(struct request *request, const char *text, size_t text_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = text_bytes};
+    struct batch batch;
+    batch.request = request;
+    batch.id = state->id;
+    batch.piece_count = 0;
+    batch.record_count = 0;
+    state->has_stderr = true;
+    if (add_stream(&batch, RECORD_STDERR, &piece, 1) < 0)
+        return -1;
+    return flush_batch(&batch);
+}
+
+static void fastcgi_release(struct request *request)
+{
+    FCGX_Free(&state_of(request)->fcgx, 0);
+}
+
+const struct transport_ops fastcgi_transport = {
+    .name = "FastCGI",
+    .begin = fastcgi_begin,
+    .is_body_here = fastcgi_is_body_here,
+    .next_body = fastcgi_next_body,
+    .take_body = fastcgi_take_body,
+    .send = fastcgi_send,
+    .send_error = fastcgi_send_error,
+    .release = fastcgi_release,
+};

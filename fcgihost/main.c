@@ -1,0 +1,217 @@
+/* The program: command line, order of start-up, exit codes. */
+#include "call.h"
+#include "cgi.h"
+#include "clock.h"
+#include "command_line.h"
+#include "config.h"
+#include "fastcgi.h"
+#include "fork.h"
+#include "listener.h"
+#include "log.h"
+#include "poller.h"
+#include "process.h"
+#include "py_application.h"
+#include "py_interpreter.h"
+#include "supervisor.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
+
+enum { FOREVER_MS = 3600 * 1000 };
+
+static int fail(const struct config_error *error, enum exit_code code)
+{
+    fprintf(stderr, "fcgihost: %s\n", error->message);
+    return code;
+}
+
+static int fail_run_time(const char *what)
+{
+    fprintf(stderr, "fcgihost: can't start: %s: %s\n", what, strerror(errno));
+    return EXIT_RUN_TIME;
+}
+
+static void print_version(void)
+{
+    printf("fcgihost %s (Python %s, libfcgi %s, inih %s)\n", FCGIHOST_VERSION, py_interpreter_version(), FCGIHOST_FCGI_VERSION,
+           FCGIHOST_INIH_VERSION);
+}
+
+static int start_python(const struct config *config, const struct py_options *options)
+{
+    struct config_error error;
+    if (py_interpreter_check_home(config, &error) < 0)
+        return fail(&error, EXIT_CONFIG);
+    if (py_interpreter_start(config, options, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
+    return 0;
+}
+
+static void end_python(void)
+{
+    py_application_unload();
+    py_interpreter_stop();
+}
+
+/* --check: everything that serving would need, but for the sockets. */
+static int run_check(const struct config *config)
+{
+    if (config->file != NULL)
+        printf("configuration: %s\n", config->file);
+    int code = start_python(config, &(struct py_options){.is_run_once = true});
+    if (code != 0)
+        return code;
+    printf("python: %s%s%s\n", py_interpreter_version(), config->home != NULL ? ", environment " : "",
+           config->home != NULL ? config->home : "");
+    bool is_loaded = py_application_load(config);
+    if (is_loaded)
+        py_application_describe();
+    for (size_t i = 0; i < config->listen.count; i++)
+        printf("listen: %s\n", config->listen.items[i]);
+    end_python();
+    return is_loaded ? EXIT_CLEAN : EXIT_APPLICATION;
+}
+
+/* One request, plain CGI (line is NULL) or --call. */
+static int run_once(const struct command_line *line, const struct config *config)
+{
+    int response_fd = process_take_stdout();
+    if (response_fd < 0)
+        return fail_run_time("standard output");
+    int code = start_python(config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
+    if (code != 0)
+        return code;
+    if (!py_application_load(config)) {
+        end_python();
+        return EXIT_APPLICATION;
+    }
+    py_interpreter_release_gil();
+    if (line != NULL)
+        code = call_run(line, config, response_fd);
+    else
+        code = cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
+    py_interpreter_take_gil();
+    end_python();
+    return code;
+}
+
+static bool is_plain_cgi(const struct config *config)
+{
+    int value;
+    socklen_t bytes = sizeof(value);
+    return config->listen.count == 0 && getenv("GATEWAY_INTERFACE") != NULL &&
+           getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
+}
+
+/* Serves until the supervisor says stop. The main thread has the GIL before and after. */
+static int serve(const struct config *config, struct supervisor *supervisor, struct poller *poller)
+{
+    struct event is_loaded;
+    struct worker_pool pool;
+    event_init(&is_loaded);
+    if (worker_pool_start(&pool, config, poller, &is_loaded) < 0)
+        return fail_run_time("worker threads");
+    if (supervisor_start(supervisor, poller) < 0)
+        return fail_run_time("supervisor thread");
+    py_application_load_until(config, &is_loaded, &supervisor->stop);
+    py_interpreter_release_gil();
+    while (!event_wait(&supervisor->stop, FOREVER_MS))
+        continue;
+    if (!worker_pool_join(&pool, clock_ms() + CLEANUP_TIMEOUT_MS / 2)) {
+        log_error("stopping: %u threads are still busy: leaving without Python's own end", atomic_load(&pool.running));
+        return EXIT_RUN_TIME;
+    }
+    py_interpreter_take_gil();
+    end_python();
+    supervisor_finish(supervisor);
+    return EXIT_CLEAN;
+}
+
+static void log_start(const struct config *config, const struct listener_set *listeners)
+{
+    for (size_t i = 0; i < listeners->count; i++)
+        log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION, py_interpreter_version(),
+                 config->script != NULL ? config->script : config->wsgi, listeners->items[i].name, config->threads);
+}
+
+static int run_server(const struct config *config)
+{
+    struct listener_set listeners;
+    struct supervisor supervisor;
+    struct poller poller;
+    struct config_error error;
+    if (listener_open_all(&listeners, config, &error) < 0)
+        return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
+    fork_init();
+    if (fastcgi_init() < 0 || supervisor_init(&supervisor) < 0 ||
+        poller_init(&poller, &listeners, config, supervisor.event_fd) < 0) {
+        listener_close_all(&listeners);
+        return fail_run_time("descriptors");
+    }
+    bool is_shared = listeners.items[0].is_inherited;
+    int code = start_python(config, &(struct py_options){.is_multiprocess = is_shared});
+    if (code == 0) {
+        log_start(config, &listeners);
+        code = serve(config, &supervisor, &poller);
+    }
+    listener_close_all(&listeners);
+    process_remove_pid_file(config);
+    if (code != EXIT_CLEAN)
+        _exit(code); /* a thread may still be in Python: nothing that it uses may be torn down */
+    poller_clear(&poller);
+    log_info("stopped");
+    return supervisor.has_cut_off ? EXIT_RUN_TIME : EXIT_CLEAN;
+}
+
+static int run(const struct command_line *line, const struct config *config)
+{
+    struct config_error error;
+    if (config_check(config, &error) < 0)
+        return fail(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
+    if (line->command == COMMAND_CHECK)
+        return run_check(config);
+    if (log_open(config->log_destination, config->log_level) < 0) {
+        config_error_set(&error, "[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
+                         config->log_destination, config_error_describe(errno));
+        return fail(&error, EXIT_CONFIG);
+    }
+    if (line->command == COMMAND_CALL)
+        return run_once(line, config);
+    if (process_apply(config, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
+    return is_plain_cgi(config) ? run_once(NULL, config) : run_server(config);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    process_open_standard();
+    struct command_line line;
+    struct config config;
+    struct config_error error;
+    if (config_init(&config, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
+    int code = command_line_parse(argv, &line, &config, &error);
+    if (code != COMMAND_LINE_OK)
+        fail(&error, (enum exit_code)code);
+    else if (line.command == COMMAND_VERSION)
+        print_version();
+    else if (line.command == COMMAND_HELP)
+        command_line_print_help();
+    else if (line.command == COMMAND_PRINT_INI)
+        config_print_options("ini");
+    else
+        code = run(&line, &config);
+    command_line_clear(&line);
+    config_clear(&config);
+    log_close();
+    return code;
+}

@@ -1,0 +1,165 @@
+/* CGI meta-variables: from what web servers send to what an application must see. */
+#include "meta_variables.h"
+
+#include "pathmap.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const struct param *find_not_empty(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    return param != NULL && param->value_bytes > 0 ? param : NULL;
+}
+
+static void drop(struct request *request, const char *name)
+{
+    struct param *param = (struct param *)(uintptr_t)request_find(request, name);
+    if (param != NULL)
+        param->is_dropped = true;
+}
+
+static void drop_empty(struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    if (param != NULL && param->value_bytes == 0)
+        drop(request, name);
+}
+
+void meta_read_content_length(struct request *request, uint64_t body_limit)
+{
+    request->body_limit = body_limit;
+    request->content_length = -1;
+    const struct param *param = find_not_empty(request, "CONTENT_LENGTH");
+    if (param == NULL || param->value_bytes > 18 || strspn(param->value, "0123456789") != param->value_bytes)
+        return;
+    request->content_length = 0;
+    for (const char *p = param->value; *p != '\0'; p++)
+        request->content_length = request->content_length * 10 + (*p - '0');
+}
+
+bool meta_is_body_unlikely(const struct request *request)
+{
+    static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"};
+    const char *method = request_value(request, "REQUEST_METHOD");
+    if (request->content_length >= 0 || method == NULL)
+        return request->content_length < 0;
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+        if (strcmp(method, methods[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+const char *meta_url_scheme(const struct request *request)
+{
+    static const char *const yes[] = {"on", "1", "yes", "true", "https"};
+    const char *https = request_value(request, "HTTPS");
+    for (size_t i = 0; https != NULL && i < sizeof(yes) / sizeof(*yes); i++) {
+        if (strcasecmp(https, yes[i]) == 0)
+            return "https";
+    }
+    const char *scheme = request_value(request, "REQUEST_SCHEME");
+    return scheme != NULL && strcasecmp(scheme, "https") == 0 ? "https" : "http";
+}
+
+/* HTTP_PROXY would set a proxy for the application's own requests (CVE-2016-5385); the other headers are
+ * the web server's matter; the rest is the environment of a server process, not of a request. */
+static void drop_unwanted(struct request *request)
+{
+    static const char *const names[] = {"HTTP_CONTENT_TYPE",      "HTTP_CONTENT_LENGTH", "HTTP_PROXY", "PATH",
+                                        "HTTP_TRANSFER_ENCODING", "LD_LIBRARY_PATH",     "TZ"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+        drop(request, names[i]);
+    drop_empty(request, "CONTENT_LENGTH");
+    drop_empty(request, "HTTP_HOST");
+}
+
+/* The name without its port; an IPv6 address keeps its brackets. */
+static int set_host_part(struct request *request, const struct param *param)
+{
+    const char *value = param->value, *bracket = strchr(value, ']');
+    const char *colon = strchr(bracket != NULL ? bracket : value, ':');
+    if (colon != NULL && bracket == NULL && strchr(colon + 1, ':') != NULL)
+        colon = NULL; /* a bare IPv6 address */
+    if (colon == NULL)
+        return strcmp(param->name, "SERVER_NAME") == 0 ? 0 : request_set_param(request, "SERVER_NAME", value);
+    size_t n = (size_t)(colon - value);
+    char *host = request_alloc(request, n + 1);
+    if (host == NULL)
+        return -1;
+    memcpy(host, value, n);
+    host[n] = '\0';
+    return request_set_param(request, "SERVER_NAME", n > 0 ? host : "localhost");
+}
+
+static int complete_server_name(struct request *request)
+{
+    static const char *const sources[] = {"SERVER_NAME", "HTTP_HOST", "SERVER_ADDR"};
+    for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++) {
+        const struct param *param = find_not_empty(request, sources[i]);
+        if (param != NULL)
+            return set_host_part(request, param);
+    }
+    return request_set_param(request, "SERVER_NAME", "localhost");
+}
+
+/* What PEP 3333 says must be there. */
+static int complete(struct request *request)
+{
+    if (complete_server_name(request) < 0)
+        return -1;
+    if (find_not_empty(request, "SERVER_PORT") == NULL) {
+        const char *port = strcmp(meta_url_scheme(request), "https") == 0 ? "443" : "80";
+        if (request_set_param(request, "SERVER_PORT", port) < 0)
+            return -1;
+    }
+    if (find_not_empty(request, "SERVER_PROTOCOL") == NULL && request_set_param(request, "SERVER_PROTOCOL", "HTTP/1.0") < 0)
+        return -1;
+    if (request_find(request, "QUERY_STRING") == NULL && request_set_param(request, "QUERY_STRING", "") < 0)
+        return -1;
+    return 0;
+}
+
+static enum meta_result map_path(struct request *request, const struct meta_options *options)
+{
+    struct path_source source = {
+        .script_name = request_value(request, "SCRIPT_NAME"),
+        .path_info = request_value(request, "PATH_INFO"),
+        .request_uri = request_value(request, "REQUEST_URI"),
+        .document_uri = request_value(request, "DOCUMENT_URI"),
+    };
+    const char *file = request_value(request, "SCRIPT_FILENAME");
+    bool is_split = source.path_info != NULL || (options->is_script && file != NULL && strncmp(file, "proxy:", 6) != 0);
+    if (options->mount == NULL && is_split) {
+        if (source.script_name == NULL && request_set_param(request, "SCRIPT_NAME", "") < 0)
+            return META_NO_MEMORY;
+        if (source.path_info == NULL && request_set_param(request, "PATH_INFO", "") < 0)
+            return META_NO_MEMORY;
+        return META_FINE;
+    }
+    char *buffer = request_alloc(request, pathmap_buffer_bytes(&source));
+    if (buffer == NULL)
+        return META_NO_MEMORY;
+    struct path_target target;
+    if (!pathmap_mount(&source, options->mount != NULL ? options->mount : "", buffer, &target))
+        return META_NOT_MOUNTED;
+    if (request_set_param(request, "SCRIPT_NAME", target.script_name) < 0 ||
+        request_set_param(request, "PATH_INFO", target.path_info) < 0)
+        return META_NO_MEMORY;
+    return META_FINE;
+}
+
+enum meta_result meta_prepare(struct request *request, const struct meta_options *options)
+{
+    if (find_not_empty(request, "REQUEST_METHOD") == NULL)
+        return META_NO_METHOD;
+    if (request->content_length < 0 && find_not_empty(request, "CONTENT_LENGTH") != NULL)
+        return META_BAD_LENGTH;
+    if (request->body_limit > 0 && request->content_length > 0 && (uint64_t)request->content_length > request->body_limit)
+        return META_TOO_LARGE;
+    drop_unwanted(request);
+    if (complete(request) < 0)
+        return META_NO_MEMORY;
+    return map_path(request, options);
+}

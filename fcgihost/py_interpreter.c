@@ -1,0 +1,218 @@
+/* The one interpreter of the process: its configuration, its start, its end. */
+#include "py_interpreter.h"
+
+#include "py_environ.h"
+#include "py_streams.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static PyThreadState *main_state;
+
+const char *py_interpreter_version(void)
+{
+    static char version[32];
+    snprintf(version, sizeof(version), "%.*s", (int)strcspn(Py_GetVersion(), " "), Py_GetVersion());
+    return version;
+}
+
+static int home_error(const struct config *config, struct config_error *error, const char *why)
+{
+    snprintf(error->message, sizeof(error->message), "%s: [python] home \"%s\": %s",
+             config->file != NULL ? config->file : "command line", config->home, why);
+    return -1;
+}
+
+/* The value of a key of pyvenv.cfg, or an empty text. */
+static void read_venv_key(FILE *file, const char *wanted, char *value, size_t value_bytes)
+{
+    char line[PATH_MAX + 64], key[32];
+    value[0] = '\0';
+    rewind(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        char *separator = strchr(line, '=');
+        if (separator == NULL || sscanf(line, "%31[a-z-_]", key) != 1 || strcmp(key, wanted) != 0)
+            continue;
+        char *start = separator + 1 + strspn(separator + 1, " \t");
+        start[strcspn(start, "\r\n")] = '\0';
+        snprintf(value, value_bytes, "%s", start);
+    }
+}
+
+int py_interpreter_check_home(const struct config *config, struct config_error *error)
+{
+    char path[PATH_MAX], version[64], why[512];
+    if (config->home == NULL)
+        return 0;
+    snprintf(path, sizeof(path), "%s/pyvenv.cfg", config->home);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        snprintf(why, sizeof(why),
+                 "no virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv DIR`", strerror(errno),
+                 FCGIHOST_PYTHON);
+        return home_error(config, error, why);
+    }
+    read_venv_key(file, "version", version, sizeof(version));
+    if (version[0] == '\0')
+        read_venv_key(file, "version_info", version, sizeof(version));
+    fclose(file);
+    int major = 0, minor = 0;
+    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION || minor != PY_MINOR_VERSION) {
+        snprintf(why, sizeof(why),
+                 "a virtual environment of Python %.20s, but this program runs Python %d.%d: make one with `%s -m venv "
+                 "DIR`, or build fcgihost with that Python",
+                 version[0] != '\0' ? version : "(unknown)", PY_MAJOR_VERSION, PY_MINOR_VERSION, FCGIHOST_PYTHON);
+        return home_error(config, error, why);
+    }
+    snprintf(path, sizeof(path), "%s/bin/python3", config->home);
+    if (access(path, X_OK) < 0)
+        return home_error(config, error, "its bin/python3 is missing or can't be run: make the environment again");
+    return 0;
+}
+
+/* The folder that holds the package: beside the program in the build tree, or where it was installed. */
+static int find_package(char *folder, size_t folder_bytes)
+{
+    static const char *const below[] = {"/../python", "/../../python", "/../share/fcgihost/python"};
+    char program[PATH_MAX], marker[PATH_MAX + 64];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (n < 0)
+        n = 0;
+    program[n] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    for (size_t i = 0; i <= sizeof(below) / sizeof(*below); i++) {
+        bool is_relative = i < sizeof(below) / sizeof(*below);
+        snprintf(marker, sizeof(marker), "%s%s", is_relative ? program : FCGIHOST_DATADIR, is_relative ? below[i] : "/python");
+        char *resolved = realpath(marker, NULL);
+        if (resolved == NULL)
+            continue;
+        snprintf(marker, sizeof(marker), "%.4000s/fcgihost/_host.py", resolved);
+        bool is_there = access(marker, R_OK) == 0;
+        if (is_there)
+            snprintf(folder, folder_bytes, "%s", resolved);
+        free(resolved);
+        if (is_there)
+            return 0;
+    }
+    return -1;
+}
+
+static PyStatus configure(PyConfig *py, const struct config *config)
+{
+    char program[PATH_MAX];
+    static char name[] = "fcgihost";
+    char *argv[] = {name};
+    PyConfig_InitIsolatedConfig(py);
+    py->install_signal_handlers = 0;
+    py->buffered_stdio = 0;
+    py->write_bytecode = config->bytecode;
+    snprintf(program, sizeof(program), "%s%s", config->home != NULL ? config->home : FCGIHOST_PYTHON,
+             config->home != NULL ? "/bin/python3" : "");
+    PyStatus status = PyConfig_SetBytesString(py, &py->program_name, program);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesString(py, &py->executable, program);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesArgv(py, 1, argv);
+    return status;
+}
+
+static int initialise(const struct config *config, struct config_error *error)
+{
+    PyPreConfig preconfig;
+    PyPreConfig_InitIsolatedConfig(&preconfig);
+    /* A server is started in the C locale, with no word on what its files' names are: they are UTF-8. */
+    preconfig.utf8_mode = 1;
+    PyStatus status = Py_PreInitialize(&preconfig);
+    PyConfig py;
+    if (!PyStatus_Exception(status)) {
+        status = configure(&py, config);
+        if (!PyStatus_Exception(status))
+            status = Py_InitializeFromConfig(&py);
+        PyConfig_Clear(&py);
+    }
+    if (!PyStatus_Exception(status))
+        return 0;
+    snprintf(error->message, sizeof(error->message), "Python can't start: %s (%s)", status.err_msg, FCGIHOST_PYTHON);
+    return -1;
+}
+
+static int insert_path(PyObject *path, Py_ssize_t index, const char *folder)
+{
+    PyObject *text = PyUnicode_DecodeFSDefault(folder);
+    int result = text != NULL ? PyList_Insert(path, index, text) : -1;
+    Py_XDECREF(text);
+    return result;
+}
+
+/* The host's own package is found last, and imported first: nothing of an application's can take its place. */
+static int import_package(const char *folder, const struct config *config)
+{
+    PyObject *path = PySys_GetObject("path");
+    if (path == NULL || insert_path(path, PyList_GET_SIZE(path), folder) < 0 || py_module_import_host() < 0)
+        return -1;
+    for (size_t i = config->path.count; i > 0; i--) {
+        if (insert_path(path, 0, config->path.items[i - 1]) < 0)
+            return -1;
+    }
+    char current[PATH_MAX];
+    if (config->add_current_dir && getcwd(current, sizeof(current)) != NULL && insert_path(path, 0, current) < 0)
+        return -1;
+    return 0;
+}
+
+static int set_up(const char *folder, const struct config *config, const struct py_options *options)
+{
+    if (py_streams_init() < 0 || import_package(folder, config) < 0 ||
+        py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess, options->is_run_once) < 0)
+        return -1;
+    PyObject *seconds = PyFloat_FromDouble((double)config->switch_interval_ms / 1000);
+    PyObject *arguments[] = {seconds, PyBool_FromLong(log_descriptor() != 2)};
+    PyObject *result = py_module_call("set_up", arguments, 2);
+    Py_DECREF(seconds);
+    Py_DECREF(arguments[1]);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+int py_interpreter_start(const struct config *config, const struct py_options *options, struct config_error *error)
+{
+    char folder[PATH_MAX];
+    if (find_package(folder, sizeof(folder)) < 0) {
+        snprintf(error->message, sizeof(error->message),
+                 "the Python package fcgihost is missing: it belongs to %s/python (make install) or beside the program",
+                 FCGIHOST_DATADIR);
+        return -1;
+    }
+    py_settings = (struct py_settings){.is_front_logged = config->log_front, .is_traceback_shown = config->show_errors};
+    PyImport_AppendInittab("_fcgihost", py_module_init);
+    if (initialise(config, error) < 0)
+        return -1;
+    if (set_up(folder, config, options) < 0) {
+        PyErr_Print();
+        snprintf(error->message, sizeof(error->message), "the Python package in %.500s can't be used: the traceback says why", folder);
+        return -1;
+    }
+    return 0;
+}
+
+void py_interpreter_release_gil(void)
+{
+    main_state = PyEval_SaveThread();
+}
+
+void py_interpreter_take_gil(void)
+{
+    PyEval_RestoreThread(main_state);
+}
+
+void py_interpreter_stop(void)
+{
+    py_environ_clear();
+    py_module_clear();
+    Py_FinalizeEx();
+}

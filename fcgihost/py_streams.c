@@ -1,0 +1,68 @@
+/* What wsgi.input, wsgi.errors and start_response have in common: the tie to a request, and its end. */
+#include "py_streams.h"
+
+#include <sys/socket.h>
+#include <time.h>
+
+int py_streams_init(void)
+{
+    return PyType_Ready(&py_input_type) < 0 || PyType_Ready(&py_errors_type) < 0 ||
+                   PyType_Ready(&py_start_response_type) < 0
+               ? -1
+               : 0;
+}
+
+int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *request)
+{
+    if (*slot != NULL && Py_REFCNT(*slot) != 1)
+        Py_CLEAR(*slot);
+    if (*slot == NULL)
+        *slot = type->tp_alloc(type, 0);
+    if (*slot == NULL)
+        return -1;
+    struct py_stream *stream = (struct py_stream *)*slot;
+    stream->request = request;
+    stream->thread = pthread_self();
+    return 0;
+}
+
+void py_stream_detach(PyObject *slot)
+{
+    struct py_stream *stream = (struct py_stream *)slot;
+    if (stream == NULL)
+        return;
+    while (stream->is_busy) {
+        /* Another thread of the application reads or writes: its end is near once the peer is away. */
+        shutdown(stream->request->fd, SHUT_RDWR);
+        stream->request->must_close = true;
+        Py_BEGIN_ALLOW_THREADS;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        Py_END_ALLOW_THREADS;
+    }
+    stream->request = NULL;
+    Py_CLEAR(stream->line);
+}
+
+bool py_stream_is_alive(const struct py_stream *stream)
+{
+    if (stream->request == NULL)
+        PyErr_SetString(PyExc_ValueError, "the request is over: its streams can't be used any more");
+    return stream->request != NULL;
+}
+
+struct request *py_stream_enter(struct py_stream *stream)
+{
+    if (!py_stream_is_alive(stream))
+        return NULL;
+    if (stream->is_busy) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread is using this stream of the request");
+        return NULL;
+    }
+    stream->is_busy = true;
+    return stream->request;
+}
+
+void py_stream_leave(struct py_stream *stream)
+{
+    stream->is_busy = false;
+}

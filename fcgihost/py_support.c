@@ -1,0 +1,183 @@
+/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into fcgihost._host. */
+#include "py_support.h"
+
+#include "worker.h"
+
+PyObject *py_application;
+struct py_settings py_settings;
+
+static PyObject *host_module; /* fcgihost._host */
+
+static PyObject *module_log(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int level;
+    const char *text;
+    Py_ssize_t text_bytes;
+    if (!PyArg_ParseTuple(arguments, "is#", &level, &text, &text_bytes))
+        return NULL;
+    if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
+        PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    log_text((enum log_level)level, text, (size_t)text_bytes);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"log", module_log, METH_VARARGS, "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "_fcgihost", .m_doc = "The host, as its Python package sees it.", .m_size = -1, .m_methods = methods};
+
+PyObject *py_module_init(void)
+{
+    return PyModule_Create(&definition);
+}
+
+int py_module_import_host(void)
+{
+    host_module = PyImport_ImportModule("fcgihost._host");
+    return host_module != NULL ? 0 : -1;
+}
+
+PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count)
+{
+    PyObject *callable = PyObject_GetAttrString(host_module, function);
+    if (callable == NULL)
+        return NULL;
+    PyObject *result = PyObject_Vectorcall(callable, arguments, count, NULL);
+    Py_DECREF(callable);
+    return result;
+}
+
+void py_module_clear(void)
+{
+    Py_CLEAR(host_module);
+}
+
+PyObject *py_exception_take(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+void py_exception_restore(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyObject *type = (PyObject *)Py_TYPE(exception);
+    Py_INCREF(type);
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+#endif
+}
+
+PyObject *py_exception_format(PyObject *exception)
+{
+    PyObject *text = py_module_call("format_exception", &exception, 1);
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyObject_Str((PyObject *)Py_TYPE(exception));
+    }
+    if (text == NULL)
+        PyErr_Clear();
+    return text;
+}
+
+static void log_exception(struct request *request, const char *where, PyObject *exception)
+{
+    PyObject *text = py_exception_format(exception);
+    Py_ssize_t bytes = 0;
+    const char *traceback = text != NULL ? PyUnicode_AsUTF8AndSize(text, &bytes) : NULL;
+    if (traceback == NULL) {
+        PyErr_Clear();
+        traceback = "an exception that can't be shown";
+        bytes = (Py_ssize_t)strlen(traceback);
+    }
+    const char *method = request_value(request, "REQUEST_METHOD"), *uri = request_value(request, "REQUEST_URI");
+    Py_BEGIN_ALLOW_THREADS;
+    log_error("%s %s: %s\n%.*s", method != NULL ? method : "-", uri != NULL ? uri : "-", where, (int)bytes, traceback);
+    if (py_settings.is_front_logged)
+        request->ops->send_error(request, traceback, (size_t)bytes);
+    Py_END_ALLOW_THREADS;
+    Py_XDECREF(text);
+}
+
+void py_exception_log(struct request *request, const char *where)
+{
+    PyObject *exception = py_exception_take();
+    if (exception == NULL)
+        return;
+    log_exception(request, where, exception);
+    Py_DECREF(exception);
+}
+
+static void send_page(struct request *request, PyObject *exception)
+{
+    static const char plain[] = "The application could not answer this request. The error log says why.\n";
+    PyObject *text = py_settings.is_traceback_shown ? py_exception_format(exception) : NULL;
+    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain;
+    if (body == NULL) {
+        PyErr_Clear();
+        body = plain;
+    }
+    bool is_too_large = request->body_failure == BODY_TOO_LARGE;
+    Py_BEGIN_ALLOW_THREADS;
+    if (is_too_large)
+        response_send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
+    else
+        response_send_page(request, "500 Internal Server Error", body);
+    Py_END_ALLOW_THREADS;
+    Py_XDECREF(text);
+}
+
+void py_exception_answer(struct request *request)
+{
+    PyObject *exception = py_exception_take();
+    if (exception == NULL)
+        return;
+    bool is_sent = request->response.is_head_sent;
+    log_exception(request, is_sent ? "the application failed after its response had begun: the connection is closed"
+                                   : "the application failed: answered with 500", exception);
+    if (is_sent) {
+        request->must_close = true;
+        request->response.is_ended = true;
+    } else
+        send_page(request, exception);
+    Py_DECREF(exception);
+}
+
+const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
+        return NULL;
+    }
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(text) < 0)
+        return NULL;
+#endif
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
+        PyErr_Format(PyExc_ValueError, "%s %R has characters beyond Latin-1", what, text);
+        return NULL;
+    }
+    *bytes = PyUnicode_GET_LENGTH(text);
+    return (const char *)PyUnicode_1BYTE_DATA(text);
+}

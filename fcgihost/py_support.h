@@ -1,0 +1,54 @@
+/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into fcgihost._host. */
+#ifndef FCGIHOST_PY_SUPPORT_H
+#define FCGIHOST_PY_SUPPORT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "log.h"
+#include "request.h"
+
+#include <stdbool.h>
+
+#if PY_VERSION_HEX < 0x030A0000
+static inline PyObject *Py_NewRef(PyObject *object)
+{
+    Py_INCREF(object);
+    return object;
+}
+#endif
+
+/* The callable, or NULL while it is not loaded. Borrowed. */
+extern PyObject *py_application;
+
+/* The process's log and its types, as the module _fcgihost. For PyImport_AppendInittab. */
+PyObject *py_module_init(void);
+/* Imports fcgihost._host, once. 0, or -1 with an exception set. */
+int py_module_import_host(void);
+/* Calls a function of fcgihost._host. A new reference, or NULL with an exception set. */
+PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
+void py_module_clear(void);
+
+/* Takes the exception that is set, normalised, with its traceback: a new reference. NULL if none is set. */
+PyObject *py_exception_take(void);
+void py_exception_restore(PyObject *exception);
+/* The traceback as text: a new reference to a str, or NULL with nothing set. */
+PyObject *py_exception_format(PyObject *exception);
+/* Logs the exception that is set as what went wrong in the request, to the web server too if [log] front says so, and
+ * clears it. Gives up the GIL meanwhile. */
+void py_exception_log(struct request *request, const char *where);
+/* The same, and answers: a 500 page, or 413, if nothing has left; else the connection is to be broken off. */
+void py_exception_answer(struct request *request);
+
+/* The pages and logs of requests. */
+struct py_settings {
+    bool is_front_logged;
+    bool is_traceback_shown;
+};
+extern struct py_settings py_settings;
+
+/* A str's characters if they are all Latin-1, as PEP 3333 wants its strings; else NULL with ValueError set, or TypeError
+ * where it is no str. what names it. */
+const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes);
+
+#endif

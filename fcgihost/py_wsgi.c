@@ -1,0 +1,242 @@
+/* Serving one request through a WSGI application. */
+#include "py_wsgi.h"
+
+#include "fork.h"
+#include "py_environ.h"
+#include "py_streams.h"
+#include "worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { COPY_BYTES = 16 << 10, MAX_PIECES = RESPONSE_PIECES - 1 };
+
+struct python_thread {
+    PyThreadState *state;
+    PyObject *input, *errors, *start_response;
+    char copy[COPY_BYTES];
+};
+
+/* What is still to be sent when the GIL has been given up. */
+struct rest {
+    struct iovec pieces[MAX_PIECES];
+    size_t count;
+    PyObject *held; /* owns the pieces' bytes, or NULL */
+    bool is_failed; /* the error page was sent, or the connection is to be broken off */
+};
+
+int py_wsgi_enter_thread(struct worker *worker)
+{
+    struct python_thread *thread = calloc(1, sizeof(*thread));
+    if (thread == NULL)
+        return -1;
+    worker->python = thread;
+    PyGILState_Ensure();
+    thread->state = PyEval_SaveThread();
+    return 0;
+}
+
+void py_wsgi_leave_thread(struct worker *worker)
+{
+    struct python_thread *thread = worker->python;
+    PyEval_RestoreThread(thread->state);
+    Py_CLEAR(thread->input);
+    Py_CLEAR(thread->errors);
+    Py_CLEAR(thread->start_response);
+    PyGILState_Release(PyGILState_UNLOCKED);
+    free(thread);
+    worker->python = NULL;
+}
+
+/* After os.fork() in the application the child comes back through here too, and ends: with 0 if the application
+ * returned, with the code of its SystemExit, with 1 for another exception. */
+static void leave_forked_child(void)
+{
+    if (!fork_is_child())
+        return;
+    int status = 0;
+    PyObject *exception = py_exception_take();
+    if (exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
+        PyObject *code = PyObject_GetAttrString(exception, "code");
+        status = code == NULL || code == Py_None ? 0 : PyLong_Check(code) ? (int)PyLong_AsLong(code) : 1;
+    } else if (exception != NULL) {
+        PyObject *text = py_exception_format(exception);
+        const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+        log_error("a forked child of the application failed\n%s", traceback != NULL ? traceback : "");
+        status = 1;
+    }
+    _exit(status);
+}
+
+static int not_started(void)
+{
+    PyErr_SetString(PyExc_RuntimeError, "the application returned its body without calling start_response");
+    return -1;
+}
+
+static int add_content_length(struct response *response, size_t body_bytes)
+{
+    if (response->is_head_sent || response->content_length >= 0 || response->status == 204 || response->status == 304)
+        return 0;
+    char length[24];
+    int n = PyOS_snprintf(length, sizeof(length), "%zu", body_bytes);
+    if (response_add_header(response, "Content-Length", 14, length, (size_t)n) == NULL)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+/* A list or tuple of bytes, the usual case: everything is there, so it leaves in one piece together with the head
+ * and the end. 0, -1 with an exception set, or 1: it has to be iterated. */
+static int take_sequence(struct python_thread *thread, struct request *request, PyObject *sequence, struct rest *rest)
+{
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
+    PyObject **items = PySequence_Fast_ITEMS(sequence);
+    size_t total = 0;
+    if (count > MAX_PIECES)
+        return 1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (!PyBytes_CheckExact(items[i]))
+            return 1;
+        rest->pieces[i] =
+            (struct iovec){.iov_base = PyBytes_AS_STRING(items[i]), .iov_len = (size_t)PyBytes_GET_SIZE(items[i])};
+        total += (size_t)PyBytes_GET_SIZE(items[i]);
+    }
+    if (request->response.status == 0)
+        return not_started();
+    if (add_content_length(&request->response, total) < 0)
+        return -1;
+    rest->count = (size_t)count;
+    if (total > COPY_BYTES) {
+        rest->held = Py_NewRef(sequence);
+        return 0;
+    }
+    /* Short enough to be copied: then no reference needs the GIL again after sending. */
+    char *end = thread->copy;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        memcpy(end, rest->pieces[i].iov_base, rest->pieces[i].iov_len);
+        end += rest->pieces[i].iov_len;
+    }
+    rest->pieces[0] = (struct iovec){.iov_base = thread->copy, .iov_len = total};
+    rest->count = 1;
+    return 0;
+}
+
+static int send_chunk(struct request *request, PyObject *chunk)
+{
+    char *bytes;
+    Py_ssize_t n;
+    if (!PyBytes_Check(chunk)) {
+        PyErr_Format(PyExc_TypeError, "the application's body must yield bytes, not %.100s%s", Py_TYPE(chunk)->tp_name,
+                     PyUnicode_Check(chunk) ? " (a str has to be encoded)" : "");
+        return -1;
+    }
+    if (PyBytes_AsStringAndSize(chunk, &bytes, &n) < 0)
+        return -1;
+    if (n == 0)
+        return 0;
+    if (request->response.status == 0)
+        return not_started();
+    struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
+    Py_BEGIN_ALLOW_THREADS;
+    response_send(request, &piece, 1, false);
+    Py_END_ALLOW_THREADS;
+    return 0;
+}
+
+/* Each chunk leaves before the next one is asked for (PEP 3333, "Buffering and Streaming"). */
+static int send_iterable(struct request *request, PyObject *iterable)
+{
+    PyObject *iterator = PyObject_GetIter(iterable), *chunk;
+    if (iterator == NULL)
+        return -1;
+    int result = 0;
+    while (result == 0 && !request->response.is_peer_gone && (chunk = PyIter_Next(iterator)) != NULL) {
+        result = send_chunk(request, chunk);
+        Py_DECREF(chunk);
+    }
+    Py_DECREF(iterator);
+    if (result < 0 || PyErr_Occurred())
+        return -1;
+    return request->response.status == 0 && !request->response.is_peer_gone ? not_started() : 0;
+}
+
+/* PEP 3333: close() is called whatever happened, and before the response's end, so that the client does not
+ * come back earlier. An exception that is set stays. */
+static void close_iterable(struct request *request, PyObject *iterable)
+{
+    PyObject *pending = py_exception_take();
+    PyObject *close = PyObject_GetAttrString(iterable, "close");
+    PyObject *result = NULL;
+    if (close == NULL && PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Clear();
+    if (close != NULL)
+        result = PyObject_CallNoArgs(close);
+    if (PyErr_Occurred())
+        py_exception_log(request, "close() of the application's body failed");
+    Py_XDECREF(result);
+    Py_XDECREF(close);
+    if (pending != NULL)
+        py_exception_restore(pending);
+}
+
+static int take_result(struct python_thread *thread, struct request *request, PyObject *result, struct rest *rest)
+{
+    bool is_plain = PyList_CheckExact(result) || PyTuple_CheckExact(result);
+    int taken = is_plain ? take_sequence(thread, request, result, rest) : 1;
+    if (taken > 0)
+        taken = send_iterable(request, result);
+    if (!is_plain)
+        close_iterable(request, result);
+    return taken;
+}
+
+static int call_application(struct python_thread *thread, struct request *request, struct rest *rest)
+{
+    if (py_stream_attach(&thread->input, &py_input_type, request) < 0 ||
+        py_stream_attach(&thread->errors, &py_errors_type, request) < 0 ||
+        py_stream_attach(&thread->start_response, &py_start_response_type, request) < 0)
+        return -1;
+    PyObject *environ = py_environ_new(request, thread->input, thread->errors);
+    if (environ == NULL)
+        return -1;
+    PyObject *arguments[] = {environ, thread->start_response};
+    PyObject *result = PyObject_Vectorcall(py_application, arguments, 2, NULL);
+    int taken = -1;
+    if (result != NULL) {
+        taken = take_result(thread, request, result, rest);
+        Py_DECREF(result);
+    }
+    leave_forked_child();
+    Py_DECREF(environ);
+    return taken;
+}
+
+void py_wsgi_serve(struct worker *worker, struct request *request)
+{
+    struct python_thread *thread = worker->python;
+    struct rest rest;
+    rest.count = 0;
+    rest.held = NULL;
+    rest.is_failed = false;
+    PyEval_RestoreThread(thread->state);
+    worker_pass_turn(worker);
+    if (call_application(thread, request, &rest) < 0) {
+        rest.is_failed = true;
+        py_exception_answer(request);
+    }
+    if (thread->errors != NULL)
+        py_errors_flush(thread->errors);
+    py_stream_detach(thread->start_response);
+    py_stream_detach(thread->input);
+    py_stream_detach(thread->errors);
+    PyEval_SaveThread();
+    if (!rest.is_failed)
+        response_send(request, rest.pieces, rest.count, true);
+    if (rest.held != NULL) {
+        PyEval_RestoreThread(thread->state);
+        Py_DECREF(rest.held);
+        PyEval_SaveThread();
+    }
+}

@@ -1,0 +1,291 @@
+/* One request, whatever protocol brought it: its parameters and its body. */
+#include "request.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 1 << 20, BLOCK_BYTES = 4096 };
+
+struct request_block {
+    struct request_block *next;
+    size_t used, capacity;
+    _Alignas(16) char bytes[];
+};
+
+struct request *request_new(void)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return NULL;
+    request->params = malloc(PARAM_CAPACITY * sizeof(*request->params));
+    if (request->params == NULL) {
+        free(request);
+        return NULL;
+    }
+    request->param_capacity = PARAM_CAPACITY;
+    request->fd = -1;
+    request->content_length = -1;
+    response_reset(&request->response);
+    return request;
+}
+
+static void free_blocks(struct request_block *block)
+{
+    while (block != NULL) {
+        struct request_block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
+void request_reset(struct request *request)
+{
+    struct param *params = request->params;
+    size_t capacity = request->param_capacity;
+    struct request_block *block = request->blocks;
+    if (block != NULL) {
+        free_blocks(block->next);
+        block->next = NULL;
+        block->used = 0;
+    }
+    struct response response = request->response;
+    memset(request, 0, offsetof(struct request, state));
+    request->params = params;
+    request->param_capacity = capacity;
+    request->blocks = block;
+    request->fd = -1;
+    request->content_length = -1;
+    request->response = response;
+    response_reset(&request->response);
+}
+
+void request_free(struct request *request)
+{
+    if (request == NULL)
+        return;
+    free_blocks(request->blocks);
+    response_clear(&request->response);
+    free(request->params);
+    free(request);
+}
+
+void *request_alloc(struct request *request, size_t bytes)
+{
+    bytes = (bytes + 15) & ~(size_t)15;
+    struct request_block *block = request->blocks;
+    if (block == NULL || block->capacity - block->used < bytes) {
+        size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+        block = malloc(sizeof(*block) + capacity);
+        if (block == NULL)
+            return NULL;
+        *block = (struct request_block){.next = request->blocks, .capacity = capacity};
+        request->blocks = block;
+    }
+    void *p = block->bytes + block->used;
+    block->used += bytes;
+    return p;
+}
+
+/* FNV-1a: short names, and the bucket is only a start. */
+static uint32_t hash_name(const char *name, size_t n)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
+    return hash ^ hash >> 16;
+}
+
+static struct param *find(const struct request *request, const char *name, size_t n, uint32_t hash)
+{
+    for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0; i = request->params[i - 1].next) {
+        struct param *param = &request->params[i - 1];
+        if (param->hash == hash && param->name_bytes == n && memcmp(param->name, name, n) == 0)
+            return param;
+    }
+    return NULL;
+}
+
+static int join_values(struct request *request, struct param *param, const char *separator, const struct param *other)
+{
+    size_t separator_bytes = strlen(separator);
+    size_t n = param->value_bytes + separator_bytes + other->value_bytes;
+    char *value = request_alloc(request, n + 1);
+    if (value == NULL)
+        return -1;
+    memcpy(value, param->value, param->value_bytes);
+    memcpy(value + param->value_bytes, separator, separator_bytes);
+    memcpy(value + param->value_bytes + separator_bytes, other->value, other->value_bytes + 1);
+    param->value = value;
+    param->value_bytes = (uint32_t)n;
+    return 0;
+}
+
+static int merge(struct request *request, struct param *param, const struct param *other)
+{
+    if (param->name_bytes == 11 && memcmp(param->name, "HTTP_COOKIE", 11) == 0)
+        return join_values(request, param, "; ", other);
+    if (strncmp(param->name, "HTTP_", 5) == 0 && strcmp(param->name, "HTTP_HOST") != 0)
+        return join_values(request, param, ", ", other);
+    param->value = other->value;
+    param->value_bytes = other->value_bytes;
+    return 0;
+}
+
+int request_add_param(struct request *request, const char *name, size_t name_bytes, const char *value,
+                      size_t value_bytes)
+{
+    struct param param = {.name = name,
+                          .value = value,
+                          .name_bytes = (uint32_t)name_bytes,
+                          .value_bytes = (uint32_t)value_bytes,
+                          .hash = hash_name(name, name_bytes)};
+    struct param *same = find(request, name, name_bytes, param.hash);
+    if (same != NULL)
+        return merge(request, same, &param);
+    if (request->param_count == request->param_capacity) {
+        if (request->param_count >= PARAM_MAX) {
+            errno = E2BIG;
+            return -1;
+        }
+        struct param *params = realloc(request->params, 2 * request->param_capacity * sizeof(*params));
+        if (params == NULL)
+            return -1;
+        request->params = params;
+        request->param_capacity *= 2;
+    }
+    uint32_t *bucket = &request->buckets[param.hash % REQUEST_BUCKETS];
+    param.next = *bucket;
+    request->params[request->param_count++] = param;
+    *bucket = (uint32_t)request->param_count;
+    return 0;
+}
+
+int request_set_param(struct request *request, const char *name, const char *value)
+{
+    size_t n = strlen(name);
+    struct param *param = find(request, name, n, hash_name(name, n));
+    if (param == NULL)
+        return request_add_param(request, name, n, value, strlen(value));
+    param->value = value;
+    param->value_bytes = (uint32_t)strlen(value);
+    param->is_dropped = false;
+    return 0;
+}
+
+const struct param *request_find(const struct request *request, const char *name)
+{
+    size_t n = strlen(name);
+    const struct param *param = find(request, name, n, hash_name(name, n));
+    return param != NULL && !param->is_dropped ? param : NULL;
+}
+
+const char *request_value(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    return param != NULL ? param->value : NULL;
+}
+
+/* The body's end, as the transport tells it. -1: before its time. */
+static long end_body(struct request *request, enum body_state state)
+{
+    int error = errno;
+    request->is_body_ended = true;
+    if (state == BODY_END && (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
+        return 0;
+    request->body_failure = BODY_WAS_CUT;
+    request->body_errno = state == BODY_END ? ECONNABORTED : error;
+    request->must_close = request->must_close || state != BODY_END;
+    return -1;
+}
+
+static long peek_body(struct request *request, bool wait, const uint8_t **content)
+{
+    if (request->body_failure != BODY_FINE)
+        return -1;
+    if (request->is_body_ended ||
+        (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length))
+        return 0;
+    size_t n = 0;
+    enum body_state state = request->ops->next_body(request, wait, content, &n);
+    if (state == BODY_WAIT) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (state != BODY_CONTENT)
+        return end_body(request, state);
+    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
+        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
+    if (request->body_limit > 0 && request->body_bytes + n > request->body_limit) {
+        request->body_failure = BODY_TOO_LARGE;
+        request->body_errno = EFBIG;
+        return -1;
+    }
+    return (long)n;
+}
+
+long request_peek_body(struct request *request, const uint8_t **content)
+{
+    return peek_body(request, true, content);
+}
+
+void request_skip_body(struct request *request, size_t n)
+{
+    request->ops->take_body(request, n);
+    request->body_bytes += n;
+}
+
+long request_read_body(struct request *request, void *buffer, size_t n)
+{
+    size_t got = 0;
+    while (got < n) {
+        const uint8_t *content;
+        long available = request_peek_body(request, &content);
+        if (available < 0)
+            return -1;
+        if (available == 0)
+            break;
+        size_t take = (size_t)available < n - got ? (size_t)available : n - got;
+        memcpy((char *)buffer + got, content, take);
+        request_skip_body(request, take);
+        got += take;
+    }
+    return (long)got;
+}
+
+bool request_is_body_at_hand(struct request *request, size_t n)
+{
+    if (request->is_body_ended || request->body_failure != BODY_FINE)
+        return true;
+    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
+        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
+    if (n == 0)
+        return true;
+    const uint8_t *content;
+    long available = peek_body(request, false, &content);
+    return available < 0 ? request->body_failure != BODY_FINE : (size_t)available >= n || available == 0;
+}
+
+bool request_drain_body(struct request *request)
+{
+    uint64_t deadline = clock_ms() + REQUEST_DRAIN_MS, io_timeout_ms = request->io_timeout_ms;
+    size_t dropped = 0;
+    enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
+    while (state == BODY_CONTENT && dropped <= REQUEST_DRAIN_BYTES) {
+        const uint8_t *content;
+        size_t n = 0;
+        uint64_t now = clock_ms();
+        if (now >= deadline)
+            break;
+        request->io_timeout_ms = deadline - now < io_timeout_ms ? deadline - now : io_timeout_ms;
+        state = request->ops->next_body(request, true, &content, &n);
+        if (state == BODY_CONTENT)
+            request->ops->take_body(request, n);
+        dropped += n;
+    }
+    request->io_timeout_ms = io_timeout_ms;
+    request->is_body_ended = true;
+    return state == BODY_END;
+}

@@ -1,0 +1,229 @@
+/* A response's head and body, checked, in the form that all three protocols want. */
+#include "response.h"
+
+#include "fork.h"
+#include "request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { HEAD_BYTES = 512, SEND_PIECES = RESPONSE_PIECES - 1 };
+
+static const char out_of_memory[] = "out of memory";
+
+static bool append(struct response *response, const char *bytes, size_t n)
+{
+    if (response->head_bytes + n > response->head_capacity) {
+        size_t capacity = response->head_capacity > 0 ? response->head_capacity : HEAD_BYTES;
+        while (capacity < response->head_bytes + n)
+            capacity *= 2;
+        char *head = realloc(response->head, capacity);
+        if (head == NULL)
+            return false;
+        response->head = head;
+        response->head_capacity = capacity;
+    }
+    memcpy(response->head + response->head_bytes, bytes, n);
+    response->head_bytes += n;
+    return true;
+}
+
+/* Control characters but the tab, which header values may hold. */
+static bool has_control(const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+const char *response_set_status(struct response *response, const char *status, size_t bytes)
+{
+    if (bytes < 4 || strspn(status, "0123456789") != 3 || status[3] != ' ')
+        return "a status is three digits, a space and a reason, as in \"200 OK\"";
+    if (status[0] < '2')
+        return "a status below 200 can't be sent by an application behind a web server";
+    if (has_control(status, bytes) || memchr(status, '\t', bytes) != NULL)
+        return "control character in the status";
+    response_reset(response);
+    if (!append(response, "Status: ", 8) || !append(response, status, bytes) || !append(response, "\r\n", 2))
+        return out_of_memory;
+    response->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
+    return NULL;
+}
+
+/* RFC 9110, section 5.6.2. */
+static bool is_token(const char *bytes, size_t n)
+{
+    static const char other[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < n; i++) {
+        char c = bytes[i];
+        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!is_alnum && (c == '\0' || strchr(other, c) == NULL))
+            return false;
+    }
+    return n > 0;
+}
+
+/* PEP 3333 keeps hop-by-hop headers (RFC 2616, section 13.5.1) from applications; Status is CGI's own. */
+static bool is_servers(const char *name, size_t n)
+{
+    static const char *const names[] = {"connection", "keep-alive",        "proxy-authenticate", "proxy-authorization",
+                                        "te",         "trailers", "trailer", "transfer-encoding", "upgrade", "status"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        if (strlen(names[i]) == n && strncasecmp(names[i], name, n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *declare_length(struct response *response, const char *value, size_t n)
+{
+    if (response->content_length >= 0)
+        return "Content-Length twice";
+    if (n == 0 || n > 18 || strspn(value, "0123456789") < n)
+        return "Content-Length is not a number";
+    response->content_length = 0;
+    for (size_t i = 0; i < n; i++)
+        response->content_length = response->content_length * 10 + (value[i] - '0');
+    return NULL;
+}
+
+const char *response_add_header(struct response *response, const char *name, size_t name_bytes, const char *value,
+                                size_t value_bytes)
+{
+    if (!is_token(name, name_bytes))
+        return "a header name is made of letters, digits and !#$%&'*+-.^_`|~";
+    if (has_control(value, value_bytes))
+        return "control character in the header's value";
+    if (is_servers(name, name_bytes))
+        return "this header belongs to the web server, an application must not set it";
+    if (name_bytes == 14 && strncasecmp(name, "content-length", 14) == 0) {
+        const char *reason = declare_length(response, value, value_bytes);
+        if (reason != NULL)
+            return reason;
+    }
+    if (!append(response, name, name_bytes) || !append(response, ": ", 2) || !append(response, value, value_bytes) ||
+        !append(response, "\r\n", 2))
+        return out_of_memory;
+    return NULL;
+}
+
+bool response_has_header(const struct response *response, const char *name)
+{
+    size_t n = strlen(name);
+    const char *p = response->head, *end = p + response->head_bytes;
+    while (p < end) {
+        if ((size_t)(end - p) > n && p[n] == ':' && strncasecmp(p, name, n) == 0)
+            return true;
+        p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+    }
+    return false;
+}
+
+void response_reset(struct response *response)
+{
+    char *head = response->head;
+    size_t capacity = response->head_capacity;
+    *response = (struct response){.head = head, .head_capacity = capacity, .content_length = -1};
+}
+
+void response_clear(struct response *response)
+{
+    free(response->head);
+    *response = (struct response){.content_length = -1};
+}
+
+/* RFC 9110, section 6.4.1: these have no body, whatever the application gave. */
+static bool is_bodyless(const struct request *request)
+{
+    int status = request->response.status;
+    const char *method = request_value(request, "REQUEST_METHOD");
+    return status == 204 || status == 304 || (method != NULL && strcmp(method, "HEAD") == 0);
+}
+
+/* Takes over as much of the pieces as Content-Length allows. */
+static size_t admit(struct response *response, const struct iovec *pieces, size_t count, struct iovec *out)
+{
+    size_t out_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t n = pieces[i].iov_len;
+        if (response->content_length >= 0) {
+            uint64_t left = (uint64_t)response->content_length - response->body_bytes;
+            if (n > left) {
+                response->excess_bytes += n - left;
+                n = left;
+            }
+        }
+        response->body_bytes += n;
+        if (n > 0)
+            out[out_count++] = (struct iovec){.iov_base = pieces[i].iov_base, .iov_len = (size_t)n};
+    }
+    return out_count;
+}
+
+int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+{
+    struct response *response = &request->response;
+    if (fork_is_child()) {
+        response->is_peer_gone = true; /* the parent answers, on the connection that both hold */
+        return -1;
+    }
+    while (count > SEND_PIECES) {
+        if (response_send(request, pieces, SEND_PIECES, false) < 0)
+            return -1;
+        pieces += SEND_PIECES;
+        count -= SEND_PIECES;
+    }
+    struct iovec out[RESPONSE_PIECES];
+    size_t head_count = 0;
+    if (!response->is_head_sent) {
+        if (!append(response, "\r\n", 2))
+            return -1;
+        out[head_count++] = (struct iovec){.iov_base = response->head, .iov_len = response->head_bytes};
+        response->is_head_sent = true;
+    }
+    size_t body_count = admit(response, pieces, count, out + head_count);
+    bool is_without_body = is_bodyless(request);
+    if (is_without_body)
+        body_count = 0;
+    bool is_short = !is_without_body && response->content_length >= 0 &&
+                    response->body_bytes < (uint64_t)response->content_length;
+    if (is_last) {
+        response->is_ended = true;
+        /* Without its end the response is visibly broken off; with it some fronts would call it whole. */
+        if (is_short) {
+            request->must_close = true;
+            is_last = false;
+        }
+    }
+    if (response->is_peer_gone)
+        return -1;
+    if (head_count + body_count == 0 && !is_last)
+        return 0;
+    if (request->ops->send(request, out, head_count + body_count, is_last) < 0) {
+        response->is_peer_gone = true;
+        request->must_close = true;
+        return -1;
+    }
+    return 0;
+}
+
+int response_send_page(struct request *request, const char *status, const char *text)
+{
+    char length[24];
+    int digits = snprintf(length, sizeof(length), "%zu", strlen(text));
+    struct response *response = &request->response;
+    response_set_status(response, status, strlen(status));
+    response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
+    response_add_header(response, "Content-Length", 14, length, (size_t)digits);
+    if (response->status == 503)
+        response_add_header(response, "Retry-After", 11, "1", 1);
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+    return response_send(request, &piece, 1, true);
+}

@@ -1,0 +1,269 @@
+/* The worker threads: each waits its turn, takes a request that is ready, and serves it. */
+#include "worker.h"
+
+#include "clock.h"
+#include "log.h"
+#include "meta_variables.h"
+#include "py_wsgi.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    BUFFER_SLACK_BYTES = 16 << 10, /* record headers and padding beside a body's bytes */
+    APPLICATION_WAIT_MS = 5000,    /* so long a request waits for an application that is being loaded */
+    APPLICATION_LOOK_MS = 100,     /* and so often it looks whether the process stops */
+}; /* record headers and padding beside a body's bytes */
+
+static int map_buffer(struct worker *worker)
+{
+    worker->buffer_fd = memfd_create("fcgihost-request", MFD_CLOEXEC);
+    if (worker->buffer_fd < 0)
+        return -1;
+    if (ftruncate(worker->buffer_fd, (off_t)worker->buffer_bytes) < 0)
+        return -1;
+    worker->buffer =
+        mmap(NULL, worker->buffer_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, worker->buffer_fd, 0);
+    return worker->buffer == MAP_FAILED ? -1 : 0;
+}
+
+int worker_renew_buffer(struct worker *worker)
+{
+    munmap(worker->buffer, worker->buffer_bytes);
+    return map_buffer(worker);
+}
+
+struct request *worker_take_request(struct worker *worker)
+{
+    struct request *request = worker->spare;
+    worker->spare = NULL;
+    return request != NULL ? request : request_new();
+}
+
+void worker_give_request(struct worker *worker, struct request *request)
+{
+    if (worker->spare != NULL) {
+        request_free(request);
+        return;
+    }
+    request_reset(request);
+    worker->spare = request;
+}
+
+void worker_pass_turn(struct worker *worker)
+{
+    if (worker->has_turn) {
+        worker->has_turn = false;
+        pthread_mutex_unlock(&worker->pool->turn);
+    }
+}
+
+static void send_page(struct request *request, const char *status, const char *text)
+{
+    response_send_page(request, status, text);
+}
+
+static void log_refused(const struct request *request, const char *reason)
+{
+    const char *method = request_value(request, "REQUEST_METHOD"), *uri = request_value(request, "REQUEST_URI");
+    log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", reason);
+}
+
+/* A request that the host answers itself, before any Python. true: it has been answered. */
+static bool refuse_request(struct worker *worker, struct request *request)
+{
+    const struct config *config = worker->pool->config;
+    struct meta_options options = {.mount = config->mount, .is_script = config->script != NULL};
+    switch (meta_prepare(request, &options)) {
+    case META_FINE:
+        return false;
+    case META_NO_METHOD:
+        log_refused(request, "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
+                             "fastcgi_params;`)");
+        send_page(request, "500 Internal Server Error", "The web server passes no request parameters.\n");
+        return true;
+    case META_BAD_LENGTH:
+        log_refused(request, "400: CONTENT_LENGTH is not a number");
+        send_page(request, "400 Bad Request", "Content-Length is not a number.\n");
+        request->must_close = true;
+        return true;
+    case META_TOO_LARGE:
+        log_refused(request, "413: its body is larger than [limits] request_body");
+        send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
+        return true;
+    case META_NOT_MOUNTED:
+        log_refused(request, "404: the path is not below [application] mount");
+        send_page(request, "404 Not Found", "Nothing is here.\n");
+        return true;
+    case META_NO_MEMORY:
+        break;
+    }
+    send_page(request, "500 Internal Server Error", "Out of memory.\n");
+    return true;
+}
+
+static bool wait_for_application(struct worker_pool *pool)
+{
+    for (int waited_ms = 0; waited_ms < APPLICATION_WAIT_MS; waited_ms += APPLICATION_LOOK_MS) {
+        if (event_wait(pool->is_application_loaded, APPLICATION_LOOK_MS))
+            return true;
+        if (atomic_load(&pool->poller->is_draining))
+            break;
+    }
+    return false;
+}
+
+void worker_serve(struct worker *worker, struct request *request)
+{
+    request->worker = worker;
+    if (refuse_request(worker, request))
+        return;
+    struct event *is_loaded = worker->pool->is_application_loaded;
+    if (!event_is_set(is_loaded)) {
+        worker_pass_turn(worker);
+        if (!wait_for_application(worker->pool)) {
+            log_refused(request, "503: the application has not been loaded");
+            send_page(request, "503 Service Unavailable", "The application is not ready. Please try again.\n");
+            return;
+        }
+    }
+    py_wsgi_serve(worker, request);
+    const struct response *response = &request->response;
+    if (response->excess_bytes > 0)
+        log_refused(request, "the application sent more than its Content-Length: the rest was held back");
+    else if (response->is_ended && request->must_close && !response->is_peer_gone && response->content_length >= 0 &&
+             response->body_bytes < (uint64_t)response->content_length)
+        log_refused(request, "the application sent less than its Content-Length: the connection is closed");
+}
+
+/* Until when the peer must send something. */
+static uint64_t next_deadline(const struct connection *connection, uint64_t io_timeout_ms)
+{
+    bool has_begun = connection->request != NULL || connection->input.data != NULL;
+    uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
+    if (!has_begun && connection->served > 0)
+        return 0;
+    /* A head must be whole in time, however slowly its bytes trickle in. */
+    if (connection->request == NULL && deadline_ms != 0)
+        return deadline_ms;
+    return clock_ms() + io_timeout_ms;
+}
+
+static void close_connection(struct worker *worker, struct connection *connection)
+{
+    const char *refusal = connection->refusal;
+    bool has_data = connection->input.data != NULL && input_available(&connection->input) > 0;
+    if (atomic_load(&connection->is_expired) && has_data)
+        refusal = "the peer did not send the rest of its request within [limits] io_timeout";
+    if (refusal != NULL)
+        log_warning("connection closed: %s", refusal);
+    if (connection->request != NULL) {
+        connection->request->ops->release(connection->request);
+        worker_give_request(worker, connection->request);
+    }
+    poller_close(worker->pool->poller, connection);
+}
+
+static void serve_connection(struct worker *worker, struct connection *connection)
+{
+    enum connection_step step = connection_advance(worker, connection);
+    while (step == CONNECTION_READY) {
+        worker_serve(worker, connection->request);
+        atomic_store(&connection->deadline_ms, 0);
+        step = connection_finish_request(worker, connection);
+    }
+    if (step == CONNECTION_WAIT)
+        poller_watch(worker->pool->poller, connection, next_deadline(connection, worker->pool->config->io_timeout_ms));
+    else
+        close_connection(worker, connection);
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+    struct worker_pool *pool = worker->pool;
+    if (py_wsgi_enter_thread(worker) < 0) {
+        log_error("worker %u: no Python thread state: out of memory", worker->number);
+        atomic_fetch_sub(&pool->running, 1);
+        return NULL;
+    }
+    struct connection *connection;
+    do {
+        pthread_mutex_lock(&pool->turn);
+        worker->has_turn = true;
+        connection = poller_next(pool->poller);
+        if (connection != NULL)
+            serve_connection(worker, connection);
+        worker_pass_turn(worker);
+    } while (connection != NULL);
+    py_wsgi_leave_thread(worker);
+    atomic_fetch_sub(&pool->running, 1);
+    return NULL;
+}
+
+static int start_worker(struct worker *worker)
+{
+    worker->buffer_bytes = worker->pool->config->request_head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
+    if (map_buffer(worker) < 0)
+        return -1;
+    int error = pthread_create(&worker->thread, NULL, run, worker);
+    if (error != 0) {
+        errno = error;
+        return -1;
+    }
+    char name[16];
+    snprintf(name, sizeof(name), "fcgihost-%u", worker->number % 1000);
+    pthread_setname_np(worker->thread, name);
+    atomic_fetch_add(&worker->pool->running, 1);
+    return 0;
+}
+
+int worker_pool_start(struct worker_pool *pool, const struct config *config, struct poller *poller,
+                      struct event *is_application_loaded)
+{
+    *pool = (struct worker_pool){
+        .config = config,
+        .poller = poller,
+        .is_application_loaded = is_application_loaded,
+        .gate_limits = {.head_bytes = config->request_head_bytes,
+                        .max_connections = config->backlog,
+                        .roles = 1u << ROLE_RESPONDER},
+    };
+    pthread_mutex_init(&pool->turn, NULL);
+    pool->workers = calloc(config->threads, sizeof(*pool->workers));
+    if (pool->workers == NULL)
+        return -1;
+    for (unsigned i = 0; i < config->threads; i++) {
+        struct worker *worker = &pool->workers[i];
+        worker->pool = pool;
+        worker->number = i + 1;
+        if (start_worker(worker) < 0)
+            return -1;
+        pool->count++;
+    }
+    return 0;
+}
+
+bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
+{
+    while (atomic_load(&pool->running) > 0) {
+        if (clock_ms() >= deadline_ms)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct worker *worker = &pool->workers[i];
+        pthread_join(worker->thread, NULL);
+        munmap(worker->buffer, worker->buffer_bytes);
+        close(worker->buffer_fd);
+        request_free(worker->spare);
+    }
+    free(pool->workers);
+    pthread_mutex_destroy(&pool->turn);
+    return true;
+}

@@ -1,0 +1,61 @@
+/* The worker threads: each waits its turn, takes a request that is ready, and serves it. */
+#ifndef FCGIHOST_WORKER_H
+#define FCGIHOST_WORKER_H
+
+#include "config.h"
+#include "event.h"
+#include "gate.h"
+#include "poller.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct worker {
+    struct worker_pool *pool;
+    unsigned number; /* from 1 */
+    pthread_t thread;
+    bool has_turn;
+
+    /* A memory file mapped into this thread: requests are received straight into it, and libfcgi, which reads
+     * descriptors only, reads their heads from it. */
+    int buffer_fd;
+    uint8_t *buffer;
+    size_t buffer_bytes;
+
+    struct request *spare; /* to be reused */
+    struct python_thread *python;
+};
+
+struct worker_pool {
+    const struct config *config;
+    struct poller *poller;
+    struct gate_limits gate_limits;
+    struct event *is_application_loaded;
+    /* Held by the one thread that waits for a request, until it has the GIL: so no second thread ever waits for
+     * the GIL with a new request, which costs more than the request itself. */
+    pthread_mutex_t turn;
+    struct worker *workers;
+    unsigned count;
+    atomic_uint running; /* threads that have not ended */
+};
+
+/* Starts the threads. 0, or -1 with errno. */
+int worker_pool_start(struct worker_pool *pool, const struct config *config, struct poller *poller,
+                      struct event *is_application_loaded);
+/* Waits for the threads, which end when the poller is told to quit, until the deadline (clock_ms()).
+ * false: some did not end; then nothing is freed. */
+bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms);
+
+/* Answers one request, through the application or by the host itself. */
+void worker_serve(struct worker *worker, struct request *request);
+/* Lets the next thread wait for a request. Called as soon as this one has the GIL, or needs it no more. */
+void worker_pass_turn(struct worker *worker);
+/* libfcgi has closed the buffer's descriptor: makes a new one. 0, or -1 with errno. */
+int worker_renew_buffer(struct worker *worker);
+struct request *worker_take_request(struct worker *worker);
+void worker_give_request(struct worker *worker, struct request *request);
+
+#endif

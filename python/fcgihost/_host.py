@@ -1,0 +1,94 @@
+"""What the C side of the host asks of Python: it calls these functions by name, and no others."""
+
+import sys
+import traceback
+
+import _fcgihost
+
+from fcgihost import loader
+
+_LOG_INFO = 2
+
+
+class FileWrapper:
+    """wsgi.file_wrapper (PEP 3333): iterates over a file in blocks, closes it at the end."""
+
+    def __init__(self, file, block_size=65536):
+        self._file = file
+        self._block_size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self._file.read(self._block_size)
+        if block:
+            return block
+        raise StopIteration
+
+
+class LogStream:
+    """A sys.stdout and sys.stderr for a process whose own lead nowhere: lines go to the host's log."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    closed = False
+
+    def __init__(self):
+        self._line = ""
+
+    def write(self, text):
+        *lines, self._line = (self._line + text).split("\n")
+        if lines:
+            _fcgihost.log(_LOG_INFO, _printable("\n".join(lines)))
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+    def writable(self):
+        return True
+
+
+def _printable(text):
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def set_up(switch_interval, is_log_elsewhere):
+    """Called once, before anything of the application's. switch_interval: seconds, 0 leaves Python's own.
+    is_log_elsewhere: the log is not the process's stderr."""
+    if switch_interval:
+        sys.setswitchinterval(switch_interval)
+    if is_log_elsewhere:
+        sys.stdout = sys.stderr = LogStream()
+
+
+def load_application(is_script, target, name):
+    """The WSGI callable; raises whatever keeps it from being loaded."""
+    return loader.load_script(target, name) if is_script else loader.load_module(target)
+
+
+has_changed = loader.has_changed
+
+
+def describe_application(application):
+    """One line on what was loaded."""
+    module = getattr(application, "__module__", None) or type(application).__module__
+    name = getattr(application, "__qualname__", None) or type(application).__qualname__ + " object"
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return "%s.%s%s" % (module, name, " from %s" % file if file else "")
+
+
+def format_exception(exception):
+    """The traceback as printable text."""
+    lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
+    return _printable("".join(lines)).rstrip("\n")
