@@ -44,7 +44,8 @@ static int add_header(struct variables *variables, const char *header)
         name[5 + i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
     }
     name[5 + n] = '\0';
-    bool is_content = strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0;
+    bool is_content =
+        strcmp(name, "HTTP_CONTENT_TYPE") == 0 || strcmp(name, "HTTP_CONTENT_LENGTH") == 0;
     int result = add(variables, is_content ? name + 5 : name, value);
     free(name);
     return result;
@@ -53,9 +54,14 @@ static int add_header(struct variables *variables, const char *header)
 static int add_fixed(struct variables *variables)
 {
     static const char *const fixed[][2] = {
-        {"GATEWAY_INTERFACE", "CGI/1.1"}, {"SERVER_PROTOCOL", "HTTP/1.1"}, {"SERVER_NAME", "localhost"},
-        {"SERVER_PORT", "80"},            {"REMOTE_ADDR", "127.0.0.1"},    {"HTTP_HOST", "localhost"},
-        {"SCRIPT_NAME", ""},              {"SERVER_SOFTWARE", "fcgihost"},
+        {"GATEWAY_INTERFACE", "CGI/1.1"},
+        {"SERVER_PROTOCOL", "HTTP/1.1"},
+        {"SERVER_NAME", "localhost"},
+        {"SERVER_PORT", "80"},
+        {"REMOTE_ADDR", "127.0.0.1"},
+        {"HTTP_HOST", "localhost"},
+        {"SCRIPT_NAME", ""},
+        {"SERVER_SOFTWARE", "fcgihost"},
     };
     for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++) {
         if (add(variables, fixed[i][0], fixed[i][1]) < 0)
@@ -96,8 +102,8 @@ static int collect(struct variables *variables, const struct command_line *line,
     if (add_fixed(variables) < 0 || add(variables, "REQUEST_METHOD", line->method) < 0 ||
         add_path(variables, line->call_path) < 0)
         return -1;
-    if (body_fd >= 0 &&
-        (add(variables, "CONTENT_TYPE", "application/x-www-form-urlencoded") < 0 || add_body(variables, body_fd) < 0))
+    if (body_fd >= 0 && (add(variables, "CONTENT_TYPE", "application/x-www-form-urlencoded") < 0 ||
+                         add_body(variables, body_fd) < 0))
         return -1;
     for (size_t i = 0; i < line->header_count; i++) {
         if (add_header(variables, line->headers[i]) < 0)
@@ -110,7 +116,8 @@ int call_run(const struct command_line *line, const struct config *config, int r
 {
     int body_fd = -1;
     if (line->data_file != NULL)
-        body_fd = strcmp(line->data_file, "-") == 0 ? STDIN_FILENO : open(line->data_file, O_RDONLY | O_CLOEXEC);
+        body_fd = strcmp(line->data_file, "-") == 0 ? STDIN_FILENO
+                                                    : open(line->data_file, O_RDONLY | O_CLOEXEC);
     if (line->data_file != NULL && body_fd < 0) {
         log_error("--data \"%s\": %s", line->data_file, strerror(errno));
         return 1;

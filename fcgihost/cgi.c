@@ -23,7 +23,8 @@ static struct cgi_state *state_of(struct request *request)
     return (struct cgi_state *)(void *)request->state;
 }
 
-static enum body_state cgi_next_body(struct request *request, bool wait, const uint8_t **content, size_t *content_bytes)
+static enum body_state cgi_next_body(struct request *request, bool wait, const uint8_t **content,
+                                     size_t *content_bytes)
 {
     struct cgi_state *state = state_of(request);
     struct input *input = request->input;
@@ -138,9 +139,10 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
         meta_read_content_length(request, config->request_body_bytes);
         /* RFC 3875, section 4.2: without CONTENT_LENGTH there is no body, unless it is chunked. */
         bool is_chunked = request_value(request, "HTTP_TRANSFER_ENCODING") != NULL;
-        state_of(request)->body_left = request->content_length >= 0 ? (uint64_t)request->content_length
-                                       : is_chunked                 ? UINT64_MAX
-                                                                    : 0;
+        state_of(request)->body_left = request->content_length >= 0
+                                           ? (uint64_t)request->content_length
+                                       : is_chunked ? UINT64_MAX
+                                                    : 0;
         status = serve(&worker, request);
     }
     request_free(request);

@@ -40,11 +40,13 @@ static const struct transport_ops *choose_transport(enum config_protocol protoco
 
 static const char *describe_stranger(const uint8_t *bytes, size_t n)
 {
-    static const char *const methods[] = {"GET ", "POST ", "HEAD ", "PUT ", "OPTIONS ", "DELETE ", "PRI ", "CONNECT "};
+    static const char *const methods[] = {"GET ",     "POST ",   "HEAD ", "PUT ",
+                                          "OPTIONS ", "DELETE ", "PRI ",  "CONNECT "};
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
         size_t m = strlen(methods[i]);
         if (n >= m && memcmp(bytes, methods[i], m) == 0)
-            return "it sent HTTP: point the web server's fastcgi_pass or scgi_pass here, not proxy_pass";
+            return "it sent HTTP: point the web server's fastcgi_pass or scgi_pass here, not "
+                   "proxy_pass";
     }
     if (bytes[0] == 0x16)
         return "it sent TLS: the web server must speak plain FastCGI or SCGI to this socket";
@@ -128,7 +130,8 @@ enum connection_step connection_advance(struct worker *worker, struct connection
 {
     if (prepare_input(worker, connection) < 0)
         return CONNECTION_CLOSE;
-    if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN && errno != ENOBUFS) {
+    if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
+        errno != ENOBUFS) {
         if (connection->request == NULL)
             return CONNECTION_CLOSE;
         connection->input.is_at_eof = true;
@@ -141,7 +144,8 @@ enum connection_step connection_finish_request(struct worker *worker, struct con
 {
     struct request *request = connection->request;
     bool is_drained = request_drain_body(request);
-    bool is_kept = is_drained && request->is_keep_wanted && !request->must_close && request->response.is_ended;
+    bool is_kept =
+        is_drained && request->is_keep_wanted && !request->must_close && request->response.is_ended;
     connection->request = NULL;
     connection->served++;
     request->ops->release(request);

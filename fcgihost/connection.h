@@ -21,10 +21,11 @@ struct connection {
     struct request *request; /* from the end of its head to the end of its response */
     const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
-    bool is_registered;           /* epoll knows the descriptor */
-    atomic_bool is_watched;       /* epoll waits for it; else a worker owns it */
-    atomic_bool is_expired;       /* the deadline passed, and the poller shut it down */
-    atomic_ullong deadline_ms;    /* by then something must have come; 0: an idle kept connection may wait for ever */
+    bool is_registered;        /* epoll knows the descriptor */
+    atomic_bool is_watched;    /* epoll waits for it; else a worker owns it */
+    atomic_bool is_expired;    /* the deadline passed, and the poller shut it down */
+    atomic_ullong deadline_ms; /* by then something must have come; 0: an idle kept connection may
+                                  wait for ever */
     struct connection *previous, *next;
 };
 
@@ -40,8 +41,9 @@ enum connection_step {
 
 /* Receives what is there and looks at it. Never blocks. The worker owns the connection. */
 enum connection_step connection_advance(struct worker *worker, struct connection *connection);
-/* After the response: drains the body and releases the request. READY when the next request is there
- * already, WAIT, or CLOSE. Blocks for REQUEST_DRAIN_MS at most. */
-enum connection_step connection_finish_request(struct worker *worker, struct connection *connection);
+/* After the response: drains the body and releases the request. READY when the next request is
+ * there already, WAIT, or CLOSE. Blocks for REQUEST_DRAIN_MS at most. */
+enum connection_step connection_finish_request(struct worker *worker,
+                                               struct connection *connection);
 
 #endif

@@ -1,4 +1,5 @@
-/* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and written here. */
+/* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
+ * written here. */
 #include "fastcgi.h"
 
 #include "connection.h"
@@ -22,7 +23,8 @@ struct fastcgi_state {
     bool has_stderr;
 };
 
-_Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES, "request.h: REQUEST_STATE_BYTES is too small");
+_Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,
+               "request.h: REQUEST_STATE_BYTES is too small");
 
 int fastcgi_init(void)
 {
@@ -40,8 +42,8 @@ static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
     return socket_send(fd, &piece, 1, timeout_ms);
 }
 
-/* The head is in the worker's buffer file at offset. Everything libfcgi learns comes from there: it never
- * sees the connection, so no byte that the gate has not looked at. */
+/* The head is in the worker's buffer file at offset. Everything libfcgi learns comes from there: it
+ * never sees the connection, so no byte that the gate has not looked at. */
 static int parse_head(struct worker *worker, struct fastcgi_state *state, size_t offset)
 {
     FCGX_Request *fcgx = &state->fcgx;
@@ -82,9 +84,11 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     if (request == NULL)
         return HEAD_REFUSED;
     struct fastcgi_state *state = state_of(request);
-    *state = (struct fastcgi_state){.id = result->id, .body = {.id = result->id,
-                                               .type = RECORD_STDIN,
-                                               .max_connections = worker->pool->gate_limits.max_connections}};
+    *state = (struct fastcgi_state){
+        .id = result->id,
+        .body = {.id = result->id,
+                 .type = RECORD_STDIN,
+                 .max_connections = worker->pool->gate_limits.max_connections}};
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
@@ -120,8 +124,10 @@ static enum head_state fastcgi_begin(struct worker *worker, struct connection *c
             memmove(bytes + result.cut_offset, bytes + result.cut_offset + result.cut_bytes,
                     n - result.cut_offset - result.cut_bytes);
             input->end -= result.cut_bytes;
-            /* A peer that does not even take these few bytes is not waited for: this thread serves others. */
-            if (result.reply_bytes > 0 && reply(connection->fd, result.reply, result.reply_bytes, 0) < 0)
+            /* A peer that does not even take these few bytes is not waited for: this thread serves
+             * others. */
+            if (result.reply_bytes > 0 &&
+                reply(connection->fd, result.reply, result.reply_bytes, 0) < 0)
                 return HEAD_REFUSED;
             if (result.is_last)
                 return HEAD_REFUSED;
@@ -133,7 +139,8 @@ static bool fastcgi_is_body_here(struct request *request)
 {
     const struct input *input = request->input;
     bool is_ended;
-    size_t n = record_stream_count(state_of(request)->body, input->data + input->begin, input_available(input), &is_ended);
+    size_t n = record_stream_count(state_of(request)->body, input->data + input->begin,
+                                   input_available(input), &is_ended);
     uint64_t wanted = REQUEST_PREFETCH_BYTES;
     if (request->content_length >= 0 && (uint64_t)request->content_length < wanted)
         wanted = (uint64_t)request->content_length;
@@ -154,8 +161,8 @@ static enum body_state receive_body(struct request *request, bool wait)
     return BODY_CUT;
 }
 
-static enum body_state fastcgi_next_body(struct request *request, bool wait, const uint8_t **content,
-                                         size_t *content_bytes)
+static enum body_state fastcgi_next_body(struct request *request, bool wait,
+                                         const uint8_t **content, size_t *content_bytes)
 {
     struct fastcgi_state *state = state_of(request);
     struct input *input = request->input;
@@ -163,8 +170,8 @@ static enum body_state fastcgi_next_body(struct request *request, bool wait, con
         return BODY_END;
     for (;;) {
         struct stream_step step;
-        enum stream_event event =
-            record_stream_next(&state->body, input->data + input->begin, input_available(input), &step);
+        enum stream_event event = record_stream_next(&state->body, input->data + input->begin,
+                                                     input_available(input), &step);
         input->begin += step.used_bytes;
         enum body_state received;
         switch (event) {
@@ -218,11 +225,13 @@ static int flush_batch(struct batch *batch)
 
 static void add_piece(struct batch *batch, const void *bytes, size_t n)
 {
-    batch->pieces[batch->piece_count++] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+    batch->pieces[batch->piece_count++] =
+        (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
 }
 
 /* Puts the pieces into records as large as they may be, whatever the pieces' own borders. */
-static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces, size_t count)
+static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces,
+                      size_t count)
 {
     size_t left = 0, room = 0;
     for (size_t i = 0; i < count; i++)
@@ -231,7 +240,8 @@ static int add_stream(struct batch *batch, enum record_type type, const struct i
         const uint8_t *bytes = pieces[i].iov_base;
         size_t piece_left = pieces[i].iov_len;
         while (piece_left > 0) {
-            bool is_full = batch->record_count == SEND_RECORDS || batch->piece_count + 3 > SEND_PIECES;
+            bool is_full =
+                batch->record_count == SEND_RECORDS || batch->piece_count + 3 > SEND_PIECES;
             if (is_full && flush_batch(batch) < 0)
                 return -1;
             if (room == 0) {
@@ -251,7 +261,8 @@ static int add_stream(struct batch *batch, enum record_type type, const struct i
     return 0;
 }
 
-static int fastcgi_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+static int fastcgi_send(struct request *request, const struct iovec *pieces, size_t count,
+                        bool is_last)
 {
     struct fastcgi_state *state = state_of(request);
     struct batch batch;

@@ -1,4 +1,5 @@
-/* What os.fork() in the application changes: a child must not answer, and closing needs more than close(). */
+/* What os.fork() in the application changes: a child must not answer, and closing needs more than
+ * close(). */
 #ifndef FCGIHOST_FORK_H
 #define FCGIHOST_FORK_H
 

@@ -67,7 +67,8 @@ static bool pass_clean(struct parameter_reader *reader, size_t length, int forbi
         size_t n = (size_t)(reader->end - reader->p);
         if (n > length)
             n = length;
-        if (memchr(reader->p, 0, n) != NULL || (forbidden != 0 && memchr(reader->p, forbidden, n) != NULL))
+        if (memchr(reader->p, 0, n) != NULL ||
+            (forbidden != 0 && memchr(reader->p, forbidden, n) != NULL))
             return false;
         reader->p += n;
         length -= n;
@@ -89,24 +90,26 @@ static bool are_parameters_clean(const uint8_t *first_record)
 }
 
 /* The first record when no request is in progress. */
-static enum gate_verdict examine_first(const uint8_t *bytes, size_t n, const struct gate_limits *limits,
-                                       struct gate_result *result)
+static enum gate_verdict examine_first(const uint8_t *bytes, size_t n,
+                                       const struct gate_limits *limits, struct gate_result *result)
 {
     if (n < RECORD_HEADER_BYTES)
-        return n > 0 && bytes[0] != RECORD_VERSION ? refuse(result, "not FastCGI version 1") : GATE_MORE;
+        return n > 0 && bytes[0] != RECORD_VERSION ? refuse(result, "not FastCGI version 1")
+                                                   : GATE_MORE;
     struct record record = record_parse(bytes);
     if (record.version != RECORD_VERSION)
         return refuse(result, "not FastCGI version 1");
     size_t total = record_total_bytes(&record);
     if (record.id == 0 && record.content_bytes > RECORD_MANAGEMENT_BYTES)
         return refuse(result, "a management record of more than 4096 bytes");
-    if (record.type == RECORD_BEGIN_REQUEST && (record.id == 0 || record.content_bytes != RECORD_BEGIN_BYTES))
+    if (record.type == RECORD_BEGIN_REQUEST &&
+        (record.id == 0 || record.content_bytes != RECORD_BEGIN_BYTES))
         return refuse(result, "a begin-request record of the wrong length or with request id 0");
     if (n < total)
         return GATE_MORE;
     if (record.id == 0) {
-        result->reply_bytes =
-            record_answer(&record, bytes + RECORD_HEADER_BYTES, limits->max_connections, result->reply);
+        result->reply_bytes = record_answer(&record, bytes + RECORD_HEADER_BYTES,
+                                            limits->max_connections, result->reply);
         return cut(result, 0, total);
     }
     if (record.type == RECORD_STDIN || record.type == RECORD_DATA || record.type == RECORD_PARAMS ||
@@ -133,7 +136,8 @@ static enum gate_verdict examine_other(const struct record *record, const uint8_
 {
     size_t total = record_total_bytes(record), offset = result->head_bytes;
     if (record->id == 0) {
-        result->reply_bytes = record_answer(record, content, limits->max_connections, result->reply);
+        result->reply_bytes =
+            record_answer(record, content, limits->max_connections, result->reply);
         return cut(result, offset, total);
     }
     if (record->id != result->id) {
@@ -181,7 +185,8 @@ enum gate_verdict gate_examine(const uint8_t *bytes, size_t n, const struct gate
         if (record.content_bytes > 0)
             continue;
         if (!are_parameters_clean(bytes + parameters_offset))
-            return refuse(result, "a parameter that is cut short, or with NUL, or with '=' in its name");
+            return refuse(result,
+                          "a parameter that is cut short, or with NUL, or with '=' in its name");
         return GATE_WHOLE;
     }
 }

@@ -22,7 +22,8 @@ struct gate_result {
     bool is_kept;  /* FCGI_KEEP_CONN */
     size_t cut_offset;
     size_t cut_bytes;
-    bool is_last; /* with GATE_CUT: close after the reply, the peer did not ask to keep the connection */
+    bool is_last; /* with GATE_CUT: close after the reply, the peer did not ask to keep the
+                     connection */
     uint8_t reply[RECORD_REPLY_BYTES];
     size_t reply_bytes;
     const char *reason;
@@ -36,10 +37,10 @@ struct gate_limits {
 
 /* Looks at the first n bytes of a connection, or of what follows a finished request.
  *
- * libfcgi must meet nothing but FCGI_BEGIN_REQUEST, FCGI_PARAMS and their end: it believes lengths before
- * the bytes are there, ends names at '=' and values at NUL, and must not be asked to answer management
- * records. Those, requests that come beside the first one, and
- * records of requests that are over are cut out here, with the answer the specification wants. */
+ * libfcgi must meet nothing but FCGI_BEGIN_REQUEST, FCGI_PARAMS and their end: it believes lengths
+ * before the bytes are there, ends names at '=' and values at NUL, and must not be asked to answer
+ * management records. Those, requests that come beside the first one, and records of requests that
+ * are over are cut out here, with the answer the specification wants. */
 enum gate_verdict gate_examine(const uint8_t *bytes, size_t n, const struct gate_limits *limits,
                                struct gate_result *result);
 

@@ -9,8 +9,8 @@
 struct input {
     uint8_t *data;
     size_t capacity;
-    size_t begin; /* the first unused byte */
-    size_t end;   /* behind the last received byte */
+    size_t begin;  /* the first unused byte */
+    size_t end;    /* behind the last received byte */
     bool is_owned; /* data is this input's heap block; else it is lent by a worker */
     bool is_at_eof;
 };
@@ -20,15 +20,15 @@ static inline size_t input_available(const struct input *input)
     return input->end - input->begin;
 }
 
-/* Receives what is there, without waiting. The count, 0 at the end of the stream (is_at_eof is set), or -1
- * with errno (EAGAIN: nothing; ENOBUFS: the buffer is full). */
+/* Receives what is there, without waiting. The count, 0 at the end of the stream (is_at_eof is
+ * set), or -1 with errno (EAGAIN: nothing; ENOBUFS: the buffer is full). */
 long input_receive(struct input *input, int fd);
 /* The same, but waits up to timeout_ms for the first byte; -1 with ETIMEDOUT when none comes. */
 long input_receive_wait(struct input *input, int fd, uint64_t timeout_ms);
 /* Moves the unused bytes to the start, so that there is room behind them. */
 void input_compact(struct input *input);
-/* Makes the buffer a heap block of the input's own, of at least capacity bytes: a lent one can serve others
- * again, an owned one grows. 0, or -1 with ENOMEM. */
+/* Makes the buffer a heap block of the input's own, of at least capacity bytes: a lent one can
+ * serve others again, an owned one grows. 0, or -1 with ENOMEM. */
 int input_own(struct input *input, size_t capacity);
 /* Lets go of the buffer; an owned one is freed. */
 void input_clear(struct input *input);

@@ -41,8 +41,8 @@ static int fail_run_time(const char *what)
 
 static void print_version(void)
 {
-    printf("fcgihost %s (Python %s, libfcgi %s, inih %s)\n", FCGIHOST_VERSION, py_interpreter_version(), FCGIHOST_FCGI_VERSION,
-           FCGIHOST_INIH_VERSION);
+    printf("fcgihost %s (Python %s, libfcgi %s, inih %s)\n", FCGIHOST_VERSION,
+           py_interpreter_version(), FCGIHOST_FCGI_VERSION, FCGIHOST_INIH_VERSION);
 }
 
 static int start_python(const struct config *config, const struct py_options *options)
@@ -69,8 +69,8 @@ static int run_check(const struct config *config)
     int code = start_python(config, &(struct py_options){.is_run_once = true});
     if (code != 0)
         return code;
-    printf("python: %s%s%s\n", py_interpreter_version(), config->home != NULL ? ", environment " : "",
-           config->home != NULL ? config->home : "");
+    printf("python: %s%s%s\n", py_interpreter_version(),
+           config->home != NULL ? ", environment " : "", config->home != NULL ? config->home : "");
     bool is_loaded = py_application_load(config);
     if (is_loaded)
         py_application_describe();
@@ -86,7 +86,8 @@ static int run_once(const struct command_line *line, const struct config *config
     int response_fd = process_take_stdout();
     if (response_fd < 0)
         return fail_run_time("standard output");
-    int code = start_python(config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
+    int code = start_python(
+        config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
     if (code != 0)
         return code;
     if (!py_application_load(config)) {
@@ -97,7 +98,8 @@ static int run_once(const struct command_line *line, const struct config *config
     if (line != NULL)
         code = call_run(line, config, response_fd);
     else
-        code = cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
+        code =
+            cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
     py_interpreter_take_gil();
     end_python();
     return code;
@@ -126,7 +128,8 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
     while (!event_wait(&supervisor->stop, FOREVER_MS))
         continue;
     if (!worker_pool_join(&pool, clock_ms() + CLEANUP_TIMEOUT_MS / 2)) {
-        log_error("stopping: %u threads are still busy: leaving without Python's own end", atomic_load(&pool.running));
+        log_error("stopping: %u threads are still busy: leaving without Python's own end",
+                  atomic_load(&pool.running));
         return EXIT_RUN_TIME;
     }
     py_interpreter_take_gil();
@@ -138,8 +141,9 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
 static void log_start(const struct config *config, const struct listener_set *listeners)
 {
     for (size_t i = 0; i < listeners->count; i++)
-        log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION, py_interpreter_version(),
-                 config->script != NULL ? config->script : config->wsgi, listeners->items[i].name, config->threads);
+        log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION,
+                 py_interpreter_version(), config->script != NULL ? config->script : config->wsgi,
+                 listeners->items[i].name, config->threads);
 }
 
 static int run_server(const struct config *config)
@@ -179,8 +183,10 @@ static int run(const struct command_line *line, const struct config *config)
     if (line->command == COMMAND_CHECK)
         return run_check(config);
     if (log_open(config->log_destination, config->log_level) < 0) {
-        config_error_set(&error, "[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
-                         config->log_destination, config_error_describe(errno));
+        config_error_set(
+            &error,
+            "[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
+            config->log_destination, config_error_describe(errno));
         return fail(&error, EXIT_CONFIG);
     }
     if (line->command == COMMAND_CALL)

@@ -31,7 +31,8 @@ void meta_read_content_length(struct request *request, uint64_t body_limit)
     request->body_limit = body_limit;
     request->content_length = -1;
     const struct param *param = find_not_empty(request, "CONTENT_LENGTH");
-    if (param == NULL || param->value_bytes > 18 || strspn(param->value, "0123456789") != param->value_bytes)
+    if (param == NULL || param->value_bytes > 18 ||
+        strspn(param->value, "0123456789") != param->value_bytes)
         return;
     request->content_length = 0;
     for (const char *p = param->value; *p != '\0'; p++)
@@ -63,12 +64,14 @@ const char *meta_url_scheme(const struct request *request)
     return scheme != NULL && strcasecmp(scheme, "https") == 0 ? "https" : "http";
 }
 
-/* HTTP_PROXY would set a proxy for the application's own requests (CVE-2016-5385); the other headers are
- * the web server's matter; the rest is the environment of a server process, not of a request. */
+/* HTTP_PROXY would set a proxy for the application's own requests (CVE-2016-5385); the other
+ * headers are the web server's matter; the rest is the environment of a server process, not of a
+ * request. */
 static void drop_unwanted(struct request *request)
 {
-    static const char *const names[] = {"HTTP_CONTENT_TYPE",      "HTTP_CONTENT_LENGTH", "HTTP_PROXY", "PATH",
-                                        "HTTP_TRANSFER_ENCODING", "LD_LIBRARY_PATH",     "TZ"};
+    static const char *const names[] = {
+        "HTTP_CONTENT_TYPE",      "HTTP_CONTENT_LENGTH", "HTTP_PROXY", "PATH",
+        "HTTP_TRANSFER_ENCODING", "LD_LIBRARY_PATH",     "TZ"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         drop(request, names[i]);
     drop_empty(request, "CONTENT_LENGTH");
@@ -83,7 +86,9 @@ static int set_host_part(struct request *request, const struct param *param)
     if (colon != NULL && bracket == NULL && strchr(colon + 1, ':') != NULL)
         colon = NULL; /* a bare IPv6 address */
     if (colon == NULL)
-        return strcmp(param->name, "SERVER_NAME") == 0 ? 0 : request_set_param(request, "SERVER_NAME", value);
+        return strcmp(param->name, "SERVER_NAME") == 0
+                   ? 0
+                   : request_set_param(request, "SERVER_NAME", value);
     size_t n = (size_t)(colon - value);
     char *host = request_alloc(request, n + 1);
     if (host == NULL)
@@ -114,9 +119,11 @@ static int complete(struct request *request)
         if (request_set_param(request, "SERVER_PORT", port) < 0)
             return -1;
     }
-    if (find_not_empty(request, "SERVER_PROTOCOL") == NULL && request_set_param(request, "SERVER_PROTOCOL", "HTTP/1.0") < 0)
+    if (find_not_empty(request, "SERVER_PROTOCOL") == NULL &&
+        request_set_param(request, "SERVER_PROTOCOL", "HTTP/1.0") < 0)
         return -1;
-    if (request_find(request, "QUERY_STRING") == NULL && request_set_param(request, "QUERY_STRING", "") < 0)
+    if (request_find(request, "QUERY_STRING") == NULL &&
+        request_set_param(request, "QUERY_STRING", "") < 0)
         return -1;
     return 0;
 }
@@ -130,7 +137,8 @@ static enum meta_result map_path(struct request *request, const struct meta_opti
         .document_uri = request_value(request, "DOCUMENT_URI"),
     };
     const char *file = request_value(request, "SCRIPT_FILENAME");
-    bool is_split = source.path_info != NULL || (options->is_script && file != NULL && strncmp(file, "proxy:", 6) != 0);
+    bool is_split = source.path_info != NULL ||
+                    (options->is_script && file != NULL && strncmp(file, "proxy:", 6) != 0);
     if (options->mount == NULL && is_split) {
         if (source.script_name == NULL && request_set_param(request, "SCRIPT_NAME", "") < 0)
             return META_NO_MEMORY;
@@ -156,7 +164,8 @@ enum meta_result meta_prepare(struct request *request, const struct meta_options
         return META_NO_METHOD;
     if (request->content_length < 0 && find_not_empty(request, "CONTENT_LENGTH") != NULL)
         return META_BAD_LENGTH;
-    if (request->body_limit > 0 && request->content_length > 0 && (uint64_t)request->content_length > request->body_limit)
+    if (request->body_limit > 0 && request->content_length > 0 &&
+        (uint64_t)request->content_length > request->body_limit)
         return META_TOO_LARGE;
     drop_unwanted(request);
     if (complete(request) < 0)

@@ -1,4 +1,5 @@
-/* CGI meta-variables (RFC 3875, section 4.1): from what web servers send to what an application must see. */
+/* CGI meta-variables (RFC 3875, section 4.1): from what web servers send to what an application
+ * must see. */
 #ifndef FCGIHOST_META_VARIABLES_H
 #define FCGIHOST_META_VARIABLES_H
 
@@ -7,27 +8,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Fills in content_length (-1 where it is not sent) and body_limit. A CONTENT_LENGTH that is no number is found
- * by meta_prepare. */
+/* Fills in content_length (-1 where it is not sent) and body_limit. A CONTENT_LENGTH that is no
+ * number is found by meta_prepare. */
 void meta_read_content_length(struct request *request, uint64_t body_limit);
 /* No CONTENT_LENGTH, and a method that has no body as a rule: not worth waiting for. */
 bool meta_is_body_unlikely(const struct request *request);
 
 enum meta_result {
     META_FINE,
-    META_NO_METHOD,      /* nothing of a request was sent */
-    META_BAD_LENGTH,     /* CONTENT_LENGTH is no number */
-    META_TOO_LARGE,      /* CONTENT_LENGTH is beyond the limit */
-    META_NOT_MOUNTED,    /* the path is not below the mount */
+    META_NO_METHOD,   /* nothing of a request was sent */
+    META_BAD_LENGTH,  /* CONTENT_LENGTH is no number */
+    META_TOO_LARGE,   /* CONTENT_LENGTH is beyond the limit */
+    META_NOT_MOUNTED, /* the path is not below the mount */
     META_NO_MEMORY,
 };
 
 struct meta_options {
     const char *mount; /* NULL: automatic; "": the root; else "/prefix" */
-    bool is_script;    /* the application is one script file: a front that names a file has split the path */
+    bool is_script; /* the application is one script file: a front that names a file has split the
+                       path */
 };
 
-/* Drops what must not reach an application, completes what must be there, maps SCRIPT_NAME and PATH_INFO. */
+/* Drops what must not reach an application, completes what must be there, maps SCRIPT_NAME and
+ * PATH_INFO. */
 enum meta_result meta_prepare(struct request *request, const struct meta_options *options);
 /* "https" or "http". */
 const char *meta_url_scheme(const struct request *request);

@@ -10,7 +10,8 @@ static size_t length(const char *text)
 
 size_t pathmap_buffer_bytes(const struct path_source *source)
 {
-    return length(source->request_uri) + 1 + length(source->script_name) + length(source->path_info) + 2;
+    return length(source->request_uri) + 1 + length(source->script_name) +
+           length(source->path_info) + 2;
 }
 
 static int hex_digit(char c)
@@ -124,10 +125,12 @@ static const char *full_path(const struct path_source *source, const char *uri_p
 
 static bool is_below(const char *path, const char *mount, size_t mount_bytes)
 {
-    return strncmp(path, mount, mount_bytes) == 0 && (path[mount_bytes] == '\0' || path[mount_bytes] == '/');
+    return strncmp(path, mount, mount_bytes) == 0 &&
+           (path[mount_bytes] == '\0' || path[mount_bytes] == '/');
 }
 
-bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer, struct path_target *target)
+bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
+                   struct path_target *target)
 {
     char *uri_path = buffer, *joined = buffer + length(source->request_uri) + 1;
     if (source->request_uri == NULL || !pathmap_decode_uri(source->request_uri, uri_path))

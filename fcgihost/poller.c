@@ -1,4 +1,5 @@
-/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready. */
+/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready.
+ */
 #include "poller.h"
 
 #include "clock.h"
@@ -25,8 +26,8 @@ static enum pollable wake_pollable = POLLABLE_WAKE;
 /* The poller whose descriptors a forked child must not hold: the process has one. */
 static struct poller *the_poller;
 
-/* A child of os.fork() does not serve: with the sockets open it would keep others from listening, and
- * clients waiting for an end that the host has long sent. */
+/* A child of os.fork() does not serve: with the sockets open it would keep others from listening,
+ * and clients waiting for an end that the host has long sent. */
 static void close_in_child(void)
 {
     struct poller *poller = the_poller;
@@ -61,7 +62,8 @@ static int parse_allow(struct poller *poller, const struct config *config)
     return 0;
 }
 
-int poller_init(struct poller *poller, struct listener_set *set, const struct config *config, int change_fd)
+int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
+                int change_fd)
 {
     memset(poller, 0, sizeof(*poller));
     poller->change_fd = change_fd;
@@ -70,10 +72,12 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     poller->listeners = calloc(set->count, sizeof(*poller->listeners));
-    if (poller->wake_fd < 0 || poller->epoll_fd < 0 || poller->listeners == NULL || parse_allow(poller, config) < 0)
+    if (poller->wake_fd < 0 || poller->epoll_fd < 0 || poller->listeners == NULL ||
+        parse_allow(poller, config) < 0)
         return -1;
     for (size_t i = 0; i < set->count; i++) {
-        poller->listeners[i] = (struct poller_listener){.pollable = POLLABLE_LISTENER, .listener = &set->items[i]};
+        poller->listeners[i] =
+            (struct poller_listener){.pollable = POLLABLE_LISTENER, .listener = &set->items[i]};
         if (control(poller, EPOLL_CTL_ADD, set->items[i].fd, EPOLLIN, &poller->listeners[i]) < 0)
             return -1;
     }
@@ -108,7 +112,8 @@ static void pause_accepting(struct poller *poller)
     atomic_store(&poller->is_accept_paused, true);
     set_listener_events(poller, 0);
     if (!poller->is_pause_logged)
-        log_error("can't accept connections: %s; new ones wait until others have closed (raise the limit of open "
+        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
+                  "limit of open "
                   "files: ulimit -n, LimitNOFILE=)",
                   strerror(errno));
     poller->is_pause_logged = true;
@@ -136,7 +141,8 @@ static int accept_descriptor(struct poller *poller, struct listener *listener)
 {
     struct sockaddr_storage peer;
     socklen_t peer_bytes = sizeof(peer);
-    int fd = accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd =
+        accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return -1;
     if (poller->is_pause_logged) {
@@ -207,7 +213,8 @@ static int watch(struct poller *poller, struct connection *connection, uint64_t 
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it. */
-    return control(poller, operation, connection->fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, connection);
+    return control(poller, operation, connection->fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+                   connection);
 }
 
 void poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)

@@ -1,4 +1,5 @@
-/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready. */
+/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready.
+ */
 #ifndef FCGIHOST_POLLER_H
 #define FCGIHOST_POLLER_H
 
@@ -30,29 +31,33 @@ struct poller {
     atomic_bool is_accept_paused; /* out of descriptors */
     bool is_pause_logged;
 
-    pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is freed meanwhile */
+    pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is
+                              freed meanwhile */
     struct connection *connections;
     size_t connection_count;
 };
 
 /* 0, or -1 with errno. The set must outlive the poller. change_fd as in the struct. */
-int poller_init(struct poller *poller, struct listener_set *set, const struct config *config, int change_fd);
+int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
+                int change_fd);
 void poller_clear(struct poller *poller);
 
-/* The next connection that has something to say, new ones included: the caller owns it until it calls
- * poller_watch or poller_close. NULL: the worker is to end. */
+/* The next connection that has something to say, new ones included: the caller owns it until it
+ * calls poller_watch or poller_close. NULL: the worker is to end. */
 struct connection *poller_next(struct poller *poller);
 /* Gives the connection back until its peer sends something, by the deadline if that is not 0. */
 void poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
 
-/* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once a second. */
+/* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once
+ * a second. */
 void poller_tend(struct poller *poller, uint64_t now_ms);
-/* The socket files go, what has queued up is still accepted, then the listeners are closed. From here on no
- * connection outlives its request. */
+/* The socket files go, what has queued up is still accepted, then the listeners are closed. From
+ * here on no connection outlives its request. */
 void poller_stop_accepting(struct poller *poller);
-/* Closes connections on which nothing has come: kept idle ones, with is_every also those that are new. */
+/* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
+ * new. */
 void poller_close_idle(struct poller *poller, bool is_every);
 /* Every poller_next returns NULL from now on. */
 void poller_quit(struct poller *poller);

@@ -38,11 +38,14 @@ int process_apply(const struct config *config, struct config_error *error)
     if (config->umask_mode >= 0)
         umask((mode_t)config->umask_mode);
     if (config->directory != NULL && chdir(config->directory) < 0)
-        return config_error_set(error, "[server] directory \"%s\": %s: the process can't work there", config->directory,
-                                config_error_describe(errno));
+        return config_error_set(error,
+                                "[server] directory \"%s\": %s: the process can't work there",
+                                config->directory, config_error_describe(errno));
     if (config->pid_file != NULL && write_pid_file(config->pid_file) < 0)
-        return config_error_set(error, "[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
-                                config->pid_file, config_error_describe(errno));
+        return config_error_set(
+            error,
+            "[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
+            config->pid_file, config_error_describe(errno));
     return 0;
 }
 

@@ -4,9 +4,11 @@
 
 #include "config.h"
 
-/* Opens /dev/null where descriptor 0, 1 or 2 is closed, so that no socket gets its number. First of all. */
+/* Opens /dev/null where descriptor 0, 1 or 2 is closed, so that no socket gets its number. First of
+ * all. */
 void process_open_standard(void);
-/* What was standard output, for a response; from here on what anybody prints goes to standard error. -1 with errno. */
+/* What was standard output, for a response; from here on what anybody prints goes to standard
+ * error. -1 with errno. */
 int process_take_stdout(void);
 /* umask, directory, pid_file. 0, or -1 with one line. */
 int process_apply(const struct config *config, struct config_error *error);

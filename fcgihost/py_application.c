@@ -29,7 +29,8 @@ bool py_application_load(const struct config *config)
     PyObject *exception = py_exception_take();
     PyObject *text = py_exception_format(exception);
     const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-    log_error("the application %s can't be loaded\n%s", config->script != NULL ? config->script : config->wsgi,
+    log_error("the application %s can't be loaded\n%s",
+              config->script != NULL ? config->script : config->wsgi,
               traceback != NULL ? traceback : "");
     PyErr_Clear();
     Py_XDECREF(text);
@@ -60,12 +61,14 @@ static bool wait_for_attempt(uint64_t delay_ms, struct event *stop)
     return !is_stopped;
 }
 
-void py_application_load_until(const struct config *config, struct event *is_loaded, struct event *stop)
+void py_application_load_until(const struct config *config, struct event *is_loaded,
+                               struct event *stop)
 {
     uint64_t delay_ms = FIRST_DELAY_MS;
     unsigned attempt = 1;
     while (!py_application_load(config)) {
-        log_warning("attempt %u to load the application failed: the next one comes in %llu s, or when a file of it changes; "
+        log_warning("attempt %u to load the application failed: the next one comes in %llu s, or "
+                    "when a file of it changes; "
                     "requests get 503 until then",
                     attempt, (unsigned long long)delay_ms / 1000);
         if (!wait_for_attempt(delay_ms, stop))

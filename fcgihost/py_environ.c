@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-/* Parameter names repeat from request to request, and most of their values too. Both are kept as Python strings,
- * which saves making and hashing them. Guarded by the GIL. */
+/* Parameter names repeat from request to request, and most of their values too. Both are kept as
+ * Python strings, which saves making and hashing them. Guarded by the GIL. */
 enum { CACHE_SLOTS = 512, CACHE_ENTRIES = 320, CACHED_VALUE_BYTES = 512 };
 
 struct cached_param {
@@ -38,7 +38,8 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
     key_scheme = PyUnicode_InternFromString("wsgi.url_scheme");
     http = PyUnicode_InternFromString("http");
     https = PyUnicode_InternFromString("https");
-    if (template == NULL || key_input == NULL || key_errors == NULL || key_scheme == NULL || http == NULL || https == NULL)
+    if (template == NULL || key_input == NULL || key_errors == NULL || key_scheme == NULL ||
+        http == NULL || https == NULL)
         return -1;
     PyObject *host = PyImport_ImportModule("fcgihost._host");
     if (host == NULL)
@@ -71,7 +72,8 @@ void py_environ_clear(void)
 
 static bool is_same(PyObject *text, const char *bytes, size_t n)
 {
-    return (size_t)PyUnicode_GET_LENGTH(text) == n && memcmp(PyUnicode_1BYTE_DATA(text), bytes, n) == 0;
+    return (size_t)PyUnicode_GET_LENGTH(text) == n &&
+           memcmp(PyUnicode_1BYTE_DATA(text), bytes, n) == 0;
 }
 
 /* The slot of a name, made if there is room. NULL: no room, or an exception is set. */
@@ -132,7 +134,8 @@ PyObject *py_environ_new(const struct request *request, PyObject *input, PyObjec
             goto fail;
     }
     PyObject *scheme = meta_url_scheme(request)[4] == 's' ? https : http;
-    if (PyDict_SetItem(environ, key_scheme, scheme) < 0 || PyDict_SetItem(environ, key_input, input) < 0 ||
+    if (PyDict_SetItem(environ, key_scheme, scheme) < 0 ||
+        PyDict_SetItem(environ, key_input, input) < 0 ||
         PyDict_SetItem(environ, key_errors, errors) < 0)
         goto fail;
     return environ;

@@ -7,7 +7,8 @@
 /* What is the same for every request: wsgi.version and the like. 0, or -1 with an exception set. */
 int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once);
 void py_environ_clear(void);
-/* A new dictionary with the request's parameters and wsgi.input, wsgi.errors; NULL with an exception set. */
+/* A new dictionary with the request's parameters and wsgi.input, wsgi.errors; NULL with an
+ * exception set. */
 PyObject *py_environ_new(const struct request *request, PyObject *input, PyObject *errors);
 
 #endif

@@ -7,7 +7,8 @@
 static void write_out(struct py_stream *self, const char *text, size_t n)
 {
     struct request *request = self->request;
-    bool is_sent = py_settings.is_front_logged && request != NULL && pthread_equal(self->thread, pthread_self());
+    bool is_sent = py_settings.is_front_logged && request != NULL &&
+                   pthread_equal(self->thread, pthread_self());
     Py_BEGIN_ALLOW_THREADS;
     log_text(LOG_LEVEL_ERROR, text, n);
     if (is_sent)

@@ -7,8 +7,9 @@ enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20 };
 
 static void raise_failure(const struct request *request)
 {
-    const char *text = request->body_failure == BODY_TOO_LARGE ? "the request body is larger than [limits] request_body"
-                                                               : "the request body was cut short";
+    const char *text = request->body_failure == BODY_TOO_LARGE
+                           ? "the request body is larger than [limits] request_body"
+                           : "the request body was cut short";
     PyObject *arguments = Py_BuildValue("(is)", request->body_errno, text);
     if (arguments != NULL)
         PyErr_SetObject(PyExc_OSError, arguments);
@@ -27,7 +28,8 @@ static long read_body(struct request *request, char *buffer, size_t n)
     return got;
 }
 
-/* How many bytes to make room for at first: what will come if that is known, no more than a peer may claim. */
+/* How many bytes to make room for at first: what will come if that is known, no more than a peer
+ * may claim. */
 static size_t first_capacity(const struct request *request, size_t limit)
 {
     size_t wanted = FIRST_BYTES;
@@ -58,7 +60,8 @@ static PyObject *read_limited(struct request *request, size_t limit)
         /* The peer has more than was thought: this much is there, so twice as much may be. */
         size_t larger = capacity > 0 ? 2 * capacity : 1;
         capacity = larger < limit ? larger : limit;
-        if (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length)
+        if (request->content_length >= 0 &&
+            request->body_bytes >= (uint64_t)request->content_length)
             break;
         if (_PyBytes_Resize(&bytes, (Py_ssize_t)capacity) < 0)
             return NULL;
@@ -68,7 +71,8 @@ static PyObject *read_limited(struct request *request, size_t limit)
     return bytes;
 }
 
-/* A size argument: absent, None or negative means all. -1 with an exception set if it is no number. */
+/* A size argument: absent, None or negative means all. -1 with an exception set if it is no number.
+ */
 static int parse_size(PyObject *const *arguments, Py_ssize_t count, size_t *size)
 {
     *size = PY_SSIZE_T_MAX;
@@ -139,7 +143,8 @@ static PyObject *read_line(struct request *request, size_t limit)
     return line;
 }
 
-static PyObject *input_readline(struct py_stream *self, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *input_readline(struct py_stream *self, PyObject *const *arguments,
+                                Py_ssize_t count)
 {
     size_t limit;
     if (parse_size(arguments, count, &limit) < 0)
@@ -160,7 +165,8 @@ static PyObject *input_next(struct py_stream *self)
     return line;
 }
 
-static PyObject *input_readlines(struct py_stream *self, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *input_readlines(struct py_stream *self, PyObject *const *arguments,
+                                 Py_ssize_t count)
 {
     size_t hint, total = 0;
     if (parse_size(arguments, count, &hint) < 0)
@@ -179,7 +185,8 @@ static PyObject *input_readlines(struct py_stream *self, PyObject *const *argume
         Py_DECREF(line);
         total += n;
         if (n == 0) {
-            if (PyList_SetSlice(lines, PyList_GET_SIZE(lines) - 1, PyList_GET_SIZE(lines), NULL) < 0)
+            if (PyList_SetSlice(lines, PyList_GET_SIZE(lines) - 1, PyList_GET_SIZE(lines), NULL) <
+                0)
                 Py_CLEAR(lines);
             break;
         }

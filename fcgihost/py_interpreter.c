@@ -50,9 +50,10 @@ int py_interpreter_check_home(const struct config *config, struct config_error *
     snprintf(path, sizeof(path), "%s/pyvenv.cfg", config->home);
     FILE *file = fopen(path, "re");
     if (file == NULL) {
-        snprintf(why, sizeof(why),
-                 "no virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv DIR`", strerror(errno),
-                 FCGIHOST_PYTHON);
+        snprintf(
+            why, sizeof(why),
+            "no virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv DIR`",
+            strerror(errno), FCGIHOST_PYTHON);
         return home_error(config, error, why);
     }
     read_venv_key(file, "version", version, sizeof(version));
@@ -60,20 +61,25 @@ int py_interpreter_check_home(const struct config *config, struct config_error *
         read_venv_key(file, "version_info", version, sizeof(version));
     fclose(file);
     int major = 0, minor = 0;
-    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION || minor != PY_MINOR_VERSION) {
+    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION ||
+        minor != PY_MINOR_VERSION) {
         snprintf(why, sizeof(why),
-                 "a virtual environment of Python %.20s, but this program runs Python %d.%d: make one with `%s -m venv "
+                 "a virtual environment of Python %.20s, but this program runs Python %d.%d: make "
+                 "one with `%s -m venv "
                  "DIR`, or build fcgihost with that Python",
-                 version[0] != '\0' ? version : "(unknown)", PY_MAJOR_VERSION, PY_MINOR_VERSION, FCGIHOST_PYTHON);
+                 version[0] != '\0' ? version : "(unknown)", PY_MAJOR_VERSION, PY_MINOR_VERSION,
+                 FCGIHOST_PYTHON);
         return home_error(config, error, why);
     }
     snprintf(path, sizeof(path), "%s/bin/python3", config->home);
     if (access(path, X_OK) < 0)
-        return home_error(config, error, "its bin/python3 is missing or can't be run: make the environment again");
+        return home_error(config, error,
+                          "its bin/python3 is missing or can't be run: make the environment again");
     return 0;
 }
 
-/* The folder that holds the package: beside the program in the build tree, or where it was installed. */
+/* The folder that holds the package: beside the program in the build tree, or where it was
+ * installed. */
 static int find_package(char *folder, size_t folder_bytes)
 {
     static const char *const below[] = {"/../python", "/../../python", "/../share/fcgihost/python"};
@@ -87,7 +93,8 @@ static int find_package(char *folder, size_t folder_bytes)
         *slash = '\0';
     for (size_t i = 0; i <= sizeof(below) / sizeof(*below); i++) {
         bool is_relative = i < sizeof(below) / sizeof(*below);
-        snprintf(marker, sizeof(marker), "%s%s", is_relative ? program : FCGIHOST_DATADIR, is_relative ? below[i] : "/python");
+        snprintf(marker, sizeof(marker), "%s%s", is_relative ? program : FCGIHOST_DATADIR,
+                 is_relative ? below[i] : "/python");
         char *resolved = realpath(marker, NULL);
         if (resolved == NULL)
             continue;
@@ -111,7 +118,8 @@ static PyStatus configure(PyConfig *py, const struct config *config)
     py->install_signal_handlers = 0;
     py->buffered_stdio = 0;
     py->write_bytecode = config->bytecode;
-    snprintf(program, sizeof(program), "%s%s", config->home != NULL ? config->home : FCGIHOST_PYTHON,
+    snprintf(program, sizeof(program), "%s%s",
+             config->home != NULL ? config->home : FCGIHOST_PYTHON,
              config->home != NULL ? "/bin/python3" : "");
     PyStatus status = PyConfig_SetBytesString(py, &py->program_name, program);
     if (!PyStatus_Exception(status))
@@ -125,7 +133,8 @@ static int initialise(const struct config *config, struct config_error *error)
 {
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
-    /* A server is started in the C locale, with no word on what its files' names are: they are UTF-8. */
+    /* A server is started in the C locale, with no word on what its files' names are: they are
+     * UTF-8. */
     preconfig.utf8_mode = 1;
     PyStatus status = Py_PreInitialize(&preconfig);
     PyConfig py;
@@ -137,7 +146,8 @@ static int initialise(const struct config *config, struct config_error *error)
     }
     if (!PyStatus_Exception(status))
         return 0;
-    snprintf(error->message, sizeof(error->message), "Python can't start: %s (%s)", status.err_msg, FCGIHOST_PYTHON);
+    snprintf(error->message, sizeof(error->message), "Python can't start: %s (%s)", status.err_msg,
+             FCGIHOST_PYTHON);
     return -1;
 }
 
@@ -149,18 +159,21 @@ static int insert_path(PyObject *path, Py_ssize_t index, const char *folder)
     return result;
 }
 
-/* The host's own package is found last, and imported first: nothing of an application's can take its place. */
+/* The host's own package is found last, and imported first: nothing of an application's can take
+ * its place. */
 static int import_package(const char *folder, const struct config *config)
 {
     PyObject *path = PySys_GetObject("path");
-    if (path == NULL || insert_path(path, PyList_GET_SIZE(path), folder) < 0 || py_module_import_host() < 0)
+    if (path == NULL || insert_path(path, PyList_GET_SIZE(path), folder) < 0 ||
+        py_module_import_host() < 0)
         return -1;
     for (size_t i = config->path.count; i > 0; i--) {
         if (insert_path(path, 0, config->path.items[i - 1]) < 0)
             return -1;
     }
     char current[PATH_MAX];
-    if (config->add_current_dir && getcwd(current, sizeof(current)) != NULL && insert_path(path, 0, current) < 0)
+    if (config->add_current_dir && getcwd(current, sizeof(current)) != NULL &&
+        insert_path(path, 0, current) < 0)
         return -1;
     return 0;
 }
@@ -168,7 +181,8 @@ static int import_package(const char *folder, const struct config *config)
 static int set_up(const char *folder, const struct config *config, const struct py_options *options)
 {
     if (py_streams_init() < 0 || import_package(folder, config) < 0 ||
-        py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess, options->is_run_once) < 0)
+        py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess,
+                        options->is_run_once) < 0)
         return -1;
     PyObject *seconds = PyFloat_FromDouble((double)config->switch_interval_ms / 1000);
     PyObject *arguments[] = {seconds, PyBool_FromLong(log_descriptor() != 2)};
@@ -179,22 +193,26 @@ static int set_up(const char *folder, const struct config *config, const struct 
     return result != NULL ? 0 : -1;
 }
 
-int py_interpreter_start(const struct config *config, const struct py_options *options, struct config_error *error)
+int py_interpreter_start(const struct config *config, const struct py_options *options,
+                         struct config_error *error)
 {
     char folder[PATH_MAX];
     if (find_package(folder, sizeof(folder)) < 0) {
         snprintf(error->message, sizeof(error->message),
-                 "the Python package fcgihost is missing: it belongs to %s/python (make install) or beside the program",
+                 "the Python package fcgihost is missing: it belongs to %s/python (make install) "
+                 "or beside the program",
                  FCGIHOST_DATADIR);
         return -1;
     }
-    py_settings = (struct py_settings){.is_front_logged = config->log_front, .is_traceback_shown = config->show_errors};
+    py_settings = (struct py_settings){.is_front_logged = config->log_front,
+                                       .is_traceback_shown = config->show_errors};
     PyImport_AppendInittab("_fcgihost", py_module_init);
     if (initialise(config, error) < 0)
         return -1;
     if (set_up(folder, config, options) < 0) {
         PyErr_Print();
-        snprintf(error->message, sizeof(error->message), "the Python package in %.500s can't be used: the traceback says why", folder);
+        snprintf(error->message, sizeof(error->message),
+                 "the Python package in %.500s can't be used: the traceback says why", folder);
         return -1;
     }
     return 0;

@@ -1,4 +1,5 @@
-/* start_response and the write callable that it returns (PEP 3333, "The start_response() Callable"). */
+/* start_response and the write callable that it returns (PEP 3333, "The start_response()
+ * Callable"). */
 #include "py_streams.h"
 
 #include <string.h>
@@ -20,9 +21,11 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
     Py_RETURN_NONE;
 }
 
-static PyMethodDef write_method = {"write", (PyCFunction)write_body, METH_O, "write(data): sends bytes of the body at once."};
+static PyMethodDef write_method = {"write", (PyCFunction)write_body, METH_O,
+                                   "write(data): sends bytes of the body at once."};
 
-/* With exc_info: 0 if the response may be replaced; else the error is set, the application's own if it is too late. */
+/* With exc_info: 0 if the response may be replaced; else the error is set, the application's own if
+ * it is too late. */
 static int check_exc_info(const struct response *response, PyObject *exc_info)
 {
     if (!PyTuple_Check(exc_info) || PyTuple_GET_SIZE(exc_info) != 3) {
@@ -63,10 +66,13 @@ static int add_header(struct response *response, PyObject *header)
     }
     Py_ssize_t name_bytes, value_bytes;
     const char *name = py_latin1(PyTuple_GET_ITEM(header, 0), "a header's name", &name_bytes);
-    const char *value = name != NULL ? py_latin1(PyTuple_GET_ITEM(header, 1), "a header's value", &value_bytes) : NULL;
+    const char *value =
+        name != NULL ? py_latin1(PyTuple_GET_ITEM(header, 1), "a header's value", &value_bytes)
+                     : NULL;
     if (value == NULL)
         return -1;
-    const char *reason = response_add_header(response, name, (size_t)name_bytes, value, (size_t)value_bytes);
+    const char *reason =
+        response_add_header(response, name, (size_t)name_bytes, value, (size_t)value_bytes);
     if (reason == NULL)
         return 0;
     PyErr_Format(PyExc_ValueError, "header %R: %s", header, reason);
@@ -76,7 +82,8 @@ static int add_header(struct response *response, PyObject *header)
 static int set_head(struct response *response, PyObject *status, PyObject *headers)
 {
     if (!PyList_Check(headers)) {
-        PyErr_Format(PyExc_TypeError, "headers must be a list, not %.100s", Py_TYPE(headers)->tp_name);
+        PyErr_Format(PyExc_TypeError, "headers must be a list, not %.100s",
+                     Py_TYPE(headers)->tp_name);
         return -1;
     }
     if (set_status(response, status) < 0)
@@ -88,7 +95,8 @@ static int set_head(struct response *response, PyObject *status, PyObject *heade
     return 0;
 }
 
-static PyObject *start(struct py_stream *self, struct request *request, PyObject *const *arguments, PyObject *exc_info)
+static PyObject *start(struct py_stream *self, struct request *request, PyObject *const *arguments,
+                       PyObject *exc_info)
 {
     struct response *response = &request->response;
     if (exc_info != NULL && exc_info != Py_None) {
@@ -105,17 +113,21 @@ static PyObject *start(struct py_stream *self, struct request *request, PyObject
     return PyCFunction_New(&write_method, (PyObject *)self);
 }
 
-static PyObject *call(PyObject *callable, PyObject *const *arguments, size_t flagged_count, PyObject *keywords)
+static PyObject *call(PyObject *callable, PyObject *const *arguments, size_t flagged_count,
+                      PyObject *keywords)
 {
     Py_ssize_t count = PyVectorcall_NARGS(flagged_count);
     PyObject *exc_info = count == 3 ? arguments[2] : NULL;
     Py_ssize_t keyword_count = keywords != NULL ? PyTuple_GET_SIZE(keywords) : 0;
-    bool is_by_name = count == 2 && keyword_count == 1 &&
-                      PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, 0), "exc_info") == 0;
+    bool is_by_name =
+        count == 2 && keyword_count == 1 &&
+        PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, 0), "exc_info") == 0;
     if (is_by_name)
         exc_info = arguments[2];
     if (count < 2 || count > 3 || (keyword_count > 0 && !is_by_name)) {
-        PyErr_SetString(PyExc_TypeError, "start_response(status, headers, exc_info=None) takes these positional arguments");
+        PyErr_SetString(
+            PyExc_TypeError,
+            "start_response(status, headers, exc_info=None) takes these positional arguments");
         return NULL;
     }
     struct py_stream *self = (struct py_stream *)callable;

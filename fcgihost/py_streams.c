@@ -1,4 +1,5 @@
-/* What wsgi.input, wsgi.errors and start_response have in common: the tie to a request, and its end. */
+/* What wsgi.input, wsgi.errors and start_response have in common: the tie to a request, and its
+ * end. */
 #include "py_streams.h"
 
 #include <sys/socket.h>
@@ -32,7 +33,8 @@ void py_stream_detach(PyObject *slot)
     if (stream == NULL)
         return;
     while (stream->is_busy) {
-        /* Another thread of the application reads or writes: its end is near once the peer is away. */
+        /* Another thread of the application reads or writes: its end is near once the peer is away.
+         */
         shutdown(stream->request->fd, SHUT_RDWR);
         stream->request->must_close = true;
         Py_BEGIN_ALLOW_THREADS;
@@ -46,7 +48,8 @@ void py_stream_detach(PyObject *slot)
 bool py_stream_is_alive(const struct py_stream *stream)
 {
     if (stream->request == NULL)
-        PyErr_SetString(PyExc_ValueError, "the request is over: its streams can't be used any more");
+        PyErr_SetString(PyExc_ValueError,
+                        "the request is over: its streams can't be used any more");
     return stream->request != NULL;
 }
 

@@ -1,5 +1,6 @@
-/* wsgi.input, wsgi.errors and start_response: the objects through which an application reaches its request. Each
- * holds a pointer to the request that is cut when the request ends: used later, they raise. */
+/* wsgi.input, wsgi.errors and start_response: the objects through which an application reaches its
+ * request. Each holds a pointer to the request that is cut when the request ends: used later, they
+ * raise. */
 #ifndef FCGIHOST_PY_STREAMS_H
 #define FCGIHOST_PY_STREAMS_H
 
@@ -8,21 +9,22 @@
 #include <pthread.h>
 
 struct py_stream {
-    PyObject_HEAD
-    vectorcallfunc vectorcall; /* start_response only */
-    struct request *request;   /* NULL once it is over */
-    bool is_busy;              /* a thread uses the request without the GIL */
-    pthread_t thread;          /* wsgi.errors: the worker, which alone may write to the connection */
-    PyObject *line;            /* wsgi.errors: what has no newline yet, or NULL */
+    PyObject_HEAD vectorcallfunc vectorcall; /* start_response only */
+    struct request *request;                 /* NULL once it is over */
+    bool is_busy;                            /* a thread uses the request without the GIL */
+    pthread_t thread; /* wsgi.errors: the worker, which alone may write to the connection */
+    PyObject *line;   /* wsgi.errors: what has no newline yet, or NULL */
 };
 
 extern PyTypeObject py_input_type, py_errors_type, py_start_response_type;
 
 /* Readies the types. 0, or -1 with an exception set. */
 int py_streams_init(void);
-/* Makes *slot stand for the request: the object that is there if nobody else kept it, else a new one. 0, or -1. */
+/* Makes *slot stand for the request: the object that is there if nobody else kept it, else a new
+ * one. 0, or -1. */
 int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *request);
-/* The request is over: cuts the pointer, waiting for a thread of the application that still uses it. */
+/* The request is over: cuts the pointer, waiting for a thread of the application that still uses
+ * it. */
 void py_stream_detach(PyObject *slot);
 /* Is its request still served? If not, ValueError is set. */
 bool py_stream_is_alive(const struct py_stream *stream);

@@ -1,4 +1,5 @@
-/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into fcgihost._host. */
+/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into
+ * fcgihost._host. */
 #include "py_support.h"
 
 #include "worker.h"
@@ -27,12 +28,14 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"log", module_log, METH_VARARGS, "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
+    {"log", module_log, METH_VARARGS,
+     "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_fcgihost", .m_doc = "The host, as its Python package sees it.", .m_size = -1, .m_methods = methods};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_fcgihost",
+                                        .m_doc = "The host, as its Python package sees it.",
+                                        .m_size = -1, .m_methods = methods};
 
 PyObject *py_module_init(void)
 {
@@ -111,9 +114,11 @@ static void log_exception(struct request *request, const char *where, PyObject *
         traceback = "an exception that can't be shown";
         bytes = (Py_ssize_t)strlen(traceback);
     }
-    const char *method = request_value(request, "REQUEST_METHOD"), *uri = request_value(request, "REQUEST_URI");
+    const char *method = request_value(request, "REQUEST_METHOD"),
+               *uri = request_value(request, "REQUEST_URI");
     Py_BEGIN_ALLOW_THREADS;
-    log_error("%s %s: %s\n%.*s", method != NULL ? method : "-", uri != NULL ? uri : "-", where, (int)bytes, traceback);
+    log_error("%s %s: %s\n%.*s", method != NULL ? method : "-", uri != NULL ? uri : "-", where,
+              (int)bytes, traceback);
     if (py_settings.is_front_logged)
         request->ops->send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;
@@ -131,7 +136,8 @@ void py_exception_log(struct request *request, const char *where)
 
 static void send_page(struct request *request, PyObject *exception)
 {
-    static const char plain[] = "The application could not answer this request. The error log says why.\n";
+    static const char plain[] =
+        "The application could not answer this request. The error log says why.\n";
     PyObject *text = py_settings.is_traceback_shown ? py_exception_format(exception) : NULL;
     const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain;
     if (body == NULL) {
@@ -141,7 +147,8 @@ static void send_page(struct request *request, PyObject *exception)
     bool is_too_large = request->body_failure == BODY_TOO_LARGE;
     Py_BEGIN_ALLOW_THREADS;
     if (is_too_large)
-        response_send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
+        response_send_page(request, "413 Request Entity Too Large",
+                           "The request's body is too large.\n");
     else
         response_send_page(request, "500 Internal Server Error", body);
     Py_END_ALLOW_THREADS;
@@ -154,8 +161,11 @@ void py_exception_answer(struct request *request)
     if (exception == NULL)
         return;
     bool is_sent = request->response.is_head_sent;
-    log_exception(request, is_sent ? "the application failed after its response had begun: the connection is closed"
-                                   : "the application failed: answered with 500", exception);
+    log_exception(
+        request,
+        is_sent ? "the application failed after its response had begun: the connection is closed"
+                : "the application failed: answered with 500",
+        exception);
     if (is_sent) {
         request->must_close = true;
         request->response.is_ended = true;

@@ -1,4 +1,5 @@
-/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into fcgihost._host. */
+/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into
+ * fcgihost._host. */
 #ifndef FCGIHOST_PY_SUPPORT_H
 #define FCGIHOST_PY_SUPPORT_H
 
@@ -29,15 +30,17 @@ int py_module_import_host(void);
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
 void py_module_clear(void);
 
-/* Takes the exception that is set, normalised, with its traceback: a new reference. NULL if none is set. */
+/* Takes the exception that is set, normalised, with its traceback: a new reference. NULL if none is
+ * set. */
 PyObject *py_exception_take(void);
 void py_exception_restore(PyObject *exception);
 /* The traceback as text: a new reference to a str, or NULL with nothing set. */
 PyObject *py_exception_format(PyObject *exception);
-/* Logs the exception that is set as what went wrong in the request, to the web server too if [log] front says so, and
- * clears it. Gives up the GIL meanwhile. */
+/* Logs the exception that is set as what went wrong in the request, to the web server too if [log]
+ * front says so, and clears it. Gives up the GIL meanwhile. */
 void py_exception_log(struct request *request, const char *where);
-/* The same, and answers: a 500 page, or 413, if nothing has left; else the connection is to be broken off. */
+/* The same, and answers: a 500 page, or 413, if nothing has left; else the connection is to be
+ * broken off. */
 void py_exception_answer(struct request *request);
 
 /* The pages and logs of requests. */
@@ -47,8 +50,8 @@ struct py_settings {
 };
 extern struct py_settings py_settings;
 
-/* A str's characters if they are all Latin-1, as PEP 3333 wants its strings; else NULL with ValueError set, or TypeError
- * where it is no str. what names it. */
+/* A str's characters if they are all Latin-1, as PEP 3333 wants its strings; else NULL with
+ * ValueError set, or TypeError where it is no str. what names it. */
 const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes);
 
 #endif

@@ -49,8 +49,8 @@ void py_wsgi_leave_thread(struct worker *worker)
     worker->python = NULL;
 }
 
-/* After os.fork() in the application the child comes back through here too, and ends: with 0 if the application
- * returned, with the code of its SystemExit, with 1 for another exception. */
+/* After os.fork() in the application the child comes back through here too, and ends: with 0 if the
+ * application returned, with the code of its SystemExit, with 1 for another exception. */
 static void leave_forked_child(void)
 {
     if (!fork_is_child())
@@ -59,11 +59,14 @@ static void leave_forked_child(void)
     PyObject *exception = py_exception_take();
     if (exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
         PyObject *code = PyObject_GetAttrString(exception, "code");
-        status = code == NULL || code == Py_None ? 0 : PyLong_Check(code) ? (int)PyLong_AsLong(code) : 1;
+        status = code == NULL || code == Py_None ? 0
+                 : PyLong_Check(code)            ? (int)PyLong_AsLong(code)
+                                                 : 1;
     } else if (exception != NULL) {
         PyObject *text = py_exception_format(exception);
         const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-        log_error("a forked child of the application failed\n%s", traceback != NULL ? traceback : "");
+        log_error("a forked child of the application failed\n%s",
+                  traceback != NULL ? traceback : "");
         status = 1;
     }
     _exit(status);
@@ -71,13 +74,15 @@ static void leave_forked_child(void)
 
 static int not_started(void)
 {
-    PyErr_SetString(PyExc_RuntimeError, "the application returned its body without calling start_response");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "the application returned its body without calling start_response");
     return -1;
 }
 
 static int add_content_length(struct response *response, size_t body_bytes)
 {
-    if (response->is_head_sent || response->content_length >= 0 || response->status == 204 || response->status == 304)
+    if (response->is_head_sent || response->content_length >= 0 || response->status == 204 ||
+        response->status == 304)
         return 0;
     char length[24];
     int n = PyOS_snprintf(length, sizeof(length), "%zu", body_bytes);
@@ -87,9 +92,10 @@ static int add_content_length(struct response *response, size_t body_bytes)
     return -1;
 }
 
-/* A list or tuple of bytes, the usual case: everything is there, so it leaves in one piece together with the head
- * and the end. 0, -1 with an exception set, or 1: it has to be iterated. */
-static int take_sequence(struct python_thread *thread, struct request *request, PyObject *sequence, struct rest *rest)
+/* A list or tuple of bytes, the usual case: everything is there, so it leaves in one piece together
+ * with the head and the end. 0, -1 with an exception set, or 1: it has to be iterated. */
+static int take_sequence(struct python_thread *thread, struct request *request, PyObject *sequence,
+                         struct rest *rest)
 {
     Py_ssize_t count = PySequence_Fast_GET_SIZE(sequence);
     PyObject **items = PySequence_Fast_ITEMS(sequence);
@@ -99,8 +105,8 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     for (Py_ssize_t i = 0; i < count; i++) {
         if (!PyBytes_CheckExact(items[i]))
             return 1;
-        rest->pieces[i] =
-            (struct iovec){.iov_base = PyBytes_AS_STRING(items[i]), .iov_len = (size_t)PyBytes_GET_SIZE(items[i])};
+        rest->pieces[i] = (struct iovec){.iov_base = PyBytes_AS_STRING(items[i]),
+                                         .iov_len = (size_t)PyBytes_GET_SIZE(items[i])};
         total += (size_t)PyBytes_GET_SIZE(items[i]);
     }
     if (request->response.status == 0)
@@ -128,7 +134,8 @@ static int send_chunk(struct request *request, PyObject *chunk)
     char *bytes;
     Py_ssize_t n;
     if (!PyBytes_Check(chunk)) {
-        PyErr_Format(PyExc_TypeError, "the application's body must yield bytes, not %.100s%s", Py_TYPE(chunk)->tp_name,
+        PyErr_Format(PyExc_TypeError, "the application's body must yield bytes, not %.100s%s",
+                     Py_TYPE(chunk)->tp_name,
                      PyUnicode_Check(chunk) ? " (a str has to be encoded)" : "");
         return -1;
     }
@@ -152,7 +159,8 @@ static int send_iterable(struct request *request, PyObject *iterable)
     if (iterator == NULL)
         return -1;
     int result = 0;
-    while (result == 0 && !request->response.is_peer_gone && (chunk = PyIter_Next(iterator)) != NULL) {
+    while (result == 0 && !request->response.is_peer_gone &&
+           (chunk = PyIter_Next(iterator)) != NULL) {
         result = send_chunk(request, chunk);
         Py_DECREF(chunk);
     }
@@ -162,8 +170,8 @@ static int send_iterable(struct request *request, PyObject *iterable)
     return request->response.status == 0 && !request->response.is_peer_gone ? not_started() : 0;
 }
 
-/* PEP 3333: close() is called whatever happened, and before the response's end, so that the client does not
- * come back earlier. An exception that is set stays. */
+/* PEP 3333: close() is called whatever happened, and before the response's end, so that the client
+ * does not come back earlier. An exception that is set stays. */
 static void close_iterable(struct request *request, PyObject *iterable)
 {
     PyObject *pending = py_exception_take();
@@ -181,7 +189,8 @@ static void close_iterable(struct request *request, PyObject *iterable)
         py_exception_restore(pending);
 }
 
-static int take_result(struct python_thread *thread, struct request *request, PyObject *result, struct rest *rest)
+static int take_result(struct python_thread *thread, struct request *request, PyObject *result,
+                       struct rest *rest)
 {
     bool is_plain = PyList_CheckExact(result) || PyTuple_CheckExact(result);
     int taken = is_plain ? take_sequence(thread, request, result, rest) : 1;
@@ -192,7 +201,8 @@ static int take_result(struct python_thread *thread, struct request *request, Py
     return taken;
 }
 
-static int call_application(struct python_thread *thread, struct request *request, struct rest *rest)
+static int call_application(struct python_thread *thread, struct request *request,
+                            struct rest *rest)
 {
     if (py_stream_attach(&thread->input, &py_input_type, request) < 0 ||
         py_stream_attach(&thread->errors, &py_errors_type, request) < 0 ||

@@ -1,16 +1,17 @@
-/* Serving one request through a WSGI application (PEP 3333). For the workers: this header knows no Python. */
+/* Serving one request through a WSGI application (PEP 3333). For the workers: this header knows no
+ * Python. */
 #ifndef FCGIHOST_PY_WSGI_H
 #define FCGIHOST_PY_WSGI_H
 
 struct worker;
 struct request;
 
-/* A worker's persistent thread state: made once, so that threading.local lives as long as the thread. Called and
- * left without the GIL. 0, or -1. */
+/* A worker's persistent thread state: made once, so that threading.local lives as long as the
+ * thread. Called and left without the GIL. 0, or -1. */
 int py_wsgi_enter_thread(struct worker *worker);
 void py_wsgi_leave_thread(struct worker *worker);
-/* Calls the application and sends its response, or an error page. Passes the worker's turn on as soon as it has
- * the GIL. Without the GIL. */
+/* Calls the application and sends its response, or an error page. Passes the worker's turn on as
+ * soon as it has the GIL. Without the GIL. */
 void py_wsgi_serve(struct worker *worker, struct request *request);
 
 #endif

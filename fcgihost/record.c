@@ -66,8 +66,8 @@ static uint8_t *put_value(uint8_t *out, const char *name, const char *value)
     return out + name_bytes + value_bytes;
 }
 
-static size_t answer_get_values(const uint8_t *content, size_t content_bytes, unsigned max_connections,
-                                uint8_t *reply)
+static size_t answer_get_values(const uint8_t *content, size_t content_bytes,
+                                unsigned max_connections, uint8_t *reply)
 {
     static const char *const names[] = {"FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"};
     bool is_answered[3] = {false};
@@ -81,14 +81,16 @@ static size_t answer_get_values(const uint8_t *content, size_t content_bytes, un
         if (value_bytes < 0 || name_bytes > end - p || value_bytes > end - p - name_bytes)
             break;
         for (int i = 0; i < 3; i++) {
-            if (is_answered[i] || strlen(names[i]) != (size_t)name_bytes || memcmp(names[i], p, (size_t)name_bytes) != 0)
+            if (is_answered[i] || strlen(names[i]) != (size_t)name_bytes ||
+                memcmp(names[i], p, (size_t)name_bytes) != 0)
                 continue;
             is_answered[i] = true;
             out = put_value(out, names[i], i == 2 ? "0" : count);
         }
         p += name_bytes + value_bytes;
     }
-    record_put_header(reply, RECORD_GET_VALUES_RESULT, 0, (size_t)(out - reply) - RECORD_HEADER_BYTES);
+    record_put_header(reply, RECORD_GET_VALUES_RESULT, 0,
+                      (size_t)(out - reply) - RECORD_HEADER_BYTES);
     return (size_t)(out - reply);
 }
 
@@ -113,7 +115,8 @@ static enum stream_event foreign_record(struct record_stream *stream, const stru
             return STREAM_BAD;
         if (n < (size_t)RECORD_HEADER_BYTES + record->content_bytes)
             return STREAM_MORE;
-        step->reply_bytes = record_answer(record, bytes + RECORD_HEADER_BYTES, stream->max_connections, step->reply);
+        step->reply_bytes = record_answer(record, bytes + RECORD_HEADER_BYTES,
+                                          stream->max_connections, step->reply);
     } else if (record->type == RECORD_BEGIN_REQUEST) {
         uint8_t *end = record_put_end(step->reply, record->id, STATUS_CANT_MPX_CONN);
         step->reply_bytes = (size_t)(end - step->reply);
@@ -176,7 +179,8 @@ void record_stream_take(struct record_stream *stream, size_t content_bytes)
     stream->content_left -= (uint32_t)content_bytes;
 }
 
-size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n, bool *is_ended)
+size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n,
+                           bool *is_ended)
 {
     size_t content_bytes = 0;
     struct stream_step step;

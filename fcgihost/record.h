@@ -12,8 +12,8 @@ enum {
     RECORD_BEGIN_BYTES = 8,       /* content of FCGI_BEGIN_REQUEST */
     RECORD_CONTENT_BYTES = 65528, /* what we put into one record: the largest multiple of 8 */
     RECORD_END_BYTES = 2 * RECORD_HEADER_BYTES,
-    RECORD_REPLY_BYTES = 80,          /* room for any answer of record_answer and record_put_end */
-    RECORD_MANAGEMENT_BYTES = 4096,   /* a longer management record is refused */
+    RECORD_REPLY_BYTES = 80,        /* room for any answer of record_answer and record_put_end */
+    RECORD_MANAGEMENT_BYTES = 4096, /* a longer management record is refused */
     RECORD_FLAG_KEEP_CONNECTION = 1,
 };
 
@@ -33,7 +33,12 @@ enum record_type {
 
 enum record_role { ROLE_RESPONDER = 1, ROLE_AUTHORIZER, ROLE_FILTER };
 
-enum record_protocol_status { STATUS_REQUEST_COMPLETE, STATUS_CANT_MPX_CONN, STATUS_OVERLOADED, STATUS_UNKNOWN_ROLE };
+enum record_protocol_status {
+    STATUS_REQUEST_COMPLETE,
+    STATUS_CANT_MPX_CONN,
+    STATUS_OVERLOADED,
+    STATUS_UNKNOWN_ROLE
+};
 
 struct record {
     uint8_t version;
@@ -52,21 +57,24 @@ size_t record_total_bytes(const struct record *record);
 uint8_t *record_put_header(uint8_t *out, enum record_type type, uint16_t id, size_t content_bytes);
 uint8_t *record_put_end(uint8_t *out, uint16_t id, enum record_protocol_status status);
 
-/* The answer to a whole management record (section 4): FCGI_GET_VALUES_RESULT, or FCGI_UNKNOWN_TYPE.
- * Each of the three known names is answered once, however often it is asked for. Returns its length. */
+/* The answer to a whole management record (section 4): FCGI_GET_VALUES_RESULT, or
+ * FCGI_UNKNOWN_TYPE. Each of the three known names is answered once, however often it is asked for.
+ * Returns its length. */
 size_t record_answer(const struct record *record, const uint8_t *content, unsigned max_connections,
                      uint8_t reply[RECORD_REPLY_BYTES]);
 
-/* One FastCGI name-value length of 1 or 4 bytes (section 3.4). Advances *bytes; -1 if it is cut short. */
+/* One FastCGI name-value length of 1 or 4 bytes (section 3.4). Advances *bytes; -1 if it is cut
+ * short. */
 long record_get_length(const uint8_t **bytes, const uint8_t *end);
 
-/* Where in a stream (FCGI_STDIN, FCGI_DATA) of a request a reader stands. Zero it, then set id, type and max_connections. */
+/* Where in a stream (FCGI_STDIN, FCGI_DATA) of a request a reader stands. Zero it, then set id,
+ * type and max_connections. */
 struct record_stream {
     uint16_t id;
     uint8_t type;
     bool is_ended;
-    uint32_t content_left; /* of the current record of this stream */
-    uint32_t skip_left;    /* padding, or a record that is nobody's */
+    uint32_t content_left;    /* of the current record of this stream */
+    uint32_t skip_left;       /* padding, or a record that is nobody's */
     unsigned max_connections; /* the answer to FCGI_MAX_CONNS */
 };
 
@@ -87,12 +95,14 @@ struct stream_step {
     size_t reply_bytes;
 };
 
-/* What comes next in bytes. Incomplete headers and management records stay unused until they are whole:
- * a buffer of RECORD_HEADER_BYTES + RECORD_MANAGEMENT_BYTES always gets on. */
+/* What comes next in bytes. Incomplete headers and management records stay unused until they are
+ * whole: a buffer of RECORD_HEADER_BYTES + RECORD_MANAGEMENT_BYTES always gets on. */
 enum stream_event record_stream_next(struct record_stream *stream, const uint8_t *bytes, size_t n,
                                      struct stream_step *step);
 void record_stream_take(struct record_stream *stream, size_t content_bytes);
-/* How much content, at least, is in bytes; *is_ended says that the stream's end is there too. Changes nothing. */
-size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n, bool *is_ended);
+/* How much content, at least, is in bytes; *is_ended says that the stream's end is there too.
+ * Changes nothing. */
+size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n,
+                           bool *is_ended);
 
 #endif

@@ -100,7 +100,8 @@ static uint32_t hash_name(const char *name, size_t n)
 
 static struct param *find(const struct request *request, const char *name, size_t n, uint32_t hash)
 {
-    for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0; i = request->params[i - 1].next) {
+    for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0;
+         i = request->params[i - 1].next) {
         struct param *param = &request->params[i - 1];
         if (param->hash == hash && param->name_bytes == n && memcmp(param->name, name, n) == 0)
             return param;
@@ -108,7 +109,8 @@ static struct param *find(const struct request *request, const char *name, size_
     return NULL;
 }
 
-static int join_values(struct request *request, struct param *param, const char *separator, const struct param *other)
+static int join_values(struct request *request, struct param *param, const char *separator,
+                       const struct param *other)
 {
     size_t separator_bytes = strlen(separator);
     size_t n = param->value_bytes + separator_bytes + other->value_bytes;
@@ -134,8 +136,8 @@ static int merge(struct request *request, struct param *param, const struct para
     return 0;
 }
 
-int request_add_param(struct request *request, const char *name, size_t name_bytes, const char *value,
-                      size_t value_bytes)
+int request_add_param(struct request *request, const char *name, size_t name_bytes,
+                      const char *value, size_t value_bytes)
 {
     struct param param = {.name = name,
                           .value = value,
@@ -150,7 +152,8 @@ int request_add_param(struct request *request, const char *name, size_t name_byt
             errno = E2BIG;
             return -1;
         }
-        struct param *params = realloc(request->params, 2 * request->param_capacity * sizeof(*params));
+        struct param *params =
+            realloc(request->params, 2 * request->param_capacity * sizeof(*params));
         if (params == NULL)
             return -1;
         request->params = params;
@@ -193,7 +196,8 @@ static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
     request->is_body_ended = true;
-    if (state == BODY_END && (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
+    if (state == BODY_END &&
+        (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
         return 0;
     request->body_failure = BODY_WAS_CUT;
     request->body_errno = state == BODY_END ? ECONNABORTED : error;
@@ -265,7 +269,8 @@ bool request_is_body_at_hand(struct request *request, size_t n)
         return true;
     const uint8_t *content;
     long available = peek_body(request, false, &content);
-    return available < 0 ? request->body_failure != BODY_FINE : (size_t)available >= n || available == 0;
+    return available < 0 ? request->body_failure != BODY_FINE
+                         : (size_t)available >= n || available == 0;
 }
 
 bool request_drain_body(struct request *request)

@@ -12,10 +12,11 @@
 
 enum {
     REQUEST_BUCKETS = 256,
-    REQUEST_STATE_BYTES = 256,          /* a transport's own state */
-    REQUEST_DRAIN_BYTES = 16 << 20,     /* what is read and dropped of a body nobody wanted … */
-    REQUEST_DRAIN_MS = 2000,            /* … and for how long, before the connection is closed instead */
-    REQUEST_PREFETCH_BYTES = 64 << 10,  /* that much of a body arrives before a thread is given to it */
+    REQUEST_STATE_BYTES = 256,      /* a transport's own state */
+    REQUEST_DRAIN_BYTES = 16 << 20, /* what is read and dropped of a body nobody wanted … */
+    REQUEST_DRAIN_MS = 2000, /* … and for how long, before the connection is closed instead */
+    REQUEST_PREFETCH_BYTES =
+        64 << 10, /* that much of a body arrives before a thread is given to it */
 };
 
 /* A CGI meta-variable (RFC 3875, section 4.1) or a header. Both strings end with NUL. */
@@ -23,7 +24,7 @@ struct param {
     const char *name, *value;
     uint32_t name_bytes, value_bytes;
     uint32_t hash;
-    uint32_t next; /* in its bucket, 1 + index; 0 ends it */
+    uint32_t next;   /* in its bucket, 1 + index; 0 ends it */
     bool is_dropped; /* never shown to the application */
 };
 
@@ -63,10 +64,11 @@ void request_free(struct request *request);
 /* Memory that is freed with the request; NULL when there is none. */
 void *request_alloc(struct request *request, size_t bytes);
 
-/* Adds a parameter; the strings must live as long as the request. A name that is there already is merged:
- * HTTP_COOKIE with "; ", other HTTP_* but HTTP_HOST with ", "; of anything else the last one wins. 0, or -1. */
-int request_add_param(struct request *request, const char *name, size_t name_bytes, const char *value,
-                      size_t value_bytes);
+/* Adds a parameter; the strings must live as long as the request. A name that is there already is
+ * merged: HTTP_COOKIE with "; ", other HTTP_* but HTTP_HOST with ", "; of anything else the last
+ * one wins. 0, or -1. */
+int request_add_param(struct request *request, const char *name, size_t name_bytes,
+                      const char *value, size_t value_bytes);
 /* Sets a parameter whatever it was; value must live as long as the request. 0, or -1. */
 int request_set_param(struct request *request, const char *name, const char *value);
 /* The parameter, or NULL if it is not there or dropped. */
@@ -74,15 +76,16 @@ const struct param *request_find(const struct request *request, const char *name
 /* Its value, or NULL. */
 const char *request_value(const struct request *request, const char *name);
 
-/* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0 at its end, or
- * -1 (body_failure says why). Without the GIL. */
+/* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0
+ * at its end, or -1 (body_failure says why). Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);
 /* As request_read_body, but shows what is there without using it up; request_skip_body does. */
 long request_peek_body(struct request *request, const uint8_t **content);
 void request_skip_body(struct request *request, size_t n);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Reads and drops what is left of the body. false: it did not end in time, the connection must be closed. */
+/* Reads and drops what is left of the body. false: it did not end in time, the connection must be
+ * closed. */
 bool request_drain_body(struct request *request);
 
 #endif

@@ -51,7 +51,8 @@ const char *response_set_status(struct response *response, const char *status, s
     if (has_control(status, bytes) || memchr(status, '\t', bytes) != NULL)
         return "control character in the status";
     response_reset(response);
-    if (!append(response, "Status: ", 8) || !append(response, status, bytes) || !append(response, "\r\n", 2))
+    if (!append(response, "Status: ", 8) || !append(response, status, bytes) ||
+        !append(response, "\r\n", 2))
         return out_of_memory;
     response->status = (status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0');
     return NULL;
@@ -70,11 +71,20 @@ static bool is_token(const char *bytes, size_t n)
     return n > 0;
 }
 
-/* PEP 3333 keeps hop-by-hop headers (RFC 2616, section 13.5.1) from applications; Status is CGI's own. */
+/* PEP 3333 keeps hop-by-hop headers (RFC 2616, section 13.5.1) from applications; Status is CGI's
+ * own. */
 static bool is_servers(const char *name, size_t n)
 {
-    static const char *const names[] = {"connection", "keep-alive",        "proxy-authenticate", "proxy-authorization",
-                                        "te",         "trailers", "trailer", "transfer-encoding", "upgrade", "status"};
+    static const char *const names[] = {"connection",
+                                        "keep-alive",
+                                        "proxy-authenticate",
+                                        "proxy-authorization",
+                                        "te",
+                                        "trailers",
+                                        "trailer",
+                                        "transfer-encoding",
+                                        "upgrade",
+                                        "status"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         if (strlen(names[i]) == n && strncasecmp(names[i], name, n) == 0)
             return true;
@@ -94,8 +104,8 @@ static const char *declare_length(struct response *response, const char *value, 
     return NULL;
 }
 
-const char *response_add_header(struct response *response, const char *name, size_t name_bytes, const char *value,
-                                size_t value_bytes)
+const char *response_add_header(struct response *response, const char *name, size_t name_bytes,
+                                const char *value, size_t value_bytes)
 {
     if (!is_token(name, name_bytes))
         return "a header name is made of letters, digits and !#$%&'*+-.^_`|~";
@@ -108,8 +118,8 @@ const char *response_add_header(struct response *response, const char *name, siz
         if (reason != NULL)
             return reason;
     }
-    if (!append(response, name, name_bytes) || !append(response, ": ", 2) || !append(response, value, value_bytes) ||
-        !append(response, "\r\n", 2))
+    if (!append(response, name, name_bytes) || !append(response, ": ", 2) ||
+        !append(response, value, value_bytes) || !append(response, "\r\n", 2))
         return out_of_memory;
     return NULL;
 }
@@ -148,7 +158,8 @@ static bool is_bodyless(const struct request *request)
 }
 
 /* Takes over as much of the pieces as Content-Length allows. */
-static size_t admit(struct response *response, const struct iovec *pieces, size_t count, struct iovec *out)
+static size_t admit(struct response *response, const struct iovec *pieces, size_t count,
+                    struct iovec *out)
 {
     size_t out_count = 0;
     for (size_t i = 0; i < count; i++) {
@@ -185,7 +196,8 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
     if (!response->is_head_sent) {
         if (!append(response, "\r\n", 2))
             return -1;
-        out[head_count++] = (struct iovec){.iov_base = response->head, .iov_len = response->head_bytes};
+        out[head_count++] =
+            (struct iovec){.iov_base = response->head, .iov_len = response->head_bytes};
         response->is_head_sent = true;
     }
     size_t body_count = admit(response, pieces, count, out + head_count);
@@ -196,7 +208,8 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
                     response->body_bytes < (uint64_t)response->content_length;
     if (is_last) {
         response->is_ended = true;
-        /* Without its end the response is visibly broken off; with it some fronts would call it whole. */
+        /* Without its end the response is visibly broken off; with it some fronts would call it
+         * whole. */
         if (is_short) {
             request->must_close = true;
             is_last = false;

@@ -1,4 +1,5 @@
-/* A response's head and body, checked, in the form that all three protocols want (RFC 3875, section 6). */
+/* A response's head and body, checked, in the form that all three protocols want (RFC 3875, section
+ * 6). */
 #ifndef FCGIHOST_RESPONSE_H
 #define FCGIHOST_RESPONSE_H
 
@@ -14,28 +15,30 @@ enum { RESPONSE_PIECES = 65 }; /* what a transport gets at most in one call of s
 struct response {
     char *head; /* "Status: 200 OK\r\nName: value\r\n", without the empty line */
     size_t head_bytes, head_capacity;
-    int status;              /* 0: none was set */
-    int64_t content_length;  /* as declared, -1 if not */
-    uint64_t body_bytes;     /* what the application gave, up to content_length */
-    uint64_t excess_bytes;   /* what it gave beyond */
+    int status;             /* 0: none was set */
+    int64_t content_length; /* as declared, -1 if not */
+    uint64_t body_bytes;    /* what the application gave, up to content_length */
+    uint64_t excess_bytes;  /* what it gave beyond */
     bool is_head_sent;
     bool is_ended;
     bool is_peer_gone; /* a send failed */
 };
 
-/* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a reason). NULL, or
- * what is wrong with it, as constant text. */
+/* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a
+ * reason). NULL, or what is wrong with it, as constant text. */
 const char *response_set_status(struct response *response, const char *status, size_t bytes);
-/* Adds a header. NULL, or what is wrong with it: a name that is no token (RFC 9110, section 5.1), a control
- * character in the value, a Content-Length that is no number or comes twice, a header that is the web server's. */
-const char *response_add_header(struct response *response, const char *name, size_t name_bytes, const char *value,
-                                size_t value_bytes);
+/* Adds a header. NULL, or what is wrong with it: a name that is no token (RFC 9110, section 5.1), a
+ * control character in the value, a Content-Length that is no number or comes twice, a header that
+ * is the web server's. */
+const char *response_add_header(struct response *response, const char *name, size_t name_bytes,
+                                const char *value, size_t value_bytes);
 bool response_has_header(const struct response *response, const char *name);
 void response_reset(struct response *response);
 void response_clear(struct response *response);
 
-/* Pieces of the body. Sends the head first if that has not left; with is_last the end too. What goes beyond
- * the declared length is held back and counted. 0, or -1 when the peer is gone. Without the GIL. */
+/* Pieces of the body. Sends the head first if that has not left; with is_last the end too. What
+ * goes beyond the declared length is held back and counted. 0, or -1 when the peer is gone. Without
+ * the GIL. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
 /* The whole of a short answer of the host's own, as text/plain. */
 int response_send_page(struct request *request, const char *status, const char *text);

@@ -1,4 +1,5 @@
-/* SCGI: a head that scgi_head.c understands, a body of CONTENT_LENGTH bytes, a response that ends with the connection. */
+/* SCGI: a head that scgi_head.c understands, a body of CONTENT_LENGTH bytes, a response that ends
+ * with the connection. */
 #include "connection.h"
 #include "request.h"
 #include "scgi_head.h"
@@ -28,7 +29,8 @@ static int add_params(struct request *request, const struct scgi_head *head)
         struct scgi_pair pair = scgi_head_next(&p);
         if (strcmp(pair.name, "SCGI") == 0)
             continue;
-        if (request_add_param(request, pair.name, pair.name_bytes, pair.value, pair.value_bytes) < 0)
+        if (request_add_param(request, pair.name, pair.name_bytes, pair.value, pair.value_bytes) <
+            0)
             return -1;
     }
     return 0;
@@ -39,7 +41,8 @@ static enum head_state scgi_begin(struct worker *worker, struct connection *conn
     struct input *input = &connection->input;
     struct scgi_head head;
     size_t max_bytes = worker->pool->gate_limits.head_bytes;
-    enum scgi_verdict verdict = scgi_head_parse(input->data + input->begin, input_available(input), max_bytes, &head);
+    enum scgi_verdict verdict =
+        scgi_head_parse(input->data + input->begin, input_available(input), max_bytes, &head);
     if (verdict == SCGI_MORE)
         return HEAD_MORE;
     connection->refusal = head.reason;
@@ -62,10 +65,12 @@ static enum head_state scgi_begin(struct worker *worker, struct connection *conn
 static bool scgi_is_body_here(struct request *request)
 {
     uint64_t left = state_of(request)->body_left;
-    return input_available(request->input) >= (left < REQUEST_PREFETCH_BYTES ? left : REQUEST_PREFETCH_BYTES);
+    return input_available(request->input) >=
+           (left < REQUEST_PREFETCH_BYTES ? left : REQUEST_PREFETCH_BYTES);
 }
 
-static enum body_state scgi_next_body(struct request *request, bool wait, const uint8_t **content, size_t *content_bytes)
+static enum body_state scgi_next_body(struct request *request, bool wait, const uint8_t **content,
+                                      size_t *content_bytes)
 {
     struct input *input = request->input;
     uint64_t left = state_of(request)->body_left;
@@ -94,7 +99,8 @@ static void scgi_take_body(struct request *request, size_t bytes)
     state_of(request)->body_left -= bytes;
 }
 
-static int scgi_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+static int scgi_send(struct request *request, const struct iovec *pieces, size_t count,
+                     bool is_last)
 {
     (void)is_last; /* the connection's end is the response's */
     struct iovec copy[RESPONSE_PIECES];

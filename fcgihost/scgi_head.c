@@ -24,8 +24,8 @@ struct scgi_pair scgi_head_next(const char **p)
 
 static bool parse_content_length(const struct scgi_pair *pair, uint64_t *content_length)
 {
-    if (strcmp(pair->name, "CONTENT_LENGTH") != 0 || pair->value_bytes == 0 || pair->value_bytes > 18 ||
-        strspn(pair->value, "0123456789") != pair->value_bytes)
+    if (strcmp(pair->name, "CONTENT_LENGTH") != 0 || pair->value_bytes == 0 ||
+        pair->value_bytes > 18 || strspn(pair->value, "0123456789") != pair->value_bytes)
         return false;
     *content_length = 0;
     for (const char *p = pair->value; *p != '\0'; p++)
@@ -63,7 +63,8 @@ static enum scgi_verdict check_pairs(struct scgi_head *head)
     return has_version ? SCGI_WHOLE : refuse(head, "no SCGI header");
 }
 
-enum scgi_verdict scgi_head_parse(const uint8_t *bytes, size_t n, size_t max_bytes, struct scgi_head *head)
+enum scgi_verdict scgi_head_parse(const uint8_t *bytes, size_t n, size_t max_bytes,
+                                  struct scgi_head *head)
 {
     memset(head, 0, sizeof(*head));
     size_t digits = 0, length = 0;

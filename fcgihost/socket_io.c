@@ -25,7 +25,8 @@ int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms)
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
         ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) {
-            if (errno == EINTR || ((errno == EAGAIN || errno == ENOBUFS) && wait_writable(fd, timeout_ms) == 0))
+            if (errno == EINTR ||
+                ((errno == EAGAIN || errno == ENOBUFS) && wait_writable(fd, timeout_ms) == 0))
                 continue;
             return -1;
         }

@@ -71,8 +71,8 @@ static void wait_event(struct supervisor *supervisor, int timeout_ms)
     }
 }
 
-/* Lets the requests in flight finish. Connections that are only open are no requests: idle ones close at once,
- * new ones that have sent nothing whole after a second too. */
+/* Lets the requests in flight finish. Connections that are only open are no requests: idle ones
+ * close at once, new ones that have sent nothing whole after a second too. */
 static void drain(struct poller *poller, struct supervisor *supervisor)
 {
     poller_stop_accepting(poller);
@@ -85,7 +85,8 @@ static void drain(struct poller *poller, struct supervisor *supervisor)
     size_t left = poller_connection_count(poller);
     supervisor->has_cut_off = left > 0;
     if (left > 0)
-        log_error("stopping: %zu connections did not finish within %d s and are cut off", left, DRAIN_TIMEOUT_MS / 1000);
+        log_error("stopping: %zu connections did not finish within %d s and are cut off", left,
+                  DRAIN_TIMEOUT_MS / 1000);
     poller_quit(poller);
 }
 
@@ -97,13 +98,14 @@ static void *run(void *argument)
         poller_tend(supervisor->poller, clock_ms());
     }
     if (stop_signal != 0) {
-        log_info("%s: stopping: no new connections, requests in flight have %d s", signal_name(stop_signal),
-                 DRAIN_TIMEOUT_MS / 1000);
+        log_info("%s: stopping: no new connections, requests in flight have %d s",
+                 signal_name(stop_signal), DRAIN_TIMEOUT_MS / 1000);
         drain(supervisor->poller, supervisor);
     }
     event_set(&supervisor->stop);
     if (!event_wait(&supervisor->is_done, CLEANUP_TIMEOUT_MS)) {
-        log_error("stopping: Python did not end within %d s (a thread is busy or stuck): leaving all the same",
+        log_error("stopping: Python did not end within %d s (a thread is busy or stuck): leaving "
+                  "all the same",
                   CLEANUP_TIMEOUT_MS / 1000);
         _exit(1);
     }

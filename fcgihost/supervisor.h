@@ -1,5 +1,5 @@
-/* The supervisor thread: signals, deadlines, and the end. It never takes the GIL, so that nothing that Python does
- * can keep it from its work. */
+/* The supervisor thread: signals, deadlines, and the end. It never takes the GIL, so that nothing
+ * that Python does can keep it from its work. */
 #ifndef FCGIHOST_SUPERVISOR_H
 #define FCGIHOST_SUPERVISOR_H
 
@@ -23,8 +23,9 @@ struct supervisor {
     struct event is_done; /* and has done so */
 };
 
-/* Makes the event descriptor and takes the signals over: SIGTERM, SIGINT and SIGUSR1 stop the process, SIGHUP opens
- * the log again, SIGPIPE is ignored. After FCGX_Init, which installs handlers of its own. 0, or -1 with errno. */
+/* Makes the event descriptor and takes the signals over: SIGTERM, SIGINT and SIGUSR1 stop the
+ * process, SIGHUP opens the log again, SIGPIPE is ignored. After FCGX_Init, which installs handlers
+ * of its own. 0, or -1 with errno. */
 int supervisor_init(struct supervisor *supervisor);
 int supervisor_start(struct supervisor *supervisor, struct poller *poller);
 /* The main thread's last word: Python has ended. Ends the thread. */

@@ -22,15 +22,19 @@ enum body_state { BODY_CONTENT, BODY_END, BODY_CUT, BODY_WAIT };
 /* Called by the worker that owns the connection, never with the GIL held. */
 struct transport_ops {
     const char *name;
-    /* Looks at what the connection has received. On HEAD_WHOLE connection->request holds the parameters. */
+    /* Looks at what the connection has received. On HEAD_WHOLE connection->request holds the
+     * parameters. */
     enum head_state (*begin)(struct worker *worker, struct connection *connection);
     /* Is enough of the body here that the application need not wait for the peer? Never blocks. */
     bool (*is_body_here)(struct request *request);
-    /* The next piece of the body: *content, *content_bytes (consume it with request_take_body). With
-     * wait, blocks up to io_timeout; without, BODY_WAIT when nothing is there. BODY_CUT: errno. */
-    enum body_state (*next_body)(struct request *request, bool wait, const uint8_t **content, size_t *content_bytes);
+    /* The next piece of the body: *content, *content_bytes (consume it with request_take_body).
+     * With wait, blocks up to io_timeout; without, BODY_WAIT when nothing is there. BODY_CUT:
+     * errno. */
+    enum body_state (*next_body)(struct request *request, bool wait, const uint8_t **content,
+                                 size_t *content_bytes);
     void (*take_body)(struct request *request, size_t bytes);
-    /* Sends a piece of the response; with is_last its end too. 0, or -1 with errno: the peer is gone. */
+    /* Sends a piece of the response; with is_last its end too. 0, or -1 with errno: the peer is
+     * gone. */
     int (*send)(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
     /* Sends text to the web server's error log, where the protocol can. 0 or -1 with errno. */
     int (*send_error)(struct request *request, const char *text, size_t text_bytes);

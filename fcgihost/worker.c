@@ -16,9 +16,10 @@
 
 enum {
     BUFFER_SLACK_BYTES = 16 << 10, /* record headers and padding beside a body's bytes */
-    APPLICATION_WAIT_MS = 5000,    /* so long a request waits for an application that is being loaded */
-    APPLICATION_LOOK_MS = 100,     /* and so often it looks whether the process stops */
-}; /* record headers and padding beside a body's bytes */
+    APPLICATION_WAIT_MS =
+        5000,                  /* so long a request waits for an application that is being loaded */
+    APPLICATION_LOOK_MS = 100, /* and so often it looks whether the process stops */
+};                             /* record headers and padding beside a body's bytes */
 
 static int map_buffer(struct worker *worker)
 {
@@ -70,7 +71,8 @@ static void send_page(struct request *request, const char *status, const char *t
 
 static void log_refused(const struct request *request, const char *reason)
 {
-    const char *method = request_value(request, "REQUEST_METHOD"), *uri = request_value(request, "REQUEST_URI");
+    const char *method = request_value(request, "REQUEST_METHOD"),
+               *uri = request_value(request, "REQUEST_URI");
     log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", reason);
 }
 
@@ -83,9 +85,12 @@ static bool refuse_request(struct worker *worker, struct request *request)
     case META_FINE:
         return false;
     case META_NO_METHOD:
-        log_refused(request, "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
-                             "fastcgi_params;`)");
-        send_page(request, "500 Internal Server Error", "The web server passes no request parameters.\n");
+        log_refused(
+            request,
+            "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
+            "fastcgi_params;`)");
+        send_page(request, "500 Internal Server Error",
+                  "The web server passes no request parameters.\n");
         return true;
     case META_BAD_LENGTH:
         log_refused(request, "400: CONTENT_LENGTH is not a number");
@@ -128,17 +133,21 @@ void worker_serve(struct worker *worker, struct request *request)
         worker_pass_turn(worker);
         if (!wait_for_application(worker->pool)) {
             log_refused(request, "503: the application has not been loaded");
-            send_page(request, "503 Service Unavailable", "The application is not ready. Please try again.\n");
+            send_page(request, "503 Service Unavailable",
+                      "The application is not ready. Please try again.\n");
             return;
         }
     }
     py_wsgi_serve(worker, request);
     const struct response *response = &request->response;
     if (response->excess_bytes > 0)
-        log_refused(request, "the application sent more than its Content-Length: the rest was held back");
-    else if (response->is_ended && request->must_close && !response->is_peer_gone && response->content_length >= 0 &&
+        log_refused(request,
+                    "the application sent more than its Content-Length: the rest was held back");
+    else if (response->is_ended && request->must_close && !response->is_peer_gone &&
+             response->content_length >= 0 &&
              response->body_bytes < (uint64_t)response->content_length)
-        log_refused(request, "the application sent less than its Content-Length: the connection is closed");
+        log_refused(request,
+                    "the application sent less than its Content-Length: the connection is closed");
 }
 
 /* Until when the peer must send something. */
@@ -178,7 +187,8 @@ static void serve_connection(struct worker *worker, struct connection *connectio
         step = connection_finish_request(worker, connection);
     }
     if (step == CONNECTION_WAIT)
-        poller_watch(worker->pool->poller, connection, next_deadline(connection, worker->pool->config->io_timeout_ms));
+        poller_watch(worker->pool->poller, connection,
+                     next_deadline(connection, worker->pool->config->io_timeout_ms));
     else
         close_connection(worker, connection);
 }
@@ -208,7 +218,8 @@ static void *run(void *argument)
 
 static int start_worker(struct worker *worker)
 {
-    worker->buffer_bytes = worker->pool->config->request_head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
+    worker->buffer_bytes =
+        worker->pool->config->request_head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
     if (map_buffer(worker) < 0)
         return -1;
     int error = pthread_create(&worker->thread, NULL, run, worker);

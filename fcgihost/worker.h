@@ -19,8 +19,8 @@ struct worker {
     pthread_t thread;
     bool has_turn;
 
-    /* A memory file mapped into this thread: requests are received straight into it, and libfcgi, which reads
-     * descriptors only, reads their heads from it. */
+    /* A memory file mapped into this thread: requests are received straight into it, and libfcgi,
+     * which reads descriptors only, reads their heads from it. */
     int buffer_fd;
     uint8_t *buffer;
     size_t buffer_bytes;
@@ -34,8 +34,8 @@ struct worker_pool {
     struct poller *poller;
     struct gate_limits gate_limits;
     struct event *is_application_loaded;
-    /* Held by the one thread that waits for a request, until it has the GIL: so no second thread ever waits for
-     * the GIL with a new request, which costs more than the request itself. */
+    /* Held by the one thread that waits for a request, until it has the GIL: so no second thread
+     * ever waits for the GIL with a new request, which costs more than the request itself. */
     pthread_mutex_t turn;
     struct worker *workers;
     unsigned count;
@@ -45,13 +45,14 @@ struct worker_pool {
 /* Starts the threads. 0, or -1 with errno. */
 int worker_pool_start(struct worker_pool *pool, const struct config *config, struct poller *poller,
                       struct event *is_application_loaded);
-/* Waits for the threads, which end when the poller is told to quit, until the deadline (clock_ms()).
- * false: some did not end; then nothing is freed. */
+/* Waits for the threads, which end when the poller is told to quit, until the deadline
+ * (clock_ms()). false: some did not end; then nothing is freed. */
 bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms);
 
 /* Answers one request, through the application or by the host itself. */
 void worker_serve(struct worker *worker, struct request *request);
-/* Lets the next thread wait for a request. Called as soon as this one has the GIL, or needs it no more. */
+/* Lets the next thread wait for a request. Called as soon as this one has the GIL, or needs it no
+ * more. */
 void worker_pass_turn(struct worker *worker);
 /* libfcgi has closed the buffer's descriptor: makes a new one. 0, or -1 with errno. */
 int worker_renew_buffer(struct worker *worker);
