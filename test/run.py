@@ -1,8 +1,8 @@
 """Runs test suites and ends with one line, "N passed, N failed, N skipped".
 
-    FCGIHOST=program BUILD=folder PYTHON=python SAN= T=part-of-a-name python3 -B test/run.py unit python e2e
+    FCGIHOST=program BUILD=folder PYTHON=python SAN= T=part-of-a-name test/run.py unit python e2e
 
-A crash, a sanitizer's report, and a suite that ran nothing although T is empty count as failures."""
+A crash, a sanitizer's report, and a suite that ran nothing (unless T is given) are failures."""
 import glob
 import os
 import re
@@ -39,7 +39,6 @@ def show(text):
 
 
 def sanitizer_environ():
-    """A sanitizer's report must change the exit code; Python's own allocator would hide errors from it."""
     environ = dict(os.environ)
     environ.setdefault("ASAN_OPTIONS", "detect_leaks=1")
     environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
@@ -48,7 +47,7 @@ def sanitizer_environ():
 
 
 def unit_outcomes(output):
-    """(name, outcome) for each test that a cmocka program ran, in order; outcome None: it never ended."""
+    """(name, outcome) of each test of a cmocka program, in order; outcome None: it never ended."""
     outcomes = []
     for line in output.splitlines():
         match = UNIT_LINE.match(line.rstrip())
@@ -65,7 +64,8 @@ def unit_outcomes(output):
 def run_unit_program(program, pattern):
     name = os.path.basename(program)
     try:
-        process = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=600,
+        process = subprocess.run([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 timeout=600,
                                  stderr=subprocess.STDOUT, env=sanitizer_environ(), cwd=ROOT)
         output, status = process.stdout.decode("utf-8", "replace"), process.returncode
     except subprocess.TimeoutExpired as timeout:
@@ -109,7 +109,8 @@ def run_python(pattern):
                              cwd=os.path.join(ROOT, "python"))
     output = process.stdout.decode("utf-8", "replace")
     ran = re.search(r"^Ran (\d+) tests? in", output, re.M)
-    words = {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", output[ran.end():] if ran else "")}
+    words = {word: int(number) for word,
+             number in re.findall(r"(\w+)=(\d+)", output[ran.end():] if ran else "")}
     failed = words.get("failures", 0) + words.get("errors", 0) + words.get("successes", 0)
     skipped = words.get("skipped", 0)
     total = int(ran.group(1)) if ran else 0
@@ -125,7 +126,8 @@ def run_python(pattern):
 def run_e2e(pattern):
     with tempfile.TemporaryDirectory(prefix="fcgihost-junit-") as folder:
         report = os.path.join(folder, "junit.xml")
-        command = [sys.executable, "-B", "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-ra",
+        command = [sys.executable, "-B", "-m", "pytest", "-q", "--tb=short", "-p",
+                   "no:cacheprovider", "-ra",
                    "--junitxml", report, os.path.join(HERE, "e2e")]
         if pattern:
             command += ["--only", pattern]

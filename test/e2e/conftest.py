@@ -61,7 +61,7 @@ def expected_log():
 
 @pytest.fixture(autouse=True)
 def checks_afterwards(time_bound, expected_log):
-    """Descriptors back to the baseline, hosts stopped cleanly, nothing unannounced in a log, no orphan."""
+    """Descriptors are back to the baseline, hosts stop cleanly, no log has a surprise, no orphan."""
     yield
     for connection in list(message.Connection.alive):
         connection.close()

@@ -11,7 +11,8 @@ NAME = "fastcgi"
 
 
 def record(kind, content=b"", request_id=1, padding=0, version=1):
-    return struct.pack(">BBHHBx", version, kind, request_id, len(content), padding) + content + b"\xff" * padding
+    header = struct.pack(">BBHHBx", version, kind, request_id, len(content), padding)
+    return header + content + b"\xff" * padding
 
 
 def begin(request_id=1, role=RESPONDER, keep=True):
@@ -35,14 +36,16 @@ def pairs(parameters, long=False):
 
 def stream(kind, content, request_id=1, chunk=65535, padding=0, end=True):
     """A stream in records of at most chunk bytes, and its end."""
-    parts = [record(kind, content[at:at + chunk], request_id, padding) for at in range(0, len(content), chunk)]
+    parts = [record(kind, content[at:at + chunk], request_id, padding)
+             for at in range(0, len(content), chunk)]
     if end:
         parts.append(record(kind, b"", request_id))
     return b"".join(parts)
 
 
 def head(parameters, request_id=1, role=RESPONDER, keep=True, chunk=65535, padding=0):
-    return begin(request_id, role, keep) + stream(PARAMS, pairs(parameters), request_id, chunk, padding)
+    parameter_stream = stream(PARAMS, pairs(parameters), request_id, chunk, padding)
+    return begin(request_id, role, keep) + parameter_stream
 
 
 def request_bytes(method="GET", path="/", body=b"", headers=(), extra=None, keep=True, request_id=1,
@@ -66,7 +69,7 @@ class Connection(message.Connection):
 
     def read_raw(self, request_id=1):
         """Everything up to END_REQUEST or the end of the connection:
-        (stdout, stderr, end), end being (appStatus, protocolStatus) or None. Records of others fail."""
+        (stdout, stderr, end), end being (appStatus, protocolStatus) or None."""
         out, err = [], []
         while True:
             found = self.read_record()
@@ -98,7 +101,7 @@ class Connection(message.Connection):
     def read_values(self):
         """The answer to FCGI_GET_VALUES as a dict."""
         kind, request_id, content = self.read_record()
-        assert (kind, request_id) == (GET_VALUES_RESULT, 0), "type %d for request %d" % (kind, request_id)
+        assert (kind, request_id) == (GET_VALUES_RESULT, 0), (kind, request_id)
         return dict(split_pairs(content))
 
 
@@ -122,7 +125,8 @@ def split_pairs(content):
         yield name.decode(), value.decode()
 
 
-def exchange(address, method="GET", path="/", body=b"", headers=(), extra=None, keep=False, **kwargs):
+def exchange(address, method="GET", path="/", body=b"", headers=(), extra=None, keep=False,
+             **kwargs):
     """One request on a connection of its own."""
     with Connection(address) as connection:
         response = connection.exchange(method, path, body, headers, extra, keep=keep, **kwargs)

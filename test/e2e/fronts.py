@@ -1,4 +1,4 @@
-"""Real web servers in front of the host: each writes its whole configuration into a temporary folder."""
+"""Real web servers, each with a whole configuration of its own in a temporary folder."""
 import contextlib
 import http.client
 import os
@@ -22,7 +22,8 @@ AS_ROOT = os.geteuid() == 0
 def needs(program, package):
     """The program's path. A missing server skips a test, and fails it in continuous integration."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    return path or unavailable("%s is not installed: apt install %s (make deps-test)" % (program, package))
+    return path or unavailable("%s is not installed: apt install %s (make deps-test)" %
+                               (program, package))
 
 
 def needs_module(*modules):
@@ -37,13 +38,14 @@ def unavailable(reason):
     pytest.skip(reason)
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # The clients' side
 
 
 def http_request(port, method="GET", path="/", body=None, headers=(), chunked=False):
     """One request on a connection of its own. body: bytes, or with chunked an iterable of bytes."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=deadline(60))) as client:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port,
+                                                       timeout=deadline(60))) as client:
         client.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers:
             client.putheader(name, value)
@@ -68,7 +70,7 @@ def leave_early(port, data, receive_bytes):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # Web servers
 
 
@@ -95,9 +97,11 @@ class Server:
             self.port = process.free_port()
             write_file(self.config, self.configuration())
             with open(os.path.join(self.folder, self.program + ".out"), "wb") as output:
-                self.popen = process.start(self.command(), stdout=output, stderr=output, cwd=self.folder,
+                self.popen = process.start(self.command(), stdout=output, stderr=output,
+                                           cwd=self.folder,
                                            env=self.environ())
-            if wait_until(lambda: self.popen.poll() is not None or self.answers(), self.program + " to listen"):
+            if wait_until(lambda: self.popen.poll() is not None or self.answers(),
+                          self.program + " to listen"):
                 if self.popen.poll() is None:
                     return
             if not process.is_port_taken(self.output()):
@@ -108,7 +112,8 @@ class Server:
         return dict(os.environ)
 
     def output(self):
-        return LogFile(os.path.join(self.folder, self.program + ".out")).read() + self.error_log.read()
+        return LogFile(os.path.join(self.folder,
+                                    self.program + ".out")).read() + self.error_log.read()
 
     def answers(self):
         try:
@@ -198,7 +203,8 @@ class Apache(Server):
                 Require all granted
             </Directory>
             %(directives)s
-            """ % {"folder": self.folder, "port": self.port, "loads": loads, "documents": self.documents,
+            """ % {"folder": self.folder, "port": self.port, "loads": loads,
+                   "documents": self.documents,
                    "directives": self.directives,
                    "user": "User www-data\n            Group www-data" if AS_ROOT else ""}
 
@@ -229,7 +235,7 @@ class Lighttpd(Server):
         return [self.path, "-D", "-f", self.config]
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # Sites: a web server with a host behind it
 
 
@@ -386,7 +392,8 @@ class ApacheProxy(Site):
     name, mount_setting, parameters = "apache-proxy", True, ""
 
     def make_front(self):
-        return Apache(self.folder, ["proxy", "proxy_fcgi"], "ProxyPass %s unix:%s|fcgi://localhost%s %s" % (
+        return Apache(self.folder, ["proxy", "proxy_fcgi"],
+                      "ProxyPass %s unix:%s|fcgi://localhost%s %s" % (
             self.prefix or "/", self.socket_path, "" if self.prefix else "/", self.parameters))
 
 
@@ -400,7 +407,8 @@ class LighttpdFastcgi(Site):
     def make_front(self):
         return Lighttpd(self.folder, """
             fastcgi.server = ("%s" => (("socket" => "%s", "check-local" => "disable"%s)))""" % (
-                self.prefix or "/", self.socket_path, "" if self.prefix else ', "fix-root-scriptname" => "enable"'))
+                self.prefix or "/", self.socket_path, "" if self.prefix
+                else ', "fix-root-scriptname" => "enable"'))
 
 
 def write_site_ini(site, more=None):
@@ -425,8 +433,7 @@ def copy_for_others(source, target):
 
 
 class ApacheFcgid(Site):
-    """mod_fcgid starts the host itself, as www-data, who may be unable to enter the source folder: the
-    program and its package are copied, side by side as in the build tree."""
+    """mod_fcgid starts the host itself, as www-data, who may not enter the source folder: the program and its package are copied, side by side as in the build tree."""
     name, mount_setting = "apache-fcgid", True
 
     def start_host(self):
@@ -444,9 +451,11 @@ class ApacheFcgid(Site):
         self.settings["server"].pop("socket_mode")
         os.chmod(self.folder, 0o777)  # sanitizers' reports are www-data's
         command = "%s -c %s" % (self.program(), write_site_ini(self))
-        environ = "\n".join('FcgidInitialEnv %s "%s"' % item for item in sanitizer_environ(self.folder).items())
+        environ = "\n".join('FcgidInitialEnv %s "%s"' % item
+                            for item in sanitizer_environ(self.folder).items())
         if self.prefix:
-            script = write_file(os.path.join(self.folder, "app.wsgi"), "# the host has its own application\n", 0o755)
+            script = write_file(os.path.join(self.folder, "app.wsgi"),
+                                "# the host has its own application\n", 0o755)
             serve = """
                 Alias %s %s
                 <FilesMatch "\\.wsgi$">
@@ -455,7 +464,8 @@ class ApacheFcgid(Site):
                     FcgidWrapper "%s" .wsgi
                 </FilesMatch>""" % (self.prefix, script, command)
         else:
-            script = write_file(os.path.join(self.folder, "wrapper"), "#!/bin/sh\nexec %s\n" % command, 0o755)
+            script = write_file(os.path.join(self.folder, "wrapper"),
+                                "#!/bin/sh\nexec %s\n" % command, 0o755)
             serve = """
                 ScriptAlias / %s/
                 <Location />
@@ -470,7 +480,8 @@ class ApacheFcgid(Site):
             FcgidConnectTimeout %(seconds)d
             FcgidIOTimeout %(seconds)d
             %(environ)s
-            %(serve)s""" % {"folder": self.folder, "environ": environ, "serve": serve, "seconds": deadline(30)})
+            %(serve)s""" % {"folder": self.folder, "environ": environ, "serve": serve,
+                            "seconds": deadline(30)})
 
     @property
     def host_log(self):
@@ -486,9 +497,12 @@ class SpawnFcgi(NginxFastcgi):
         self.log_file = LogFile(os.path.join(self.folder, "host.log"))
         path = write_site_ini(self, {"log": {"destination": self.log_file.path}})
         pid_file = os.path.join(self.folder, "spawn.pid")
-        subprocess.run([needs("spawn-fcgi", "spawn-fcgi"), "-s", self.socket_path, "-M", "0666", "-P", pid_file,
-                        "--", PROGRAM, "-c", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       env=dict(os.environ, **sanitizer_environ(self.folder)), check=True, timeout=deadline(30))
+        subprocess.run([needs("spawn-fcgi", "spawn-fcgi"), "-s", self.socket_path, "-M", "0666",
+                        "-P", pid_file,
+                        "--", PROGRAM, "-c", path], stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                       env=dict(os.environ, **sanitizer_environ(self.folder)), check=True,
+                       timeout=deadline(30))
         with open(pid_file) as file:
             self.pid = int(file.read())
         process.adopted.add(self.pid)
@@ -517,5 +531,6 @@ class SpawnFcgi(NginxFastcgi):
         return ["wait status %d" % status[-1]] if status[-1] else []
 
 
-ALL = [NginxFastcgiKept, NginxFastcgi, NginxScgi, ApacheFcgid, ApacheProxyReuse, ApacheProxy, SpawnFcgi,
+ALL = [NginxFastcgiKept, NginxFastcgi, NginxScgi, ApacheFcgid, ApacheProxyReuse, ApacheProxy,
+       SpawnFcgi,
        LighttpdFastcgi]

@@ -19,8 +19,8 @@ PROGRAM = os.path.abspath(os.environ.get("FCGIHOST") or os.path.join(ROOT, "buil
 PYTHON = os.environ.get("PYTHON") or "/usr/bin/python3"
 
 # What may never be in a log unless the test announced it.
-BAD_LINE = re.compile(r"Traceback \(most recent call last\)|Sanitizer|runtime error:|Fatal Python error|"
-                      r"Segmentation fault|Exception ignored|WSGIWarning|"
+BAD_LINE = re.compile(r"Traceback \(most recent call last\)|Sanitizer|runtime error:|"
+                      r"Fatal Python error|Segmentation fault|Exception ignored|WSGIWarning|"
                       r"Iterator garbage collected without being closed|[Aa]ssertion .* failed")
 
 
@@ -62,7 +62,7 @@ def merged(*many):
 
 
 def base_settings(app=None):
-    """What every test's configuration has: the test applications can be imported, and no .pyc is left."""
+    """What every test's configuration has: the path of the test applications, and no .pyc."""
     settings = {"python": {"path": [APPS], "bytecode": "no"}}
     if app:
         settings["application"] = {"wsgi": app}
@@ -73,7 +73,8 @@ def sanitizer_environ(folder):
     """Reports go to files, since a host's stderr may be closed or another program's log."""
     prefix = os.path.join(folder, "sanitizer")
     found = {}
-    for name, default in (("ASAN_OPTIONS", "detect_leaks=1"), ("TSAN_OPTIONS", ""), ("UBSAN_OPTIONS", ""),
+    for name, default in (("ASAN_OPTIONS", "detect_leaks=1"), ("TSAN_OPTIONS", ""),
+                          ("UBSAN_OPTIONS", ""),
                           ("LSAN_OPTIONS", "")):
         if not process.SAN:
             break
@@ -133,8 +134,8 @@ class LogFile:
 
 
 def unexpected(text, expected):
-    """Complaints about a log: tracebacks and reports that were not announced, and announcements that did
-    not come true. expected: regular expressions, each to be found in (the lines around) a bad line."""
+    """Complaints about a log: tracebacks and reports that were not announced, announcements that did
+    not come true. expected: regular expressions, to be found in the lines around a bad one."""
     complaints, lines = [], text.splitlines()
     starts = [number for number, line in enumerate(lines) if BAD_LINE.search(line)]
     unseen = set(expected)
@@ -154,18 +155,18 @@ class Host:
     """One fcgihost. address: its first socket, as a path or (host, port)."""
     started = []  # those that were not stopped yet
 
-    def __init__(self, app="wsgi_app:application", settings=None, listen=None, protocol=None, args=(),
-                 folder=None, environ=None, use_ini=True, wait=True, probe=True, cwd=None, shared=False,
-                 watched=True, **popen):
+    def __init__(self, app="wsgi_app:application", settings=None, listen=None, protocol=None,
+                 args=(), folder=None, environ=None, use_ini=True, wait=True, probe=True, cwd=None,
+                 shared=False, watched=True, **popen):
         self.folder = folder or temporary_folder()
         self.owns_folder = folder is None
-        self.listen = ["unix:" + os.path.join(self.folder, "host.sock")] if listen is None else listen
+        self.listen = listen or ["unix:" + os.path.join(self.folder, "host.sock")]
         self.log = LogFile(os.path.join(self.folder, "host.log"))
         self.socket_files = [name[5:] for name in self.listen if name.startswith("unix:")]
         self.expected_status = 0
         self.is_scgi = protocol == "scgi"
         self.baseline = None
-        self.shared = shared  # by the tests of a module: it is watched after each, and stopped by its owner
+        self.shared = shared  # by the tests of a module: its owner stops it
         command = [PROGRAM]
         if use_ini:
             server = {"server": {"listen": self.listen, "protocol": protocol}}
@@ -224,7 +225,8 @@ class Host:
         return max(sum(name.startswith("socket:") for name in names) - listening, 0)
 
     def exchange(self, method="GET", path="/", *args, **kwargs):
-        return (scgi if self.is_scgi else fastcgi).exchange(self.address, method, path, *args, **kwargs)
+        protocol = scgi if self.is_scgi else fastcgi
+        return protocol.exchange(self.address, method, path, *args, **kwargs)
 
     def is_running(self):
         return self.popen.poll() is None
@@ -240,9 +242,11 @@ class Host:
         if not self.is_running() or self.baseline is None:
             return []
         try:
-            wait_until(lambda: len(process.descriptors(self.pid)) <= self.baseline, "descriptors", 10)
+            wait_until(lambda: len(process.descriptors(self.pid)) <= self.baseline, "descriptors",
+                       10)
         except AssertionError:
-            return ["%d descriptors, %d before: %r" % (len(process.descriptors(self.pid)), self.baseline,
+            return ["%d descriptors, %d before: %r" % (len(process.descriptors(self.pid)),
+                                                       self.baseline,
                                                        process.descriptors(self.pid))]
         return []
 
@@ -280,7 +284,8 @@ def address_of(listen):
     return (name.strip("[]"), int(port))
 
 
-def run(*args, cwd=None, environ=None, stdin=subprocess.DEVNULL, seconds=60, input=None, folder=None, **kwargs):
+def run(*args, cwd=None, environ=None, stdin=subprocess.DEVNULL, seconds=60, input=None,
+        folder=None, **kwargs):
     """Runs the program to its end: for what never listens."""
     owned = folder or temporary_folder()
     env = dict(os.environ, **sanitizer_environ(owned), **(environ or {}))

@@ -31,11 +31,12 @@ class Response:
         return json.loads(self.body)
 
     def __repr__(self):
-        return "<Response %s %r %d bytes: %r>" % (self.status, self.headers, len(self.body), self.body[:300])
+        return "<Response %s %r %d bytes: %r>" % (self.status, self.headers, len(self.body),
+                                                  self.body[:300])
 
 
 def parse_cgi(raw, **more):
-    """A CGI response as it comes from a FastCGI or SCGI application. Raises ValueError if it is none."""
+    """A CGI response, as FastCGI and SCGI carry it. Raises ValueError if it is none."""
     head, separator, body = raw.partition(b"\r\n\r\n")
     if not separator:
         raise ValueError("no end of the headers in %r" % raw[:300])
@@ -53,8 +54,8 @@ def parse_cgi(raw, **more):
 
 
 def parameters(method="GET", path="/", body=b"", headers=(), extra=None, script_name=""):
-    """What a web server sends for a request. path: as in the URL, with its query. extra: overrides; a
-    value None drops the parameter."""
+    """What a web server sends for a request. path: as in the URL, with its query. extra: overrides;
+    a value None drops the parameter."""
     raw, _, query = path.partition("?")
     found = {
         "CONTENT_LENGTH": str(len(body)) if body or method in ("POST", "PUT") else "",
@@ -153,6 +154,6 @@ class Connection:
             parts.append(data)
 
     def is_closed_by_peer(self):
-        """Waits for the end of the connection; False if bytes come instead. A peer that keeps it open
-        makes this fail by its deadline."""
+        """Waits for the end of the connection; False if bytes come instead, TimeoutError if
+        neither does."""
         return self.receive(1) == b""

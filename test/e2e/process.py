@@ -1,4 +1,4 @@
-"""Children of the tests: they cannot outlive us, are ended by their pid, and none may be left over."""
+"""Children of the tests: they cannot outlive us, end by their pid, and none may be left over."""
 import ctypes
 import os
 import re

@@ -9,7 +9,8 @@ def head(parameters):
     parameters = dict(parameters)
     content_length = parameters.pop("CONTENT_LENGTH", "0") or "0"
     ordered = [("CONTENT_LENGTH", content_length), ("SCGI", "1")] + list(parameters.items())
-    content = b"".join(message.as_bytes(name) + b"\0" + message.as_bytes(value) + b"\0" for name, value in ordered)
+    content = b"".join(message.as_bytes(name) + b"\0" + message.as_bytes(value) + b"\0"
+                       for name, value in ordered)
     return b"%d:%s," % (len(content), content)
 
 

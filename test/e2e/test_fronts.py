@@ -1,4 +1,4 @@
-"""Real web servers in front: what a site needs works through each of them, with its stock configuration."""
+"""What a site needs works through each web server, with its stock configuration."""
 import hashlib
 import http.client
 import os
@@ -14,11 +14,12 @@ from conftest import end_shared
 MIB = 1024 * 1024
 UPLOAD = hashlib.sha256(b"seed").digest() * (20 * MIB // 32)  # 20 MiB
 DOWNLOAD_SHA256 = hashlib.sha256(bytes(range(256)) * (20 * MIB // 256)).hexdigest()
-FRAMEWORKS = [fronts.NginxFastcgiKept, fronts.NginxScgi, fronts.ApacheFcgid, fronts.ApacheProxyReuse]
+FRAMEWORKS = [fronts.NginxFastcgiKept, fronts.NginxScgi, fronts.ApacheFcgid,
+              fronts.ApacheProxyReuse]
 
 
 def site_fixture(app, kinds, prefix, settings=None, modules=()):
-    """One site for all tests of a module that use it: starting web servers takes longer than the tests."""
+    """One site for all tests of a module that use it: to start web servers takes longer."""
     @pytest.fixture(scope="module", params=kinds, ids=lambda kind: kind.name)
     def fixture(request):
         if modules:
@@ -33,7 +34,8 @@ site = site_fixture("wsgi_app:application", fronts.ALL, "/app")
 root_site = site_fixture("wsgi_app:application", fronts.ALL, "")
 flask_site = site_fixture("flask_app:application", FRAMEWORKS, "/app", modules=["flask"])
 django_site = site_fixture("django_app:application", FRAMEWORKS, "/app", modules=["django"])
-front_log_site = site_fixture("wsgi_app:application", [kind for kind in fronts.ALL if kind.carries_stderr],
+front_log_site = site_fixture("wsgi_app:application",
+                              [kind for kind in fronts.ALL if kind.carries_stderr],
                               "/app", {"log": {"front": "yes"}})
 
 
@@ -46,8 +48,8 @@ def environ(found, path):
 def form_data(fields, name, content):
     """A multipart/form-data body and its content type."""
     boundary = "----0123456789"
-    parts = ["--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n" % (boundary, key, value)
-             for key, value in fields]
+    part = "--%s\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n"
+    parts = [part % (boundary, key, value) for key, value in fields]
     parts.append("--%s\r\nContent-Disposition: form-data; name=\"file\"; filename=\"%s\"\r\n"
                  "Content-Type: application/octet-stream\r\n\r\n" % (boundary, name))
     return "".join(parts).encode() + content + b"\r\n--%s--\r\n" % boundary.encode(), \
@@ -56,14 +58,16 @@ def form_data(fields, name, content):
 
 class TestPath:
     @pytest.mark.parametrize("path, path_info", [
-        ("", ""), ("/", "/"), ("/a/b", "/a/b"), ("/a/b/", "/a/b/"), ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
+        ("", ""), ("/", "/"), ("/a/b", "/a/b"), ("/a/b/", "/a/b/"),
+        ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
         ("/a%2Bb+c", "/a+b+c")])
     def test_a_prefix_becomes_script_name(self, site, path, path_info):
         found = environ(site, path)
         assert (found["SCRIPT_NAME"], found.get("PATH_INFO", "")) == ("/app", path_info)
 
     @pytest.mark.parametrize("path, path_info", [
-        ("/", "/"), ("/app", "/app"), ("/app/", "/app/"), ("/a/b", "/a/b"), ("/caf%C3%A9%20x", "/caf\xc3\xa9 x")])
+        ("/", "/"), ("/app", "/app"), ("/app/", "/app/"), ("/a/b", "/a/b"),
+        ("/caf%C3%A9%20x", "/caf\xc3\xa9 x")])
     def test_at_the_root_the_whole_path_is_path_info(self, root_site, path, path_info):
         found = environ(root_site, path)
         assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", path_info)
@@ -98,7 +102,8 @@ class TestEnviron:
     def test_body_headers_have_only_their_cgi_names(self, site):
         found = site.request("POST", "/environ", b"12345", [("Content-Type", "text/x-test")]).json
         assert (found["CONTENT_LENGTH"], found["CONTENT_TYPE"]) == ("5", "text/x-test")
-        assert not {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_TRANSFER_ENCODING"} & set(found)
+        assert not {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
+                    "HTTP_TRANSFER_ENCODING"} & set(found)
 
     def test_the_proxy_header_does_not_arrive(self, site):
         found = site.get("/environ", headers=[("Proxy", "http://attacker.invalid")]).json
@@ -106,7 +111,8 @@ class TestEnviron:
 
     def test_repeated_cookies_are_joined(self, site):
         found = site.get("/environ", headers=[("Cookie", "a=1"), ("Cookie", "b=2")]).json
-        assert found["HTTP_COOKIE"].replace(" ", "") in ("a=1;b=2", "a=1,b=2")  # Apache and lighttpd join them
+        # Apache and lighttpd join them themselves.
+        assert found["HTTP_COOKIE"].replace(" ", "") in ("a=1;b=2", "a=1,b=2")
 
     def test_parameters_stay_out_of_the_process_environment(self, site):
         found = site.get("/os-environ", headers=[("X-Token", "t")]).json
@@ -114,7 +120,8 @@ class TestEnviron:
 
     def test_a_long_head_arrives_whole(self, site):
         value = "v" * 6000
-        found = site.get("/environ", headers=[("X-Long-%d" % number, value) for number in range(3)]).json
+        found = site.get("/environ", headers=[("X-Long-%d" % number, value)
+                                              for number in range(3)]).json
         assert [found["HTTP_X_LONG_%d" % number] for number in range(3)] == [value] * 3
 
 
@@ -150,7 +157,8 @@ class TestResponse:
         assert site.get("/empty-chunks").text == "ab"
         assert site.get("/write").text == "written, written again, returned"
         response = site.get("/late-start")
-        assert (response.status, response.get("X-Late"), response.text) == (202, "yes", "started late")
+        assert (response.status, response.get("X-Late")) == (202, "yes")
+        assert response.text == "started late"
 
     def test_a_path_that_the_application_does_not_know_is_404(self, site):
         response = site.get("/nothing/here")
@@ -167,12 +175,14 @@ class TestResponse:
 class TestBodies:
     def test_a_form_post_is_echoed(self, site):
         body = urllib.parse.urlencode({"name": "caf\xe9", "two": "a b"}).encode()
-        response = site.request("POST", "/echo-body", body, [("Content-Type", "application/x-www-form-urlencoded")])
+        response = site.request("POST", "/echo-body", body,
+                                [("Content-Type", "application/x-www-form-urlencoded")])
         assert response.body == body
 
     def test_an_upload_of_20_mib_arrives_whole(self, site):
         response = site.request("POST", "/echo", UPLOAD)
-        assert response.json == {"sha256": hashlib.sha256(UPLOAD).hexdigest(), "size": len(UPLOAD), "token": ""}
+        assert response.json == {"sha256": hashlib.sha256(UPLOAD).hexdigest(), "size": len(UPLOAD),
+                                 "token": ""}
 
     def test_a_download_of_20_mib_arrives_whole(self, site):
         response = site.get("/download")
@@ -187,7 +197,8 @@ class TestBodies:
         parts = [bytes([number]) * (number * 101 + 1) for number in range(200)]
         response = site.request("POST", "/echo", iter(parts), chunked=True)
         whole = b"".join(parts)
-        assert response.json == {"sha256": hashlib.sha256(whole).hexdigest(), "size": len(whole), "token": ""}
+        assert response.json == {"sha256": hashlib.sha256(whole).hexdigest(), "size": len(whole),
+                                 "token": ""}
 
     def test_a_body_that_is_not_read_does_not_harm_the_next_requests(self, site):
         for number in range(10):
@@ -209,7 +220,7 @@ class TestClientLeaves:
             assert site.get("/ignore?token=%d" % number).text == "ignored %d" % number
 
     def test_in_the_middle_of_an_upload(self, site):
-        head = "POST %s/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" % site.prefix
+        head = "POST %s/cut HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n" % site.prefix
         for _ in range(3):
             fronts.leave_early(site.port, head.encode() + b"x" * 300000, 0)
         for number in range(10):
@@ -229,9 +240,11 @@ class TestManyRequests:
             token, body = "t%d" % number, b"%d" % number * (number * 37 % 5000)
             if number % 3 == 0:
                 response = site.request("POST", "/echo?token=" + token, body)
-                return response.json == {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "token": token}
+                return response.json == {"sha256": hashlib.sha256(body).hexdigest(),
+                                         "size": len(body), "token": token}
             if number % 3 == 1:
-                return site.request("POST", "/ignore?token=" + token, body).text == "ignored " + token
+                return site.request("POST", "/ignore?token=" + token,
+                                    body).text == "ignored " + token
             return site.get("/ignore?token=" + token).text == "ignored " + token
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(ask, range(300)))
@@ -240,7 +253,8 @@ class TestManyRequests:
     def test_a_client_that_keeps_its_connection(self, site):
         client = http.client.HTTPConnection("127.0.0.1", site.port, timeout=process.deadline(60))
         for number in range(50):
-            client.request("POST", site.prefix + "/ignore?token=%d" % number, b"x" * (number * 1000))
+            client.request("POST", site.prefix + "/ignore?token=%d" % number,
+                           b"x" * (number * 1000))
             assert client.getresponse().read() == b"ignored %d" % number
         client.close()
 
@@ -288,7 +302,8 @@ class TestFlask:
     def test_session(self, flask_site):
         first = flask_site.get("/count")
         cookie = first.get("Set-Cookie").partition(";")[0]
-        assert (first.text, flask_site.get("/count", headers=[("Cookie", cookie)]).text) == ("1", "2")
+        again = flask_site.get("/count", headers=[("Cookie", cookie)])
+        assert (first.text, again.text) == ("1", "2")
 
     def test_errors(self, flask_site, expected_log):
         assert flask_site.get("/forbidden").status == 403
@@ -302,7 +317,8 @@ class TestDjango:
         found = django_site.get("/address").json
         assert found["relative"] == "/app/item/caf%C3%A9" and found["root"] == "/app"
         assert found["path"] == "/app/address"
-        assert found["external"].startswith("http://") and found["external"].endswith("/app/address")
+        assert found["external"].startswith("http://")
+        assert found["external"].endswith("/app/address")
 
     def test_redirect(self, django_site):
         response = django_site.get("/old")
@@ -311,7 +327,8 @@ class TestDjango:
 
     def test_form(self, django_site):
         send = lambda text: django_site.request("POST", "/greet", text.encode(),
-                                                [("Content-Type", "application/x-www-form-urlencoded")])
+                                                [("Content-Type",
+                                                  "application/x-www-form-urlencoded")])
         assert send("name=caf%C3%A9&times=2").text == "hello caf\u00e9 hello caf\u00e9"
         assert send("name=x&times=9").status == 400
 
@@ -326,9 +343,10 @@ class TestDjango:
 
 
 class TestLife:
-    @pytest.mark.parametrize("kind", [fronts.NginxFastcgiKept, fronts.ApacheProxyReuse], ids=lambda kind: kind.name)
+    @pytest.mark.parametrize("kind", [fronts.NginxFastcgiKept, fronts.ApacheProxyReuse],
+                             ids=lambda kind: kind.name)
     def test_a_restarted_host_is_found_again(self, kind):
-        """Connections that the web server keeps were closed by the host: none of its requests is lost."""
+        """The host closed connections that the web server keeps: no request is lost."""
         site = kind()
         for number in range(5):
             assert site.get("/ignore?token=%d" % number).status == 200
@@ -349,5 +367,5 @@ class TestLife:
         site = fronts.SpawnFcgi()
         site.get("/ready")
         assert site.stop() == []
-        assert os.path.exists(site.socket_path), "the host removed a socket file that it did not make"
+        assert os.path.exists(site.socket_path), "the host removed another's socket"
         site.clean_up()

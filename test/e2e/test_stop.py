@@ -13,7 +13,8 @@ from host import Host
 from process import wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
-signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT],
+                                  ids=lambda number: number.name)
 
 
 def stopped(host):
@@ -73,7 +74,7 @@ class TestSignal:
         connection = fastcgi.Connection(host.address)
         connection.send(request[:-3000])
         wait_until(lambda: host.connections() == 1, "the connection to be accepted")
-        time.sleep(0.1)  # it reads by now; if it does not, the request counts as queued and is served as well
+        time.sleep(0.1)  # it reads by now; if not, the request is a queued one and served as well
         os.kill(host.pid, signal.SIGTERM)
         wait_until_draining(host)
         connection.send(request[-3000:])
@@ -154,7 +155,7 @@ class TestSignal:
         assert (tmp_path / "atexit").read_text().count("atexit") == 1
 
     def test_under_load_no_request_is_lost_half_way(self):
-        """A request is answered whole, or its connection is closed before a byte came or refused."""
+        """A request is answered whole, or not at all."""
         host = Host(settings={"server": {"threads": 4}})
         wrong, answered = [], []
 
@@ -220,7 +221,7 @@ class TestChildren:
 
     def test_sigterm_to_a_subprocess_ends_it_alone(self):
         host = Host()
-        pid = int(host.exchange("GET", "/subprocess-and-leave").text)
+        pid = int(host.exchange("GET", "/fork-and-leave").text)
         os.kill(pid, signal.SIGTERM)
         assert host.exchange("GET", "/collect-subprocess").text == str(-signal.SIGTERM)
         assert host.exchange("GET", "/ready").text == "ready"
@@ -239,7 +240,7 @@ class TestChildren:
     def test_a_forked_child_holds_no_connection_of_others(self):
         """It inherits descriptors; a peer still sees the end of its response."""
         host = Host()
-        pid = int(host.exchange("GET", "/fork-and-leave").text)  # its own connection ended: exchange() saw it
+        pid = int(host.exchange("GET", "/fork-and-leave").text)
         try:
             assert fastcgi.exchange(host.address, "GET", "/ready").text == "ready"
             assert scgi.exchange(host.address, "GET", "/ready").text == "ready"

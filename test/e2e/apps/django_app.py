@@ -28,7 +28,8 @@ def home(request):
 
 def address(request):
     return JsonResponse({"relative": reverse("item", args=["caf\u00e9"]), "path": request.path,
-                         "external": request.build_absolute_uri(), "root": request.META["SCRIPT_NAME"]})
+                         "external": request.build_absolute_uri(),
+                         "root": request.META["SCRIPT_NAME"]})
 
 
 def item(request, name):
@@ -43,7 +44,8 @@ def greet(request):
     form = Greeting(request.POST)
     if not form.is_valid():
         return JsonResponse(form.errors.get_json_data(), status=400)
-    return HttpResponse(" ".join(["hello " + form.cleaned_data["name"]] * form.cleaned_data["times"]))
+    words = ["hello " + form.cleaned_data["name"]] * form.cleaned_data["times"]
+    return HttpResponse(" ".join(words))
 
 
 def upload(request):
@@ -59,7 +61,8 @@ def stream(request):
 
 
 urlpatterns = [
-    path("", home), path("address", address), path("item/<str:name>", item, name="item"), path("old", old),
+    path("", home), path("address", address), path("item/<str:name>", item, name="item"),
+    path("old", old),
     path("greet", greet), path("upload", upload), path("stream", stream),
 ]
 application = get_wsgi_application()

@@ -1,4 +1,4 @@
-"""A Flask application with what depends on the server: addresses it makes, forms, uploads, sessions."""
+"""A Flask application with what depends on the server: addresses, forms, uploads, sessions."""
 import hashlib
 
 from flask import Flask, abort, jsonify, redirect, request, session, url_for
@@ -14,7 +14,8 @@ def home():
 
 @application.route("/address")
 def address():
-    return jsonify(relative=url_for("item", name="caf\u00e9 1"), external=url_for("item", name="x", _external=True),
+    return jsonify(relative=url_for("item", name="caf\u00e9 1"),
+                   external=url_for("item", name="x", _external=True),
                    root=request.script_root, path=request.path, url=request.url)
 
 

@@ -1,7 +1,7 @@
-"""The application of the end-to-end tests: a route for each thing that an application may do or do wrong.
+"""The application of the tests: a route for each thing that an application may do or do wrong.
 
-Routes that keep WSGI's rules run inside wsgiref.validate; those that break them, or need the server's own
-objects, do not."""
+Routes that keep WSGI's rules run inside wsgiref.validate; those that break them, or need the
+server's own objects, do not."""
 import hashlib
 import json
 import os
@@ -30,7 +30,8 @@ def raw(path):
 
 
 def query(environ, name, default=""):
-    return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)).get(name, default)
+    return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""),
+                                       keep_blank_values=True)).get(name, default)
 
 
 def answer(start_response, text, status="200 OK", headers=()):
@@ -41,7 +42,8 @@ def answer(start_response, text, status="200 OK", headers=()):
 
 def answer_json(start_response, value):
     body = json.dumps(value, sort_keys=True).encode("ascii")
-    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    start_response("200 OK", [("Content-Type", "application/json"),
+                              ("Content-Length", str(len(body)))])
     return [body]
 
 
@@ -73,7 +75,7 @@ class Closing:
         state["closed"] += 1
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # What is sent to the application
 
 
@@ -99,7 +101,8 @@ def os_environ(environ, start_response):
 def show_sys(environ, start_response):
     import fcgihost
     return answer_json(start_response, {
-        "path": sys.path, "prefix": sys.prefix, "executable": sys.executable, "version": list(sys.version_info[:3]),
+        "path": sys.path, "prefix": sys.prefix, "executable": sys.executable,
+        "version": list(sys.version_info[:3]),
         "argv": sys.argv, "fcgihost": fcgihost.__file__, "pid": os.getpid(),
         "switch_interval": sys.getswitchinterval(), "dont_write_bytecode": sys.dont_write_bytecode,
         "folder": os.getcwd(), "thread": threading.current_thread() is threading.main_thread()})
@@ -111,7 +114,8 @@ def echo(environ, start_response):
     for data in chunks_of(environ["wsgi.input"]):
         digest.update(data)
         size += len(data)
-    return answer_json(start_response, {"sha256": digest.hexdigest(), "size": size, "token": query(environ, "token")})
+    return answer_json(start_response, {"sha256": digest.hexdigest(), "size": size,
+                                        "token": query(environ, "token")})
 
 
 @route("/echo-body")
@@ -132,8 +136,8 @@ def read_some(environ, start_response):
 
 @raw("/read-by")
 def read_by(environ, start_response):
-    """Reads the body by the calls that ?calls= lists (read, read:N, readline, readline:N, readlines,
-    readlines:N, iterate), and shows what each gave."""
+    """Reads the body by the calls that ?calls= lists (read, read:N, readline, readline:N,
+    readlines, readlines:N, iterate), and shows what each gave."""
     stream, results = environ["wsgi.input"], []
     for call in query(environ, "calls").split(","):
         name, _, size = call.partition(":")
@@ -179,7 +183,7 @@ def threads(environ, start_response):
                                         "multithread": environ["wsgi.multithread"]})
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # What the application answers
 
 
@@ -221,13 +225,15 @@ def status(environ, start_response):
 
 @route("/redirect")
 def redirect(environ, start_response):
-    return answer(start_response, "see there", "302 Found", [("Location", query(environ, "to", "/there"))])
+    return answer(start_response, "see there", "302 Found",
+                  [("Location", query(environ, "to", "/there"))])
 
 
 @route("/headers")
 def headers(environ, start_response):
     return answer(start_response, "headers", headers=[
-        ("Set-Cookie", "one=1; Path=/"), ("Set-Cookie", "two=2; Path=/"), ("X-Latin", "caf\xe9"), ("X-Empty", "")])
+        ("Set-Cookie", "one=1; Path=/"), ("Set-Cookie", "two=2; Path=/"), ("X-Latin", "caf\xe9"),
+        ("X-Empty", "")])
 
 
 @route("/head")
@@ -285,7 +291,8 @@ def keep_write(environ, start_response):
 def use_write(environ, start_response):
     """write() and start_response() of an earlier request must not reach this one's connection."""
     names = []
-    for call in (lambda: state["write"](b"FORGED"), lambda: state["start_response"]("200 OK", [("X-Forged", "1")])):
+    for call in (lambda: state["write"](b"FORGED"),
+                 lambda: state["start_response"]("200 OK", [("X-Forged", "1")])):
         try:
             call()
             names.append("nothing")
@@ -424,12 +431,13 @@ BAD_STARTS = {
 
 @raw("/bad-header")
 def bad_header(environ, start_response):
-    """Which of the three exceptions a bad start raises; a good one afterwards must still be possible."""
+    """Which of three exceptions a bad start raises; a good one must still be possible then."""
     bad_status, bad_headers = BAD_STARTS[query(environ, "kind")]
     try:
         start_response(bad_status, bad_headers)
     except (TypeError, ValueError, RuntimeError) as problem:
-        name = [kind.__name__ for kind in (TypeError, ValueError, RuntimeError) if isinstance(problem, kind)][0]
+        name = [kind.__name__ for kind in (TypeError, ValueError, RuntimeError)
+                if isinstance(problem, kind)][0]
         return answer_json(start_response, [name, str(problem)])
     return [b"accepted"]
 
@@ -514,7 +522,7 @@ def file_like(environ, start_response):
     return environ["wsgi.file_wrapper"](reader)
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 # What outlives a request, takes time, or makes processes
 
 
@@ -529,7 +537,8 @@ def keep_input(environ, start_response):
 def use_input(environ, start_response):
     """What each use of the kept objects raises."""
     kept, names = state["input"], []
-    for call in (lambda: kept.read(), lambda: kept.read(1), lambda: kept.readline(), lambda: kept.readlines(),
+    for call in (lambda: kept.read(), lambda: kept.read(1), lambda: kept.readline(),
+                 lambda: kept.readlines(),
                  lambda: next(iter(kept))):
         try:
             names.append("nothing: %r" % (call(),))
@@ -574,7 +583,7 @@ def sleep(environ, start_response):
 
 @raw("/fork")
 def fork(environ, start_response):
-    """?how=exit (sys.exit), _exit, raise, return (the child's WSGI call returns as if it were the parent)."""
+    """?how=exit (sys.exit), _exit, raise, return (the child answers as if it were the parent)."""
     how = query(environ, "how", "_exit")
     pid = os.fork()
     if pid == 0:
@@ -608,7 +617,8 @@ def collect_child(environ, start_response):
 
 @route("/subprocess")
 def run_subprocess(environ, start_response):
-    done = subprocess.run(["/bin/sh", "-c", "echo from a child; ls -l /proc/self/fd | grep -c socket:; "
+    done = subprocess.run(["/bin/sh", "-c",
+                           "echo from a child; ls -l /proc/self/fd | grep -c socket:; "
                            "grep SigBlk /proc/self/status"],
                           stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
     return answer(start_response, done.stdout)
@@ -643,7 +653,7 @@ def kill_self(environ, start_response):
     return answer(start_response, "sent")
 
 
-# ---------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------
 
 
 def not_found(environ, start_response):
