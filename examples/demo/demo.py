@@ -155,9 +155,9 @@ class Demo:
         for name, mount, script, _, _ in APPLICATIONS:
             address = f"http://{HOST}:{self.port}{mount.rstrip('/')}/"
             print(f"  {address:34}  examples/{script}")
-        print(f"\nThe logs are {self.folder}/*.log. Ctrl-C stops everything.", flush=True)
 
     def run(self):
+        print(f"\nThe logs are {self.folder}/*.log. Ctrl-C stops everything.", flush=True)
         while True:
             self.pause(0.5)
 
