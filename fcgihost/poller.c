@@ -191,7 +191,7 @@ struct connection *poller_next(struct poller *poller)
         enum pollable *pollable = event.data.ptr;
         if (*pollable == POLLABLE_CONNECTION) {
             struct connection *connection = event.data.ptr;
-            atomic_store(&connection->is_watched, false);
+            atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
             return connection;
         }
         if (*pollable == POLLABLE_LISTENER) {
@@ -208,13 +208,12 @@ struct connection *poller_next(struct poller *poller)
 
 static int watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
 {
-    int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
     connection->is_registered = true;
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
-    /* From here on another worker may have it. */
-    return control(poller, operation, connection->fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-                   connection);
+    /* From here on another worker may have it, and may even have closed it. */
+    return control(poller, operation, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, connection);
 }
 
 void poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)

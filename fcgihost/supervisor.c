@@ -14,8 +14,9 @@
 
 enum { TICK_MS = 500, DRAIN_TICK_MS = 20, NEW_CONNECTION_MS = 1000 };
 
-static volatile sig_atomic_t stop_signal;
-static volatile sig_atomic_t is_reopen_wanted;
+/* Lock-free, so safe in a handler. */
+static atomic_int stop_signal;
+static atomic_bool is_reopen_wanted;
 static int signal_fd = -1;
 
 static void on_signal(int number)
@@ -26,10 +27,11 @@ static void on_signal(int number)
         signal(number, SIG_DFL);
         raise(number);
     } else {
+        int none = 0;
         if (number == SIGHUP)
-            is_reopen_wanted = 1;
-        else if (stop_signal == 0)
-            stop_signal = number;
+            atomic_store(&is_reopen_wanted, true);
+        else
+            atomic_compare_exchange_strong(&stop_signal, &none, number);
         eventfd_write(signal_fd, 1);
     }
     errno = saved_errno;
@@ -64,8 +66,7 @@ static void wait_event(struct supervisor *supervisor, int timeout_ms)
     eventfd_t count;
     if (poll(&pollfd, 1, timeout_ms) > 0)
         eventfd_read(supervisor->event_fd, &count);
-    if (is_reopen_wanted) {
-        is_reopen_wanted = 0;
+    if (atomic_exchange(&is_reopen_wanted, false)) {
         log_reopen();
         log_info("SIGHUP: log opened again");
     }
@@ -93,13 +94,14 @@ static void drain(struct poller *poller, struct supervisor *supervisor)
 static void *run(void *argument)
 {
     struct supervisor *supervisor = argument;
-    while (stop_signal == 0 && !event_is_set(&supervisor->is_done)) {
+    while (atomic_load(&stop_signal) == 0 && !event_is_set(&supervisor->is_done)) {
         wait_event(supervisor, TICK_MS);
         poller_tend(supervisor->poller, clock_ms());
     }
-    if (stop_signal != 0) {
+    int number = atomic_load(&stop_signal);
+    if (number != 0) {
         log_info("%s: stopping: no new connections, requests in flight have %d s",
-                 signal_name(stop_signal), DRAIN_TIMEOUT_MS / 1000);
+                 signal_name(number), DRAIN_TIMEOUT_MS / 1000);
         drain(supervisor->poller, supervisor);
     }
     event_set(&supervisor->stop);
