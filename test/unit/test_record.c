@@ -657,6 +657,7 @@ static void test_random_streams_read_the_same_in_any_pieces(void **state)
     uint32_t seed = 4711;
     for (int round = 0; round < 300; round++) {
         struct bytes stream = {0};
+        put_text(&stream, "");
         for (uint32_t i = next_random(&seed) % 8; i > 0; i--)
             put_random_record(&stream, &seed);
         if (stream.n > 0 && next_random(&seed) % 3 == 0)
