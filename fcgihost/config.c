@@ -364,7 +364,8 @@ static char *read_line(char *line, int room, void *user)
     return line;
 }
 
-/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last. */
+/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
+ * error none is read. */
 static int take_value(void *user, const char *section, const char *key, const char *value)
 {
     struct ini_file *file = user;
@@ -377,9 +378,6 @@ static int take_value(void *user, const char *section, const char *key, const ch
     char where[WHERE_SIZE];
     unsigned *first_line;
 
-    if (file->has_failed) {
-        return 0;
-    }
     if (setting.option == NULL) {
         char hint[HINT_SIZE];
 

@@ -9,7 +9,7 @@
 enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
-/* Who set a value; a later one of these replaces what an earlier one said. */
+/* Who set a value. They speak in this order, and each replaces what the one before said. */
 enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_COMMAND_LINE };
 
 /* The values of a repeatable key, in the order in which they were given. */
@@ -76,7 +76,8 @@ const char *config_error_describe(int number);
 int config_init(struct config *config, struct config_error *error);
 void config_clear(struct config *config);
 
-/* Reads an ini file into config. 0, or -1 with a message that names file, line, section and key. */
+/* Reads an ini file into config; before the first config_set. 0, or -1 with a message that names
+ * file, line, section and key. */
 int config_read_file(struct config *config, const char *path, struct config_error *error);
 
 /* Sets one option as the command line does ("--set server.threads=8" comes as "server.threads=8",

@@ -30,11 +30,7 @@ static int append_to_list(struct config_list *list, char *item, struct config_se
 {
     char **items;
 
-    if (setting->source < list->source) {
-        free(item);
-        return 0;
-    }
-    if (setting->source > list->source) {
+    if (setting->source != list->source) {
         clear_list(list);
         list->source = setting->source;
     }

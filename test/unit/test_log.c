@@ -251,6 +251,13 @@ static void test_errno_is_kept(void **state)
     log_debug("x");
     log_reopen();
     assert_int_equal(errno, 4711);
+    log_close();
+    assert_int_equal(log_open("/dev/full", LOG_LEVEL_INFO), 0);
+    errno = 4711;
+    log_info("x");
+    assert_int_equal(errno, 4711);
+    log_text(LOG_LEVEL_INFO, "x", 1);
+    assert_int_equal(errno, 4711);
 }
 
 static void test_file_is_appended_to_private_and_not_inherited(void **state)
@@ -483,6 +490,7 @@ static int log_to_closed(void)
 {
     int fd;
 
+    close(STDIN_FILENO);
     close(STDERR_FILENO);
     CHECK(log_open("stderr", LOG_LEVEL_INFO) == 0);
     CHECK(log_descriptor() == -1);
