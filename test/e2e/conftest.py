@@ -59,8 +59,15 @@ def expected_log():
     return announce
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if report.failed:
+        item.has_failed = True
+
+
 @pytest.fixture(autouse=True)
-def checks_afterwards(time_bound, expected_log):
+def checks_afterwards(request, time_bound, expected_log):
     """Descriptors are back to the baseline, hosts stop cleanly, no log has a surprise, no orphan."""
     yield
     for connection in list(message.Connection.alive):
@@ -75,7 +82,9 @@ def checks_afterwards(time_bound, expected_log):
     for server in ended:
         server.clean_up()
     complaints += unexpected(texts, expected_log.patterns) + left_over()
-    if complaints:
+    if complaints and getattr(request.node, "has_failed", False):
+        print("\n".join(complaints))  # beside the failure, not one of its own
+    elif complaints:
         pytest.fail("\n".join(complaints), pytrace=False)
 
 

@@ -49,9 +49,10 @@ def head(parameters, request_id=1, role=RESPONDER, keep=True, chunk=65535, paddi
 
 
 def request_bytes(method="GET", path="/", body=b"", headers=(), extra=None, keep=True, request_id=1,
-                  chunk=65535, padding=0, script_name=""):
+                  chunk=65535, padding=0, script_name="", head_chunk=None):
+    """head_chunk: the size of the PARAMS records, if they differ from those of STDIN."""
     parameters = message.parameters(method, path, body, headers, extra, script_name)
-    return head(parameters, request_id, RESPONDER, keep, chunk, padding) + \
+    return head(parameters, request_id, RESPONDER, keep, head_chunk or chunk, padding) + \
         stream(STDIN, body, request_id, chunk, padding)
 
 

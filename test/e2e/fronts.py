@@ -433,7 +433,8 @@ def copy_for_others(source, target):
 
 
 class ApacheFcgid(Site):
-    """mod_fcgid starts the host itself, as www-data, who may not enter the source folder: the program and its package are copied, side by side as in the build tree."""
+    """mod_fcgid starts the host itself, as www-data, who may not enter the source folder: the program
+    and its package are copied, side by side as in the build tree."""
     name, mount_setting = "apache-fcgid", True
 
     def start_host(self):

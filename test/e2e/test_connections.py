@@ -260,7 +260,7 @@ class TestSplits:
                 time.sleep(0.0005)
             assert connection.read_response().json["size"] == 9
 
-    @pytest.mark.parametrize("chunk, padding", [(1, 0), (1, 255), (7, 1), (255, 8), (65535, 255)])
+    @pytest.mark.parametrize("chunk, padding", [(1, 0), (1, 7), (7, 255), (255, 8), (65535, 255)])
     def test_parameters_and_body_in_records_of_any_size(self, shared_host, chunk, padding):
         body = os.urandom(3000)
         with fastcgi.Connection(shared_host.address) as connection:
@@ -283,6 +283,13 @@ class TestSplits:
                 at += size
                 let_the_host_read()
             assert connection.read_response().json["sha256"] == hashlib.sha256(body).hexdigest()
+
+    def test_a_body_in_records_that_are_mostly_padding(self, shared_host):
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in range(3):
+                response = connection.exchange("POST", "/echo?token=%d" % number, b"x" * 3000,
+                                               chunk=1, padding=255, head_chunk=1000)
+                assert (response.json["size"], response.json["token"]) == (3000, str(number))
 
     def test_long_form_lengths(self, shared_host):
         with fastcgi.Connection(shared_host.address) as connection:
@@ -313,17 +320,20 @@ class TestTimeouts:
     def test_a_peer_that_stops_sending_its_body_does_not_hold_a_worker(self, protocol):
         host = Host(settings=self.SETTINGS)
         connection = protocol.Connection(host.address)
-        request = protocol.request_bytes("POST", "/cut", b"x" * 5000)
-        connection.send(request[:-2000])
+        connection.send(protocol.request_bytes("POST", "/cut", b"x" * 400000)[:-2000])
+        wait_until(lambda: protocol.exchange(host.address, "GET", "/last").text == "OSError",
+                   "the application to be told")
         assert serves(host, 10)
-        assert protocol.exchange(host.address, "GET", "/last").text == "OSError"
 
     @protocols
-    def test_a_peer_that_never_ends_an_unread_body_does_not_hold_a_worker(self, protocol):
+    @pytest.mark.parametrize("size", [5000, 400000])
+    def test_a_peer_that_never_ends_an_unread_body_does_not_hold_a_worker(self, protocol, size):
         host = Host(settings=self.SETTINGS)
         connection = protocol.Connection(host.address)
-        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * 5000)
+        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * size)
         connection.send(request[:-2000])
+        assert serves(host, 10)
+        connection.receive_all()  # an answer or none, and its end
         assert serves(host, 10)
 
     @protocols
