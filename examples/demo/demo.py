@@ -79,7 +79,7 @@ class Failure(Exception):
 
 
 class Interrupted(Exception):
-    """Ctrl-C, SIGTERM or SIGHUP came."""
+    """Ctrl-C, SIGTERM or SIGHUP came, or who started this has gone (a killed make tells nobody)."""
 
 
 class Demo:
@@ -87,6 +87,7 @@ class Demo:
         self.port = port
         self.folder = folder
         self.processes = {}  # name: Popen
+        self.parent = os.getppid()
         self.interrupted = threading.Event()  # set in a signal handler, looked at where it is safe
 
     def start(self):
@@ -116,7 +117,7 @@ class Demo:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
     def pause(self, seconds):
-        if self.interrupted.wait(seconds):
+        if self.interrupted.wait(seconds) or os.getppid() != self.parent:
             raise Interrupted
         for name, process in self.processes.items():
             if process.poll() is not None:
