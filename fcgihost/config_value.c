@@ -228,6 +228,20 @@ static const char *skip_name(const char *text)
     return at;
 }
 
+/* Names with dots between them; text itself if it is none. */
+static const char *skip_names(const char *text)
+{
+    const char *end = skip_name(text);
+
+    while (end != text && *end == '.') {
+        const char *next = skip_name(end + 1);
+        if (next == end + 1)
+            return text;
+        end = next;
+    }
+    return end;
+}
+
 int config_value_check_wsgi(const char *text, struct config_value_reason *reason)
 {
     const char *at = text;
@@ -244,19 +258,15 @@ int config_value_check_wsgi(const char *text, struct config_value_reason *reason
     if (strstr(text, ".py:") != NULL) {
         return refuse(reason, "names a file, not a module: leave out \".py\"");
     }
-    while ((end = skip_name(at)) != at && *end == '.') {
-        at = end + 1;
-    }
+    end = skip_names(at);
     if (end != at && *end == ':') {
         at = end + 1;
-        end = skip_name(at);
-        if (end != at && *end == '\0') {
+        end = skip_names(at);
+        if (end != at && *end == '\0')
             return 0;
-        }
     }
-    return refuse(reason,
-                  "is not package.module:callable: write Python names, with dots before the "
-                  "\":\" and none after it");
+    return refuse(reason, "is not package.module:callable: write Python names, with dots "
+                          "between them");
 }
 
 int config_value_check_name(const char *text, struct config_value_reason *reason)

@@ -73,7 +73,7 @@ static int run_check(const struct config *config)
            config->home != NULL ? ", environment " : "", config->home != NULL ? config->home : "");
     bool is_loaded = py_application_load(config);
     if (is_loaded)
-        py_application_describe();
+        py_application_describe(config);
     for (size_t i = 0; i < config->listen.count; i++)
         printf("listen: %s\n", config->listen.items[i]);
     end_python();

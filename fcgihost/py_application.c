@@ -81,12 +81,12 @@ void py_application_load_until(const struct config *config, struct event *is_loa
     event_set(is_loaded);
 }
 
-void py_application_describe(void)
+void py_application_describe(const struct config *config)
 {
     PyObject *text = py_module_call("describe_application", &py_application, 1);
     const char *line = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     if (line != NULL)
-        printf("application: %s\n", line);
+        printf("application: %s (%s)\n", config->script != NULL ? config->script : config->wsgi, line);
     PyErr_Clear();
     Py_XDECREF(text);
 }

@@ -130,7 +130,8 @@ PyObject *py_environ_new(const struct request *request, PyObject *input, PyObjec
         return NULL;
     for (size_t i = 0; i < request->param_count; i++) {
         const struct param *param = &request->params[i];
-        if (!param->is_dropped && set_param(environ, param) < 0)
+        bool is_ours = strncmp(param->name, "wsgi.", 5) == 0; /* never to be had from outside */
+        if (!param->is_dropped && !is_ours && set_param(environ, param) < 0)
             goto fail;
     }
     PyObject *scheme = meta_url_scheme(request)[4] == 's' ? https : http;

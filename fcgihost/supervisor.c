@@ -2,7 +2,6 @@
 #include "supervisor.h"
 
 #include "clock.h"
-#include "fork.h"
 #include "log.h"
 
 #include <errno.h>
@@ -18,12 +17,14 @@ enum { TICK_MS = 500, DRAIN_TICK_MS = 20, NEW_CONNECTION_MS = 1000 };
 static atomic_int stop_signal;
 static atomic_bool is_reopen_wanted;
 static int signal_fd = -1;
+static pid_t host_pid;
 
 static void on_signal(int number)
 {
     int saved_errno = errno;
-    if (fork_is_child()) {
-        /* A forked child of the application: the signal is its own, and eventfd is the host's. */
+    if (getpid() != host_pid) {
+        /* A forked child of the application, perhaps so young that fork_is_child() does not know it yet: the
+         * signal is its own, the eventfd the host's. */
         signal(number, SIG_DFL);
         raise(number);
     } else {
@@ -47,6 +48,7 @@ int supervisor_init(struct supervisor *supervisor)
     if (supervisor->event_fd < 0)
         return -1;
     signal_fd = supervisor->event_fd;
+    host_pid = getpid();
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)

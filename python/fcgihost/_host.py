@@ -1,5 +1,7 @@
 """What the C side of the host asks of Python: it calls these functions by name, and no others."""
 
+import importlib
+import os
 import sys
 import traceback
 
@@ -8,6 +10,7 @@ import _fcgihost
 from fcgihost import loader
 
 _LOG_INFO = 2
+_OWN_FILES = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
 class FileWrapper:
@@ -81,14 +84,17 @@ has_changed = loader.has_changed
 
 
 def describe_application(application):
-    """One line on what was loaded."""
-    module = getattr(application, "__module__", None) or type(application).__module__
-    name = getattr(application, "__qualname__", None) or type(application).__qualname__ + " object"
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return "%s.%s%s" % (module, name, " from %s" % file if file else "")
+    """One line on what was loaded: "function hello.application of /srv/hello.py"."""
+    kind = type(application).__name__
+    named = application if hasattr(application, "__qualname__") else type(application)
+    file = getattr(sys.modules.get(named.__module__), "__file__", None)
+    return "%s %s.%s%s" % (kind, named.__module__, named.__qualname__, " of %s" % file if file else "")
 
 
 def format_exception(exception):
-    """The traceback as printable text."""
-    lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
+    """The traceback as printable text, without the frames of the host and of the import system that lead to it."""
+    start = exception.__traceback__
+    while start and start.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+        start = start.tb_next
+    lines = traceback.format_exception(type(exception), exception, start)
     return _printable("".join(lines)).rstrip("\n")

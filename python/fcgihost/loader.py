@@ -19,13 +19,15 @@ def load_module(target):
     """
     module_name, _, attribute = target.partition(":")
     before = set(sys.modules)
+    files = []
     try:
         application = importlib.import_module(module_name)
+        files.append(getattr(application, "__file__", None))
         for part in attribute.split("."):
             application = getattr(application, part)
         return _check_callable(application, target)
     except BaseException as error:
-        _watch(error, ())
+        _watch(error, files)
         package = module_name.partition(".")[0]
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == package:
@@ -99,4 +101,4 @@ def _watch(error, files):
             files.add(error.path)
         error = error.__cause__ or error.__context__
     _watched.clear()
-    _watched.update((file, _state(file)) for file in files if not file.startswith("<"))
+    _watched.update((file, _state(file)) for file in files if file and not file.startswith("<"))

@@ -232,7 +232,7 @@ static void assert_wsgi(const char *text, const char *expected)
 static void test_wsgi(void **state)
 {
     static const char not_names[] = "is not package.module:callable: write Python names, with dots "
-                                    "before the \":\" and none after it";
+                                    "between them";
     static const char no_colon[] = "is not package.module:callable: add \":\" and the callable's "
                                    "name, like :application";
 
@@ -251,7 +251,9 @@ static void test_wsgi(void **state)
     assert_wsgi(".a:app", not_names);
     assert_wsgi("a.:app", not_names);
     assert_wsgi("a:b:c", not_names);
-    assert_wsgi("a:b.c", not_names);
+    assert_wsgi("a:b.c", "");
+    assert_wsgi("a:b.", not_names);
+    assert_wsgi("a:.b", not_names);
     assert_wsgi("a b:c", not_names);
     assert_wsgi("2a:c", not_names);
     assert_wsgi("a:app()", not_names);
