@@ -221,7 +221,7 @@ class TestChildren:
 
     def test_sigterm_to_a_subprocess_ends_it_alone(self):
         host = Host()
-        pid = int(host.exchange("GET", "/fork-and-leave").text)
+        pid = int(host.exchange("GET", "/subprocess-and-leave").text)
         os.kill(pid, signal.SIGTERM)
         assert host.exchange("GET", "/collect-subprocess").text == str(-signal.SIGTERM)
         assert host.exchange("GET", "/ready").text == "ready"
