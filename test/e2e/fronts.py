@@ -228,6 +228,7 @@ class Lighttpd(Server):
             server.document-root = "%(folder)s/documents"
             server.errorlog = "%(folder)s/lighttpd.log"
             server.upload-dirs = ("%(folder)s")
+            server.max-request-field-size = 65536
             %(directives)s
             """ % {"folder": self.folder, "port": self.port, "directives": self.directives}
 
@@ -402,7 +403,7 @@ class ApacheProxyReuse(ApacheProxy):
 
 
 class LighttpdFastcgi(Site):
-    name = "lighttpd-fastcgi"
+    name, mount_setting = "lighttpd-fastcgi", True  # its split also takes /application, and /app whole
 
     def make_front(self):
         return Lighttpd(self.folder, """

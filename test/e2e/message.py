@@ -1,5 +1,6 @@
 """What requests and responses have in common, whichever protocol carries them."""
 import json
+import select
 import socket
 import urllib.parse
 
@@ -99,7 +100,7 @@ class Connection:
         self.socket.settimeout(deadline(seconds))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.unread = b""
+        self.pending = b""
         Connection.alive.append(self)
         try:
             self.socket.connect(address)
@@ -126,13 +127,17 @@ class Connection:
 
     def receive(self, size=65536):
         """Some bytes, b"" at the end (a reset counts as the end)."""
-        if self.unread:
-            data, self.unread = self.unread[:size], self.unread[size:]
+        if self.pending:
+            data, self.pending = self.pending[:size], self.pending[size:]
             return data
         try:
             return self.socket.recv(size)
         except ConnectionError:
             return b""
+
+    def can_receive(self):
+        """Is there something to receive, or the end, at this moment?"""
+        return bool(self.pending) or bool(select.select([self.socket], [], [], 0)[0])
 
     def receive_exactly(self, size):
         """size bytes, or fewer if the peer ended before."""

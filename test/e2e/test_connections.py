@@ -13,7 +13,7 @@ import fastcgi
 import message
 import scgi
 from conftest import end_shared, serves
-from fastcgi import PARAMS, STDIN, begin, pairs, record, request_bytes, stream
+from fastcgi import PARAMS, STDIN, begin, head, pairs, record, request_bytes, stream
 from host import Host
 from process import deadline, descriptors, wait_until
 
@@ -192,6 +192,25 @@ class TestKeptConnection:
             for size in range(8192 - 700, 8192 + 20):
                 response = connection.exchange("POST", "/ignore?token=%d" % size, b"x" * size)
                 assert response.text == "ignored %d" % size
+
+    def test_the_end_of_a_request_waits_for_the_end_of_its_body(self, shared_host):
+        """A web server stops sending at END_REQUEST, and puts the connection back into its pool."""
+        pieces = [record(STDIN, b"x" * 10000) for _ in range(100)] + [record(STDIN)]
+        with fastcgi.Connection(shared_host.address) as connection:
+            for number in range(3):
+                path, extra = "/ignore?token=%d" % number, {"CONTENT_LENGTH": "1000000"}
+                connection.send(head(message.parameters("POST", path, extra=extra)))
+                sent = 0
+                for piece in pieces:
+                    if connection.can_receive():
+                        kind, _, _ = connection.read_record()
+                        assert kind != fastcgi.END_REQUEST, "END_REQUEST after %d pieces" % sent
+                    connection.send(piece)
+                    sent += 1
+                    let_the_host_read()
+                kind = None
+                while kind != fastcgi.END_REQUEST:
+                    kind, _, _ = connection.read_record()
 
     def test_the_keep_flag_is_honoured(self, shared_host):
         with fastcgi.Connection(shared_host.address) as connection:

@@ -631,6 +631,12 @@ class TestApplication:
         path = ini(folder, {"application": {"script": "site.wsgi"}})
         assert run("-c", path, "--check").returncode == 4
 
+    def test_an_attribute_of_an_object_is_a_callable_too(self, folder):
+        more = "\nclass Holder:\n    app = staticmethod(application)\n"
+        write_file(folder / "nested.py", HELLO + more)
+        done = run("--call", "/", "nested:Holder.app", cwd=folder)
+        assert cgi(done).text == "hello from nested"
+
     @pytest.mark.parametrize("mount, path, expected", [
         ("/app", "/app/x?show-environ", ("/app", "/x")),
         ("/app", "/app?show-environ", ("/app", "")),
