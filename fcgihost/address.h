@@ -19,7 +19,8 @@ struct address {
 };
 
 /* "unix:PATH", "HOST:PORT" (HOST: an IPv4 address, "localhost" or "*"), "[V6]:PORT", "fd:N".
- * 0, or -1 and *reason points to a constant text that says what is wrong and what to write instead. */
+ * 0, or -1 and *reason points to a constant text that says what is wrong and what to write instead.
+ */
 int address_parse(const char *text, struct address *address, const char **reason);
 
 /* A CIDR block, or one address, of either family ("127.0.0.0/8", "::1"). */
@@ -30,6 +31,7 @@ struct address_block {
 };
 int address_parse_block(const char *text, struct address_block *block, const char **reason);
 /* Is the peer in one of the blocks? An IPv4-mapped IPv6 peer matches IPv4 blocks. */
-bool address_is_allowed(const struct sockaddr *peer, const struct address_block *blocks, size_t count);
+bool address_is_allowed(const struct sockaddr *peer, const struct address_block *blocks,
+                        size_t count);
 
 #endif

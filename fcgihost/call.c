@@ -5,6 +5,7 @@
 #include "log.h"
 #include "pathmap.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -41,7 +42,7 @@ static int add_header(struct variables *variables, const char *header)
     memcpy(name, "HTTP_", 5);
     for (size_t i = 0; i < n; i++) {
         char c = header[i];
-        name[5 + i] = c == '-' ? '_' : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+        name[5 + i] = (char)(c == '-' ? '_' : toupper((unsigned char)c));
     }
     name[5 + n] = '\0';
     bool is_content =
@@ -77,7 +78,7 @@ static int add_path(struct variables *variables, const char *uri)
     if (path == NULL)
         return -1;
     if (!pathmap_decode_uri(uri, path))
-        strcpy(path, uri);
+        memcpy(path, uri, strlen(uri) + 1);
     int result = add(variables, "PATH_INFO", path);
     free(path);
     if (result < 0 || add(variables, "REQUEST_URI", uri) < 0)

@@ -143,7 +143,7 @@ enum connection_step connection_advance(struct worker *worker, struct connection
 enum connection_step connection_finish_request(struct worker *worker, struct connection *connection)
 {
     struct request *request = connection->request;
-    bool is_drained = request_drain_body(request);
+    bool is_drained = request_drain_body(request, true);
     bool is_kept =
         is_drained && request->is_keep_wanted && !request->must_close && request->response.is_ended;
     connection->request = NULL;

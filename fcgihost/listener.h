@@ -26,9 +26,10 @@ struct listener_set {
 };
 
 /* Opens every configured address; with none, fd 0 if it is a listening socket, else systemd's
- * (LISTEN_PID, LISTEN_FDS, which are then removed from the environment). 0 with at least one listener,
- * or -1 with one line in error; what was opened is closed again. */
-int listener_open_all(struct listener_set *set, const struct config *config, struct config_error *error);
+ * (LISTEN_PID, LISTEN_FDS, which are then removed from the environment). 0 with at least one
+ * listener, or -1 with one line in error; what was opened is closed again. */
+int listener_open_all(struct listener_set *set, const struct config *config,
+                      struct config_error *error);
 /* Closes the socket; unlinks its file if the file is still the one that we created. */
 void listener_close(struct listener *listener);
 /* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */

@@ -1,4 +1,5 @@
 /* The program: command line, order of start-up, exit codes. */
+#include "build_facts.h"
 #include "call.h"
 #include "cgi.h"
 #include "clock.h"

@@ -80,7 +80,7 @@ bool pathmap_decode_uri(const char *request_uri, char *out)
         authority += 3;
         p = authority + strcspn(authority, "/?#");
         if (*p != '/') {
-            strcpy(out, "/");
+            memcpy(out, "/", 2);
             return true;
         }
     }
@@ -115,7 +115,7 @@ static const char *full_path(const struct path_source *source, const char *uri_p
     }
     size_t n = length(script_name);
     memcpy(joined, script_name != NULL ? script_name : "", n);
-    strcpy(joined + n, path_info != NULL ? path_info : "");
+    memcpy(joined + n, path_info != NULL ? path_info : "", length(path_info) + 1);
     if (uri_path == NULL || equals_merged(joined, uri_path))
         return joined;
     if (script_name != NULL && equals_merged(script_name, uri_path))

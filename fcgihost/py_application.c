@@ -86,7 +86,8 @@ void py_application_describe(const struct config *config)
     PyObject *text = py_module_call("describe_application", &py_application, 1);
     const char *line = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     if (line != NULL)
-        printf("application: %s (%s)\n", config->script != NULL ? config->script : config->wsgi, line);
+        printf("application: %s (%s)\n", config->script != NULL ? config->script : config->wsgi,
+               line);
     PyErr_Clear();
     Py_XDECREF(text);
 }

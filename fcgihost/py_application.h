@@ -14,7 +14,8 @@ bool py_application_load(const struct config *config);
  * GIL, which is given up meanwhile. */
 void py_application_load_until(const struct config *config, struct event *is_loaded,
                                struct event *stop);
-/* Says what was loaded, for --check: "hello:application (function hello.application of /srv/hello.py)". With the GIL.
+/* Says what was loaded, for --check: "hello:application (function hello.application of
+ * /srv/hello.py)". With the GIL.
  */
 void py_application_describe(const struct config *config);
 void py_application_unload(void);

@@ -1,6 +1,7 @@
 /* The one interpreter of the process: its configuration, its start, its end. */
 #include "py_interpreter.h"
 
+#include "build_facts.h"
 #include "py_environ.h"
 #include "py_streams.h"
 

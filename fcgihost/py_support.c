@@ -168,7 +168,7 @@ void py_exception_answer(struct request *request)
         exception);
     if (is_sent) {
         request->must_close = true;
-        request->response.is_ended = true;
+        request->response.is_failed = true;
     } else
         send_page(request, exception);
     Py_DECREF(exception);

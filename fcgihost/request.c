@@ -196,6 +196,7 @@ static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
     request->is_body_ended = true;
+    request->is_drained = state == BODY_END;
     if (state == BODY_END &&
         (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
         return 0;
@@ -273,24 +274,25 @@ bool request_is_body_at_hand(struct request *request, size_t n)
                          : (size_t)available >= n || available == 0;
 }
 
-bool request_drain_body(struct request *request)
+bool request_drain_body(struct request *request, bool wait)
 {
     uint64_t deadline = clock_ms() + REQUEST_DRAIN_MS, io_timeout_ms = request->io_timeout_ms;
-    size_t dropped = 0;
-    enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
-    while (state == BODY_CONTENT && dropped <= REQUEST_DRAIN_BYTES) {
+    enum body_state state = request->is_drained ? BODY_END : BODY_CONTENT;
+    if (request->body_failure == BODY_WAS_CUT)
+        state = BODY_CUT;
+    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES) {
         const uint8_t *content;
         size_t n = 0;
         uint64_t now = clock_ms();
         if (now >= deadline)
             break;
         request->io_timeout_ms = deadline - now < io_timeout_ms ? deadline - now : io_timeout_ms;
-        state = request->ops->next_body(request, true, &content, &n);
+        state = request->ops->next_body(request, wait, &content, &n);
         if (state == BODY_CONTENT)
             request->ops->take_body(request, n);
-        dropped += n;
+        request->dropped_bytes += n;
     }
     request->io_timeout_ms = io_timeout_ms;
-    request->is_body_ended = true;
-    return state == BODY_END;
+    request->is_drained = state == BODY_END;
+    return request->is_drained;
 }

@@ -49,6 +49,8 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     bool is_body_ended;
+    uint64_t dropped_bytes; /* by request_drain_body */
+    bool is_drained;        /* the transport has seen the body's end */
     enum body_failure body_failure;
     int body_errno;
 
@@ -84,8 +86,9 @@ long request_peek_body(struct request *request, const uint8_t **content);
 void request_skip_body(struct request *request, size_t n);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Reads and drops what is left of the body. false: it did not end in time, the connection must be
- * closed. */
-bool request_drain_body(struct request *request);
+/* Reads and drops what is left of the body, so that the front stops sending before it sees the
+ * response's end: some use the connection again at once. Without wait only what is there. false:
+ * the body has not ended (with wait: in time), so the connection must be closed. */
+bool request_drain_body(struct request *request, bool wait);
 
 #endif

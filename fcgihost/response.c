@@ -178,6 +178,43 @@ static size_t admit(struct response *response, const struct iovec *pieces, size_
     return out_count;
 }
 
+bool response_is_short(const struct request *request)
+{
+    const struct response *response = &request->response;
+    return !is_bodyless(request) && response->content_length >= 0 &&
+           response->body_bytes < (uint64_t)response->content_length;
+}
+
+/* The head, if it has not left yet, and as much of the body as may be sent. -1: out of memory. */
+static long gather(struct request *request, const struct iovec *pieces, size_t count,
+                   struct iovec out[RESPONSE_PIECES])
+{
+    struct response *response = &request->response;
+    size_t head_count = 0;
+    if (!response->is_head_sent) {
+        if (!append(response, "\r\n", 2))
+            return -1;
+        out[head_count++] =
+            (struct iovec){.iov_base = response->head, .iov_len = response->head_bytes};
+        response->is_head_sent = true;
+    }
+    size_t body_count = admit(response, pieces, count, out + head_count);
+    return (long)(head_count + (is_bodyless(request) ? 0 : body_count));
+}
+
+static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+{
+    if (request->response.is_peer_gone)
+        return -1;
+    if (count == 0 && !is_last)
+        return 0;
+    if (request->ops->send(request, pieces, count, is_last) == 0)
+        return 0;
+    request->response.is_peer_gone = true;
+    request->must_close = true;
+    return -1;
+}
+
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
 {
     struct response *response = &request->response;
@@ -192,39 +229,23 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
         count -= SEND_PIECES;
     }
     struct iovec out[RESPONSE_PIECES];
-    size_t head_count = 0;
-    if (!response->is_head_sent) {
-        if (!append(response, "\r\n", 2))
-            return -1;
-        out[head_count++] =
-            (struct iovec){.iov_base = response->head, .iov_len = response->head_bytes};
-        response->is_head_sent = true;
-    }
-    size_t body_count = admit(response, pieces, count, out + head_count);
-    bool is_without_body = is_bodyless(request);
-    if (is_without_body)
-        body_count = 0;
-    bool is_short = !is_without_body && response->content_length >= 0 &&
-                    response->body_bytes < (uint64_t)response->content_length;
-    if (is_last) {
+    long out_count = gather(request, pieces, count, out);
+    if (out_count < 0)
+        return -1;
+    if (is_last)
         response->is_ended = true;
-        /* Without its end the response is visibly broken off; with it some fronts would call it
-         * whole. */
-        if (is_short) {
-            request->must_close = true;
-            is_last = false;
-        }
-    }
-    if (response->is_peer_gone)
-        return -1;
-    if (head_count + body_count == 0 && !is_last)
-        return 0;
-    if (request->ops->send(request, out, head_count + body_count, is_last) < 0) {
-        response->is_peer_gone = true;
+    if (is_last && response_is_short(request)) {
+        /* Without its end the response is visibly broken off; with it some fronts call it whole. */
         request->must_close = true;
-        return -1;
+        is_last = false;
     }
-    return 0;
+    bool is_end_due = is_last && request_drain_body(request, false);
+    if (transmit(request, out, (size_t)out_count, is_end_due) < 0)
+        return -1;
+    if (!is_last || is_end_due)
+        return 0;
+    request_drain_body(request, true);
+    return transmit(request, NULL, 0, true);
 }
 
 int response_send_page(struct request *request, const char *status, const char *text)

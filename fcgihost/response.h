@@ -22,6 +22,7 @@ struct response {
     bool is_head_sent;
     bool is_ended;
     bool is_peer_gone; /* a send failed */
+    bool is_failed;    /* the application failed when the head had left: to be broken off */
 };
 
 /* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a
@@ -35,6 +36,9 @@ const char *response_add_header(struct response *response, const char *name, siz
 bool response_has_header(const struct response *response, const char *name);
 void response_reset(struct response *response);
 void response_clear(struct response *response);
+
+/* Is less of the body there than Content-Length declares? */
+bool response_is_short(const struct request *request);
 
 /* Pieces of the body. Sends the head first if that has not left; with is_last the end too. What
  * goes beyond the declared length is held back and counted. 0, or -1 when the peer is gone. Without

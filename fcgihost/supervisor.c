@@ -23,8 +23,8 @@ static void on_signal(int number)
 {
     int saved_errno = errno;
     if (getpid() != host_pid) {
-        /* A forked child of the application, perhaps so young that fork_is_child() does not know it yet: the
-         * signal is its own, the eventfd the host's. */
+        /* A forked child of the application, perhaps so young that fork_is_child() does not know it
+         * yet: the signal is its own, the eventfd the host's. */
         signal(number, SIG_DFL);
         raise(number);
     } else {

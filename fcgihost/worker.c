@@ -139,13 +139,11 @@ void worker_serve(struct worker *worker, struct request *request)
         }
     }
     py_wsgi_serve(worker, request);
-    const struct response *response = &request->response;
-    if (response->excess_bytes > 0)
+    if (request->response.excess_bytes > 0)
         log_refused(request,
                     "the application sent more than its Content-Length: the rest was held back");
-    else if (response->is_ended && request->must_close && !response->is_peer_gone &&
-             response->content_length >= 0 &&
-             response->body_bytes < (uint64_t)response->content_length)
+    else if (!request->response.is_peer_gone && !request->response.is_failed &&
+             response_is_short(request))
         log_refused(request,
                     "the application sent less than its Content-Length: the connection is closed");
 }
