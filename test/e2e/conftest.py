@@ -68,7 +68,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def checks_afterwards(request, time_bound, expected_log):
-    """Descriptors are back to the baseline, hosts stop cleanly, no log has a surprise, no orphan."""
+    """Descriptors are back to the baseline, hosts stop cleanly, no log surprises, no orphan."""
     yield
     for connection in list(message.Connection.alive):
         connection.close()

@@ -134,7 +134,7 @@ class LogFile:
 
 
 def unexpected(text, expected):
-    """Complaints about a log: tracebacks and reports that were not announced, announcements that did
+    """Complaints about a log: tracebacks and reports that nobody announced, announcements that did
     not come true. expected: regular expressions, to be found in the lines around a bad one."""
     complaints, lines = [], text.splitlines()
     starts = [number for number, line in enumerate(lines) if BAD_LINE.search(line)]

@@ -472,6 +472,67 @@ class TestThreads:
         assert host.exchange("GET", "/threads").json["multithread"] is False
 
 
+class TestLeaks:
+    """Python's blocks are counted: what one request leaves behind, every round of them leaves."""
+
+    KINDS = {
+        "get": ("GET", "/ready", b""), "environ": ("GET", "/environ?a=1", b""),
+        "post": ("POST", "/echo", b"x" * 3000), "large-post": ("POST", "/echo", b"x" * 100000),
+        "unread-post": ("POST", "/ignore", b"x" * 3000),
+        "part-read": ("POST", "/read-some", b"x" * 3000),
+        "lines": ("POST", "/read-by?calls=readline:3,readlines:5,iterate", b"a line\n" * 100),
+        "generator": ("GET", "/download?size=100000&chunk=8192", b""),
+        "write": ("GET", "/write", b""),
+        "large-object": ("GET", "/big?size=100000", b""), "exc-info": ("GET", "/exc-info", b""),
+        "exc-info-late": ("GET", "/exc-info-late", b""),
+        "start-twice": ("GET", "/start-twice", b""),
+        "bad-status": ("GET", "/bad-header?kind=status-newline", b""),
+        "bad-name": ("GET", "/bad-header?kind=name-bytes", b""),
+        "bad-value": ("GET", "/bad-header?kind=value-nul", b""),
+        "partial": ("GET", "/partial", b""),
+        "excess": ("GET", "/excess?chunks=1", b""), "close": ("GET", "/close", b""),
+        "file-like": ("GET", "/file-like", b""), "errors": ("GET", "/errors", b""),
+        "threads": ("GET", "/threads", b""), "keep-input": ("POST", "/keep-input", b"kept"),
+        "no-start": ("GET", "/no-start", b""), "return-text": ("GET", "/return-text", b""),
+        "error": ("GET", "/error", b""), "error-later": ("GET", "/error-later", b""),
+    }
+
+    def check(self, do_a_request, count):
+        numbers = []
+        for _ in range(5):
+            for _ in range(100):
+                do_a_request()
+            numbers.append(count())
+        growths = [after - before for before, after in zip(numbers, numbers[1:])]
+        assert min(growths) < 50, "100 requests leave these numbers of blocks: %r" % growths
+
+    @pytest.mark.parametrize("kind", sorted(KINDS))
+    def test_requests_leave_nothing_behind(self, ask, kind, expected_log):
+        mark = ask.host.log.mark()
+        method, path, body = self.KINDS[kind]
+        self.check(lambda: ask(method, path, body), lambda: int(ask("GET", "/blocks").text))
+        if "Traceback" in ask.host.log.read(mark):
+            expected_log(".")
+
+    @pytest.mark.parametrize("cut", ["before-the-body", "in-the-body", "in-the-answer"])
+    def test_peers_that_leave_leave_nothing_behind(self, ask, cut):
+        path, size = ("/download", 0) if cut == "in-the-answer" else ("/cut", 100000)
+        request = ask.module.request_bytes("POST", path, b"x" * size)
+        if cut == "before-the-body":
+            request = request[:len(request) - size - 100]
+
+        def leave():
+            with ask.module.Connection(ask.host.address) as connection:
+                connection.send(request if cut == "in-the-answer" else request[:-1000])
+                if cut == "in-the-answer":
+                    connection.receive_exactly(1000)
+
+        def count():
+            wait_until(lambda: ask.host.connections() == 0, "the connections to end")
+            return int(ask("GET", "/blocks").text)
+        self.check(leave, count)
+
+
 class TestFork:
     @pytest.mark.parametrize("how, status", [("exit", 7), ("_exit", 7)])
     def test_a_child_that_exits_ends_alone(self, ask, how, status):

@@ -2,6 +2,7 @@
 
 Routes that keep WSGI's rules run inside wsgiref.validate; those that break them, or need the
 server's own objects, do not."""
+import gc
 import hashlib
 import json
 import os
@@ -633,6 +634,13 @@ def subprocess_and_leave(environ, start_response):
 @raw("/collect-subprocess")
 def collect_subprocess(environ, start_response):
     return answer(start_response, str(state["subprocess"].wait()))
+
+
+@route("/blocks")
+def blocks(environ, start_response):
+    """How many blocks of memory Python's objects have."""
+    gc.collect()
+    return answer(start_response, str(sys.getallocatedblocks()))
 
 
 @route("/atexit")
