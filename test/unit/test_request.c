@@ -351,7 +351,8 @@ static void test_no_more_than_content_length_is_shown(void **state)
     assert_int_equal(read_all(request, 33, &total), 0);
     assert_int_equal(total, 100);
     assert_int_equal(fake.taken_bytes, 100);
-    assert_true(request_drain_body(request)); /* the rest of the stream goes with the request */
+    assert_true(
+        request_drain_body(request, true)); /* the rest of the stream goes with the request */
     assert_int_equal(fake.taken_bytes, 1000);
 }
 
@@ -379,7 +380,6 @@ static void test_a_body_that_ends_before_content_length_was_cut(void **state)
     assert_false(request->must_close); /* the stream itself came to its end */
     uint8_t byte;
     assert_int_equal(request_read_body(request, &byte, 1), -1); /* for ever */
-    assert_true(request_drain_body(request));
 }
 
 static void test_a_peer_that_hangs_up_cuts_the_body(void **state)
@@ -425,7 +425,7 @@ static void test_a_body_beyond_the_limit(void **state)
         assert_true(rows[i].limit == 0 || total <= rows[i].limit);
         assert_int_equal(request->body_failure, rows[i].result < 0 ? BODY_TOO_LARGE : BODY_FINE);
         assert_int_equal(request->body_errno, rows[i].result < 0 ? EFBIG : 0);
-        assert_true(request_drain_body(request));
+        assert_true(request_drain_body(request, true));
         assert_int_equal(fake.taken_bytes, rows[i].body_bytes);
     }
 }
@@ -499,7 +499,7 @@ static void test_draining_reads_the_body_to_its_end(void **state)
             uint8_t buffer[10];
             if (read_first)
                 request_read_body(request, buffer, sizeof(buffer));
-            assert_true(request_drain_body(request));
+            assert_true(request_drain_body(request, true));
             assert_int_equal(fake.taken_bytes, sizes[i]);
             assert_int_equal(request->io_timeout_ms, 1000);
         }
@@ -510,15 +510,54 @@ static void test_draining_gives_up_on_a_body_that_is_too_long(void **state)
 {
     struct request *request = *state;
     give_body(request, 3 * (uint64_t)REQUEST_DRAIN_BYTES, 1 << 20, BODY_END);
-    assert_false(request_drain_body(request));
+    assert_false(request_drain_body(request, true));
     assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
+}
+
+static void test_draining_without_waiting_drops_what_is_there(void **state)
+{
+    struct request *request = *state;
+    give_body(request, 100, 30, BODY_WAIT);
+    assert_false(request_drain_body(request, false));
+    assert_false(fake.has_waited);
+    assert_int_equal(fake.taken_bytes, 100);
+    fake.body_bytes += 50; /* more has come, and the end */
+    fake.ending = BODY_END;
+    assert_true(request_drain_body(request, false));
+    assert_int_equal(fake.taken_bytes, 150);
+    unsigned long calls = fake.calls;
+    assert_true(request_drain_body(request, true));
+    assert_int_equal(fake.calls, calls); /* an end that was seen is not asked for again */
+}
+
+static void test_what_is_dropped_in_several_calls_counts_as_one(void **state)
+{
+    struct request *request = *state;
+    for (int i = 0; i < 3; i++) {
+        give_body(request, (uint64_t)(i + 1) * (REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_WAIT);
+        assert_false(request_drain_body(request, false));
+    }
+    fake.ending = BODY_END;
+    assert_false(request_drain_body(request, true));
+    assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
+}
+
+static void test_a_body_that_was_read_to_its_end_needs_no_draining(void **state)
+{
+    struct request *request = *state;
+    give_body(request, 100, 30, BODY_END);
+    uint64_t total;
+    assert_int_equal(read_all(request, 100, &total), 0);
+    unsigned long calls = fake.calls;
+    assert_true(request_drain_body(request, true));
+    assert_int_equal(fake.calls, calls);
 }
 
 static void test_draining_what_was_cut_fails(void **state)
 {
     struct request *request = *state;
     give_body(request, 100, 10, BODY_CUT);
-    assert_false(request_drain_body(request));
+    assert_false(request_drain_body(request, true));
     assert_int_equal(request->io_timeout_ms, 1000);
 }
 
@@ -528,8 +567,10 @@ static void test_draining_after_a_read_that_was_cut(void **state)
     give_body(request, 100, 10, BODY_CUT);
     uint64_t total;
     assert_int_equal(read_all(request, 10, &total), -1);
-    request_drain_body(request);
+    unsigned long calls = fake.calls;
+    assert_false(request_drain_body(request, true));
     assert_true(request->must_close);
+    assert_int_equal(fake.calls, calls); /* the peer is not waited for again */
 }
 
 int main(void)
@@ -575,6 +616,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_draining_reads_the_body_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_body_that_is_too_long, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_draining_without_waiting_drops_what_is_there, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_dropped_in_several_calls_counts_as_one, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_body_that_was_read_to_its_end_needs_no_draining,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_what_was_cut_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_after_a_read_that_was_cut, set_up, tear_down),
     };
