@@ -17,6 +17,11 @@ static struct {
     struct bytes sent;
     size_t calls, ends;
     size_t fail_at; /* that call fails, and those behind it; 0: none */
+
+    size_t body_pieces;       /* of the request, of a byte each, that nobody has read */
+    size_t late_pieces;       /* those of them that must be waited for */
+    bool is_body_cut;         /* instead of an end */
+    size_t calls_before_wait; /* of send, when the body was waited for */
 } fake;
 
 static int fake_send(struct request *request, const struct iovec *pieces, size_t count,
@@ -36,12 +41,39 @@ static int fake_send(struct request *request, const struct iovec *pieces, size_t
     return 0;
 }
 
-static const struct transport_ops fake_transport = {.name = "fake", .send = fake_send};
+static enum body_state fake_next_body(struct request *request, bool wait, const uint8_t **content,
+                                      size_t *content_bytes)
+{
+    (void)request;
+    assert_int_equal(fake.ends, 0);
+    if (fake.body_pieces <= fake.late_pieces && fake.late_pieces > 0) {
+        if (!wait)
+            return BODY_WAIT;
+        fake.calls_before_wait = fake.calls;
+        fake.late_pieces = 0;
+    }
+    if (fake.body_pieces == 0)
+        return fake.is_body_cut ? BODY_CUT : BODY_END;
+    *content = (const uint8_t *)"x";
+    *content_bytes = 1;
+    return BODY_CONTENT;
+}
+
+static void fake_take_body(struct request *request, size_t bytes)
+{
+    (void)request;
+    assert_in_range(bytes, 1, fake.body_pieces);
+    fake.body_pieces -= bytes;
+}
+
+static const struct transport_ops fake_transport = {
+    .name = "fake", .send = fake_send, .next_body = fake_next_body, .take_body = fake_take_body};
 
 static void start_again(struct request *request)
 {
     request_reset(request);
     request->ops = &fake_transport;
+    request->io_timeout_ms = 1000;
     clear_bytes(&fake.sent);
     memset(&fake, 0, sizeof(fake));
     is_child = false;
@@ -444,6 +476,7 @@ static void test_content_length_is_accounted_for(void **state)
             assert_int_equal(response->excess_bytes, rows[i].excess_bytes);
             assert_true(response->is_ended);
             assert_int_equal(request->must_close, rows[i].is_short);
+            assert_int_equal(response_is_short(request), rows[i].is_short);
             assert_int_equal(fake.ends, !rows[i].is_short); /* visibly broken off */
             put_bytes(&fake.sent, "", 1);
             assert_string_equal(strstr((char *)fake.sent.data, "\r\n\r\n") + 4, rows[i].body);
@@ -512,6 +545,47 @@ static void test_methods_and_statuses_that_have_a_body(void **state)
         assert_int_equal(send_text(request, "body", true), 0);
         assert_memory_equal(fake.sent.data + fake.sent.n - 8, "\r\n\r\nbody", 8);
     }
+}
+
+static void test_the_end_comes_when_the_body_has_been_dropped(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", "3");
+    fake.body_pieces = 10;
+    assert_int_equal(send_text(request, "ab", false), 0);
+    assert_int_equal(fake.body_pieces, 10); /* the application may still read it */
+    assert_int_equal(send_text(request, "c", true), 0);
+    assert_int_equal(fake.body_pieces, 0);
+    assert_int_equal(fake.calls, 2);
+    assert_int_equal(fake.ends, 1);
+    assert_false(request->must_close);
+}
+
+static void test_what_there_is_of_the_response_leaves_before_the_body_is_waited_for(void **state)
+{
+    struct request *request = *state;
+    for (int is_body_cut = 0; is_body_cut < 2; is_body_cut++) {
+        start_again(request);
+        start_head(request, "200 OK", "3");
+        fake.body_pieces = 10;
+        fake.late_pieces = 4;
+        fake.is_body_cut = is_body_cut;
+        assert_int_equal(send_text(request, "abc", true), 0);
+        assert_int_equal(fake.calls_before_wait, 1);
+        assert_int_equal(fake.calls, 2);
+        assert_int_equal(fake.ends, 1);
+        assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    }
+}
+
+static void test_a_peer_that_is_gone_is_not_waited_for(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", NULL);
+    fake.fail_at = 1;
+    fake.body_pieces = fake.late_pieces = 1;
+    assert_int_equal(send_text(request, "abc", true), -1);
+    assert_int_equal(fake.late_pieces, 1);
 }
 
 static void test_a_peer_that_is_gone(void **state)
@@ -618,6 +692,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_page_of_the_host, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_page_of_the_host_replaces_a_head_that_was_not_sent,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_end_comes_when_the_body_has_been_dropped, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_what_there_is_of_the_response_leaves_before_the_body_is_waited_for, set_up,
+            tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_not_waited_for, set_up,
+                                        tear_down),
         cmocka_unit_test(test_clearing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
