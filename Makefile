@@ -59,7 +59,7 @@ OBJECTS := $(SOURCES:fcgihost/%.c=$(BUILD)/%.o)
 HEADERS := $(wildcard fcgihost/*.h)
 
 all: $(PROGRAM) ## build build/fcgihost
-	@cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
+	@test -n "$(SAN)" || cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
 
 $(PROGRAM): $(OBJECTS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -23,12 +23,12 @@ static struct cgi_state *state_of(struct request *request)
     return (struct cgi_state *)(void *)request->state;
 }
 
-static enum body_state cgi_next_body(struct request *request, bool wait, const uint8_t **content,
-                                     size_t *content_bytes)
+static enum body_state cgi_next_body(struct request *request, uint64_t deadline_ms,
+                                     const uint8_t **content, size_t *content_bytes)
 {
     struct cgi_state *state = state_of(request);
     struct input *input = request->input;
-    if (!wait && input_available(input) == 0)
+    if (deadline_ms == 0 && input_available(input) == 0)
         return BODY_WAIT;
     if (state->body_fd < 0 || state->body_left == 0)
         return BODY_END;

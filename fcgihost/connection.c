@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { INPUT_BYTES = 4096 };
+enum { INPUT_BYTES = 2 * RECORD_MANAGEMENT_BYTES };
 
 struct connection *connection_new(int fd)
 {
@@ -27,6 +27,11 @@ void connection_free(struct connection *connection)
     close(connection->fd);
     input_clear(&connection->input);
     free(connection);
+}
+
+bool connection_has_begun(const struct connection *connection)
+{
+    return connection->request != NULL || input_available(&connection->input) > 0;
 }
 
 static const struct transport_ops *choose_transport(enum config_protocol protocol, uint8_t first)
@@ -57,6 +62,8 @@ static const char *describe_stranger(const uint8_t *bytes, size_t n)
 static int prepare_input(struct worker *worker, struct connection *connection)
 {
     struct input *input = &connection->input;
+    if (worker->buffer == NULL && worker_renew_buffer(worker) < 0)
+        return -1;
     if (input->is_owned && input_available(input) == 0 && connection->request == NULL)
         input_clear(input);
     if (!input->is_owned) {
@@ -116,12 +123,12 @@ static enum connection_step look(struct worker *worker, struct connection *conne
 static enum connection_step keep_input(struct connection *connection)
 {
     struct input *input = &connection->input;
-    if (input->is_owned)
-        return CONNECTION_WAIT;
     if (input_available(input) == 0 && connection->request == NULL) {
         input_clear(input);
         return CONNECTION_WAIT;
     }
+    if (input->is_owned)
+        return CONNECTION_WAIT;
     input_compact(input);
     return input_own(input, INPUT_BYTES) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
 }

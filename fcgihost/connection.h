@@ -21,15 +21,19 @@ struct connection {
     struct request *request; /* from the end of its head to the end of its response */
     const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
-    bool is_registered;        /* epoll knows the descriptor */
-    atomic_bool is_watched;    /* epoll waits for it; else a worker owns it */
-    atomic_bool is_expired;    /* the deadline passed, and the poller shut it down */
+    unsigned cuts;          /* foreign records taken out of the head that is arriving */
+    bool is_registered;     /* epoll knows the descriptor */
+    atomic_bool is_watched; /* epoll waits for it; else a worker owns it */
+    atomic_bool has_head;   /* a whole head has come: it is a request; for those who don't own it */
+    atomic_bool is_expired; /* the deadline passed, and the poller shut it down */
     atomic_ullong deadline_ms; /* by then something must have come; 0: an idle kept connection may
                                   wait for ever */
     struct connection *previous, *next;
 };
 
 struct connection *connection_new(int fd);
+/* Has something of a request come? The worker owns the connection. */
+bool connection_has_begun(const struct connection *connection);
 /* Closes the descriptor and frees everything. */
 void connection_free(struct connection *connection);
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SEND_PIECES = 96, SEND_RECORDS = 24 };
+enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
 
 struct fastcgi_state {
     FCGX_Request fcgx;
@@ -102,7 +102,19 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
         return HEAD_REFUSED;
     }
     input->begin += result->head_bytes;
+    connection->cuts = 0;
     return HEAD_WHOLE;
+}
+
+/* At the start, where most are, nothing is moved. */
+static void cut_out(struct input *input, size_t offset, size_t n)
+{
+    if (offset > 0) {
+        uint8_t *bytes = input->data + input->begin;
+        memmove(bytes + offset, bytes + offset + n, input_available(input) - offset - n);
+        input->end -= n;
+    } else
+        input->begin += n;
 }
 
 static enum head_state fastcgi_begin(struct worker *worker, struct connection *connection)
@@ -110,9 +122,8 @@ static enum head_state fastcgi_begin(struct worker *worker, struct connection *c
     struct input *input = &connection->input;
     for (;;) {
         struct gate_result result;
-        uint8_t *bytes = input->data + input->begin;
-        size_t n = input_available(input);
-        switch (gate_examine(bytes, n, &worker->pool->gate_limits, &result)) {
+        switch (gate_examine(input->data + input->begin, input_available(input),
+                             &worker->pool->gate_limits, &result)) {
         case GATE_MORE:
             return HEAD_MORE;
         case GATE_WHOLE:
@@ -121,9 +132,11 @@ static enum head_state fastcgi_begin(struct worker *worker, struct connection *c
             connection->refusal = result.reason;
             return HEAD_REFUSED;
         case GATE_CUT:
-            memmove(bytes + result.cut_offset, bytes + result.cut_offset + result.cut_bytes,
-                    n - result.cut_offset - result.cut_bytes);
-            input->end -= result.cut_bytes;
+            if (result.cut_offset > 0 && ++connection->cuts > MAX_CUTS) {
+                connection->refusal = "too many foreign records in a request's head";
+                return HEAD_REFUSED;
+            }
+            cut_out(input, result.cut_offset, result.cut_bytes);
             /* A peer that does not even take these few bytes is not waited for: this thread serves
              * others. */
             if (result.reply_bytes > 0 &&
@@ -147,11 +160,10 @@ static bool fastcgi_is_body_here(struct request *request)
     return is_ended || n >= wanted;
 }
 
-static enum body_state receive_body(struct request *request, bool wait)
+static enum body_state receive_body(struct request *request, uint64_t deadline_ms)
 {
     input_compact(request->input);
-    long n = wait ? input_receive_wait(request->input, request->fd, request->io_timeout_ms)
-                  : input_receive(request->input, request->fd);
+    long n = input_receive_until(request->input, request->fd, deadline_ms);
     if (n > 0)
         return BODY_CONTENT;
     if (n < 0 && errno == EAGAIN)
@@ -161,7 +173,7 @@ static enum body_state receive_body(struct request *request, bool wait)
     return BODY_CUT;
 }
 
-static enum body_state fastcgi_next_body(struct request *request, bool wait,
+static enum body_state fastcgi_next_body(struct request *request, uint64_t deadline_ms,
                                          const uint8_t **content, size_t *content_bytes)
 {
     struct fastcgi_state *state = state_of(request);
@@ -188,11 +200,13 @@ static enum body_state fastcgi_next_body(struct request *request, bool wait,
             errno = EPROTO;
             return BODY_CUT;
         case STREAM_REPLY:
-            if (reply(request->fd, step.reply, step.reply_bytes, request->io_timeout_ms) < 0)
+            if (reply(request->fd, step.reply, step.reply_bytes, 0) < 0) {
+                request->response.is_peer_gone = true; /* part of a record may have left */
                 return BODY_CUT;
+            }
             break;
         case STREAM_MORE:
-            received = receive_body(request, wait);
+            received = receive_body(request, deadline_ms);
             if (received != BODY_CONTENT)
                 return received;
         }

@@ -1,6 +1,8 @@
 /* What a connection has received and nobody has used yet. */
 #include "input.h"
 
+#include "clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -28,14 +30,15 @@ long input_receive(struct input *input, int fd)
     return n;
 }
 
-long input_receive_wait(struct input *input, int fd, uint64_t timeout_ms)
+long input_receive_until(struct input *input, int fd, uint64_t deadline_ms)
 {
     for (;;) {
         long n = input_receive(input, fd);
-        if (n >= 0 || errno != EAGAIN)
+        if (n >= 0 || errno != EAGAIN || deadline_ms == 0)
             return n;
+        uint64_t now_ms = clock_ms();
         struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-        int ready = poll(&pollfd, 1, (int)timeout_ms);
+        int ready = now_ms < deadline_ms ? poll(&pollfd, 1, (int)(deadline_ms - now_ms)) : 0;
         if (ready == 0) {
             errno = ETIMEDOUT;
             return -1;

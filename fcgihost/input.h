@@ -23,8 +23,9 @@ static inline size_t input_available(const struct input *input)
 /* Receives what is there, without waiting. The count, 0 at the end of the stream (is_at_eof is
  * set), or -1 with errno (EAGAIN: nothing; ENOBUFS: the buffer is full). */
 long input_receive(struct input *input, int fd);
-/* The same, but waits up to timeout_ms for the first byte; -1 with ETIMEDOUT when none comes. */
-long input_receive_wait(struct input *input, int fd, uint64_t timeout_ms);
+/* The same, but waits until deadline_ms (clock_ms()) for the first byte; -1 with ETIMEDOUT when
+ * none comes. 0: does not wait. */
+long input_receive_until(struct input *input, int fd, uint64_t deadline_ms);
 /* Moves the unused bytes to the start, so that there is room behind them. */
 void input_compact(struct input *input);
 /* Makes the buffer a heap block of the input's own, of at least capacity bytes: a lent one can

@@ -17,7 +17,7 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,11 +114,12 @@ static bool is_plain_cgi(const struct config *config)
            getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
 }
 
-/* Serves until the supervisor says stop. The main thread has the GIL before and after. */
+/* Serves until the supervisor says stop. The main thread has the GIL before and after. On anything
+ * but EXIT_CLEAN threads may still run, so that what they use must stay. */
 static int serve(const struct config *config, struct supervisor *supervisor, struct poller *poller)
 {
-    struct event is_loaded;
-    struct worker_pool pool;
+    static struct event is_loaded;
+    static struct worker_pool pool;
     event_init(&is_loaded);
     if (worker_pool_start(&pool, config, poller, &is_loaded) < 0)
         return fail_run_time("worker threads");
@@ -147,6 +148,23 @@ static void log_start(const struct config *config, const struct listener_set *li
                  listeners->items[i].name, config->threads);
 }
 
+static int start_and_serve(const struct config *config, struct listener_set *listeners,
+                           struct supervisor *supervisor, struct poller *poller)
+{
+    struct config_error error;
+    if (process_write_pid_file(config, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
+    if (fastcgi_init() < 0 || supervisor_init(supervisor, config) < 0 ||
+        poller_init(poller, listeners, config, supervisor->event_fd) < 0)
+        return fail_run_time("descriptors");
+    bool is_shared = listeners->items[0].is_inherited;
+    int code = start_python(config, &(struct py_options){.is_multiprocess = is_shared});
+    if (code != 0)
+        return code;
+    log_start(config, listeners);
+    return serve(config, supervisor, poller);
+}
+
 static int run_server(const struct config *config)
 {
     struct listener_set listeners;
@@ -155,22 +173,14 @@ static int run_server(const struct config *config)
     struct config_error error;
     if (listener_open_all(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
-    fork_init();
-    if (fastcgi_init() < 0 || supervisor_init(&supervisor) < 0 ||
-        poller_init(&poller, &listeners, config, supervisor.event_fd) < 0) {
-        listener_close_all(&listeners);
-        return fail_run_time("descriptors");
-    }
-    bool is_shared = listeners.items[0].is_inherited;
-    int code = start_python(config, &(struct py_options){.is_multiprocess = is_shared});
-    if (code == 0) {
-        log_start(config, &listeners);
-        code = serve(config, &supervisor, &poller);
+    int code = start_and_serve(config, &listeners, &supervisor, &poller);
+    process_remove_pid_file(config);
+    if (code != EXIT_CLEAN) {
+        for (size_t i = 0; i < listeners.count; i++)
+            listener_unlink(&listeners.items[i]);
+        _exit(code);
     }
     listener_close_all(&listeners);
-    process_remove_pid_file(config);
-    if (code != EXIT_CLEAN)
-        _exit(code); /* a thread may still be in Python: nothing that it uses may be torn down */
     poller_clear(&poller);
     log_info("stopped");
     return supervisor.has_cut_off ? EXIT_RUN_TIME : EXIT_CLEAN;
@@ -201,6 +211,10 @@ int main(int argc, char **argv)
 {
     (void)argc;
     process_open_standard();
+    fork_init();
+    /* A peer that is gone is an error to be seen, not a signal; a file that is full likewise. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     struct command_line line;
     struct config config;
     struct config_error error;

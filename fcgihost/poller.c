@@ -21,6 +21,8 @@ struct poller_listener {
     struct listener *listener;
 };
 
+enum { HEALED_MS = 2000 }; /* so long without a lack of descriptors, and it is over */
+
 static enum pollable wake_pollable = POLLABLE_WAKE;
 
 /* The poller whose descriptors a forked child must not hold: the process has one. */
@@ -106,17 +108,16 @@ static void set_listener_events(struct poller *poller, uint32_t events)
     }
 }
 
-/* With the mutex held. */
-static void pause_accepting(struct poller *poller)
+/* With the mutex held. Says so once, however often it happens before the lack is over. true: log
+ * it. */
+static bool pause_accepting(struct poller *poller)
 {
+    bool is_news = !poller->is_pause_logged;
     atomic_store(&poller->is_accept_paused, true);
     set_listener_events(poller, 0);
-    if (!poller->is_pause_logged)
-        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
-                  "limit of open "
-                  "files: ulimit -n, LimitNOFILE=)",
-                  strerror(errno));
     poller->is_pause_logged = true;
+    poller->last_pause_ms = clock_ms();
+    return is_news;
 }
 
 static void resume_accepting(struct poller *poller)
@@ -136,49 +137,61 @@ static void link_connection(struct poller *poller, struct connection *connection
     poller->connection_count++;
 }
 
-/* With the mutex held. -1: nobody was accepted; errno says why. */
-static int accept_descriptor(struct poller *poller, struct listener *listener)
+enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, OUT_OF_DESCRIPTORS, STILL_OUT };
+
+/* With the mutex held. errno says why when there are no descriptors. */
+static enum acceptance accept_descriptor(struct poller *poller, const struct listener *listener,
+                                         int *fd)
 {
     struct sockaddr_storage peer;
     socklen_t peer_bytes = sizeof(peer);
-    int fd =
+    *fd =
         accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    if (poller->is_pause_logged) {
-        poller->is_pause_logged = false;
-        log_info("accepting connections again");
+    if (*fd < 0) {
+        if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+            return NOBODY;
+        return pause_accepting(poller) ? OUT_OF_DESCRIPTORS : STILL_OUT;
     }
     if (!listener->is_tcp)
-        return fd;
+        return ACCEPTED;
     if (!address_is_allowed((struct sockaddr *)&peer, poller->allow, poller->allow_count)) {
-        log_warning("%s: connection refused: its address is not in [server] allow", listener->name);
-        close(fd);
-        errno = ECONNABORTED;
-        return -1;
+        close(*fd);
+        return NOT_ALLOWED;
     }
     int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
+    setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return ACCEPTED;
 }
 
 /* With the mutex held. */
+static struct connection *add_connection(struct poller *poller, int fd)
+{
+    struct connection *connection = connection_new(fd);
+    if (connection == NULL)
+        close(fd);
+    else
+        link_connection(poller, connection);
+    return connection;
+}
+
 static struct connection *accept_connection(struct poller *poller, struct listener *listener)
 {
-    if (listener->fd < 0)
-        return NULL;
-    int fd = accept_descriptor(poller, listener);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(poller);
-        return NULL;
-    }
-    struct connection *connection = connection_new(fd);
-    if (connection == NULL) {
-        close(fd);
-        return NULL;
-    }
-    link_connection(poller, connection);
+    struct connection *connection = NULL;
+    int fd;
+    pthread_mutex_lock(&poller->mutex);
+    enum acceptance acceptance =
+        listener->fd >= 0 ? accept_descriptor(poller, listener, &fd) : NOBODY;
+    int error = errno;
+    if (acceptance == ACCEPTED)
+        connection = add_connection(poller, fd);
+    pthread_mutex_unlock(&poller->mutex);
+    if (acceptance == NOT_ALLOWED)
+        log_warning("%s: connection refused: its address is not in [server] allow", listener->name);
+    else if (acceptance == OUT_OF_DESCRIPTORS)
+        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
+                  "limit of "
+                  "open files: ulimit -n, LimitNOFILE=)",
+                  strerror(error));
     return connection;
 }
 
@@ -196,9 +209,7 @@ struct connection *poller_next(struct poller *poller)
         }
         if (*pollable == POLLABLE_LISTENER) {
             struct poller_listener *listener = event.data.ptr;
-            pthread_mutex_lock(&poller->mutex);
             struct connection *connection = accept_connection(poller, listener->listener);
-            pthread_mutex_unlock(&poller->mutex);
             if (connection != NULL)
                 return connection;
         }
@@ -206,22 +217,15 @@ struct connection *poller_next(struct poller *poller)
     return NULL;
 }
 
-static int watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
+int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
 {
     int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
     connection->is_registered = true;
+    atomic_store(&connection->has_head, connection->request != NULL);
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
     return control(poller, operation, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, connection);
-}
-
-void poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
-{
-    if (watch(poller, connection, deadline_ms) < 0) {
-        log_error("can't watch a connection: %s", strerror(errno));
-        poller_close(poller, connection);
-    }
 }
 
 /* With the mutex held. */
@@ -260,19 +264,53 @@ size_t poller_connection_count(struct poller *poller)
     return count;
 }
 
-void poller_tend(struct poller *poller, uint64_t now_ms)
+/* Its worker has nothing to read, so whoever waits, waits for the peer. With the mutex held. */
+static bool is_silent(const struct connection *connection)
 {
-    resume_accepting(poller);
+    char byte;
+    return atomic_load(&connection->is_watched) &&
+           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static void expire(struct poller *poller, uint64_t now_ms)
+{
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
         uint64_t deadline_ms = atomic_load(&c->deadline_ms);
-        if (!atomic_load(&c->is_watched) || deadline_ms == 0 || now_ms < deadline_ms)
+        if (deadline_ms == 0 || now_ms < deadline_ms || !is_silent(c))
             continue;
         /* The worker that epoll gives it to then finds its end, and closes it. */
         atomic_store(&c->is_expired, true);
         shutdown(c->fd, SHUT_RD);
     }
     pthread_mutex_unlock(&poller->mutex);
+}
+
+void poller_tend(struct poller *poller, uint64_t now_ms)
+{
+    resume_accepting(poller);
+    expire(poller, now_ms);
+    pthread_mutex_lock(&poller->mutex);
+    bool has_healed = poller->is_pause_logged && now_ms >= poller->last_pause_ms + HEALED_MS;
+    if (has_healed)
+        poller->is_pause_logged = false;
+    pthread_mutex_unlock(&poller->mutex);
+    if (has_healed)
+        log_info("accepting connections again");
+}
+
+/* What has queued up is served. With the mutex held. */
+static void accept_queue(struct poller *poller, const struct listener *listener)
+{
+    int fd;
+    while (accept_descriptor(poller, listener, &fd) == ACCEPTED) {
+        struct connection *connection = add_connection(poller, fd);
+        if (connection != NULL &&
+            poller_watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
+            unlink_connection(poller, connection);
+            connection_free(connection);
+        }
+    }
 }
 
 void poller_stop_accepting(struct poller *poller)
@@ -284,13 +322,7 @@ void poller_stop_accepting(struct poller *poller)
         if (listener->fd < 0)
             continue;
         listener_unlink(listener);
-        struct connection *connection;
-        while ((connection = accept_connection(poller, listener)) != NULL) {
-            if (watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
-                unlink_connection(poller, connection);
-                connection_free(connection);
-            }
-        }
+        accept_queue(poller, listener);
         control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
         listener_close(listener);
     }
@@ -301,12 +333,18 @@ void poller_close_idle(struct poller *poller, bool is_every)
 {
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
-        char byte;
         bool is_kept_idle = atomic_load(&c->deadline_ms) == 0;
-        if (atomic_load(&c->is_watched) && (is_every || is_kept_idle) &&
-            recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
-            shutdown(c->fd, SHUT_RDWR);
+        if ((is_kept_idle || (is_every && !atomic_load(&c->has_head))) && is_silent(c))
+            shutdown(c->fd, SHUT_RD);
     }
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+void poller_cut(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&poller->mutex);
 }
 

@@ -29,7 +29,8 @@ struct poller {
     atomic_bool is_draining; /* no connection is kept any more */
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* out of descriptors */
-    bool is_pause_logged;
+    bool is_pause_logged;         /* with the mutex held */
+    uint64_t last_pause_ms;
 
     pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is
                               freed meanwhile */
@@ -45,8 +46,9 @@ void poller_clear(struct poller *poller);
 /* The next connection that has something to say, new ones included: the caller owns it until it
  * calls poller_watch or poller_close. NULL: the worker is to end. */
 struct connection *poller_next(struct poller *poller);
-/* Gives the connection back until its peer sends something, by the deadline if that is not 0. */
-void poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
+/* Gives the connection back until its peer sends something, by the deadline if that is not 0. 0; or
+ * -1 with errno, then the caller still owns it. */
+int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
 
@@ -59,6 +61,8 @@ void poller_stop_accepting(struct poller *poller);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new. */
 void poller_close_idle(struct poller *poller, bool is_every);
+/* Breaks every connection off, so that no thread waits for a peer any more. */
+void poller_cut(struct poller *poller);
 /* Every poller_next returns NULL from now on. */
 void poller_quit(struct poller *poller);
 

@@ -41,6 +41,11 @@ int process_apply(const struct config *config, struct config_error *error)
         return config_error_set(error,
                                 "[server] directory \"%s\": %s: the process can't work there",
                                 config->directory, config_error_describe(errno));
+    return 0;
+}
+
+int process_write_pid_file(const struct config *config, struct config_error *error)
+{
     if (config->pid_file != NULL && write_pid_file(config->pid_file) < 0)
         return config_error_set(
             error,

@@ -10,8 +10,11 @@ void process_open_standard(void);
 /* What was standard output, for a response; from here on what anybody prints goes to standard
  * error. -1 with errno. */
 int process_take_stdout(void);
-/* umask, directory, pid_file. 0, or -1 with one line. */
+/* umask, directory. 0, or -1 with one line. */
 int process_apply(const struct config *config, struct config_error *error);
+/* Once the sockets are open: a second start that fails leaves the first one's file alone. 0, or -1
+ * with one line. */
+int process_write_pid_file(const struct config *config, struct config_error *error);
 void process_remove_pid_file(const struct config *config);
 
 #endif

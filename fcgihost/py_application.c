@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "py_interpreter.h"
 #include "py_support.h"
+#include "supervisor.h"
 
 enum { FIRST_DELAY_MS = 1000, LONGEST_DELAY_MS = 60000, LOOK_MS = 250 };
 
@@ -16,6 +17,7 @@ static PyObject *call_loader(const struct config *config)
     PyObject *application = NULL;
     if (arguments[1] != NULL && arguments[2] != NULL)
         application = py_module_call("load_application", arguments, 3);
+    py_leave_forked_child();
     for (int i = 0; i < 3; i++)
         Py_XDECREF(arguments[i]);
     return application;
@@ -29,9 +31,11 @@ bool py_application_load(const struct config *config)
     PyObject *exception = py_exception_take();
     PyObject *text = py_exception_format(exception);
     const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+    Py_BEGIN_ALLOW_THREADS;
     log_error("the application %s can't be loaded\n%s",
               config->script != NULL ? config->script : config->wsgi,
               traceback != NULL ? traceback : "");
+    Py_END_ALLOW_THREADS;
     PyErr_Clear();
     Py_XDECREF(text);
     Py_DECREF(exception);
@@ -66,7 +70,11 @@ void py_application_load_until(const struct config *config, struct event *is_loa
 {
     uint64_t delay_ms = FIRST_DELAY_MS;
     unsigned attempt = 1;
-    while (!py_application_load(config)) {
+    for (;;) {
+        bool has_worked = py_application_load(config);
+        supervisor_take_signals();
+        if (has_worked)
+            break;
         log_warning("attempt %u to load the application failed: the next one comes in %llu s, or "
                     "when a file of it changes; "
                     "requests get 503 until then",

@@ -12,7 +12,7 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     Py_BEGIN_ALLOW_THREADS;
     log_text(LOG_LEVEL_ERROR, text, n);
     if (is_sent)
-        request->ops->send_error(request, text, n);
+        response_send_error(request, text, n);
     Py_END_ALLOW_THREADS;
 }
 

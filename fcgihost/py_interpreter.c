@@ -187,8 +187,8 @@ static int set_up(const char *folder, const struct config *config, const struct 
         return -1;
     PyObject *seconds = PyFloat_FromDouble((double)config->switch_interval_ms / 1000);
     PyObject *arguments[] = {seconds, PyBool_FromLong(log_descriptor() != 2)};
-    PyObject *result = py_module_call("set_up", arguments, 2);
-    Py_DECREF(seconds);
+    PyObject *result = seconds != NULL ? py_module_call("set_up", arguments, 2) : NULL;
+    Py_XDECREF(seconds);
     Py_DECREF(arguments[1]);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;

@@ -13,6 +13,11 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
     struct request *request = py_stream_enter(self);
     if (request == NULL)
         return NULL;
+    if (request->response.status == 0) {
+        py_stream_leave(self);
+        PyErr_SetString(PyExc_RuntimeError, "write() was called after start_response had failed");
+        return NULL;
+    }
     struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
     Py_BEGIN_ALLOW_THREADS;
     response_send(request, &piece, 1, false);

@@ -2,7 +2,10 @@
  * fcgihost._host. */
 #include "py_support.h"
 
+#include "fork.h"
 #include "worker.h"
+
+#include <unistd.h>
 
 PyObject *py_application;
 struct py_settings py_settings;
@@ -120,7 +123,7 @@ static void log_exception(struct request *request, const char *where, PyObject *
     log_error("%s %s: %s\n%.*s", method != NULL ? method : "-", uri != NULL ? uri : "-", where,
               (int)bytes, traceback);
     if (py_settings.is_front_logged)
-        request->ops->send_error(request, traceback, (size_t)bytes);
+        response_send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }
@@ -155,11 +158,8 @@ static void send_page(struct request *request, PyObject *exception)
     Py_XDECREF(text);
 }
 
-void py_exception_answer(struct request *request)
+void py_exception_answer(struct request *request, PyObject *exception)
 {
-    PyObject *exception = py_exception_take();
-    if (exception == NULL)
-        return;
     bool is_sent = request->response.is_head_sent;
     log_exception(
         request,
@@ -171,7 +171,27 @@ void py_exception_answer(struct request *request)
         request->response.is_failed = true;
     } else
         send_page(request, exception);
-    Py_DECREF(exception);
+}
+
+void py_leave_forked_child(void)
+{
+    if (!fork_is_child())
+        return;
+    int status = 0;
+    PyObject *exception = py_exception_take();
+    if (exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
+        PyObject *code = PyObject_GetAttrString(exception, "code");
+        status = code == NULL || code == Py_None ? 0
+                 : PyLong_Check(code)            ? (int)PyLong_AsLong(code)
+                                                 : 1;
+    } else if (exception != NULL) {
+        PyObject *text = py_exception_format(exception);
+        const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+        log_error("a forked child of the application failed\n%s",
+                  traceback != NULL ? traceback : "");
+        status = 1;
+    }
+    _exit(status);
 }
 
 const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes)

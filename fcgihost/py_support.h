@@ -39,9 +39,13 @@ PyObject *py_exception_format(PyObject *exception);
 /* Logs the exception that is set as what went wrong in the request, to the web server too if [log]
  * front says so, and clears it. Gives up the GIL meanwhile. */
 void py_exception_log(struct request *request, const char *where);
-/* The same, and answers: a 500 page, or 413, if nothing has left; else the connection is to be
- * broken off. */
-void py_exception_answer(struct request *request);
+/* Logs the exception, and answers: a 500 page, or 413, if nothing has left; else the connection is
+ * to be broken off. */
+void py_exception_answer(struct request *request, PyObject *exception);
+/* After os.fork() in the application the child comes back into the host too, and ends here: with 0
+ * if the application returned, with the code of its SystemExit, with 1 for another exception. Does
+ * nothing in the host itself. */
+void py_leave_forked_child(void);
 
 /* The pages and logs of requests. */
 struct py_settings {

@@ -49,29 +49,6 @@ void py_wsgi_leave_thread(struct worker *worker)
     worker->python = NULL;
 }
 
-/* After os.fork() in the application the child comes back through here too, and ends: with 0 if the
- * application returned, with the code of its SystemExit, with 1 for another exception. */
-static void leave_forked_child(void)
-{
-    if (!fork_is_child())
-        return;
-    int status = 0;
-    PyObject *exception = py_exception_take();
-    if (exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
-        PyObject *code = PyObject_GetAttrString(exception, "code");
-        status = code == NULL || code == Py_None ? 0
-                 : PyLong_Check(code)            ? (int)PyLong_AsLong(code)
-                                                 : 1;
-    } else if (exception != NULL) {
-        PyObject *text = py_exception_format(exception);
-        const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-        log_error("a forked child of the application failed\n%s",
-                  traceback != NULL ? traceback : "");
-        status = 1;
-    }
-    _exit(status);
-}
-
 static int not_started(void)
 {
     PyErr_SetString(PyExc_RuntimeError,
@@ -79,8 +56,12 @@ static int not_started(void)
     return -1;
 }
 
-static int add_content_length(struct response *response, size_t body_bytes)
+static int add_content_length(struct request *request, size_t body_bytes)
 {
+    struct response *response = &request->response;
+    /* To HEAD an application may answer without the body whose length it would be. */
+    if (body_bytes == 0 && strcmp(request_value(request, "REQUEST_METHOD"), "HEAD") == 0)
+        return 0;
     if (response->is_head_sent || response->content_length >= 0 || response->status == 204 ||
         response->status == 304)
         return 0;
@@ -111,12 +92,13 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     }
     if (request->response.status == 0)
         return not_started();
-    if (add_content_length(&request->response, total) < 0)
+    if (add_content_length(request, total) < 0)
         return -1;
     rest->count = (size_t)count;
     if (total > COPY_BYTES) {
-        rest->held = Py_NewRef(sequence);
-        return 0;
+        /* The application may keep the list and change it while its bytes are being sent. */
+        rest->held = PySequence_Tuple(sequence);
+        return rest->held != NULL ? 0 : -1;
     }
     /* Short enough to be copied: then no reference needs the GIL again after sending. */
     char *end = thread->copy;
@@ -129,7 +111,7 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     return 0;
 }
 
-static int send_chunk(struct request *request, PyObject *chunk)
+static int send_chunk(struct py_stream *stream, struct request *request, PyObject *chunk)
 {
     char *bytes;
     Py_ssize_t n;
@@ -145,15 +127,18 @@ static int send_chunk(struct request *request, PyObject *chunk)
         return 0;
     if (request->response.status == 0)
         return not_started();
+    if (py_stream_enter(stream) == NULL)
+        return -1;
     struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
     Py_BEGIN_ALLOW_THREADS;
     response_send(request, &piece, 1, false);
     Py_END_ALLOW_THREADS;
+    py_stream_leave(stream);
     return 0;
 }
 
 /* Each chunk leaves before the next one is asked for (PEP 3333, "Buffering and Streaming"). */
-static int send_iterable(struct request *request, PyObject *iterable)
+static int send_iterable(struct python_thread *thread, struct request *request, PyObject *iterable)
 {
     PyObject *iterator = PyObject_GetIter(iterable), *chunk;
     if (iterator == NULL)
@@ -161,7 +146,7 @@ static int send_iterable(struct request *request, PyObject *iterable)
     int result = 0;
     while (result == 0 && !request->response.is_peer_gone &&
            (chunk = PyIter_Next(iterator)) != NULL) {
-        result = send_chunk(request, chunk);
+        result = send_chunk((struct py_stream *)thread->start_response, request, chunk);
         Py_DECREF(chunk);
     }
     Py_DECREF(iterator);
@@ -195,7 +180,7 @@ static int take_result(struct python_thread *thread, struct request *request, Py
     bool is_plain = PyList_CheckExact(result) || PyTuple_CheckExact(result);
     int taken = is_plain ? take_sequence(thread, request, result, rest) : 1;
     if (taken > 0)
-        taken = send_iterable(request, result);
+        taken = send_iterable(thread, request, result);
     if (!is_plain)
         close_iterable(request, result);
     return taken;
@@ -218,7 +203,7 @@ static int call_application(struct python_thread *thread, struct request *reques
         taken = take_result(thread, request, result, rest);
         Py_DECREF(result);
     }
-    leave_forked_child();
+    py_leave_forked_child();
     Py_DECREF(environ);
     return taken;
 }
@@ -232,12 +217,13 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     rest.is_failed = false;
     PyEval_RestoreThread(thread->state);
     worker_pass_turn(worker);
-    if (call_application(thread, request, &rest) < 0) {
-        rest.is_failed = true;
-        py_exception_answer(request);
-    }
+    rest.is_failed = call_application(thread, request, &rest) < 0;
+    PyObject *exception = py_exception_take();
     if (thread->errors != NULL)
         py_errors_flush(thread->errors);
+    if (rest.is_failed)
+        py_exception_answer(request, exception);
+    Py_XDECREF(exception);
     py_stream_detach(thread->start_response);
     py_stream_detach(thread->input);
     py_stream_detach(thread->errors);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAM_CAPACITY = 64, PARAM_MAX = 1 << 20, BLOCK_BYTES = 4096 };
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, BLOCK_BYTES = 4096 };
 
 struct request_block {
     struct request_block *next;
@@ -109,18 +109,25 @@ static struct param *find(const struct request *request, const char *name, size_
     return NULL;
 }
 
+/* A value that is joined has room to grow, so that many repetitions cost no more than what they
+ * hold. */
 static int join_values(struct request *request, struct param *param, const char *separator,
                        const struct param *other)
 {
     size_t separator_bytes = strlen(separator);
     size_t n = param->value_bytes + separator_bytes + other->value_bytes;
-    char *value = request_alloc(request, n + 1);
-    if (value == NULL)
-        return -1;
-    memcpy(value, param->value, param->value_bytes);
-    memcpy(value + param->value_bytes, separator, separator_bytes);
-    memcpy(value + param->value_bytes + separator_bytes, other->value, other->value_bytes + 1);
-    param->value = value;
+    if (n >= param->joined_capacity) {
+        char *joined = request_alloc(request, 2 * (n + 1));
+        if (joined == NULL)
+            return -1;
+        memcpy(joined, param->value, param->value_bytes);
+        param->joined = joined;
+        param->joined_capacity = (uint32_t)(2 * (n + 1));
+    }
+    char *end = param->joined + param->value_bytes;
+    memcpy(end, separator, separator_bytes);
+    memcpy(end + separator_bytes, other->value, other->value_bytes + 1);
+    param->value = param->joined;
     param->value_bytes = (uint32_t)n;
     return 0;
 }
@@ -206,7 +213,7 @@ static long end_body(struct request *request, enum body_state state)
     return -1;
 }
 
-static long peek_body(struct request *request, bool wait, const uint8_t **content)
+static long peek_body(struct request *request, uint64_t deadline_ms, const uint8_t **content)
 {
     if (request->body_failure != BODY_FINE)
         return -1;
@@ -214,7 +221,7 @@ static long peek_body(struct request *request, bool wait, const uint8_t **conten
         (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length))
         return 0;
     size_t n = 0;
-    enum body_state state = request->ops->next_body(request, wait, content, &n);
+    enum body_state state = request->ops->next_body(request, deadline_ms, content, &n);
     if (state == BODY_WAIT) {
         errno = EAGAIN;
         return -1;
@@ -233,7 +240,7 @@ static long peek_body(struct request *request, bool wait, const uint8_t **conten
 
 long request_peek_body(struct request *request, const uint8_t **content)
 {
-    return peek_body(request, true, content);
+    return peek_body(request, clock_ms() + request->io_timeout_ms, content);
 }
 
 void request_skip_body(struct request *request, size_t n)
@@ -269,30 +276,28 @@ bool request_is_body_at_hand(struct request *request, size_t n)
     if (n == 0)
         return true;
     const uint8_t *content;
-    long available = peek_body(request, false, &content);
+    long available = peek_body(request, 0, &content);
     return available < 0 ? request->body_failure != BODY_FINE
                          : (size_t)available >= n || available == 0;
 }
 
 bool request_drain_body(struct request *request, bool wait)
 {
-    uint64_t deadline = clock_ms() + REQUEST_DRAIN_MS, io_timeout_ms = request->io_timeout_ms;
-    enum body_state state = request->is_drained ? BODY_END : BODY_CONTENT;
-    if (request->body_failure == BODY_WAS_CUT)
-        state = BODY_CUT;
-    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES) {
+    enum body_state state = BODY_CONTENT;
+    if (request->is_drained || request->body_failure == BODY_WAS_CUT)
+        return request->is_drained;
+    if (wait && request->drain_deadline_ms == 0)
+        request->drain_deadline_ms = clock_ms() + REQUEST_DRAIN_MS;
+    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES &&
+           (!wait || clock_ms() < request->drain_deadline_ms)) {
         const uint8_t *content;
         size_t n = 0;
-        uint64_t now = clock_ms();
-        if (now >= deadline)
-            break;
-        request->io_timeout_ms = deadline - now < io_timeout_ms ? deadline - now : io_timeout_ms;
-        state = request->ops->next_body(request, wait, &content, &n);
+        state =
+            request->ops->next_body(request, wait ? request->drain_deadline_ms : 0, &content, &n);
         if (state == BODY_CONTENT)
             request->ops->take_body(request, n);
         request->dropped_bytes += n;
     }
-    request->io_timeout_ms = io_timeout_ms;
     request->is_drained = state == BODY_END;
     return request->is_drained;
 }

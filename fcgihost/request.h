@@ -26,6 +26,8 @@ struct param {
     uint32_t hash;
     uint32_t next;   /* in its bucket, 1 + index; 0 ends it */
     bool is_dropped; /* never shown to the application */
+    char *joined;    /* the value, if it was merged from several */
+    uint32_t joined_capacity;
 };
 
 enum body_failure { BODY_FINE, BODY_WAS_CUT, BODY_TOO_LARGE };
@@ -49,8 +51,9 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     bool is_body_ended;
-    uint64_t dropped_bytes; /* by request_drain_body */
-    bool is_drained;        /* the transport has seen the body's end */
+    uint64_t dropped_bytes;     /* by request_drain_body … */
+    uint64_t drain_deadline_ms; /* … which waits until then */
+    bool is_drained;            /* the transport has seen the body's end */
     enum body_failure body_failure;
     int body_errno;
 

@@ -248,6 +248,17 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
     return transmit(request, NULL, 0, true);
 }
 
+void response_send_error(struct request *request, const char *text, size_t text_bytes)
+{
+    struct response *response = &request->response;
+    if (response->is_ended || response->is_peer_gone || fork_is_child())
+        return;
+    if (request->ops->send_error(request, text, text_bytes) < 0) {
+        response->is_peer_gone = true;
+        request->must_close = true;
+    }
+}
+
 int response_send_page(struct request *request, const char *status, const char *text)
 {
     char length[24];

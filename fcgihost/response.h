@@ -44,6 +44,9 @@ bool response_is_short(const struct request *request);
  * goes beyond the declared length is held back and counted. 0, or -1 when the peer is gone. Without
  * the GIL. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
+/* Text for the web server's error log, where the protocol has a way for it and the response has not
+ * ended. */
+void response_send_error(struct request *request, const char *text, size_t text_bytes);
 /* The whole of a short answer of the host's own, as text/plain. */
 int response_send_page(struct request *request, const char *status, const char *text);
 

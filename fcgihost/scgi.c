@@ -69,16 +69,15 @@ static bool scgi_is_body_here(struct request *request)
            (left < REQUEST_PREFETCH_BYTES ? left : REQUEST_PREFETCH_BYTES);
 }
 
-static enum body_state scgi_next_body(struct request *request, bool wait, const uint8_t **content,
-                                      size_t *content_bytes)
+static enum body_state scgi_next_body(struct request *request, uint64_t deadline_ms,
+                                      const uint8_t **content, size_t *content_bytes)
 {
     struct input *input = request->input;
     uint64_t left = state_of(request)->body_left;
     if (left == 0)
         return BODY_END;
     if (input_available(input) == 0) {
-        long n = wait ? input_receive_wait(input, request->fd, request->io_timeout_ms)
-                      : input_receive(input, request->fd);
+        long n = input_receive_until(input, request->fd, deadline_ms);
         if (n < 0)
             return errno == EAGAIN ? BODY_WAIT : BODY_CUT;
         if (n == 0) {
@@ -104,7 +103,8 @@ static int scgi_send(struct request *request, const struct iovec *pieces, size_t
 {
     (void)is_last; /* the connection's end is the response's */
     struct iovec copy[RESPONSE_PIECES];
-    memcpy(copy, pieces, count * sizeof(*pieces));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = pieces[i];
     return socket_send(request->fd, copy, count, request->io_timeout_ms);
 }
 

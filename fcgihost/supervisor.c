@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "process.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -38,9 +39,17 @@ static void on_signal(int number)
     errno = saved_errno;
 }
 
-int supervisor_init(struct supervisor *supervisor)
+void supervisor_take_signals(void)
 {
     static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
+        sigaction(handled[i], &action, NULL);
+}
+
+int supervisor_init(struct supervisor *supervisor, const struct config *config)
+{
     memset(supervisor, 0, sizeof(*supervisor));
     event_init(&supervisor->stop);
     event_init(&supervisor->is_done);
@@ -49,11 +58,8 @@ int supervisor_init(struct supervisor *supervisor)
         return -1;
     signal_fd = supervisor->event_fd;
     host_pid = getpid();
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
-        sigaction(handled[i], &action, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    supervisor->config = config;
+    supervisor_take_signals();
     return 0;
 }
 
@@ -90,6 +96,7 @@ static void drain(struct poller *poller, struct supervisor *supervisor)
     if (left > 0)
         log_error("stopping: %zu connections did not finish within %d s and are cut off", left,
                   DRAIN_TIMEOUT_MS / 1000);
+    poller_cut(poller);
     poller_quit(poller);
 }
 
@@ -111,6 +118,7 @@ static void *run(void *argument)
         log_error("stopping: Python did not end within %d s (a thread is busy or stuck): leaving "
                   "all the same",
                   CLEANUP_TIMEOUT_MS / 1000);
+        process_remove_pid_file(supervisor->config);
         _exit(1);
     }
     return NULL;

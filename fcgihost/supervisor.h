@@ -15,6 +15,7 @@ enum {
 };
 
 struct supervisor {
+    const struct config *config;
     struct poller *poller;
     pthread_t thread;
     int event_fd;         /* signals and the poller write to it */
@@ -26,8 +27,11 @@ struct supervisor {
 /* Makes the event descriptor and takes the signals over: SIGTERM, SIGINT and SIGUSR1 stop the
  * process, SIGHUP opens the log again, SIGPIPE is ignored. After FCGX_Init, which installs handlers
  * of its own. 0, or -1 with errno. */
-int supervisor_init(struct supervisor *supervisor);
+int supervisor_init(struct supervisor *supervisor, const struct config *config);
 int supervisor_start(struct supervisor *supervisor, struct poller *poller);
+/* Takes the signals over again, from an application that set handlers while it was loaded: the main
+ * thread, which alone runs Python's, does not come back to Python. */
+void supervisor_take_signals(void);
 /* The main thread's last word: Python has ended. Ends the thread. */
 void supervisor_finish(struct supervisor *supervisor);
 

@@ -27,11 +27,11 @@ struct transport_ops {
     enum head_state (*begin)(struct worker *worker, struct connection *connection);
     /* Is enough of the body here that the application need not wait for the peer? Never blocks. */
     bool (*is_body_here)(struct request *request);
-    /* The next piece of the body: *content, *content_bytes (consume it with request_take_body).
-     * With wait, blocks up to io_timeout; without, BODY_WAIT when nothing is there. BODY_CUT:
-     * errno. */
-    enum body_state (*next_body)(struct request *request, bool wait, const uint8_t **content,
-                                 size_t *content_bytes);
+    /* The next piece of the body: *content, *content_bytes (use it up with take_body). Waits for it
+     * until deadline_ms (clock_ms()), whatever else the peer sends meanwhile; 0: does not wait,
+     * BODY_WAIT says that nothing is there. BODY_CUT: errno. */
+    enum body_state (*next_body)(struct request *request, uint64_t deadline_ms,
+                                 const uint8_t **content, size_t *content_bytes);
     void (*take_body)(struct request *request, size_t bytes);
     /* Sends a piece of the response; with is_last its end too. 0, or -1 with errno: the peer is
      * gone. */

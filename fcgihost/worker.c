@@ -26,16 +26,24 @@ static int map_buffer(struct worker *worker)
     worker->buffer_fd = memfd_create("fcgihost-request", MFD_CLOEXEC);
     if (worker->buffer_fd < 0)
         return -1;
-    if (ftruncate(worker->buffer_fd, (off_t)worker->buffer_bytes) < 0)
+    void *buffer = MAP_FAILED;
+    if (ftruncate(worker->buffer_fd, (off_t)worker->buffer_bytes) == 0)
+        buffer = mmap(NULL, worker->buffer_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      worker->buffer_fd, 0);
+    if (buffer == MAP_FAILED) {
+        close(worker->buffer_fd);
+        worker->buffer_fd = -1;
         return -1;
-    worker->buffer =
-        mmap(NULL, worker->buffer_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, worker->buffer_fd, 0);
-    return worker->buffer == MAP_FAILED ? -1 : 0;
+    }
+    worker->buffer = buffer;
+    return 0;
 }
 
 int worker_renew_buffer(struct worker *worker)
 {
-    munmap(worker->buffer, worker->buffer_bytes);
+    if (worker->buffer != NULL)
+        munmap(worker->buffer, worker->buffer_bytes);
+    worker->buffer = NULL;
     return map_buffer(worker);
 }
 
@@ -64,8 +72,10 @@ void worker_pass_turn(struct worker *worker)
     }
 }
 
+/* The peer may be slow to take it: others wait for requests meanwhile. */
 static void send_page(struct request *request, const char *status, const char *text)
 {
+    worker_pass_turn(request->worker);
     response_send_page(request, status, text);
 }
 
@@ -151,9 +161,8 @@ void worker_serve(struct worker *worker, struct request *request)
 /* Until when the peer must send something. */
 static uint64_t next_deadline(const struct connection *connection, uint64_t io_timeout_ms)
 {
-    bool has_begun = connection->request != NULL || connection->input.data != NULL;
     uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
-    if (!has_begun && connection->served > 0)
+    if (!connection_has_begun(connection) && connection->served > 0)
         return 0;
     /* A head must be whole in time, however slowly its bytes trickle in. */
     if (connection->request == NULL && deadline_ms != 0)
@@ -164,8 +173,7 @@ static uint64_t next_deadline(const struct connection *connection, uint64_t io_t
 static void close_connection(struct worker *worker, struct connection *connection)
 {
     const char *refusal = connection->refusal;
-    bool has_data = connection->input.data != NULL && input_available(&connection->input) > 0;
-    if (atomic_load(&connection->is_expired) && has_data)
+    if (atomic_load(&connection->is_expired) && connection_has_begun(connection))
         refusal = "the peer did not send the rest of its request within [limits] io_timeout";
     if (refusal != NULL)
         log_warning("connection closed: %s", refusal);
@@ -181,13 +189,12 @@ static void serve_connection(struct worker *worker, struct connection *connectio
     enum connection_step step = connection_advance(worker, connection);
     while (step == CONNECTION_READY) {
         worker_serve(worker, connection->request);
+        worker_pass_turn(worker); /* what is left of the body may be slow to come */
         atomic_store(&connection->deadline_ms, 0);
         step = connection_finish_request(worker, connection);
     }
-    if (step == CONNECTION_WAIT)
-        poller_watch(worker->pool->poller, connection,
-                     next_deadline(connection, worker->pool->config->io_timeout_ms));
-    else
+    uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
+    if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
         close_connection(worker, connection);
 }
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import threading
 import traceback
 
 import _fcgihost
@@ -41,9 +42,11 @@ class LogStream:
 
     def __init__(self):
         self._line = ""
+        self._lock = threading.Lock()
 
     def write(self, text):
-        *lines, self._line = (self._line + text).split("\n")
+        with self._lock:
+            *lines, self._line = (self._line + text).split("\n")
         if lines:
             _fcgihost.log(_LOG_INFO, _printable("\n".join(lines)))
         return len(text)
