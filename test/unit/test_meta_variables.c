@@ -1,0 +1,468 @@
+/* links: meta_variables.c pathmap.c request.c response.c fork.c */
+#include "unit.h"
+
+#include "meta_variables.h"
+
+static int set_up(void **state)
+{
+    *state = request_new();
+    return *state != NULL ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    request_free(*state);
+    return 0;
+}
+
+/* name, value, name, value, … NULL: as a front sends them. */
+static void send_params(struct request *request, const char *const *params)
+{
+    for (; *params != NULL; params += 2)
+        assert_int_equal(
+            request_add_param(request, params[0], strlen(params[0]), params[1], strlen(params[1])),
+            0);
+}
+
+static const struct meta_options automatic = {.mount = NULL};
+
+/* A request with the parameters; GET unless they say otherwise. */
+static enum meta_result prepare(struct request *request, const char *const *params,
+                                const struct meta_options *options, uint64_t body_limit)
+{
+    static const char *const get[] = {"REQUEST_METHOD", "GET", NULL};
+    request_reset(request);
+    send_params(request, get);
+    send_params(request, params);
+    meta_read_content_length(request, body_limit);
+    return meta_prepare(request, options);
+}
+
+static void assert_value(const struct request *request, const char *name, const char *expected)
+{
+    const char *value = request_value(request, name);
+    if ((value == NULL) != (expected == NULL))
+        fail_msg("%s is %s", name, value != NULL ? value : "not there");
+    if (value != NULL)
+        assert_string_equal(value, expected);
+}
+
+#define PARAMS(...)                                                                                \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
+    }
+
+static void test_server_name(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *server_name, *host, *address, *expected;
+    } rows[] = {
+        {"example.org", NULL, NULL, "example.org"},
+        {"example.org:8080", NULL, NULL, "example.org"},
+        {"127.0.0.1:80", NULL, NULL, "127.0.0.1"},
+        {"[::1]", NULL, NULL, "[::1]"},
+        {"[::1]:8080", NULL, NULL, "[::1]"},
+        {"[fe80::1%25eth0]:80", NULL, NULL, "[fe80::1%25eth0]"},
+        {"::1", NULL, NULL, "::1"},
+        {"fe80::1", "other", NULL, "fe80::1"},
+        {"example.org:", NULL, NULL, "example.org"},
+        {":8080", NULL, NULL, "localhost"},
+        {"_", NULL, NULL, "_"},
+        {"example.org", "other.org", "10.0.0.1", "example.org"},
+        {"", "host.org", "10.0.0.1", "host.org"},
+        {"", "host.org:8080", NULL, "host.org"},
+        {"", "[::1]:8080", NULL, "[::1]"},
+        {NULL, "host.org", NULL, "host.org"},
+        {"", "", "10.0.0.1", "10.0.0.1"},
+        {"", NULL, "::1", "::1"},
+        {NULL, NULL, "10.0.0.1", "10.0.0.1"},
+        {"", "", "", "localhost"},
+        {"", NULL, NULL, "localhost"},
+        {NULL, NULL, NULL, "localhost"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *params[7] = {NULL};
+        size_t n = 0;
+        const char *const sent[][2] = {{"SERVER_NAME", rows[i].server_name},
+                                       {"HTTP_HOST", rows[i].host},
+                                       {"SERVER_ADDR", rows[i].address}};
+        for (size_t j = 0; j < COUNT(sent); j++) {
+            if (sent[j][1] != NULL) {
+                params[n++] = sent[j][0];
+                params[n++] = sent[j][1];
+            }
+        }
+        assert_int_equal(prepare(request, params, &automatic, 0), META_FINE);
+        assert_value(request, "SERVER_NAME", rows[i].expected);
+        bool has_host = rows[i].host != NULL && rows[i].host[0] != '\0';
+        assert_value(request, "HTTP_HOST", has_host ? rows[i].host : NULL); /* with its port */
+    }
+}
+
+static void test_server_port(void **state)
+{
+    struct request *request = *state;
+    prepare(request, PARAMS("SERVER_PORT", "8080"), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "8080");
+    prepare(request, PARAMS("SERVER_PORT", "8080", "HTTPS", "on"), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "8080");
+    prepare(request, PARAMS("SERVER_PORT", ""), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "80");
+    prepare(request, PARAMS(), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "80");
+    prepare(request, PARAMS("HTTPS", "on"), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "443");
+    prepare(request, PARAMS("REQUEST_SCHEME", "https", "SERVER_PORT", ""), &automatic, 0);
+    assert_value(request, "SERVER_PORT", "443");
+}
+
+static void test_what_pep_3333_wants_is_there(void **state)
+{
+    struct request *request = *state;
+    static const char *const names[] = {"REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO",
+                                        "QUERY_STRING",   "SERVER_NAME", "SERVER_PORT",
+                                        "SERVER_PROTOCOL"};
+    assert_int_equal(prepare(request, PARAMS(), &automatic, 0), META_FINE);
+    for (size_t i = 0; i < COUNT(names); i++)
+        assert_non_null(request_find(request, names[i]));
+    assert_value(request, "QUERY_STRING", "");
+    assert_value(request, "SERVER_PROTOCOL", "HTTP/1.0");
+    prepare(request, PARAMS("SERVER_PROTOCOL", "HTTP/2.0", "QUERY_STRING", "a=b&%20"), &automatic,
+            0);
+    assert_value(request, "SERVER_PROTOCOL", "HTTP/2.0");
+    assert_value(request, "QUERY_STRING", "a=b&%20");
+    prepare(request, PARAMS("SERVER_PROTOCOL", "", "QUERY_STRING", ""), &automatic, 0);
+    assert_value(request, "SERVER_PROTOCOL", "HTTP/1.0");
+    assert_value(request, "QUERY_STRING", "");
+}
+
+static void test_names_that_never_reach_an_application(void **state)
+{
+    struct request *request = *state;
+    static const char *const names[] = {
+        "HTTP_CONTENT_TYPE",
+        "HTTP_CONTENT_LENGTH",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_PROXY",
+        "PATH",
+        "LD_LIBRARY_PATH",
+        "TZ",
+    };
+    for (size_t i = 0; i < COUNT(names); i++) {
+        assert_int_equal(prepare(request, PARAMS(names[i], "x"), &automatic, 0), META_FINE);
+        assert_value(request, names[i], NULL);
+        prepare(request, PARAMS(names[i], ""), &automatic, 0);
+        assert_value(request, names[i], NULL);
+        prepare(request, PARAMS(names[i], "x", names[i], "y"), &automatic, 0);
+        assert_value(request, names[i], NULL);
+    }
+}
+
+static void test_names_that_look_like_those_but_stay(void **state)
+{
+    struct request *request = *state;
+    static const char *const names[] = {"CONTENT_TYPE",
+                                        "HTTP_PROXY_AUTHORIZATION",
+                                        "HTTP_PROXY_",
+                                        "HTTP_X_CONTENT_TYPE",
+                                        "HTTP_AUTHORIZATION",
+                                        "PATH_TRANSLATED",
+                                        "REMOTE_USER",
+                                        "TZDATA",
+                                        "HTTPS",
+                                        "AUTH_TYPE"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        prepare(request, PARAMS(names[i], "x"), &automatic, 0);
+        assert_value(request, names[i], "x");
+    }
+}
+
+static void test_content_length(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *sent; /* NULL: not at all */
+        uint64_t limit;
+        int64_t length;
+        enum meta_result result;
+    } rows[] = {
+        {NULL, 0, -1, META_FINE},
+        {"", 0, -1, META_FINE},
+        {"", 10, -1, META_FINE},
+        {"0", 0, 0, META_FINE},
+        {"0", 1, 0, META_FINE},
+        {"10", 10, 10, META_FINE},
+        {"10", 0, 10, META_FINE},
+        {"0010", 10, 10, META_FINE},
+        {"11", 10, 11, META_TOO_LARGE},
+        {"999999999999999999", 0, 999999999999999999, META_FINE},
+        {"999999999999999999", 1, 999999999999999999, META_TOO_LARGE},
+        {"1000000000000000000", 0, -1, META_BAD_LENGTH},
+        {"18446744073709551617", 10, -1, META_BAD_LENGTH},
+        {"-1", 0, -1, META_BAD_LENGTH},
+        {"+1", 0, -1, META_BAD_LENGTH},
+        {" 1", 0, -1, META_BAD_LENGTH},
+        {"1 ", 0, -1, META_BAD_LENGTH},
+        {"1,1", 0, -1, META_BAD_LENGTH},
+        {"0x1", 0, -1, META_BAD_LENGTH},
+        {"1e3", 0, -1, META_BAD_LENGTH},
+        {"abc", 10, -1, META_BAD_LENGTH},
+        {"\xd9\xa1", 0, -1, META_BAD_LENGTH},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *const *params =
+            rows[i].sent != NULL ? PARAMS("CONTENT_LENGTH", rows[i].sent) : PARAMS();
+        enum meta_result result = prepare(request, params, &automatic, rows[i].limit);
+        if (result != rows[i].result)
+            fail_msg("CONTENT_LENGTH=%s: %d, not %d", rows[i].sent, result, rows[i].result);
+        assert_int_equal(request->content_length, rows[i].length);
+        assert_int_equal(request->body_limit, rows[i].limit);
+        if (result == META_FINE)
+            assert_value(request, "CONTENT_LENGTH", rows[i].length < 0 ? NULL : rows[i].sent);
+    }
+}
+
+static void test_reading_the_content_length_again_forgets_the_last_one(void **state)
+{
+    struct request *request = *state;
+    request->content_length = 99;
+    meta_read_content_length(request, 5);
+    assert_int_equal(request->content_length, -1);
+    assert_int_equal(request->body_limit, 5);
+}
+
+static void test_a_request_without_a_method(void **state)
+{
+    struct request *request = *state;
+    assert_int_equal(meta_prepare(request, &automatic), META_NO_METHOD);
+    send_params(request, PARAMS("REQUEST_METHOD", "", "REQUEST_URI", "/"));
+    assert_int_equal(meta_prepare(request, &automatic), META_NO_METHOD);
+}
+
+static void test_bodies_that_are_worth_waiting_for(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *method, *length;
+        bool is_unlikely;
+    } rows[] = {
+        {"GET", NULL, true},  {"GET", "", true},      {"HEAD", NULL, true},   {"OPTIONS", "", true},
+        {"DELETE", "", true}, {"TRACE", NULL, true},  {"POST", NULL, false},  {"POST", "", false},
+        {"PUT", NULL, false}, {"PATCH", NULL, false}, {"get", NULL, false},   {"GET", "5", false},
+        {"GET", "0", false},  {"POST", "5", false},   {"QUERY", NULL, false}, {NULL, NULL, true},
+        {NULL, "5", false},   {"DELETE", "5", false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        request_reset(request);
+        if (rows[i].method != NULL)
+            send_params(request, PARAMS("REQUEST_METHOD", rows[i].method));
+        if (rows[i].length != NULL)
+            send_params(request, PARAMS("CONTENT_LENGTH", rows[i].length));
+        meta_read_content_length(request, 0);
+        if (meta_is_body_unlikely(request) != rows[i].is_unlikely)
+            fail_msg("%s, CONTENT_LENGTH=%s", rows[i].method, rows[i].length);
+    }
+}
+
+static void test_the_scheme(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *https, *scheme, *expected;
+    } rows[] = {
+        {NULL, NULL, "http"},      {"on", NULL, "https"},    {"ON", NULL, "https"},
+        {"1", NULL, "https"},      {"yes", NULL, "https"},   {"True", NULL, "https"},
+        {"https", NULL, "https"},  {"", NULL, "http"},       {"off", NULL, "http"},
+        {"0", NULL, "http"},       {"no", NULL, "http"},     {"only", NULL, "http"},
+        {NULL, "https", "https"},  {NULL, "HTTPS", "https"}, {NULL, "http", "http"},
+        {NULL, "", "http"},        {NULL, "ftp", "http"},    {"on", "http", "https"},
+        {"off", "https", "https"}, {"", "https", "https"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        request_reset(request);
+        if (rows[i].https != NULL)
+            send_params(request, PARAMS("HTTPS", rows[i].https));
+        if (rows[i].scheme != NULL)
+            send_params(request, PARAMS("REQUEST_SCHEME", rows[i].scheme));
+        if (strcmp(meta_url_scheme(request), rows[i].expected) != 0)
+            fail_msg("HTTPS=%s REQUEST_SCHEME=%s", rows[i].https, rows[i].scheme);
+    }
+}
+
+/* What a front sends of the path (NULL: not at all), and what the application must see. */
+struct path_row {
+    const char *script_name, *path_info, *uri, *document_uri, *script_filename;
+    const char *expected_script_name, *expected_path_info; /* NULL: it is not mounted there */
+};
+
+static void assert_paths(struct request *request, const struct meta_options *options,
+                         const struct path_row *rows, size_t count)
+{
+    static const char *const names[] = {"SCRIPT_NAME", "PATH_INFO", "REQUEST_URI", "DOCUMENT_URI",
+                                        "SCRIPT_FILENAME"};
+    for (size_t i = 0; i < count; i++) {
+        const char *const *sent = &rows[i].script_name;
+        const char *const values[] = {sent[0], sent[1], sent[2], sent[3], sent[4]};
+        const char *params[11] = {NULL};
+        size_t n = 0;
+        for (size_t j = 0; j < COUNT(names); j++) {
+            if (values[j] != NULL) {
+                params[n++] = names[j];
+                params[n++] = values[j];
+            }
+        }
+        enum meta_result result = prepare(request, params, options, 0);
+        const char *script_name = request_value(request, "SCRIPT_NAME"),
+                   *path_info = request_value(request, "PATH_INFO");
+        if (rows[i].expected_script_name == NULL) {
+            if (result != META_NOT_MOUNTED)
+                fail_msg("row %zu: %s: mounted", i, rows[i].uri);
+        } else if (result != META_FINE || strcmp(script_name, rows[i].expected_script_name) != 0 ||
+                   strcmp(path_info, rows[i].expected_path_info) != 0)
+            fail_msg("row %zu: %s: %d, \"%s\" + \"%s\", not \"%s\" + \"%s\"", i, rows[i].uri,
+                     result, script_name, path_info, rows[i].expected_script_name,
+                     rows[i].expected_path_info);
+        for (size_t j = 2; j < COUNT(names); j++)
+            assert_value(request, names[j], values[j]); /* the rest stays as it was sent */
+    }
+}
+
+/* clang-format off */
+static void test_an_automatic_mount_keeps_the_split_of_the_front(void **state)
+{
+    static const struct path_row rows[] = {
+        /* PATH_INFO was sent, even an empty one: the front has split */
+        {"/app", "/a/b", "/app/a/b", NULL, NULL, "/app", "/a/b"},
+        {"/app", "/", "/app/", NULL, NULL, "/app", "/"},
+        {"/app", "", "/app", "/app", NULL, "/app", ""},
+        {"", "/", "/", NULL, NULL, "", "/"},
+        {"", "/app/a/b", "/app/a/b", NULL, NULL, "", "/app/a/b"},
+        {"", "", "/", NULL, NULL, "", ""},
+        {NULL, "/a/b", "/a/b", NULL, NULL, "", "/a/b"},
+        {NULL, "", "/a", NULL, NULL, "", ""},
+        {"/app.wsgi", "/a/b", "/app/a/b", NULL, "/srv/app.wsgi", "/app.wsgi", "/a/b"},
+        {"/app.wsgi", "", "/app.wsgi/a/b", "/app.wsgi", "/srv/app.wsgi", "/app.wsgi", ""},
+        {"/app", "/a b", "/app/a%20b", NULL, NULL, "/app", "/a b"},
+        {"/app", "/caf\xc3\xa9", "/app/caf%C3%A9", NULL, NULL, "/app", "/caf\xc3\xa9"},
+        {"/app", "//a", "/app//a", NULL, NULL, "/app", "//a"},
+        {"/app", "/a", "*", NULL, NULL, "/app", "/a"},
+    };
+    assert_paths(*state, &automatic, rows, COUNT(rows));
+}
+
+static void test_an_automatic_mount_is_the_root_where_the_front_did_not_split(void **state)
+{
+    static const struct path_row rows[] = {
+        {"/", NULL, "/", "/", "/srv/", "", "/"},
+        {"/app", NULL, "/app", "/app", "/srv/app", "", "/app"},
+        {"/app/", NULL, "/app/", "/app/", NULL, "", "/app/"},
+        {"/app/a/b", NULL, "/app/a/b?c=d", "/app/a/b", NULL, "", "/app/a/b"},
+        {"/app/a b", NULL, "/app/a%20b", NULL, "proxy:fcgi://h:1/a b", "", "/app/a b"},
+        {"/app/caf\xc3\xa9", NULL, "/app/caf%C3%A9", NULL, NULL, "", "/app/caf\xc3\xa9"},
+        {NULL, NULL, "/app/a%20b?c", "/app/a b", NULL, "", "/app/a b"},
+        {NULL, NULL, "/app/a%20b?c", NULL, NULL, "", "/app/a b"},
+        {NULL, NULL, "http://host:80/a?b", NULL, NULL, "", "/a"},
+        {NULL, NULL, "http://host", NULL, NULL, "", "/"},
+        {"/a", NULL, "http://host/a", NULL, NULL, "", "/a"},
+        {NULL, NULL, "*", NULL, NULL, "", ""},
+        {NULL, NULL, "host:443", NULL, NULL, "", ""},
+        {NULL, NULL, NULL, NULL, NULL, "", ""},
+        {"/a;b", NULL, "/a;b", NULL, NULL, "", "/a;b"},
+    };
+    assert_paths(*state, &automatic, rows, COUNT(rows));
+}
+
+static void test_an_automatic_mount_of_a_script_file(void **state)
+{
+    static const struct meta_options script = {.mount = NULL, .is_script = true};
+    static const struct path_row rows[] = {
+        /* a front that names a file has split, also where it sends no PATH_INFO */
+        {"/app.wsgi", NULL, "/app.wsgi", NULL, "/srv/app.wsgi", "/app.wsgi", ""},
+        {"/app", NULL, "/app", NULL, "/srv/app.wsgi", "/app", ""},
+        {"/app", "/a", "/app/a", NULL, "/srv/app.wsgi", "/app", "/a"},
+        /* a proxy's file name is a URL, and says nothing */
+        {"/app/a/b", NULL, "/app/a/b", NULL, "proxy:fcgi://h:1/a/b", "", "/app/a/b"},
+        {"/app", "/a", "/app/a", NULL, "proxy:fcgi://h:1/app", "/app", "/a"},
+        /* and some fronts name none */
+        {"/app/a/b", NULL, "/app/a/b", NULL, NULL, "", "/app/a/b"},
+    };
+    assert_paths(*state, &script, rows, COUNT(rows));
+}
+
+static void test_a_mount_that_is_configured(void **state)
+{
+    static const struct meta_options app = {.mount = "/app"};
+    static const struct path_row rows[] = {
+        /* nginx, stock and split */
+        {"/app/", NULL, "/app/", "/app/", "/srv/app/", "/app", "/"},
+        {"/app/a/b", NULL, "/app/a/b?c", "/app/a/b", NULL, "/app", "/a/b"},
+        {"/app", "/a/b", "/app/a/b", "/app/a/b", NULL, "/app", "/a/b"},
+        {"/app", "", "/app", "/app", NULL, "/app", ""},
+        {NULL, NULL, "/app/a/b", "/app/a/b", NULL, "/app", "/a/b"},
+        {"/app", "/app/a/b", "/app/a/b", "/app/a/b", NULL, "/app", "/a/b"},
+        /* Apache */
+        {"/app/a/b", NULL, "/app/a/b", NULL, "proxy:fcgi://h:1/a/b", "/app", "/a/b"},
+        {"", "/app/a/b", "/app/a/b", NULL, NULL, "/app", "/a/b"},
+        {"/app.wsgi", "/a/b", "/app/a/b", NULL, "/srv/app.wsgi", "/app", "/a/b"},
+        /* lighttpd */
+        {"/app/a", "/b", "/app/a/b", NULL, NULL, "/app", "/a/b"},
+        {"/app", NULL, "/app", NULL, NULL, "/app", ""},
+        /* bytes */
+        {"/app/a b", NULL, "/app/a%20b", NULL, NULL, "/app", "/a b"},
+        {"/app/caf\xc3\xa9", NULL, "/app/caf%C3%A9", NULL, NULL, "/app", "/caf\xc3\xa9"},
+        /* elsewhere */
+        {"/application", NULL, "/application", NULL, NULL, NULL, NULL},
+        {"/app", "lication", "/application", NULL, NULL, NULL, NULL},
+        {"/", NULL, "/", NULL, NULL, NULL, NULL},
+        {NULL, NULL, "*", NULL, NULL, NULL, NULL},
+        {NULL, NULL, "host:443", NULL, NULL, NULL, NULL},
+        {NULL, NULL, NULL, NULL, NULL, NULL, NULL},
+        {NULL, NULL, "/app/../x", NULL, NULL, NULL, NULL},
+    };
+    assert_paths(*state, &app, rows, COUNT(rows));
+}
+
+static void test_the_root_as_a_mount_undoes_the_split_of_the_front(void **state)
+{
+    static const struct meta_options root = {.mount = ""};
+    static const struct path_row rows[] = {
+        {"/app", "/a/b", "/app/a/b", NULL, NULL, "", "/app/a/b"}, /* lighttpd "/" */
+        {"/app", "", "/app", NULL, NULL, "", "/app"},
+        {"/", NULL, "/", NULL, NULL, "", "/"},
+        {"", "/", "/", NULL, NULL, "", "/"},
+        {"/app.wsgi", "/a", "/a", NULL, NULL, "", "/a"}, /* a per-directory rewrite */
+    };
+    assert_paths(*state, &root, rows, COUNT(rows));
+}
+/* clang-format on */
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_server_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_server_port, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_pep_3333_wants_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_that_never_reach_an_application, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_names_that_look_like_those_but_stay, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_content_length, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_reading_the_content_length_again_forgets_the_last_one,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_request_without_a_method, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bodies_that_are_worth_waiting_for, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_scheme, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_automatic_mount_keeps_the_split_of_the_front,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_an_automatic_mount_is_the_root_where_the_front_did_not_split, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_automatic_mount_of_a_script_file, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_mount_that_is_configured, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_root_as_a_mount_undoes_the_split_of_the_front,
+                                        set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
