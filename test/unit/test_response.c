@@ -1,4 +1,4 @@
-/* links: response.c request.c */
+/* links: response.c request.c log.c */
 #include "unit.h"
 
 #include "fork.h"
@@ -22,6 +22,8 @@ static struct {
     size_t late_pieces;       /* those of them that must be waited for */
     bool is_body_cut;         /* instead of an end */
     size_t calls_before_wait; /* of send, when the body was waited for */
+
+    struct bytes errors; /* for the web server's log */
 } fake;
 
 static int fake_send(struct request *request, const struct iovec *pieces, size_t count,
@@ -41,13 +43,13 @@ static int fake_send(struct request *request, const struct iovec *pieces, size_t
     return 0;
 }
 
-static enum body_state fake_next_body(struct request *request, bool wait, const uint8_t **content,
-                                      size_t *content_bytes)
+static enum body_state fake_next_body(struct request *request, uint64_t deadline_ms,
+                                      const uint8_t **content, size_t *content_bytes)
 {
     (void)request;
     assert_int_equal(fake.ends, 0);
     if (fake.body_pieces <= fake.late_pieces && fake.late_pieces > 0) {
-        if (!wait)
+        if (deadline_ms == 0)
             return BODY_WAIT;
         fake.calls_before_wait = fake.calls;
         fake.late_pieces = 0;
@@ -66,8 +68,21 @@ static void fake_take_body(struct request *request, size_t bytes)
     fake.body_pieces -= bytes;
 }
 
-static const struct transport_ops fake_transport = {
-    .name = "fake", .send = fake_send, .next_body = fake_next_body, .take_body = fake_take_body};
+static int fake_send_error(struct request *request, const char *text, size_t text_bytes)
+{
+    (void)request;
+    assert_int_equal(fake.ends, 0);
+    if (fake.fail_at > 0)
+        return -1;
+    put_bytes(&fake.errors, text, text_bytes);
+    return 0;
+}
+
+static const struct transport_ops fake_transport = {.name = "fake",
+                                                    .send = fake_send,
+                                                    .send_error = fake_send_error,
+                                                    .next_body = fake_next_body,
+                                                    .take_body = fake_take_body};
 
 static void start_again(struct request *request)
 {
@@ -75,6 +90,7 @@ static void start_again(struct request *request)
     request->ops = &fake_transport;
     request->io_timeout_ms = 1000;
     clear_bytes(&fake.sent);
+    clear_bytes(&fake.errors);
     memset(&fake, 0, sizeof(fake));
     is_child = false;
 }
@@ -93,6 +109,7 @@ static int tear_down(void **state)
 {
     request_free(*state);
     clear_bytes(&fake.sent);
+    clear_bytes(&fake.errors);
     return 0;
 }
 
@@ -628,6 +645,34 @@ static void test_a_forked_child_sends_nothing(void **state)
     assert_true(request->response.is_peer_gone);
 }
 
+static void test_errors_for_the_web_server_s_log(void **state)
+{
+    struct request *request = *state;
+    response_send_error(request, "before\n", 7);
+    start_head(request, "200 OK", NULL);
+    assert_int_equal(send_text(request, "body", false), 0);
+    response_send_error(request, "between\n", 8);
+    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    response_send_error(request, "after\n", 6); /* the front may use the connection again */
+    assert_int_equal(fake.errors.n, 15);
+    assert_memory_equal(fake.errors.data, "before\nbetween\n", 15);
+}
+
+static void test_an_error_that_can_t_be_sent(void **state)
+{
+    struct request *request = *state;
+    fake.fail_at = 1;
+    response_send_error(request, "x", 1);
+    assert_true(request->response.is_peer_gone);
+    assert_true(request->must_close);
+    fake.fail_at = 0;
+    response_send_error(request, "y", 1);
+    request->response.is_peer_gone = false;
+    is_child = true;
+    response_send_error(request, "z", 1);
+    assert_int_equal(fake.errors.n, 0);
+}
+
 static void test_a_page_of_the_host(void **state)
 {
     struct request *request = *state;
@@ -699,6 +744,8 @@ int main(void)
             tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_not_waited_for, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_error_that_can_t_be_sent, set_up, tear_down),
         cmocka_unit_test(test_clearing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
