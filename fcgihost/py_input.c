@@ -1,4 +1,5 @@
 /* wsgi.input: the request's body as a file that ends (PEP 3333, "Input and Error Streams"). */
+#include "fork.h"
 #include "py_streams.h"
 
 #include <string.h>
@@ -90,12 +91,22 @@ static int parse_size(PyObject *const *arguments, Py_ssize_t count, size_t *size
     return 0;
 }
 
+/* What a forked child would read is its parent's: this request's body, or already another one's. */
+static struct request *enter(struct py_stream *self)
+{
+    if (!fork_is_child())
+        return py_stream_enter(self);
+    PyErr_SetString(PyExc_OSError,
+                    "a forked child can't read the request's body: it is its parent's");
+    return NULL;
+}
+
 static PyObject *input_read(struct py_stream *self, PyObject *const *arguments, Py_ssize_t count)
 {
     size_t size;
     if (parse_size(arguments, count, &size) < 0)
         return NULL;
-    struct request *request = py_stream_enter(self);
+    struct request *request = enter(self);
     if (request == NULL)
         return NULL;
     PyObject *bytes = read_limited(request, size);
@@ -149,7 +160,7 @@ static PyObject *input_readline(struct py_stream *self, PyObject *const *argumen
     size_t limit;
     if (parse_size(arguments, count, &limit) < 0)
         return NULL;
-    struct request *request = py_stream_enter(self);
+    struct request *request = enter(self);
     if (request == NULL)
         return NULL;
     PyObject *line = read_line(request, limit);

@@ -2,8 +2,6 @@
  * end. */
 #include "py_streams.h"
 
-#include "fork.h"
-
 #include <sys/socket.h>
 #include <time.h>
 
@@ -59,10 +57,6 @@ struct request *py_stream_enter(struct py_stream *stream)
 {
     if (!py_stream_is_alive(stream))
         return NULL;
-    if (fork_is_child()) {
-        PyErr_SetString(PyExc_OSError, "a forked child can't use the request: it is its parent's");
-        return NULL;
-    }
     if (stream->is_busy) {
         PyErr_SetString(PyExc_RuntimeError, "another thread is using this stream of the request");
         return NULL;

@@ -147,30 +147,34 @@ static void send_page(struct request *request, PyObject *exception)
         PyErr_Clear();
         body = plain;
     }
-    bool is_too_large = request->body_failure == BODY_TOO_LARGE;
     Py_BEGIN_ALLOW_THREADS;
-    if (is_too_large)
-        response_send_page(request, "413 Request Entity Too Large",
-                           "The request's body is too large.\n");
-    else
-        response_send_page(request, "500 Internal Server Error", body);
+    response_send_page(request, "500 Internal Server Error", body);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }
 
 void py_exception_answer(struct request *request, PyObject *exception)
 {
-    bool is_sent = request->response.is_head_sent;
-    log_exception(
-        request,
-        is_sent ? "the application failed after its response had begun: the connection is closed"
-                : "the application failed: answered with 500",
-        exception);
-    if (is_sent) {
+    const struct response *response = &request->response;
+    bool is_too_large = request->body_failure == BODY_TOO_LARGE && !response->is_head_sent &&
+                        PyErr_GivenExceptionMatches(exception, PyExc_OSError);
+    if (is_too_large) {
+        Py_BEGIN_ALLOW_THREADS;
+        request_log(request, "413: its body is larger than [limits] request_body");
+        response_send_page(request, "413 Request Entity Too Large",
+                           "The request's body is too large.\n");
+        Py_END_ALLOW_THREADS;
+    } else if (response->is_head_sent) {
+        log_exception(
+            request,
+            "the application failed after its response had begun: the connection is closed",
+            exception);
         request->must_close = true;
         request->response.is_failed = true;
-    } else
+    } else {
+        log_exception(request, "the application failed: answered with 500", exception);
         send_page(request, exception);
+    }
 }
 
 void py_leave_forked_child(void)

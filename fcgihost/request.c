@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include "clock.h"
+#include "log.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -196,6 +197,13 @@ const char *request_value(const struct request *request, const char *name)
 {
     const struct param *param = request_find(request, name);
     return param != NULL ? param->value : NULL;
+}
+
+void request_log(const struct request *request, const char *what)
+{
+    const char *method = request_value(request, "REQUEST_METHOD");
+    const char *uri = request_value(request, "REQUEST_URI");
+    log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", what);
 }
 
 /* The body's end, as the transport tells it. -1: before its time. */

@@ -81,6 +81,9 @@ const struct param *request_find(const struct request *request, const char *name
 /* Its value, or NULL. */
 const char *request_value(const struct request *request, const char *name);
 
+/* A warning in the log: "GET /uri: what happened". Without the GIL. */
+void request_log(const struct request *request, const char *what);
+
 /* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0
  * at its end, or -1 (body_failure says why). Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);

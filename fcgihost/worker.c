@@ -79,13 +79,6 @@ static void send_page(struct request *request, const char *status, const char *t
     response_send_page(request, status, text);
 }
 
-static void log_refused(const struct request *request, const char *reason)
-{
-    const char *method = request_value(request, "REQUEST_METHOD"),
-               *uri = request_value(request, "REQUEST_URI");
-    log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", reason);
-}
-
 /* A request that the host answers itself, before any Python. true: it has been answered. */
 static bool refuse_request(struct worker *worker, struct request *request)
 {
@@ -95,7 +88,7 @@ static bool refuse_request(struct worker *worker, struct request *request)
     case META_FINE:
         return false;
     case META_NO_METHOD:
-        log_refused(
+        request_log(
             request,
             "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
             "fastcgi_params;`)");
@@ -103,16 +96,16 @@ static bool refuse_request(struct worker *worker, struct request *request)
                   "The web server passes no request parameters.\n");
         return true;
     case META_BAD_LENGTH:
-        log_refused(request, "400: CONTENT_LENGTH is not a number");
+        request_log(request, "400: CONTENT_LENGTH is not a number");
         send_page(request, "400 Bad Request", "Content-Length is not a number.\n");
         request->must_close = true;
         return true;
     case META_TOO_LARGE:
-        log_refused(request, "413: its body is larger than [limits] request_body");
+        request_log(request, "413: its body is larger than [limits] request_body");
         send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
         return true;
     case META_NOT_MOUNTED:
-        log_refused(request, "404: the path is not below [application] mount");
+        request_log(request, "404: the path is not below [application] mount");
         send_page(request, "404 Not Found", "Nothing is here.\n");
         return true;
     case META_NO_MEMORY:
@@ -142,7 +135,7 @@ void worker_serve(struct worker *worker, struct request *request)
     if (!event_is_set(is_loaded)) {
         worker_pass_turn(worker);
         if (!wait_for_application(worker->pool)) {
-            log_refused(request, "503: the application has not been loaded");
+            request_log(request, "503: the application has not been loaded");
             send_page(request, "503 Service Unavailable",
                       "The application is not ready. Please try again.\n");
             return;
@@ -150,11 +143,11 @@ void worker_serve(struct worker *worker, struct request *request)
     }
     py_wsgi_serve(worker, request);
     if (request->response.excess_bytes > 0)
-        log_refused(request,
+        request_log(request,
                     "the application sent more than its Content-Length: the rest was held back");
     else if (!request->response.is_peer_gone && !request->response.is_failed &&
              response_is_short(request))
-        log_refused(request,
+        request_log(request,
                     "the application sent less than its Content-Length: the connection is closed");
 }
 
