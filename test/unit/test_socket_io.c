@@ -1,0 +1,267 @@
+/* links: socket_io.c */
+#include "unit.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "socket_io.h"
+
+enum { OURS, THEIRS, LARGE_BYTES = 3 << 20 };
+
+/* A small send buffer, so that large sends come in parts. */
+static int set_up(void **state)
+{
+    static int fds[2];
+    *state = fds;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
+        return -1;
+    int bytes = 4096;
+    signal(SIGPIPE, SIG_DFL); /* which would end the program */
+    return setsockopt(fds[OURS], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+static int tear_down(void **state)
+{
+    int *fds = *state;
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    return 0;
+}
+
+static uint8_t byte_at(size_t i)
+{
+    return (uint8_t)(i * 31 + i / 256 * 7);
+}
+
+static uint8_t *make_bytes(size_t n)
+{
+    uint8_t *bytes = malloc(n);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = byte_at(i);
+    return bytes;
+}
+
+/* Reads to the end, in odd pieces. NULL if every byte was right. */
+static void *read_all(void *argument)
+{
+    const int *fds = argument;
+    uint8_t piece[7777];
+    size_t total = 0, step = 0;
+    ssize_t n;
+    while ((n = read(fds[THEIRS], piece, 1 + step++ * 997 % sizeof(piece))) > 0) {
+        for (ssize_t i = 0; i < n; i++) {
+            if (piece[i] != byte_at(total + (size_t)i))
+                return "wrong bytes";
+        }
+        total += (size_t)n;
+    }
+    return total == LARGE_BYTES ? NULL : "too few or too many bytes";
+}
+
+static void assert_read(const int *fds, const char *expected)
+{
+    char got[256];
+    ssize_t n = recv(fds[THEIRS], got, sizeof(got) - 1, MSG_DONTWAIT);
+    got[n > 0 ? n : 0] = '\0';
+    assert_string_equal(got, expected);
+}
+
+static struct iovec text_piece(const char *text)
+{
+    return (struct iovec){.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
+}
+
+static void test_all_pieces_are_sent_in_their_order(void **state)
+{
+    int *fds = *state;
+    struct iovec pieces[] = {text_piece("one "), text_piece(""), text_piece("two"),
+                             text_piece(" three"), text_piece("")};
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000), 0);
+    assert_read(fds, "one two three");
+}
+
+static void test_nothing_is_sent_for_nothing(void **state)
+{
+    int *fds = *state;
+    assert_int_equal(socket_send(fds[OURS], NULL, 0, 1000), 0);
+    struct iovec pieces[] = {text_piece(""), text_piece("")};
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000), 0);
+    assert_int_equal(recv(fds[THEIRS], &(char){0}, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+static void assert_large_send(int *fds, const size_t *sizes, size_t size_count)
+{
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    pthread_t reader;
+    assert_int_equal(pthread_create(&reader, NULL, read_all, fds), 0);
+    size_t sent = 0, step = 0;
+    while (sent < LARGE_BYTES) {
+        struct iovec pieces[60];
+        size_t count = 0;
+        for (; count < COUNT(pieces) && sent < LARGE_BYTES; count++) {
+            size_t n = sizes[step++ % size_count];
+            n = n < LARGE_BYTES - sent ? n : LARGE_BYTES - sent;
+            pieces[count] = (struct iovec){.iov_base = bytes + sent, .iov_len = n};
+            sent += n;
+        }
+        assert_int_equal(socket_send(fds[OURS], pieces, count, 60000), 0);
+    }
+    shutdown(fds[OURS], SHUT_WR);
+    void *wrong = NULL;
+    pthread_join(reader, &wrong);
+    free(bytes);
+    if (wrong != NULL)
+        fail_msg("%s", (const char *)wrong);
+}
+
+static void test_a_send_larger_than_the_socket_takes_at_once(void **state)
+{
+    static const size_t sizes[] = {LARGE_BYTES};
+    assert_large_send(*state, sizes, COUNT(sizes));
+}
+
+static void test_many_odd_pieces_sent_in_parts(void **state)
+{
+    static const size_t sizes[] = {1, 0, 8, 65528, 8, 3000, 0, 0, 17, 4096, 100000};
+    assert_large_send(*state, sizes, COUNT(sizes));
+}
+
+static void test_a_descriptor_that_does_not_block_is_the_same(void **state)
+{
+    int *fds = *state;
+    close(fds[OURS]);
+    close(fds[THEIRS]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    struct iovec piece = text_piece("text");
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0), 0);
+    assert_read(fds, "text");
+}
+
+static void test_a_peer_that_takes_nothing(void **state)
+{
+    int *fds = *state;
+    static const uint64_t timeouts[] = {0, 30};
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    for (size_t i = 0; i < COUNT(timeouts); i++) {
+        struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, timeouts[i]), -1);
+        assert_int_equal(errno, ETIMEDOUT);
+    }
+    free(bytes);
+}
+
+static void assert_gone(int *fds)
+{
+    for (int i = 0; i < 2; i++) {
+        struct iovec piece = text_piece("for nobody");
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, 1000), -1);
+        assert_true(errno == EPIPE || errno == ECONNRESET);
+    }
+}
+
+static void test_a_peer_that_is_gone_is_an_error_and_no_signal(void **state)
+{
+    int *fds = *state;
+    close(fds[THEIRS]);
+    fds[THEIRS] = -1;
+    assert_gone(fds);
+}
+
+static void test_a_peer_that_reads_no_more(void **state)
+{
+    int *fds = *state;
+    shutdown(fds[THEIRS], SHUT_RD);
+    assert_gone(fds);
+}
+
+static void *close_later(void *argument)
+{
+    int *fds = argument;
+    usleep(20000);
+    shutdown(fds[THEIRS], SHUT_RDWR);
+    return NULL;
+}
+
+static void test_a_peer_that_goes_while_it_is_waited_for(void **state)
+{
+    int *fds = *state;
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    pthread_t closer;
+    assert_int_equal(pthread_create(&closer, NULL, close_later, fds), 0);
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000), -1);
+    assert_true(errno == EPIPE || errno == ECONNRESET);
+    pthread_join(closer, NULL);
+    free(bytes);
+}
+
+static void ignore(int number)
+{
+    (void)number;
+}
+
+static void *signal_and_read(void *argument)
+{
+    const int *fds = ((int **)argument)[0];
+    const pthread_t *sender = ((pthread_t **)argument)[1];
+    for (int i = 0; i < 20; i++) {
+        usleep(1000);
+        pthread_kill(*sender, SIGUSR1);
+    }
+    return read_all((void *)(uintptr_t)fds);
+}
+
+static void test_signals_cut_nothing_short(void **state)
+{
+    int *fds = *state;
+    struct sigaction action = {.sa_handler = ignore}; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, NULL);
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    pthread_t self = pthread_self(), reader;
+    void *arguments[] = {fds, &self};
+    assert_int_equal(pthread_create(&reader, NULL, signal_and_read, arguments), 0);
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000), 0);
+    shutdown(fds[OURS], SHUT_WR);
+    void *wrong = NULL;
+    pthread_join(reader, &wrong);
+    assert_null(wrong);
+    free(bytes);
+}
+
+static void test_a_descriptor_that_is_none(void **state)
+{
+    (void)state;
+    struct iovec piece = text_piece("x");
+    assert_int_equal(socket_send(-1, &piece, 1, 1000), -1);
+    assert_int_equal(errno, EBADF);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_pieces_are_sent_in_their_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_is_sent_for_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_send_larger_than_the_socket_takes_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_many_odd_pieces_sent_in_parts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_descriptor_that_does_not_block_is_the_same, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_takes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_an_error_and_no_signal, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_reads_no_more, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_goes_while_it_is_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_signals_cut_nothing_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_descriptor_that_is_none, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
