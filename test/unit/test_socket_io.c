@@ -47,9 +47,10 @@ static uint8_t *make_bytes(size_t n)
     return bytes;
 }
 
-/* Reads to the end, in odd pieces. NULL if every byte was right. */
+/* Reads to the end, in odd pieces. NULL if every byte was right, and there. */
 static void *read_all(void *argument)
 {
+    static char wrong_bytes[] = "wrong bytes", wrong_count[] = "too few or too many bytes";
     const int *fds = argument;
     uint8_t piece[7777];
     size_t total = 0, step = 0;
@@ -57,11 +58,11 @@ static void *read_all(void *argument)
     while ((n = read(fds[THEIRS], piece, 1 + step++ * 997 % sizeof(piece))) > 0) {
         for (ssize_t i = 0; i < n; i++) {
             if (piece[i] != byte_at(total + (size_t)i))
-                return "wrong bytes";
+                return wrong_bytes;
         }
         total += (size_t)n;
     }
-    return total == LARGE_BYTES ? NULL : "too few or too many bytes";
+    return total == LARGE_BYTES ? NULL : wrong_count;
 }
 
 static void assert_read(const int *fds, const char *expected)
