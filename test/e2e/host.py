@@ -218,7 +218,7 @@ class Host:
             return  # the threads may not have everything that they will hold
         # The thread that answered gives its descriptors back a moment after the last byte.
         wait_until(lambda: not self.connections(), "the probe's connection to go", 20)
-        self.baseline = len(process.descriptors(self.pid))
+        self.baseline = len(self.descriptors())
 
     def connections(self):
         """How many accepted connections the host holds: its sockets less those that listen."""
@@ -239,17 +239,19 @@ class Host:
         except subprocess.TimeoutExpired:
             raise AssertionError("the host did not end; its log:\n" + self.log.read()) from None
 
+    def descriptors(self):
+        """What it has open; without the memory of threads, of which some may still be starting."""
+        found = process.descriptors(self.pid)
+        return {number: name for number, name in found.items() if not name.startswith("/memfd:")}
+
     def check_descriptors(self):
         """Complaints about descriptors that were not given back."""
         if not self.is_running() or self.baseline is None:
             return []
         try:
-            wait_until(lambda: len(process.descriptors(self.pid)) <= self.baseline, "descriptors",
-                       10)
+            wait_until(lambda: len(self.descriptors()) <= self.baseline, "descriptors", 10)
         except AssertionError:
-            return ["%d descriptors, %d before: %r" % (len(process.descriptors(self.pid)),
-                                                       self.baseline,
-                                                       process.descriptors(self.pid))]
+            return ["%d descriptors open before, now %r" % (self.baseline, self.descriptors())]
         return []
 
     def take_log(self):
