@@ -4,6 +4,7 @@
 
 #include "connection.h"
 #include "gate.h"
+#include "process.h"
 #include "record.h"
 #include "request.h"
 #include "socket_io.h"
@@ -28,7 +29,9 @@ _Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,
 
 int fastcgi_init(void)
 {
-    return FCGX_Init() == 0 ? 0 : -1;
+    int result = FCGX_Init();
+    process_ignore_signals(); /* libfcgi has put a handler in the place of SIG_IGN */
+    return result == 0 ? 0 : -1;
 }
 
 static struct fastcgi_state *state_of(struct request *request)

@@ -17,7 +17,6 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,7 +153,7 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     struct config_error error;
     if (process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (fastcgi_init() < 0 || supervisor_init(supervisor, config) < 0 ||
+    if (supervisor_init(supervisor, config) < 0 || fastcgi_init() < 0 ||
         poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
     bool is_shared = listeners->items[0].is_inherited;
@@ -212,9 +211,7 @@ int main(int argc, char **argv)
     (void)argc;
     process_open_standard();
     fork_init();
-    /* A peer that is gone is an error to be seen, not a signal; a file that is full likewise. */
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);
+    process_ignore_signals();
     struct command_line line;
     struct config config;
     struct config_error error;

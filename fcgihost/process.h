@@ -7,6 +7,8 @@
 /* Opens /dev/null where descriptor 0, 1 or 2 is closed, so that no socket gets its number. First of
  * all. */
 void process_open_standard(void);
+/* A peer that is gone, a file that is full: errors to be seen, no signals. */
+void process_ignore_signals(void);
 /* What was standard output, for a response; from here on what anybody prints goes to standard
  * error. -1 with errno. */
 int process_take_stdout(void);

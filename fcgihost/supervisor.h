@@ -25,8 +25,7 @@ struct supervisor {
 };
 
 /* Makes the event descriptor and takes the signals over: SIGTERM, SIGINT and SIGUSR1 stop the
- * process, SIGHUP opens the log again, SIGPIPE is ignored. After FCGX_Init, which installs handlers
- * of its own. 0, or -1 with errno. */
+ * process, SIGHUP opens the log again. 0, or -1 with errno. */
 int supervisor_init(struct supervisor *supervisor, const struct config *config);
 int supervisor_start(struct supervisor *supervisor, struct poller *poller);
 /* Takes the signals over again, from an application that set handlers while it was loaded: the main
