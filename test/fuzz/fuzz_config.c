@@ -1,0 +1,30 @@
+/* links: config.c config_options.c config_setting.c config_value.c address.c
+ * An ini file: it is read, or there is one line that says why not. */
+#include "fuzz.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    static int fd = -1;
+    if (fd < 0)
+        fd = memfd_create("fuzz", MFD_CLOEXEC);
+    MUST(fd >= 0);
+    MUST(ftruncate(fd, 0) == 0);
+    MUST(pwrite(fd, data, n, 0) == (ssize_t)n);
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    struct config config;
+    struct config_error error;
+    MUST(config_init(&config, &error) == 0);
+    memset(&error, 0, sizeof(error));
+    if (config_read_file(&config, path, &error) == 0)
+        config_check(&config, &error);
+    else
+        MUST(error.message[0] != '\0' && strchr(error.message, '\n') == NULL);
+    config_clear(&config);
+    return 0;
+}
