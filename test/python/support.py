@@ -1,0 +1,52 @@
+"""What the tests of the Python package share: the host's C module as a stub, a folder to load
+things from."""
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import types
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PACKAGE = os.path.join(ROOT, "python")
+# From the repository's root `fcgihost` would be the folder of the C files.
+sys.path.insert(0, PACKAGE)
+
+host_log = []   # what the package logged: (level, text)
+stub = types.ModuleType("_fcgihost")
+stub.log = lambda level, text: host_log.append((level, text))
+sys.modules["_fcgihost"] = stub
+
+import fcgihost     # noqa: E402
+
+assert fcgihost.__file__ == os.path.join(PACKAGE, "fcgihost", "__init__.py"), fcgihost.__file__
+
+
+class FolderTestCase(unittest.TestCase):
+    """Each test has an empty folder on sys.path, and leaves no module behind."""
+
+    def setUp(self):
+        self.folder = os.path.realpath(tempfile.mkdtemp(prefix="fcgihost-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        path, modules = list(sys.path), dict(sys.modules)
+        sys.path.insert(0, self.folder)
+
+        def restore():
+            sys.path[:] = path
+            for name in set(sys.modules) - set(modules):
+                del sys.modules[name]
+        self.addCleanup(restore)
+        del host_log[:]
+
+    def write(self, name, text):
+        """The path of the file that now holds the text; newer than what was there before."""
+        path = os.path.join(self.folder, *name.split("/"))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        before = os.stat(path).st_mtime_ns if os.path.exists(path) else None
+        with open(path, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        if before is not None:
+            os.utime(path, ns=(before + 10**9, before + 10**9))
+        importlib.invalidate_caches()
+        return path
