@@ -240,9 +240,10 @@ class Host:
             raise AssertionError("the host did not end; its log:\n" + self.log.read()) from None
 
     def descriptors(self):
-        """What it has open; without the memory of threads, of which some may still be starting."""
-        found = process.descriptors(self.pid)
-        return {number: name for number, name in found.items() if not name.startswith("/memfd:")}
+        """What it has open; without the memory of threads, of which some may still be starting,
+        and without a sanitizer's report."""
+        return {number: name for number, name in process.descriptors(self.pid).items()
+                if not name.startswith("/memfd:") and "/sanitizer." not in name}
 
     def check_descriptors(self):
         """Complaints about descriptors that were not given back."""

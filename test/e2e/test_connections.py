@@ -15,7 +15,7 @@ import scgi
 from conftest import end_shared, serves
 from fastcgi import PARAMS, STDIN, begin, head, pairs, record, request_bytes, stream
 from host import Host
-from process import deadline, descriptors, wait_until
+from process import deadline, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
 GET = message.parameters("GET", "/ready")
@@ -441,11 +441,10 @@ class TestConcurrency:
             assert list(pool.map(ask, range(600))).count(True) == 600
 
     def test_descriptors_do_not_leak(self, shared_host):
-        before = len(descriptors(shared_host.pid))
+        before = len(shared_host.descriptors())
         for _ in range(100):
             serves(shared_host, 2)
             with message.Connection(shared_host.address) as connection:
                 connection.send(b"garbage")
                 connection.receive_all()
-        wait_until(lambda: len(descriptors(shared_host.pid)) <= before,
-                   "descriptors to be given back")
+        wait_until(lambda: len(shared_host.descriptors()) <= before, "descriptors to be given back")
