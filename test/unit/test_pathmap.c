@@ -367,6 +367,7 @@ static void test_fronts_that_pass_the_path_on_unchanged(void **state)
         {{"/app", "//a", "/app//a", NULL}, "/app", "/app", "//a"},
         {{"/app", "/a/../b", "/app/a/../b", NULL}, "/app", "/app", "/a/../b"},
         {{"//app/a", NULL, "//app/a", NULL}, "/app", "/app", "/a"},
+        {{"/app", "/app//a", "/app//a", NULL}, "/app", "/app", "//a"}, /* the prefix doubled */
         {{"/x/../app/a", NULL, "/x/../app/a", NULL}, "/app", "/app", "/a"},
         {{"", "//a//b", "//a//b", NULL}, "", "", "//a//b"},
     };
@@ -418,6 +419,8 @@ static void test_request_uris_that_are_no_path(void **state)
         {{NULL, NULL, NULL, "/app/a"}, "/app", "/app", "/a"},
         {{NULL, NULL, "/app/a", "*"}, "/app", "/app", "/a"},
         {{NULL, NULL, "/app/a", ""}, "/app", "/app", "/a"},
+        {{NULL, NULL, "/app/a", "*"}, "", "", "/app/a"},
+        {{NULL, NULL, "/app/a", ""}, "", "", "/app/a"},
         {{"", "", "/app/a", NULL}, "/app", "/app", "/a"},
         {{"", "", "/", NULL}, "", "", ""},
     };
