@@ -267,6 +267,8 @@ static void test_a_limit_smaller_than_a_begin_record(void **state)
     tiny.head_bytes = 15;
     struct gate_result result;
     assert_int_equal(examine_within(&head, &tiny, &result), GATE_REFUSE);
+    head.n = 16; /* nothing else need come */
+    assert_int_equal(examine_within(&head, &tiny, &result), GATE_REFUSE);
     clear_bytes(&head);
 }
 
