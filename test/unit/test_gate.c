@@ -208,6 +208,17 @@ static void test_parameters_in_three_records_split_anywhere(void **state)
     clear_bytes(&parameters);
 }
 
+static void test_a_begin_record_with_padding(void **state)
+{
+    (void)state;
+    struct bytes head = {0};
+    put_record(&head, RECORD_BEGIN_REQUEST, ID, "\0\1\0\0\0\0\0\0", 8, 255);
+    put_record(&head, RECORD_PARAMS, ID, "\1\1Nv", 4, 255);
+    put_record(&head, RECORD_PARAMS, ID, "", 0, 255);
+    assert_good_head(&head);
+    clear_bytes(&head);
+}
+
 static void test_the_largest_head_passes_and_one_byte_more_does_not(void **state)
 {
     (void)state;
@@ -728,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_what_the_begin_record_says),
         cmocka_unit_test(test_parameters_in_records_of_every_size),
         cmocka_unit_test(test_parameters_in_three_records_split_anywhere),
+        cmocka_unit_test(test_a_begin_record_with_padding),
         cmocka_unit_test(test_the_largest_head_passes_and_one_byte_more_does_not),
         cmocka_unit_test(test_a_head_too_large_is_refused_before_its_bytes_have_come),
         cmocka_unit_test(test_padding_counts_as_part_of_the_head),
