@@ -199,6 +199,25 @@ static void test_the_repetitions_of_one_header_do_not_touch_another(void **state
     assert_value(request, "HTTP_A", "set");
 }
 
+static void test_a_value_that_is_merged_keeps_to_its_own_room(void **state)
+{
+    struct request *request = *state;
+    static const char *const letters = "cccccccccccccccccccccccccccccccccccccccccccccccc";
+    for (size_t i = 0; i < strlen(letters); i++) {
+        request_reset(request);
+        add(request, "HTTP_X", "aaa");
+        add(request, "HTTP_X", "bb");
+        char *behind = request_alloc(request, 16);
+        assert_non_null(behind);
+        memset(behind, 'x', 16);
+        add(request, "HTTP_X", letters + i);
+        assert_memory_equal(behind, "xxxxxxxxxxxxxxxx", 16);
+        char expected[80];
+        snprintf(expected, sizeof(expected), "aaa, bb, %s", letters + i);
+        assert_value(request, "HTTP_X", expected);
+    }
+}
+
 static void test_thousands_of_parameters(void **state)
 {
     struct request *request = *state;
@@ -632,6 +651,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_same_header_many_times, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_repetitions_of_one_header_do_not_touch_another,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_value_that_is_merged_keeps_to_its_own_room, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_thousands_of_parameters, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_number_of_parameters_has_a_limit, set_up,
                                         tear_down),
