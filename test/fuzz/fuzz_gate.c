@@ -60,7 +60,15 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     }
     MUST(fd >= 0);
     MUST(ftruncate(fd, 0) == 0);
-    MUST(pwrite(fd, head, n, 0) == (ssize_t)n);
+    /* The host drops the padding of the first record: libfcgi would take it for records. */
+    size_t begin_bytes = RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES;
+    size_t padding_bytes = record_parse(head).padding_bytes;
+    uint8_t *compact = fuzz_copy(head + padding_bytes, n - padding_bytes);
+    record_put_header(compact, RECORD_BEGIN_REQUEST, result->id, RECORD_BEGIN_BYTES);
+    memcpy(compact + RECORD_HEADER_BYTES, head + RECORD_HEADER_BYTES, RECORD_BEGIN_BYTES);
+    MUST(n - padding_bytes >= begin_bytes);
+    MUST(pwrite(fd, compact, n - padding_bytes, 0) == (ssize_t)(n - padding_bytes));
+    free(compact);
     MUST(lseek(fd, 0, SEEK_SET) == 0);
     FCGX_Request fcgx;
     FCGX_InitRequest(&fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
@@ -76,7 +84,7 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
         got.bytes += strlen(fcgx.envp[1 + got.count]);
     MUST(got.count == expected.count);
     MUST(got.bytes == expected.bytes);
-    MUST(lseek(fd, 0, SEEK_END) == (off_t)n); /* nothing was written to it */
+    MUST(lseek(fd, 0, SEEK_END) == (off_t)(n - padding_bytes)); /* nothing was written to it */
     fcgx.ipcFd = -1;
     FCGX_Free(&fcgx, 0);
 }

@@ -12,7 +12,7 @@ enum { FOR_EVER_MS = 3600000, THREADS = 8 };
 static int set_up(void **state)
 {
     static struct event event;
-    memset(&event, 0xff, sizeof(event));
+    memset(&event, 1, sizeof(event));
     event_init(&event);
     *state = &event;
     return 0;
