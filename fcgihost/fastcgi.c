@@ -79,6 +79,19 @@ static int add_params(struct request *request, char **envp)
     return 0;
 }
 
+/* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
+ * follows. The head then begins that many bytes later. */
+static size_t drop_begin_padding(uint8_t *head)
+{
+    struct record begin = record_parse(head);
+    if (begin.padding_bytes == 0)
+        return 0;
+    memmove(head + begin.padding_bytes, head, RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES);
+    record_put_header(head + begin.padding_bytes, RECORD_BEGIN_REQUEST, begin.id,
+                      RECORD_BEGIN_BYTES);
+    return begin.padding_bytes;
+}
+
 static enum head_state accept_head(struct worker *worker, struct connection *connection,
                                    const struct gate_result *result)
 {
@@ -100,6 +113,7 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
         memcpy(worker->buffer, input->data + input->begin, result->head_bytes);
         offset = 0;
     }
+    offset += drop_begin_padding(worker->buffer + offset);
     if (parse_head(worker, state, offset) < 0 || add_params(request, state->fcgx.envp) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;

@@ -145,6 +145,10 @@ enum stream_event record_stream_next(struct record_stream *stream, const uint8_t
         step->used_bytes += skip;
         left -= skip;
         p += skip;
+        if (stream->is_ending && stream->skip_left == 0) {
+            stream->is_ended = true;
+            return STREAM_END;
+        }
         if (left < RECORD_HEADER_BYTES)
             return STREAM_MORE;
         struct record record = record_parse(p);
@@ -167,10 +171,7 @@ enum stream_event record_stream_next(struct record_stream *stream, const uint8_t
         }
         stream->content_left = record.content_bytes;
         stream->skip_left = record.padding_bytes;
-        if (record.content_bytes == 0) {
-            stream->is_ended = true;
-            return STREAM_END;
-        }
+        stream->is_ending = record.content_bytes == 0;
     }
 }
 

@@ -73,6 +73,7 @@ struct record_stream {
     uint16_t id;
     uint8_t type;
     bool is_ended;
+    bool is_ending;           /* its empty record has come, perhaps not all of the padding */
     uint32_t content_left;    /* of the current record of this stream */
     uint32_t skip_left;       /* padding, or a record that is nobody's */
     unsigned max_connections; /* the answer to FCGI_MAX_CONNS */

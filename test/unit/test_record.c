@@ -411,13 +411,15 @@ static void test_content_in_records_with_padding(void **state)
     clear_bytes(&stream);
 }
 
-static void test_the_end_comes_before_its_own_padding_is_there(void **state)
+static void test_the_end_comes_behind_its_own_padding(void **state)
 {
     (void)state;
     struct bytes stream = {0};
     put_record(&stream, RECORD_STDIN, ID, "", 0, 100);
     struct walk walk = start_walk();
-    feed(&walk, stream.data, RECORD_HEADER_BYTES, SIZE_MAX);
+    feed(&walk, stream.data, RECORD_HEADER_BYTES + 99, SIZE_MAX);
+    assert_string_equal(walk.events, "");
+    feed(&walk, stream.data + RECORD_HEADER_BYTES + 99, 1, SIZE_MAX);
     assert_string_equal(walk.events, "E");
     clear_walk(&walk);
     clear_bytes(&stream);
@@ -685,7 +687,7 @@ int main(void)
         cmocka_unit_test(test_any_other_management_record_is_an_unknown_type),
         cmocka_unit_test(test_an_empty_stream),
         cmocka_unit_test(test_content_in_records_with_padding),
-        cmocka_unit_test(test_the_end_comes_before_its_own_padding_is_there),
+        cmocka_unit_test(test_the_end_comes_behind_its_own_padding),
         cmocka_unit_test(test_content_comes_before_its_record_is_whole),
         cmocka_unit_test(test_records_of_other_requests_are_passed_over),
         cmocka_unit_test(test_a_second_request_is_told_that_one_connection_carries_one),
