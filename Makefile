@@ -17,7 +17,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench demo test test-unit test-python test-e2e test-fuzz lint \
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint demo test test-unit test-python test-e2e test-fuzz lint \
         lint-includes lint-docs lint-c lint-python format install uninstall clean help
 
 # What the embedded Python says of itself: interpreter, headers and library come from one place.
@@ -103,6 +103,8 @@ deps-test:
 	@.ci/deps build test
 deps-bench:
 	@.ci/deps build bench
+deps-lint:
+	@.ci/deps build lint
 
 demo: deps-demo ## serve examples/ behind nginx on 127.0.0.1:8080 (PORT=) until interrupted
 	@$(MAKE) --no-print-directory all
@@ -125,6 +127,10 @@ test-python: ## the Python package, without a host
 test-e2e: all ## the real program behind real web servers (make test-e2e T=kept_connection)
 	@$(TEST_RUN) e2e
 
+test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
+	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
+FUZZ_SECONDS ?= 20
+
 # A unit test links the module it tests and what that needs, nothing else: the line above its
 # includes says which ("links: gate.c record.c").
 UNIT_TESTS    := $(wildcard test/unit/test_*.c)
@@ -139,7 +145,7 @@ $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 
 ##@ Upkeep
 
-lint: lint-includes lint-docs lint-c lint-python ## include rules, documents against the table, clang-tidy, cppcheck
+lint: deps-lint lint-includes lint-docs lint-c lint-python ## include rules, documents against the table, clang-tidy, cppcheck
 
 lint-includes:
 	@bad=$$(grep -ln 'include.*fcgiapp\.h' fcgihost/*.[ch] | grep -v '^fcgihost/fastcgi\.c$$'; \
@@ -162,7 +168,7 @@ lint-python:
 	@/usr/bin/python3 -B -m compileall -q -f python examples test .ci >/dev/null
 
 format: ## clang-format the C files in place
-	clang-format -i fcgihost/*.[ch] test/unit/*.[ch]
+	clang-format -i fcgihost/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]
 
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/fcgihost
@@ -183,4 +189,4 @@ clean: ## remove build/
 
 help: ## this list
 	@sed -n '/^# Variables/,/^$$/s/^# \{0,1\}//p' Makefile
-	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile

@@ -18,17 +18,14 @@ static long parse_number(const char *text, long max)
 {
     long number = 0;
 
-    if (*text == '\0') {
+    if (*text == '\0')
         return -1;
-    }
     for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9') {
+        if (*text < '0' || *text > '9')
             return -1;
-        }
         number = number * 10 + (*text - '0');
-        if (number > max) {
+        if (number > max)
             return -1;
-        }
     }
     return number;
 }
@@ -38,12 +35,10 @@ static int parse_unix(const char *path, struct address *address, const char **re
     struct sockaddr_un *unix_address = (struct sockaddr_un *)&address->sockaddr;
     size_t length = strlen(path);
 
-    if (length == 0 || strcmp(path, "@") == 0) {
+    if (length == 0 || strcmp(path, "@") == 0)
         return refuse(reason, "has no path: write unix:PATH, like unix:/run/fcgihost.sock");
-    }
-    if (length >= sizeof(unix_address->sun_path)) {
+    if (length >= sizeof(unix_address->sun_path))
         return refuse(reason, "is too long for a Unix socket: use a path of at most 107 bytes");
-    }
     address->kind = ADDRESS_UNIX;
     unix_address->sun_family = AF_UNIX;
     memcpy(unix_address->sun_path, path, length + 1);
@@ -62,9 +57,8 @@ static int parse_port(const char *text, in_port_t *port, const char **reason)
 {
     long number = parse_number(text, 65535);
 
-    if (number <= 0) {
+    if (number <= 0)
         return refuse(reason, "has no valid port: write a number from 1 to 65535 after the \":\"");
-    }
     *port = htons((uint16_t)number);
     return 0;
 }
@@ -79,13 +73,11 @@ static int parse_v6(const char *text, struct address *address, const char **reas
         return refuse(reason,
                       "is no IPv6 address with a port: write [ADDRESS]:PORT, like [::1]:9000");
     }
-    if (end - text > (ptrdiff_t)sizeof(host)) {
+    if (end - text > (ptrdiff_t)sizeof(host))
         return refuse(reason, "has no valid IPv6 address between the brackets: write one like ::1");
-    }
     snprintf(host, sizeof(host), "%.*s", (int)(end - text - 1), text + 1);
-    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1) {
+    if (inet_pton(AF_INET6, host, &v6->sin6_addr) != 1)
         return refuse(reason, "has no valid IPv6 address between the brackets: write one like ::1");
-    }
     address->kind = ADDRESS_TCP;
     v6->sin6_family = AF_INET6;
     address->sockaddr_bytes = sizeof(*v6);
@@ -99,12 +91,10 @@ static int refuse_host(const char *host, const char **reason)
         return refuse(reason,
                       "has no host: write 127.0.0.1:PORT, or *:PORT for every IPv4 address");
     }
-    if (strchr(host, ':') != NULL) {
+    if (strchr(host, ':') != NULL)
         return refuse(reason, "is no address: put an IPv6 address into brackets, like [::1]:9000");
-    }
-    if (strspn(host, "0123456789.") == strlen(host)) {
+    if (strspn(host, "0123456789.") == strlen(host))
         return refuse(reason, "has no valid IPv4 address: write four numbers, like 127.0.0.1:9000");
-    }
     return refuse(reason, "has a name for a host: write its IP address (names are not looked up)");
 }
 
@@ -121,13 +111,12 @@ static int parse_v4(const char *text, struct address *address, const char **reas
     }
     snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
     v4->sin_family = AF_INET;
-    if (strcmp(host, "*") == 0) {
+    if (strcmp(host, "*") == 0)
         v4->sin_addr.s_addr = htonl(INADDR_ANY);
-    } else if (strcmp(host, "localhost") == 0) {
+    else if (strcmp(host, "localhost") == 0)
         v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    } else if (inet_pton(AF_INET, host, &v4->sin_addr) != 1) {
+    else if (inet_pton(AF_INET, host, &v4->sin_addr) != 1)
         return refuse_host(host, reason);
-    }
     address->kind = ADDRESS_TCP;
     address->sockaddr_bytes = sizeof(*v4);
     return parse_port(colon + 1, &v4->sin_port, reason);
@@ -137,22 +126,19 @@ int address_parse(const char *text, struct address *address, const char **reason
 {
     memset(address, 0, sizeof(*address));
     address->descriptor = -1;
-    if (strncmp(text, "unix:", 5) == 0) {
+    if (strncmp(text, "unix:", 5) == 0)
         return parse_unix(text + 5, address, reason);
-    }
     if (strncmp(text, "fd:", 3) == 0) {
         long number = parse_number(text + 3, 1048575);
 
-        if (number < 0) {
+        if (number < 0)
             return refuse(reason, "has no valid descriptor: write its number, like fd:3");
-        }
         address->kind = ADDRESS_DESCRIPTOR;
         address->descriptor = (int)number;
         return 0;
     }
-    if (text[0] == '[') {
+    if (text[0] == '[')
         return parse_v6(text, address, reason);
-    }
     return parse_v4(text, address, reason);
 }
 
@@ -175,19 +161,16 @@ int address_parse_block(const char *text, struct address_block *block, const cha
     long prefix_bits;
 
     memset(block, 0, sizeof(*block));
-    if (length >= sizeof(host)) {
+    if (length >= sizeof(host))
         return refuse(reason, no_address);
-    }
     memcpy(host, text, length);
     host[length] = '\0';
     block->family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET;
-    if (inet_pton(block->family, host, block->bytes) != 1) {
+    if (inet_pton(block->family, host, block->bytes) != 1)
         return refuse(reason, no_address);
-    }
     prefix_bits = block->family == AF_INET ? 32 : 128;
-    if (slash != NULL) {
+    if (slash != NULL)
         prefix_bits = parse_number(slash + 1, prefix_bits);
-    }
     if (prefix_bits < 0) {
         return refuse(reason,
                       block->family == AF_INET
@@ -210,9 +193,8 @@ static bool is_in_block(int family, const uint8_t *bytes, const struct address_b
     unsigned rest = block->prefix_bits % 8;
     uint8_t mask = (uint8_t)(0xff00U >> rest);
 
-    if (family != block->family || memcmp(bytes, block->bytes, whole) != 0) {
+    if (family != block->family || memcmp(bytes, block->bytes, whole) != 0)
         return false;
-    }
     return rest == 0 || ((bytes[whole] ^ block->bytes[whole]) & mask) == 0;
 }
 
@@ -233,10 +215,8 @@ bool address_is_allowed(const struct sockaddr *peer, const struct address_block 
     } else {
         return false;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (is_in_block(family, bytes, &blocks[i])) {
+    for (size_t i = 0; i < count; i++)
+        if (is_in_block(family, bytes, &blocks[i]))
             return true;
-        }
-    }
     return false;
 }

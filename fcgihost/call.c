@@ -64,10 +64,9 @@ static int add_fixed(struct variables *variables)
         {"SCRIPT_NAME", ""},
         {"SERVER_SOFTWARE", "fcgihost"},
     };
-    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++) {
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
         if (add(variables, fixed[i][0], fixed[i][1]) < 0)
             return -1;
-    }
     return 0;
 }
 
@@ -106,10 +105,9 @@ static int collect(struct variables *variables, const struct command_line *line,
     if (body_fd >= 0 && (add(variables, "CONTENT_TYPE", "application/x-www-form-urlencoded") < 0 ||
                          add_body(variables, body_fd) < 0))
         return -1;
-    for (size_t i = 0; i < line->header_count; i++) {
+    for (size_t i = 0; i < line->header_count; i++)
         if (add_header(variables, line->headers[i]) < 0)
             return -1;
-    }
     return 0;
 }
 

@@ -62,11 +62,9 @@ struct parse {
 
 static const struct flag *find_flag(int letter)
 {
-    for (size_t i = 0; i < FLAG_COUNT; i++) {
-        if (flags[i].letter == letter) {
+    for (size_t i = 0; i < FLAG_COUNT; i++)
+        if (flags[i].letter == letter)
             return &flags[i];
-        }
-    }
     return NULL;
 }
 
@@ -81,9 +79,8 @@ static void fill_getopt(char short_options[2 * FLAG_COUNT + 2],
         long_options[i] = (struct option){flags[i].name, has_argument, NULL, flags[i].letter};
         if (flags[i].letter < FLAG_SET) {
             *short_options++ = (char)flags[i].letter;
-            if (has_argument == required_argument) {
+            if (has_argument == required_argument)
                 *short_options++ = ':';
-            }
         }
     }
     *short_options = '\0';
@@ -92,9 +89,8 @@ static void fill_getopt(char short_options[2 * FLAG_COUNT + 2],
 
 static int set_command(struct parse *parse, enum command command)
 {
-    if (parse->command_line->command != COMMAND_SERVE && parse->command_line->command != command) {
+    if (parse->command_line->command != COMMAND_SERVE && parse->command_line->command != command)
         return config_error_set(parse->error, "--check, --call: both are given: keep one");
-    }
     parse->command_line->command = command;
     return 0;
 }
@@ -154,9 +150,8 @@ static int take_flag(struct parse *parse, const struct flag *flag, const char *a
 {
     switch (flag->letter) {
     case 'c':
-        if (parse->config_file != NULL) {
+        if (parse->config_file != NULL)
             return config_error_set(parse->error, "--config: given twice: keep one");
-        }
         parse->config_file = argument;
         return 0;
     case FLAG_CHECK:
@@ -250,19 +245,15 @@ static int scan(struct parse *parse, int argc, char **argv)
         const char *text;
 
         letter = getopt_long(argc, argv, short_options, long_options, NULL);
-        if (letter == -1) {
+        if (letter == -1)
             return take_app(parse, argv + optind);
-        }
         text = argv[optind - 1];
-        if (letter == '?' || letter == ':') {
+        if (letter == '?' || letter == ':')
             return refuse_flag(parse, letter, text);
-        }
-        if (is_text_command(letter, &parse->command_line->command)) {
+        if (is_text_command(letter, &parse->command_line->command))
             return 1;
-        }
-        if (take_flag(parse, find_flag(letter), optarg) < 0) {
+        if (take_flag(parse, find_flag(letter), optarg) < 0)
             return -1;
-        }
     }
 }
 
@@ -274,9 +265,8 @@ static int check_combination(struct parse *parse)
         return config_error_set(parse->error,
                                 "--method, --data, --header: only go with --call PATH");
     }
-    if (command_line->method == NULL) {
+    if (command_line->method == NULL)
         command_line->method = command_line->data_file != NULL ? "POST" : "GET";
-    }
     return 0;
 }
 
@@ -285,13 +275,11 @@ static int read_config_file(struct parse *parse)
     static const char here[] = "fcgihost.ini";
     struct stat status;
 
-    if (parse->config_file != NULL) {
+    if (parse->config_file != NULL)
         return config_read_file(parse->config, parse->config_file, parse->error);
-    }
     /* What is there but can't be read is an error all the same. */
-    if (parse->app != NULL || (stat(here, &status) < 0 && errno == ENOENT)) {
+    if (parse->app != NULL || (stat(here, &status) < 0 && errno == ENOENT))
         return 0;
-    }
     return config_read_file(parse->config, here, parse->error);
 }
 
@@ -300,9 +288,8 @@ static int set_key(struct parse *parse, const char *flag, const char *key, const
     char *assignment;
     int result;
 
-    if (asprintf(&assignment, "%s=%s", key, value) < 0) {
+    if (asprintf(&assignment, "%s=%s", key, value) < 0)
         return config_error_set(parse->error, "%s: out of memory", flag);
-    }
     result = config_set_flag(parse->config, flag, assignment, parse->error);
     free(assignment);
     return result;
@@ -317,9 +304,8 @@ static int apply_flags(struct parse *parse)
 
         snprintf(label, sizeof(label), "--%s", flag->name);
         if (flag->key != NULL ? set_key(parse, label, flag->key, value) < 0
-                              : config_set(parse->config, value, parse->error) < 0) {
+                              : config_set(parse->config, value, parse->error) < 0)
             return -1;
-        }
     }
     return 0;
 }
@@ -358,13 +344,11 @@ static int apply_app(struct parse *parse)
 
 static enum command_line_result apply(struct parse *parse)
 {
-    if (read_config_file(parse) < 0) {
+    if (read_config_file(parse) < 0)
         return COMMAND_LINE_WRONG_CONFIG;
-    }
     if ((parse->app != NULL && forget_application(parse) < 0) || apply_flags(parse) < 0 ||
-        (parse->app != NULL && apply_app(parse) < 0)) {
+        (parse->app != NULL && apply_app(parse) < 0))
         return COMMAND_LINE_WRONG_USAGE;
-    }
     return COMMAND_LINE_OK;
 }
 
@@ -376,9 +360,8 @@ enum command_line_result command_line_parse(char **argv, struct command_line *co
     int argc = 0;
     int scanned;
 
-    while (argv[argc] != NULL) {
+    while (argv[argc] != NULL)
         argc++;
-    }
     *command_line = (struct command_line){.command = COMMAND_SERVE};
     parse.waiting = calloc((size_t)argc + 1, sizeof(*parse.waiting));
     command_line->headers = calloc((size_t)argc + 1, sizeof(*command_line->headers));
@@ -387,11 +370,10 @@ enum command_line_result command_line_parse(char **argv, struct command_line *co
         goto done;
     }
     scanned = scan(&parse, argc, argv);
-    if (scanned == 1) {
+    if (scanned == 1)
         result = COMMAND_LINE_OK;
-    } else if (scanned == 0 && check_combination(&parse) == 0) {
+    else if (scanned == 0 && check_combination(&parse) == 0)
         result = apply(&parse);
-    }
 done:
     free(parse.waiting);
     return result;

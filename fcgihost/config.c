@@ -62,9 +62,8 @@ int config_init(struct config *config, struct config_error *error)
 
 void config_clear(struct config *config)
 {
-    for (size_t i = 0; i < config_option_count(); i++) {
+    for (size_t i = 0; i < config_option_count(); i++)
         config_setting_clear(config_option_at(i), config);
-    }
     free(config->file);
     config->file = NULL;
 }
@@ -75,9 +74,8 @@ static int apply(struct config *config, struct config_setting *setting, const ch
 {
     char quoted[CONFIG_VALUE_QUOTED_SIZE];
 
-    if (setting->text[0] == '\0') {
+    if (setting->text[0] == '\0')
         return config_error_set(error, "%s: empty: write a value, or leave it out", where);
-    }
     if (config_setting_apply(setting, config) < 0) {
         config_value_quote(setting->text, quoted);
         return config_error_set(error, "%s: \"%s\" %s", where, quoted, setting->reason.text);
@@ -90,13 +88,11 @@ static char *trim(char *text)
 {
     size_t length;
 
-    while (isspace((unsigned char)*text)) {
+    while (isspace((unsigned char)*text))
         text++;
-    }
     length = strlen(text);
-    while (length > 0 && isspace((unsigned char)text[length - 1])) {
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
         length--;
-    }
     text[length] = '\0';
     return text;
 }
@@ -151,19 +147,17 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     if (setting.option == NULL) {
         bool is_section_known = config_option_has_section(section);
 
-        if (is_section_known) {
+        if (is_section_known)
             config_option_suggest_key(section, key, hint, sizeof(hint));
-        } else {
+        else
             config_option_suggest_section(section, hint, sizeof(hint));
-        }
         return config_error_set(error, "--set %s.%s: unknown %s: %s", quoted_section, quoted_key,
                                 is_section_known ? "key" : "section", hint);
     }
-    if (flag != NULL) {
+    if (flag != NULL)
         snprintf(where, sizeof(where), "%s", flag);
-    } else {
+    else
         snprintf(where, sizeof(where), "--set %s.%s", quoted_section, quoted_key);
-    }
     return apply_flag(config, &setting, where, error);
 }
 
@@ -173,9 +167,8 @@ int config_set_flag(struct config *config, const char *flag, const char *assignm
     char *copy = strdup(assignment);
     int result;
 
-    if (copy == NULL) {
+    if (copy == NULL)
         return config_error_set(error, "--set: out of memory");
-    }
     result = set_copy(config, flag, copy, error);
     free(copy);
     return result;
@@ -227,9 +220,8 @@ static int check_section(struct ini_file *file, char *text)
     size_t place = 0;
 
     config_value_quote(text, quoted);
-    if (strchr(text, ']') != text + length - 1) {
+    if (strchr(text, ']') != text + length - 1)
         return fail(file, "%s: not a section: write only [NAME] in this line", quoted);
-    }
     if (length - 2 > INIH_NAME_MAX) {
         return fail(file, "%s: a section's name has at most %d characters: shorten it", quoted,
                     INIH_NAME_MAX);
@@ -239,9 +231,8 @@ static int check_section(struct ini_file *file, char *text)
         config_option_suggest_section(file->section, hint, sizeof(hint));
         return fail(file, "%s: unknown section: %s", quoted, hint);
     }
-    while (strcmp(config_option_at(place)->section, file->section) != 0) {
+    while (strcmp(config_option_at(place)->section, file->section) != 0)
         place++;
-    }
     if (file->section_lines[place] != 0) {
         return fail(file, "%s: repeated section, the first is in line %u: move these keys there",
                     quoted, file->section_lines[place]);
@@ -262,12 +253,10 @@ static int check_key(struct ini_file *file, const char *text)
                     "the next line, a repeatable key is written again)",
                     quoted);
     }
-    while (length > 0 && isspace((unsigned char)text[length - 1])) {
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
         length--;
-    }
-    if (length == 0) {
+    if (length == 0)
         return fail(file, "\"%s\": no key before the \"=\": write KEY = VALUE", quoted);
-    }
     if (length > INIH_NAME_MAX) {
         return fail(file, "\"%s\": a key has at most %d characters: shorten it", quoted,
                     INIH_NAME_MAX);
@@ -297,9 +286,8 @@ static int check_bytes(struct ini_file *file, size_t length)
         unsigned char byte = (unsigned char)file->line[i];
         bool is_line_end = byte == '\n' || (byte == '\r' && i + 2 >= length);
 
-        if ((byte < 0x20 || byte == 0x7f) && byte != '\t' && !is_line_end) {
+        if ((byte < 0x20 || byte == 0x7f) && byte != '\t' && !is_line_end)
             return fail(file, "control character \\x%02x in column %zu: remove it", byte, i + 1);
-        }
     }
     return 0;
 }
@@ -310,12 +298,10 @@ static char *clean_line(struct ini_file *file, size_t length, int room)
 {
     char *text = file->line;
 
-    if (check_bytes(file, length) < 0) {
+    if (check_bytes(file, length) < 0)
         return NULL;
-    }
-    if (file->line_number == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0) {
+    if (file->line_number == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3;
-    }
     text = trim(text);
     if (*text == ';' || *text == '#') {
         *text = '\0';
@@ -341,25 +327,21 @@ static char *read_line(char *line, int room, void *user)
     ssize_t length;
     char *text;
 
-    if (file->has_failed) {
+    if (file->has_failed)
         return NULL;
-    }
     file->line_number++;
     errno = 0;
     length = getline(&file->line, &file->line_bytes, file->stream);
     if (length < 0) {
-        if (!feof(file->stream)) {
+        if (!feof(file->stream))
             fail(file, "can't be read: %s", config_error_describe(errno));
-        }
         return NULL;
     }
     text = clean_line(file, (size_t)length, room);
-    if (text == NULL) {
+    if (text == NULL)
         return NULL;
-    }
-    if (*text == '[' ? check_section(file, text) < 0 : *text != '\0' && check_key(file, text) < 0) {
+    if (*text == '[' ? check_section(file, text) < 0 : *text != '\0' && check_key(file, text) < 0)
         return NULL;
-    }
     memcpy(line, text, strlen(text) + 1);
     return line;
 }
@@ -402,9 +384,8 @@ static int parse_ini(struct ini_file *file)
     int result = ini_parse_stream(read_line, file, take_value, file);
 
     free(file->line);
-    if (file->has_failed) {
+    if (file->has_failed)
         return -1;
-    }
     if (result != 0) {
         /* Nothing that the reader lets through is known to end here. */
         file->line_number = result > 0 ? (unsigned)result : file->line_number;
@@ -422,9 +403,8 @@ static char *folder_of(const char *path)
     char *slash = absolute != NULL ? strrchr(absolute, '/') : NULL;
 
     free(current);
-    if (slash != NULL) {
+    if (slash != NULL)
         slash[slash == absolute] = '\0';
-    }
     return absolute;
 }
 
@@ -433,9 +413,8 @@ static int check_kind(FILE *stream, const char *path, struct config_error *error
 {
     struct stat status;
 
-    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode)) {
+    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode))
         return config_error_set(error, "%s: is a folder: give the path of an ini file in it", path);
-    }
     return 0;
 }
 

@@ -110,21 +110,17 @@ const struct config_option *config_option_at(size_t place)
 
 const struct config_option *config_option_find(const char *section, const char *key)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0) {
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
             return &options[i];
-        }
-    }
     return NULL;
 }
 
 bool config_option_has_section(const char *section)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (strcmp(options[i].section, section) == 0) {
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        if (strcmp(options[i].section, section) == 0)
             return true;
-        }
-    }
     return false;
 }
 
@@ -241,9 +237,8 @@ static void print_range(const struct config_option *option)
     char min[24];
     char max[24];
 
-    if (option->range.max == 0 || option->type == CONFIG_TYPE_OCTAL) {
+    if (option->range.max == 0 || option->type == CONFIG_TYPE_OCTAL)
         return;
-    }
     config_value_format(option->range.min, unit, min);
     config_value_format(option->range.max, unit, max);
     printf(" (%s to %s)", min, max);
@@ -252,9 +247,8 @@ static void print_range(const struct config_option *option)
 static void print_help(void)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (is_new_section(i)) {
+        if (is_new_section(i))
             printf("%s[%s]\n", i == 0 ? "" : "\n", options[i].section);
-        }
         printf("  %-15s  %-11s  ", options[i].key,
                options[i].default_text != NULL ? options[i].default_text : "-");
         print_lines(options[i].help, "", "\n                                ");
@@ -275,9 +269,8 @@ static void print_ini(void)
          "# is a comment, and so is the rest of a line from \" ;\" on: a value in which a space\n"
          "# comes before a semicolon can only be given on the command line, with --set.");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (is_new_section(i)) {
+        if (is_new_section(i))
             printf("\n[%s]\n", options[i].section);
-        }
         print_lines(options[i].help, "\n# ", "\n# ");
         print_range(&options[i]);
         printf("\n; %s =%s%s\n", options[i].key, options[i].default_text != NULL ? " " : "",

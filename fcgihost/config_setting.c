@@ -17,9 +17,8 @@ static int refuse(struct config_setting *setting, const char *reason)
 
 static void clear_list(struct config_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < list->count; i++)
         free(list->items[i]);
-    }
     free(list->items);
     list->items = NULL;
     list->count = 0;
@@ -49,12 +48,10 @@ static int store(void *target, char *value, struct config_setting *setting)
 {
     char **member = target;
 
-    if (setting->option->is_repeatable) {
+    if (setting->option->is_repeatable)
         return append_to_list(target, value, setting);
-    }
-    if (value == NULL) {
+    if (value == NULL)
         return refuse(setting, out_of_memory);
-    }
     free(*member);
     *member = value;
     return 0;
@@ -64,15 +61,12 @@ char *config_setting_make_absolute(const char *path, const char *folder)
 {
     char *absolute;
 
-    if (path[0] == '/' || folder == NULL) {
+    if (path[0] == '/' || folder == NULL)
         return strdup(path);
-    }
-    while (strncmp(path, "./", 2) == 0) {
+    while (strncmp(path, "./", 2) == 0)
         path += 2 + strspn(path + 2, "/");
-    }
-    if (asprintf(&absolute, "%s%s%s", folder, strcmp(folder, "/") == 0 ? "" : "/", path) < 0) {
+    if (asprintf(&absolute, "%s%s%s", folder, strcmp(folder, "/") == 0 ? "" : "/", path) < 0)
         return NULL;
-    }
     return absolute;
 }
 
@@ -94,9 +88,8 @@ static int set_integer(struct config_setting *setting, void *target)
     uint64_t number;
 
     if (config_value_parse_integer(setting->text, &setting->option->range, &number,
-                                   &setting->reason) < 0) {
+                                   &setting->reason) < 0)
         return -1;
-    }
     *member = (unsigned)number;
     return 0;
 }
@@ -106,9 +99,8 @@ static int set_size(struct config_setting *setting, void *target)
     uint64_t bytes;
 
     if (config_value_parse_size(setting->text, &setting->option->range, &bytes, &setting->reason) <
-        0) {
+        0)
         return -1;
-    }
     *(uint64_t *)target = bytes;
     return 0;
 }
@@ -118,9 +110,8 @@ static int set_time(struct config_setting *setting, void *target)
     uint64_t milliseconds;
 
     if (config_value_parse_time(setting->text, &setting->option->range, &milliseconds,
-                                &setting->reason) < 0) {
+                                &setting->reason) < 0)
         return -1;
-    }
     *(uint64_t *)target = milliseconds;
     return 0;
 }
@@ -141,9 +132,8 @@ static int set_word(struct config_setting *setting, void *target)
     unsigned place;
 
     if (config_value_parse_word(setting->text, setting->option->words, &place, &setting->reason) <
-        0) {
+        0)
         return -1;
-    }
     /* An enum has the size of unsigned here; which type it is, is the compiler's own. */
     memcpy(target, &place, sizeof(place));
     return 0;
@@ -159,9 +149,8 @@ static int set_listen(struct config_setting *setting, void *target)
         setting->text[5] != '@') {
         char *path = config_setting_make_absolute(setting->text + 5, setting->folder);
 
-        if (path != NULL && asprintf(&text, "unix:%s", path) < 0) {
+        if (path != NULL && asprintf(&text, "unix:%s", path) < 0)
             text = NULL;
-        }
         free(path);
     } else {
         text = strdup(setting->text);
@@ -183,9 +172,8 @@ static int add_block(struct config_setting *setting, struct config_list *list, c
                    ? -1
                    : append_to_list(list, strdup("::1"), setting);
     }
-    if (address_parse_block(text, &block, &reason) < 0) {
+    if (address_parse_block(text, &block, &reason) < 0)
         return refuse(setting, reason);
-    }
     return append_to_list(list, strdup(text), setting);
 }
 
@@ -203,9 +191,8 @@ static int set_allow(struct config_setting *setting, void *target)
             result = add_block(setting, target, text);
         }
     }
-    if (result == 0 && !is_any) {
+    if (result == 0 && !is_any)
         result = refuse(setting, "holds no address: write one, or a block like 10.0.0.0/8");
-    }
     free(texts);
     return result;
 }

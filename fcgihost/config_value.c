@@ -74,9 +74,8 @@ int config_value_parse_integer(const char *text, const struct config_value_range
 {
     const char *rest = parse_digits(text, number);
 
-    if (is_negative_number(text)) {
+    if (is_negative_number(text))
         return refuse_range(reason, range, CONFIG_VALUE_PLAIN);
-    }
     if (rest == NULL || *rest != '\0') {
         char min[24];
         char max[24];
@@ -90,23 +89,19 @@ int config_value_parse_integer(const char *text, const struct config_value_range
 
 static const struct unit *find_unit(const struct unit *units, const char *name)
 {
-    for (; units->name != NULL; units++) {
-        if (strcmp(units->name, name) == 0) {
+    for (; units->name != NULL; units++)
+        if (strcmp(units->name, name) == 0)
             return units;
-        }
-    }
     return NULL;
 }
 
 /* rest is the unit, NULL if there was no number before it. */
 static int scale(const char *text, const char *rest, const struct unit *unit, uint64_t *number)
 {
-    if (rest == NULL || unit == NULL || is_negative_number(text)) {
+    if (rest == NULL || unit == NULL || is_negative_number(text))
         return -1;
-    }
-    if (__builtin_mul_overflow(*number, unit->factor, number)) {
+    if (__builtin_mul_overflow(*number, unit->factor, number))
         *number = UINT64_MAX;
-    }
     return 0;
 }
 
@@ -116,13 +111,11 @@ int config_value_parse_time(const char *text, const struct config_value_range *r
     const char *rest = parse_digits(text, milliseconds);
     const struct unit *unit = NULL;
 
-    if (rest != NULL) {
+    if (rest != NULL)
         unit = find_unit(time_units, *rest == '\0' ? "s" : rest);
-    }
     if (scale(text, rest, unit, milliseconds) < 0) {
-        if (is_negative_number(text)) {
+        if (is_negative_number(text))
             return refuse_range(reason, range, CONFIG_VALUE_TIME);
-        }
         return refuse(reason,
                       rest == NULL
                           ? "is not a time: write a whole number with ms, s, m or h, like 30s"
@@ -141,15 +134,13 @@ int config_value_parse_size(const char *text, const struct config_value_range *r
     if (rest != NULL) {
         char name[2] = {*rest, '\0'};
 
-        if (name[0] >= 'a' && name[0] <= 'z') {
+        if (name[0] >= 'a' && name[0] <= 'z')
             name[0] = (char)(name[0] - 'a' + 'A');
-        }
         unit = *rest == '\0' || rest[1] == '\0' ? find_unit(size_units, name) : NULL;
     }
     if (scale(text, rest, unit, bytes) < 0) {
-        if (is_negative_number(text)) {
+        if (is_negative_number(text))
             return refuse_range(reason, range, CONFIG_VALUE_SIZE);
-        }
         return refuse(
             reason, rest == NULL ? "is not a size: write a whole number, alone or with K, M or G, "
                                    "like 64K"
@@ -165,14 +156,11 @@ int config_value_parse_octal(const char *text, const struct config_value_range *
     const char *at = text;
     uint64_t number = 0;
 
-    for (; *at >= '0' && *at <= '7'; at++) {
-        if (number <= range->max) {
+    for (; *at >= '0' && *at <= '7'; at++)
+        if (number <= range->max)
             number = number * 8 + (uint64_t)(*at - '0');
-        }
-    }
-    if (at == text || *at != '\0') {
+    if (at == text || *at != '\0')
         return refuse(reason, "is not an octal mode: write digits from 0 to 7, like 0660");
-    }
     if (!is_within(number, range)) {
         return refuse(reason, "is out of range (%04o to %04o): write an octal mode within it",
                       (unsigned)range->min, (unsigned)range->max);
@@ -186,9 +174,8 @@ int config_value_parse_switch(const char *text, bool *is_on, struct config_value
     static const char *const words[] = {"no", "yes", "false", "true", "off", "on", NULL};
     unsigned place;
 
-    if (config_value_parse_word(text, words, &place, reason) < 0) {
+    if (config_value_parse_word(text, words, &place, reason) < 0)
         return refuse(reason, "is not a switch: write yes or no (true, false, on and off also do)");
-    }
     *is_on = place % 2 == 1;
     return 0;
 }
@@ -218,13 +205,11 @@ static const char *skip_name(const char *text)
 {
     const char *at = text;
 
-    if (*at >= '0' && *at <= '9') {
+    if (*at >= '0' && *at <= '9')
         return at;
-    }
     while ((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
-           *at == '_' || (unsigned char)*at >= 0x80) {
+           *at == '_' || (unsigned char)*at >= 0x80)
         at++;
-    }
     return at;
 }
 
@@ -255,9 +240,8 @@ int config_value_check_wsgi(const char *text, struct config_value_reason *reason
         return refuse(reason, "is not package.module:callable: add \":\" and the callable's name, "
                               "like :application");
     }
-    if (strstr(text, ".py:") != NULL) {
+    if (strstr(text, ".py:") != NULL)
         return refuse(reason, "names a file, not a module: leave out \".py\"");
-    }
     end = skip_names(at);
     if (end != at && *end == ':') {
         at = end + 1;
@@ -286,9 +270,8 @@ static bool has_segment(const char *path, const char *segment)
 
     for (const char *at = path; (at = strchr(at, '/')) != NULL;) {
         at++;
-        if (strncmp(at, segment, length) == 0 && (at[length] == '/' || at[length] == '\0')) {
+        if (strncmp(at, segment, length) == 0 && (at[length] == '/' || at[length] == '\0'))
             return true;
-        }
     }
     return false;
 }
@@ -301,22 +284,17 @@ int config_value_parse_mount(const char *text, char *normal, struct config_value
         return refuse(reason,
                       "does not start with \"/\": write a URL prefix like /shop, or / for root");
     }
-    for (const char *at = text; *at != '\0'; at++) {
-        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+    for (const char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
             return refuse(reason, "holds a control character: write a URL prefix like /shop");
-        }
-    }
-    while (length > 0 && text[length - 1] == '/') {
+    while (length > 0 && text[length - 1] == '/')
         length--;
-    }
     memcpy(normal, text, length);
     normal[length] = '\0';
-    if (strstr(normal, "//") != NULL) {
+    if (strstr(normal, "//") != NULL)
         return refuse(reason, "holds \"//\": write single slashes");
-    }
-    if (has_segment(normal, ".") || has_segment(normal, "..")) {
+    if (has_segment(normal, ".") || has_segment(normal, ".."))
         return refuse(reason, "holds a segment \".\" or \"..\": write the prefix without it");
-    }
     return 0;
 }
 
@@ -328,9 +306,8 @@ void config_value_format(uint64_t number, enum config_value_unit unit, char text
         snprintf(text, 24, "%llu", (unsigned long long)number);
         return;
     }
-    while (number % at->factor != 0) {
+    while (number % at->factor != 0)
         at++;
-    }
     snprintf(text, 24, "%llu%s", (unsigned long long)(number / at->factor), at->name);
 }
 
@@ -369,12 +346,10 @@ unsigned config_value_distance(const char *one, const char *other)
     size_t rows = strlen(one);
     size_t columns = strlen(other);
 
-    if (rows > DISTANCE_LENGTH_MAX || columns > DISTANCE_LENGTH_MAX) {
+    if (rows > DISTANCE_LENGTH_MAX || columns > DISTANCE_LENGTH_MAX)
         return strcmp(one, other) == 0 ? 0 : DISTANCE_LENGTH_MAX + 1;
-    }
-    for (size_t column = 0; column <= columns; column++) {
+    for (size_t column = 0; column <= columns; column++)
         table[0][column] = (unsigned)column;
-    }
     for (size_t row = 1; row <= rows; row++) {
         unsigned *now = table[row % 3];
         const unsigned *above = table[(row + 2) % 3];
@@ -387,9 +362,8 @@ unsigned config_value_distance(const char *one, const char *other)
             now[column] =
                 smaller(above[column - 1] + is_other, smaller(above[column], now[column - 1]) + 1);
             if (row > 1 && column > 1 && one[row - 1] == other[column - 2] &&
-                one[row - 2] == other[column - 1]) {
+                one[row - 2] == other[column - 1])
                 now[column] = smaller(now[column], above_that[column - 2] + 1);
-            }
         }
     }
     return table[rows % 3][columns];

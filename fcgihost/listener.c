@@ -39,13 +39,11 @@ static int check_listening(int fd)
     int type;
     int is_listening;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0) {
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
         return -1;
-    }
     size = sizeof(int);
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) < 0) {
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) < 0)
         return -1;
-    }
     if (type != SOCK_STREAM || !is_listening) {
         errno = EINVAL;
         return -1;
@@ -61,9 +59,8 @@ static int free_stdin(int *fd)
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int result = moved < 0 || null < 0 ? -1 : dup2(null, STDIN_FILENO);
 
-    if (null >= 0) {
+    if (null >= 0)
         close(null);
-    }
     *fd = moved;
     return result;
 }
@@ -81,9 +78,8 @@ static int adopt(struct listener *listener, int fd, struct config_error *error)
                         "fcgihost must pass it on",
                         fd);
         }
-        if (errno == ENOTSOCK) {
+        if (errno == ENOTSOCK)
             return fail(error, listener, "descriptor %d is no socket: pass a listening one", fd);
-        }
         return fail(error, listener,
                     "descriptor %d is not a listening stream socket: pass one on "
                     "which listen() was called",
@@ -92,9 +88,8 @@ static int adopt(struct listener *listener, int fd, struct config_error *error)
     flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         getsockname(fd, (struct sockaddr *)&name, &name_bytes) < 0 ||
-        (fd == STDIN_FILENO ? free_stdin(&fd) : fcntl(fd, F_SETFD, FD_CLOEXEC)) < 0) {
+        (fd == STDIN_FILENO ? free_stdin(&fd) : fcntl(fd, F_SETFD, FD_CLOEXEC)) < 0)
         return fail(error, listener, "%s", config_error_describe(errno));
-    }
     listener->fd = fd;
     listener->kind = ADDRESS_DESCRIPTOR;
     listener->is_tcp = name.ss_family == AF_INET || name.ss_family == AF_INET6;
@@ -121,9 +116,8 @@ static int describe_tcp(const struct listener *listener, int number, struct conf
                     "not an address of this machine: take one that \"ip address\" "
                     "shows");
     }
-    if (number == EAFNOSUPPORT) {
+    if (number == EAFNOSUPPORT)
         return fail(error, listener, "this machine has no IPv6: take an IPv4 address");
-    }
     return fail(error, listener, "%s", config_error_describe(number));
 }
 
@@ -134,17 +128,15 @@ static int open_tcp(struct listener *listener, const struct address *address,
     int yes = 1;
     int fd = socket(sockaddr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0) {
+    if (fd < 0)
         return describe_tcp(listener, errno, error);
-    }
     listener->fd = fd;
     listener->is_tcp = true;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) < 0 ||
         (sockaddr->sa_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) < 0) ||
-        bind(fd, sockaddr, address->sockaddr_bytes) < 0 || listen(fd, (int)config->backlog) < 0) {
+        bind(fd, sockaddr, address->sockaddr_bytes) < 0 || listen(fd, (int)config->backlog) < 0)
         return describe_tcp(listener, errno, error);
-    }
     return 0;
 }
 
@@ -160,21 +152,19 @@ static void describe_folder(const char *path, char owner[WHY_SIZE])
 
     snprintf(folder, sizeof(folder), "%s", path);
     slash = strrchr(folder, '/');
-    if (slash == NULL) {
+    if (slash == NULL)
         snprintf(folder, sizeof(folder), ".");
-    } else {
+    else
         slash[slash == folder] = '\0';
-    }
     if (stat(folder, &status) < 0) {
         snprintf(owner, WHY_SIZE, "its folder can't be looked at");
         return;
     }
     entry = getpwuid(status.st_uid);
-    if (entry != NULL) {
+    if (entry != NULL)
         snprintf(owner, WHY_SIZE, "folder owned by %s", entry->pw_name);
-    } else {
+    else
         snprintf(owner, WHY_SIZE, "folder owned by user %lu", (unsigned long)status.st_uid);
-    }
 }
 
 static int describe_unix(const struct listener *listener, const struct address *address, int number,
@@ -189,15 +179,12 @@ static int describe_unix(const struct listener *listener, const struct address *
                     "user may write to",
                     owner);
     }
-    if (number == ENOENT) {
+    if (number == ENOENT)
         return fail(error, listener, "its folder does not exist: make it first");
-    }
-    if (number == ENOTDIR) {
+    if (number == ENOTDIR)
         return fail(error, listener, "its folder is a file: take another path");
-    }
-    if (number == EROFS) {
+    if (number == EROFS)
         return fail(error, listener, "read-only file system: take a path below /run");
-    }
     if (number == EADDRINUSE) {
         return fail(error, listener,
                     "in use: stop the program that listens there, or take another "
@@ -213,16 +200,14 @@ static int is_live(const struct address *address)
     int result;
     int number;
 
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     result = connect(fd, (const struct sockaddr *)&address->sockaddr, address->sockaddr_bytes);
     number = errno;
     close(fd);
     errno = number;
-    if (result == 0 || number == EAGAIN) {
+    if (result == 0 || number == EAGAIN)
         return 1;
-    }
     return number == ECONNREFUSED ? 0 : -1;
 }
 
@@ -234,9 +219,8 @@ static int make_room(const struct listener *listener, const struct address *addr
     struct stat now;
     int live;
 
-    if (lstat(address->path, &before) < 0) {
+    if (lstat(address->path, &before) < 0)
         return errno == ENOENT ? 0 : describe_unix(listener, address, errno, error);
-    }
     if (!S_ISSOCK(before.st_mode)) {
         return fail(error, listener,
                     "the path exists and is no socket: remove it, or take another "
@@ -259,12 +243,10 @@ static int make_room(const struct listener *listener, const struct address *addr
     }
     /* Another process may have replaced it meanwhile: its socket is not ours to remove. */
     if (lstat(address->path, &now) == 0 &&
-        (now.st_dev != before.st_dev || now.st_ino != before.st_ino)) {
+        (now.st_dev != before.st_dev || now.st_ino != before.st_ino))
         return fail(error, listener, "in use: another program has just opened it");
-    }
-    if (unlink(address->path) < 0 && errno != ENOENT) {
+    if (unlink(address->path) < 0 && errno != ENOENT)
         return describe_unix(listener, address, errno, error);
-    }
     return 0;
 }
 
@@ -279,9 +261,8 @@ static int find_id(const char *name, bool is_group, unsigned long *id)
         *id = user != NULL ? user->pw_uid : group->gr_gid;
         return 0;
     }
-    if (name[0] < '0' || name[0] > '9') {
+    if (name[0] < '0' || name[0] > '9')
         return -1;
-    }
     errno = 0;
     *id = strtoul(name, &end, 10);
     return errno == 0 && *end == '\0' && *id < UINT32_MAX ? 0 : -1;
@@ -313,9 +294,8 @@ static int set_access(const struct listener *listener, const struct config *conf
                     "socket to another user, or to a group that it is not in",
                     config_error_describe(errno));
     }
-    if (chmod(listener->path, config->socket_mode) < 0) {
+    if (chmod(listener->path, config->socket_mode) < 0)
         return fail(error, listener, "[server] socket_mode: %s", config_error_describe(errno));
-    }
     return 0;
 }
 
@@ -331,12 +311,10 @@ static int bind_unix(struct listener *listener, const struct address *address,
 
     umask(mask);
     errno = number;
-    if (result < 0 || address->path[0] == '\0') {
+    if (result < 0 || address->path[0] == '\0')
         return result;
-    }
-    if (lstat(address->path, &status) < 0) {
+    if (lstat(address->path, &status) < 0)
         return -1;
-    }
     snprintf(listener->path, sizeof(listener->path), "%s", address->path);
     listener->path_device = status.st_dev;
     listener->path_inode = status.st_ino;
@@ -349,19 +327,15 @@ static int open_unix(struct listener *listener, const struct address *address,
 {
     bool has_file = address->path[0] != '\0';
 
-    if (has_file && make_room(listener, address, error) < 0) {
+    if (has_file && make_room(listener, address, error) < 0)
         return -1;
-    }
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener->fd < 0 || bind_unix(listener, address, config) < 0) {
+    if (listener->fd < 0 || bind_unix(listener, address, config) < 0)
         return describe_unix(listener, address, errno, error);
-    }
-    if (has_file && set_access(listener, config, error) < 0) {
+    if (has_file && set_access(listener, config, error) < 0)
         return -1;
-    }
-    if (listen(listener->fd, (int)config->backlog) < 0) {
+    if (listen(listener->fd, (int)config->backlog) < 0)
         return describe_unix(listener, address, errno, error);
-    }
     return 0;
 }
 
@@ -373,9 +347,8 @@ static struct listener *add(struct listener_set *set, const char *name)
     struct listener *items = realloc(set->items, (set->count + 1) * sizeof(*items));
     struct listener *listener;
 
-    if (items == NULL) {
+    if (items == NULL)
         return NULL;
-    }
     set->items = items;
     listener = &items[set->count++];
     *listener = (struct listener){.fd = -1};
@@ -385,11 +358,9 @@ static struct listener *add(struct listener_set *set, const char *name)
 
 static bool has_name(const struct listener_set *set, const char *name)
 {
-    for (size_t i = 0; i < set->count; i++) {
-        if (strcmp(set->items[i].name, name) == 0) {
+    for (size_t i = 0; i < set->count; i++)
+        if (strcmp(set->items[i].name, name) == 0)
             return true;
-        }
-    }
     return false;
 }
 
@@ -400,16 +371,13 @@ static int open_address(struct listener_set *set, const char *text, const struct
     const char *reason;
     struct listener *listener;
 
-    if (address_parse(text, &address, &reason) < 0) {
+    if (address_parse(text, &address, &reason) < 0)
         return config_error_set(error, "listen \"%s\": %s", text, reason);
-    }
-    if (has_name(set, text)) {
+    if (has_name(set, text))
         return config_error_set(error, "listen \"%s\": given twice: leave one out", text);
-    }
     listener = add(set, text);
-    if (listener == NULL) {
+    if (listener == NULL)
         return config_error_set(error, "listen \"%s\": out of memory", text);
-    }
     listener->kind = address.kind;
     switch (address.kind) {
     case ADDRESS_UNIX:
@@ -429,9 +397,8 @@ static int open_inherited(struct listener_set *set, int fd, struct config_error 
 
     snprintf(name, sizeof(name), "fd:%d", fd);
     listener = add(set, name);
-    if (listener == NULL) {
+    if (listener == NULL)
         return config_error_set(error, "listen \"%s\": out of memory", name);
-    }
     return adopt(listener, fd, error);
 }
 
@@ -443,13 +410,11 @@ static int count_systemd_sockets(void)
     char *end;
     long number;
 
-    if (pid == NULL || count == NULL) {
+    if (pid == NULL || count == NULL)
         return 0;
-    }
     number = strtol(pid, &end, 10);
-    if (end == pid || *end != '\0' || number != (long)getpid()) {
+    if (end == pid || *end != '\0' || number != (long)getpid())
         return 0;
-    }
     number = strtol(count, &end, 10);
     return end != count && *end == '\0' && number >= 0 && number <= 1024 ? (int)number : -1;
 }
@@ -464,11 +429,9 @@ static int open_systemd(struct listener_set *set, struct config_error *error)
                                 "systemd, or give --listen ADDRESS",
                                 getenv("LISTEN_FDS"));
     }
-    for (int fd = FIRST_SYSTEMD_FD; fd < FIRST_SYSTEMD_FD + count; fd++) {
-        if (open_inherited(set, fd, error) < 0) {
+    for (int fd = FIRST_SYSTEMD_FD; fd < FIRST_SYSTEMD_FD + count; fd++)
+        if (open_inherited(set, fd, error) < 0)
             return -1;
-        }
-    }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
@@ -477,12 +440,10 @@ static int open_systemd(struct listener_set *set, struct config_error *error)
 
 static int open_unconfigured(struct listener_set *set, struct config_error *error)
 {
-    if (check_listening(STDIN_FILENO) == 0) {
+    if (check_listening(STDIN_FILENO) == 0)
         return open_inherited(set, STDIN_FILENO, error);
-    }
-    if (open_systemd(set, error) < 0) {
+    if (open_systemd(set, error) < 0)
         return -1;
-    }
     if (set->count == 0) {
         return config_error_set(
             error, "[server] listen: nowhere to listen, and descriptor 0 is no listening socket: "
@@ -498,15 +459,12 @@ int listener_open_all(struct listener_set *set, const struct config *config,
     int result = 0;
 
     *set = (struct listener_set){0};
-    for (size_t i = 0; result == 0 && i < config->listen.count; i++) {
+    for (size_t i = 0; result == 0 && i < config->listen.count; i++)
         result = open_address(set, config->listen.items[i], config, error);
-    }
-    if (config->listen.count == 0) {
+    if (config->listen.count == 0)
         result = open_unconfigured(set, error);
-    }
-    if (result < 0) {
+    if (result < 0)
         listener_close_all(set);
-    }
     return result;
 }
 
@@ -514,13 +472,11 @@ void listener_unlink(struct listener *listener)
 {
     struct stat status;
 
-    if (listener->path[0] == '\0') {
+    if (listener->path[0] == '\0')
         return;
-    }
     if (creator_pid == getpid() && lstat(listener->path, &status) == 0 &&
-        status.st_dev == listener->path_device && status.st_ino == listener->path_inode) {
+        status.st_dev == listener->path_device && status.st_ino == listener->path_inode)
         unlink(listener->path);
-    }
     listener->path[0] = '\0';
 }
 
@@ -536,9 +492,8 @@ void listener_close(struct listener *listener)
 
 void listener_close_all(struct listener_set *set)
 {
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; i < set->count; i++)
         listener_close(&set->items[i]);
-    }
     free(set->items);
     *set = (struct listener_set){0};
 }

@@ -125,9 +125,8 @@ static void write_all(int fd, const char *bytes, size_t count)
         } else if (errno == EAGAIN) {
             struct pollfd writable = {.fd = fd, .events = POLLOUT};
 
-            if (poll(&writable, 1, FULL_PIPE_MS) == 0) {
+            if (poll(&writable, 1, FULL_PIPE_MS) == 0)
                 return;
-            }
         } else if (errno != EINTR) {
             return; /* There is nowhere left to tell it. */
         }
@@ -189,17 +188,14 @@ void log_text(enum log_level level, const char *text, size_t text_bytes)
     int saved_errno = errno;
     int fd = log_fd;
 
-    if ((int)level > threshold) {
+    if ((int)level > threshold)
         return;
-    }
-    while (text_bytes > 0 && text[text_bytes - 1] == '\n') {
+    while (text_bytes > 0 && text[text_bytes - 1] == '\n')
         text_bytes--;
-    }
-    if (fd >= 0) {
+    if (fd >= 0)
         write_message(fd, level, text, text_bytes);
-    } else {
+    else
         send_syslog(level, text, text_bytes);
-    }
     errno = saved_errno;
 }
 
@@ -212,9 +208,8 @@ __attribute__((format(printf, 2, 0))) static void log_format(enum log_level leve
     va_list again;
     int length;
 
-    if ((int)level > threshold) {
+    if ((int)level > threshold)
         return;
-    }
     va_copy(again, arguments);
     length = vsnprintf(stack, sizeof(stack), format, arguments);
     if (length >= (int)sizeof(stack)) {
@@ -224,12 +219,10 @@ __attribute__((format(printf, 2, 0))) static void log_format(enum log_level leve
         }
     }
     va_end(again);
-    if (length >= 0) {
+    if (length >= 0)
         log_text(level, text, (size_t)length);
-    }
-    if (text != stack) {
+    if (text != stack)
         free(text);
-    }
     errno = saved_errno;
 }
 
@@ -281,9 +274,8 @@ static bool is_stderr_useless(void)
     struct stat status;
     int fd;
 
-    if (fstat(STDERR_FILENO, &status) == 0) {
+    if (fstat(STDERR_FILENO, &status) == 0)
         return S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
-    }
     fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (fd >= 0 && fd != STDERR_FILENO) {
         dup2(fd, STDERR_FILENO);
@@ -315,9 +307,8 @@ int log_open(const char *destination, enum log_level level)
     fd = open_file(destination);
     file_path = fd >= 0 ? strdup(destination) : NULL;
     if (file_path == NULL) {
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return -1;
     }
     log_fd = fd;
@@ -329,17 +320,15 @@ void log_reopen(void)
     int saved_errno = errno;
     int fd;
 
-    if (file_path == NULL) {
+    if (file_path == NULL)
         return;
-    }
     fd = open_file(file_path);
     if (fd < 0 || dup3(fd, log_fd, O_CLOEXEC) < 0) {
         log_error("log file \"%s\": can't be opened again: %s: the old one stays in use", file_path,
                   strerror(errno));
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     errno = saved_errno;
 }
 

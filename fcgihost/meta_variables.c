@@ -45,10 +45,9 @@ bool meta_is_body_unlikely(const struct request *request)
     const char *method = request_value(request, "REQUEST_METHOD");
     if (request->content_length >= 0 || method == NULL)
         return request->content_length < 0;
-    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
         if (strcmp(method, methods[i]) == 0)
             return true;
-    }
     return false;
 }
 
@@ -56,10 +55,9 @@ const char *meta_url_scheme(const struct request *request)
 {
     static const char *const yes[] = {"on", "1", "yes", "true", "https"};
     const char *https = request_value(request, "HTTPS");
-    for (size_t i = 0; https != NULL && i < sizeof(yes) / sizeof(*yes); i++) {
+    for (size_t i = 0; https != NULL && i < sizeof(yes) / sizeof(*yes); i++)
         if (strcasecmp(https, yes[i]) == 0)
             return "https";
-    }
     const char *scheme = request_value(request, "REQUEST_SCHEME");
     return scheme != NULL && strcasecmp(scheme, "https") == 0 ? "https" : "http";
 }

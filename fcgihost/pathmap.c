@@ -94,10 +94,9 @@ bool pathmap_decode_uri(const char *request_uri, char *out)
 static bool equals_merged(const char *a, const char *b)
 {
     while (*a != '\0' && *a == *b) {
-        if (*a == '/') {
+        if (*a == '/')
             while (a[1] == '/')
                 a++;
-        }
         a++;
         b++;
     }

@@ -35,10 +35,9 @@ static void close_in_child(void)
     struct poller *poller = the_poller;
     if (poller == NULL)
         return;
-    for (size_t i = 0; i < poller->listener_count; i++) {
+    for (size_t i = 0; i < poller->listener_count; i++)
         if (poller->listeners[i].listener->fd >= 0)
             close(poller->listeners[i].listener->fd);
-    }
     close(poller->epoll_fd);
 }
 

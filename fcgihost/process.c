@@ -11,10 +11,9 @@
 
 void process_open_standard(void)
 {
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
-    }
 }
 
 void process_ignore_signals(void)

@@ -80,10 +80,9 @@ static bool is_same(PyObject *text, const char *bytes, size_t n)
 static struct cached_param *find_slot(const struct param *param)
 {
     unsigned i = param->hash % CACHE_SLOTS;
-    for (; cache[i].name != NULL; i = (i + 1) % CACHE_SLOTS) {
+    for (; cache[i].name != NULL; i = (i + 1) % CACHE_SLOTS)
         if (cache[i].hash == param->hash && is_same(cache[i].name, param->name, param->name_bytes))
             return &cache[i];
-    }
     if (cache_count == CACHE_ENTRIES)
         return NULL;
     PyObject *name = PyUnicode_DecodeLatin1(param->name, (Py_ssize_t)param->name_bytes, NULL);

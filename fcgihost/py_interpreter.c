@@ -168,10 +168,9 @@ static int import_package(const char *folder, const struct config *config)
     if (path == NULL || insert_path(path, PyList_GET_SIZE(path), folder) < 0 ||
         py_module_import_host() < 0)
         return -1;
-    for (size_t i = config->path.count; i > 0; i--) {
+    for (size_t i = config->path.count; i > 0; i--)
         if (insert_path(path, 0, config->path.items[i - 1]) < 0)
             return -1;
-    }
     char current[PATH_MAX];
     if (config->add_current_dir && getcwd(current, sizeof(current)) != NULL &&
         insert_path(path, 0, current) < 0)

@@ -93,10 +93,9 @@ static int set_head(struct response *response, PyObject *status, PyObject *heade
     }
     if (set_status(response, status) < 0)
         return -1;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++)
         if (add_header(response, PyList_GET_ITEM(headers, i)) < 0)
             return -1;
-    }
     return 0;
 }
 

@@ -85,10 +85,9 @@ static bool is_servers(const char *name, size_t n)
                                         "transfer-encoding",
                                         "upgrade",
                                         "status"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strlen(names[i]) == n && strncasecmp(names[i], name, n) == 0)
             return true;
-    }
     return false;
 }
 

@@ -57,9 +57,8 @@ static inline void write_bytes(const char *bytes, size_t count)
 static inline void read_text(struct fixture *fixture, const char *text)
 {
     write_bytes(text, strlen(text));
-    if (config_read_file(&fixture->config, "fcgihost.ini", &fixture->error) != 0) {
+    if (config_read_file(&fixture->config, "fcgihost.ini", &fixture->error) != 0)
         fail_msg("%s", fixture->error.message);
-    }
 }
 
 static inline void assert_file_refused(struct fixture *fixture, const char *text,
@@ -75,9 +74,8 @@ static inline void assert_file_refused(struct fixture *fixture, const char *text
 
 static inline void set(struct fixture *fixture, const char *assignment)
 {
-    if (config_set(&fixture->config, assignment, &fixture->error) != 0) {
+    if (config_set(&fixture->config, assignment, &fixture->error) != 0)
         fail_msg("%s", fixture->error.message);
-    }
 }
 
 static inline void assert_set_refused(struct fixture *fixture, const char *assignment,

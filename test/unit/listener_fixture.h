@@ -63,9 +63,8 @@ static inline void set(struct fixture *fixture, const char *assignment)
 
 static inline void open_all(struct fixture *fixture)
 {
-    if (listener_open_all(&fixture->set, &fixture->config, &fixture->error) != 0) {
+    if (listener_open_all(&fixture->set, &fixture->config, &fixture->error) != 0)
         fail_msg("%s", fixture->error.message);
-    }
 }
 
 /* expected: what follows the path in the message. */
@@ -152,9 +151,8 @@ static inline void assert_in_child(int (*body)(struct fixture *), struct fixture
     if (child == 0) {
         int line = body(fixture);
 
-        if (line != 0) {
+        if (line != 0)
             fprintf(stderr, "failed in the child at line %d: %s\n", line, fixture->error.message);
-        }
         _exit(line != 0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -163,9 +161,8 @@ static inline void assert_in_child(int (*body)(struct fixture *), struct fixture
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
-        if (!(condition)) {                                                                        \
+        if (!(condition))                                                                          \
             return __LINE__;                                                                       \
-        }                                                                                          \
     } while (0)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

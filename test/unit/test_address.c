@@ -19,9 +19,8 @@ static struct address parse(const char *text)
     struct address address;
     const char *reason = NULL;
 
-    if (address_parse(text, &address, &reason) != 0) {
+    if (address_parse(text, &address, &reason) != 0)
         fail_msg("\"%s\" %s", text, reason);
-    }
     return address;
 }
 
@@ -31,9 +30,8 @@ static void assert_refused(const char *text, const char *expected)
     const char *reason = NULL;
 
     assert_int_equal(address_parse(text, &address, &reason), -1);
-    if (strstr(reason, expected) != reason) {
+    if (strstr(reason, expected) != reason)
         fail_msg("\"%s\" %s", text, reason);
-    }
     assert_non_null(strstr(reason, ": "));
 }
 
@@ -193,9 +191,8 @@ static void assert_peer(const char *peer_text, const char *block_text, bool is_i
     struct sockaddr_storage peer = {0};
     const char *reason = NULL;
 
-    if (address_parse_block(block_text, &block, &reason) != 0) {
+    if (address_parse_block(block_text, &block, &reason) != 0)
         fail_msg("\"%s\" %s", block_text, reason);
-    }
     peer.ss_family = strchr(peer_text, ':') != NULL ? AF_INET6 : AF_INET;
     assert_int_equal(inet_pton(peer.ss_family, peer_text,
                                peer.ss_family == AF_INET

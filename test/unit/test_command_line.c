@@ -52,9 +52,8 @@ static enum command_line_result parse(struct fixture *fixture, const char *argum
     size_t count = 1;
 
     snprintf(text, sizeof(text), "%s", arguments);
-    while (arguments[0] != '\0' && rest != NULL) {
+    while (arguments[0] != '\0' && rest != NULL)
         argv[count++] = strsep(&rest, "|");
-    }
     fixture->error.message[0] = '\0';
     command_line_clear(&fixture->command_line);
     config_clear(&fixture->config);
@@ -64,9 +63,8 @@ static enum command_line_result parse(struct fixture *fixture, const char *argum
 
 static void assert_fine(struct fixture *fixture, const char *arguments)
 {
-    if (parse(fixture, arguments) != COMMAND_LINE_OK) {
+    if (parse(fixture, arguments) != COMMAND_LINE_OK)
         fail_msg("%s: %s", arguments, fixture->error.message);
-    }
     assert_string_equal(fixture->error.message, "");
 }
 
@@ -358,11 +356,9 @@ static void test_help_has_one_line_for_each_flag(void **state)
     unlink("help.txt");
     assert_true(length > 0);
     text[length] = '\0';
-    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
-        if (strstr(text, starts[i]) == NULL) {
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+        if (strstr(text, starts[i]) == NULL)
             fail_msg("not there: %s", starts[i]);
-        }
-    }
 }
 
 static int make_folder(void **state)

@@ -172,9 +172,8 @@ static void test_printed_ini_has_every_key_and_changes_nothing(void **state)
         snprintf(line, sizeof(line), "\n; %s =%s%s\n", option->key,
                  option->default_text != NULL ? " " : "",
                  option->default_text != NULL ? option->default_text : "");
-        if (strstr(text, line) == NULL) {
+        if (strstr(text, line) == NULL)
             fail_msg("not there: %s", line);
-        }
     }
     assert_int_equal(config_read_file(&fixture->config, "printed.ini", &fixture->error), 0);
     assert_defaults(&fixture->config);
@@ -190,9 +189,8 @@ static void test_printed_ini_with_its_defaults_uncommented_is_read(void **state)
     while ((at = strstr(at, "\n; ")) != NULL) {
         size_t length = strcspn(at + 1, "\n");
 
-        if (at[length] != '=') {
+        if (at[length] != '=')
             at[1] = ' ';
-        }
         at++;
     }
     assert_non_null(strstr(text, "\n  threads = 4\n"));
@@ -211,9 +209,8 @@ static void test_printed_help_has_every_key(void **state)
         snprintf(line, sizeof(line), "\n  %s ", config_option_at(i)->key);
         assert_non_null(strstr(text, line));
     }
-    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {
+    for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1)
         assert_true(strcspn(at, "\n") <= 104);
-    }
 }
 
 /* A key joins the table with its feature; until then it is no key. */

@@ -21,9 +21,8 @@ static void assert_number(parse_number *parse, const char *text, uint64_t expect
     struct config_value_reason reason = {{0}};
     uint64_t number = 12345;
 
-    if (parse(text, &wide, &number, &reason) != 0) {
+    if (parse(text, &wide, &number, &reason) != 0)
         fail_msg("\"%s\" %s", text, reason.text);
-    }
     assert_int_equal(number, expected);
 }
 
@@ -33,9 +32,8 @@ static void assert_refused(parse_number *parse, const char *text,
     struct config_value_reason reason = {{0}};
     uint64_t number = 0;
 
-    if (parse(text, range, &number, &reason) == 0) {
+    if (parse(text, range, &number, &reason) == 0)
         fail_msg("\"%s\" was taken for %llu", text, (unsigned long long)number);
-    }
     assert_string_equal(reason.text, expected);
 }
 
@@ -63,12 +61,10 @@ static void test_integers_refused(void **state)
                                           "4.5", "1e3", "--1", "-",   "-x", "4,5", "\xd9\xa3"};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
         assert_refused(config_value_parse_integer, outside[i], &range, out);
-    }
-    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
         assert_refused(config_value_parse_integer, garbage[i], &range, not_one);
-    }
     assert_refused(config_value_parse_integer, "18446744073709551615", &wide,
                    "is out of range (0 to 18446744073709551615): write a number within it");
 }
@@ -105,15 +101,12 @@ static void test_times_refused(void **state)
     static const char *const garbage[] = {"", "s", "ms", "never", "+5s", " 5s", "-", "-s"};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
         assert_refused(config_value_parse_time, outside[i], &range, out);
-    }
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         assert_refused(config_value_parse_time, units[i], &range, no_unit);
-    }
-    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
         assert_refused(config_value_parse_time, garbage[i], &range, not_one);
-    }
 }
 
 static void test_sizes(void **state)
@@ -143,15 +136,12 @@ static void test_sizes_refused(void **state)
     static const char *const garbage[] = {"", "K", "much", "+1K", "-", "-K"};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+    for (size_t i = 0; i < sizeof(outside) / sizeof(outside[0]); i++)
         assert_refused(config_value_parse_size, outside[i], &range, out);
-    }
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
         assert_refused(config_value_parse_size, units[i], &range, no_unit);
-    }
-    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++)
         assert_refused(config_value_parse_size, garbage[i], &range, not_one);
-    }
 }
 
 static void test_octal_modes(void **state)
@@ -282,9 +272,8 @@ static void assert_mount(const char *text, const char *normal, const char *expec
 
     assert_string_equal(reason.text, expected);
     assert_int_equal(result, expected[0] == '\0' ? 0 : -1);
-    if (result == 0) {
+    if (result == 0)
         assert_string_equal(got, normal);
-    }
 }
 
 static void test_mounts(void **state)

@@ -21,10 +21,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     int *fds = *state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    }
     return 0;
 }
 

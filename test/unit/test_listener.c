@@ -92,9 +92,8 @@ static void test_live_socket_with_a_full_backlog_is_refused(void **state)
     assert_true(count < 64);
     set(fixture, "server.listen=unix:x.sock");
     assert_refused(fixture, "in use: stop the program that listens there, or take another path");
-    for (size_t i = 0; i <= count; i++) {
+    for (size_t i = 0; i <= count; i++)
         close(clients[i]);
-    }
     close(fd);
     assert_int_equal(unlink("x.sock"), 0);
 }
@@ -213,9 +212,8 @@ static void test_denied_folder_names_its_owner(void **state)
 {
     struct fixture *fixture = *state;
 
-    if (geteuid() != 0) {
+    if (geteuid() != 0)
         skip();
-    }
     assert_int_equal(chmod(folder, 0755), 0);
     set(fixture, "server.listen=unix:x.sock");
     assert_in_child(open_as_nobody, fixture);
@@ -237,9 +235,8 @@ static void test_only_root_gives_a_socket_away(void **state)
 {
     struct fixture *fixture = *state;
 
-    if (geteuid() != 0) {
+    if (geteuid() != 0)
         skip();
-    }
     assert_int_equal(chmod(folder, 0777), 0);
     set(fixture, "server.listen=unix:x.sock");
     set(fixture, "server.socket_owner=root");
@@ -251,9 +248,8 @@ static void test_owner_and_group(void **state)
     struct fixture *fixture = *state;
     struct stat status;
 
-    if (geteuid() != 0) {
+    if (geteuid() != 0)
         skip();
-    }
     set(fixture, "server.listen=unix:x.sock");
     set(fixture, "server.socket_owner=nobody");
     set(fixture, "server.socket_group=4321");
@@ -373,9 +369,8 @@ static void test_ipv4_and_ipv6_share_a_port(void **state)
     struct fixture *fixture = *state;
     unsigned port = free_port();
 
-    if (!has_ipv6()) {
+    if (!has_ipv6())
         skip();
-    }
     set_port(fixture, "[::]", port);
     set_port(fixture, "*", port);
     open_all(fixture);

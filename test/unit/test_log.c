@@ -66,9 +66,8 @@ static int set_up(void **state)
     (void)state;
     syslog_text[0] = '\0';
     snprintf(folder, sizeof(folder), "/tmp/test_log.XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    if (mkdtemp(folder) == NULL)
         return -1;
-    }
     snprintf(path, sizeof(path), "%s/x.log", folder);
     return log_open(path, LOG_LEVEL_INFO);
 }
@@ -146,9 +145,8 @@ static void test_time_is_local(void **state)
     strftime(expected, sizeof(expected), "%Y-%m-%d %H:", &local);
     unsetenv("TZ");
     tzset();
-    if (local.tm_min != 59) {
+    if (local.tm_min != 59)
         assert_memory_equal(read_file(path), expected, strlen(expected));
-    }
 }
 
 static void log_all_levels(void)
@@ -329,9 +327,8 @@ static void *log_in_thread(void *argument)
     char text[300];
 
     memset(text, *(const char *)argument, sizeof(text));
-    for (int i = 0; i < MESSAGES; i++) {
+    for (int i = 0; i < MESSAGES; i++)
         log_info("%.*s\nsecond", (int)sizeof(text) - i, text);
-    }
     return NULL;
 }
 
@@ -344,15 +341,12 @@ static void test_threads_never_mix_their_lines_while_the_file_is_reopened(void *
     int count = 0;
 
     (void)state;
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, log_in_thread, (void *)&letters[i]), 0);
-    }
-    for (int i = 0; i < 50; i++) {
+    for (int i = 0; i < 50; i++)
         log_reopen();
-    }
-    for (int i = 0; i < THREADS; i++) {
+    for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    }
     file = fopen(path, "r");
     while (fgets(line, sizeof(line), file) != NULL) {
         const char *text = strstr(line, "info: ");
@@ -373,9 +367,8 @@ static void test_threads_never_mix_their_lines_while_the_file_is_reopened(void *
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
-        if (!(condition)) {                                                                        \
+        if (!(condition))                                                                          \
             return __LINE__;                                                                       \
-        }                                                                                          \
     } while (0)
 
 static void assert_in_child(int (*body)(void))
@@ -389,9 +382,8 @@ static void assert_in_child(int (*body)(void))
 
         log_close();
         line = body();
-        if (line != 0) {
+        if (line != 0)
             dprintf(STDOUT_FILENO, "failed in the child at line %d\n", line);
-        }
         _exit(line != 0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -447,9 +439,8 @@ static int log_to_full_pipe(void)
 
         close(fds[1]);
         close(STDERR_FILENO);
-        while ((length = read(fds[0], text, 1000)) > 0) {
+        while ((length = read(fds[0], text, 1000)) > 0)
             count += (size_t)length;
-        }
         _exit(count < sizeof(text));
     }
     close(fds[0]);

@@ -455,10 +455,9 @@ static void test_random_sources_stay_within_the_buffer(void **state)
                         target.path_info[0] == '\0');
         }
         free(buffer);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 4; i++)
             if (sent[i] != NULL)
                 exact_free((uint8_t *)sent[i]);
-        }
     }
 }
 

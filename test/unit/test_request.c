@@ -297,10 +297,9 @@ static void test_memory_lives_as_long_as_the_request(void **state)
         assert_int_equal((uintptr_t)blocks[i] % 16, 0);
         memset(blocks[i], (int)i, n);
     }
-    for (size_t i = 0; i < COUNT(blocks); i++) {
+    for (size_t i = 0; i < COUNT(blocks); i++)
         for (size_t j = 0; j < sizes[i % COUNT(sizes)]; j++)
             assert_int_equal(blocks[i][j], (uint8_t)i);
-    }
 }
 
 static void test_reset_makes_a_request_new(void **state)

@@ -482,12 +482,11 @@ static void test_content_length_is_accounted_for(void **state)
             for (size_t j = 0; j < 3; j++)
                 pieces[j] = (struct iovec){.iov_base = (void *)(uintptr_t)rows[i].pieces[j],
                                            .iov_len = strlen(rows[i].pieces[j])};
-            if (in_one_call) {
+            if (in_one_call)
                 assert_int_equal(response_send(request, pieces, 3, true), 0);
-            } else {
+            else
                 for (size_t j = 0; j < 3; j++)
                     assert_int_equal(response_send(request, pieces + j, 1, j == 2), 0);
-            }
             struct response *response = &request->response;
             assert_int_equal(response->body_bytes, rows[i].body_bytes);
             assert_int_equal(response->excess_bytes, rows[i].excess_bytes);

@@ -26,10 +26,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     int *fds = *state;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         if (fds[i] >= 0)
             close(fds[i]);
-    }
     return 0;
 }
 
@@ -56,10 +55,9 @@ static void *read_all(void *argument)
     size_t total = 0, step = 0;
     ssize_t n;
     while ((n = read(fds[THEIRS], piece, 1 + step++ * 997 % sizeof(piece))) > 0) {
-        for (ssize_t i = 0; i < n; i++) {
+        for (ssize_t i = 0; i < n; i++)
             if (piece[i] != byte_at(total + (size_t)i))
                 return wrong_bytes;
-        }
         total += (size_t)n;
     }
     return total == LARGE_BYTES ? NULL : wrong_count;
