@@ -425,6 +425,25 @@ static void test_the_end_comes_behind_its_own_padding(void **state)
     clear_bytes(&stream);
 }
 
+static void test_what_follows_the_end_is_left_alone(void **state)
+{
+    (void)state;
+    for (size_t padding = 0; padding < 256; padding += 51) {
+        struct bytes stream = {0}, next = {0};
+        put_record(&stream, RECORD_STDIN, ID, "x", 1, padding);
+        put_record(&stream, RECORD_STDIN, ID, "", 0, padding);
+        put_begin(&next, ID, ROLE_RESPONDER, 1);
+        put_bytes(&stream, next.data, next.n);
+        struct walk walk = start_walk();
+        feed(&walk, stream.data, stream.n, SIZE_MAX);
+        assert_string_equal(walk.events, "E");
+        assert_bytes_equal(&walk.unused, &next);
+        clear_walk(&walk);
+        clear_bytes(&stream);
+        clear_bytes(&next);
+    }
+}
+
 static void test_content_comes_before_its_record_is_whole(void **state)
 {
     (void)state;
@@ -688,6 +707,7 @@ int main(void)
         cmocka_unit_test(test_an_empty_stream),
         cmocka_unit_test(test_content_in_records_with_padding),
         cmocka_unit_test(test_the_end_comes_behind_its_own_padding),
+        cmocka_unit_test(test_what_follows_the_end_is_left_alone),
         cmocka_unit_test(test_content_comes_before_its_record_is_whole),
         cmocka_unit_test(test_records_of_other_requests_are_passed_over),
         cmocka_unit_test(test_a_second_request_is_told_that_one_connection_carries_one),
