@@ -10,10 +10,17 @@ import message
 import process
 import scgi
 from fronts import Site
-from host import PROGRAM, Host, unexpected
+from host import PROGRAM, Host, unexpected, write_file
 
 sys.dont_write_bytecode = True
 process.adopt_orphans()
+
+
+HELLO = '''
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello from " + __name__.encode()]
+'''
 
 
 def pytest_addoption(parser):
@@ -117,3 +124,19 @@ def serves(host, number=20):
         response = module.exchange(host.address, "GET", "/ignore?token=%d" % count)
         assert (response.status, response.text) == (200, "ignored %d" % count)
     return True
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with an application that leaves no .pyc in the source tree."""
+    write_file(tmp_path / "hello.py", HELLO)
+    return tmp_path
+
+
+def one_line(done, *words):
+    """The program's complaint: one line that has the words."""
+    text = done.stderr.decode()
+    assert len(text.strip().splitlines()) == 1, text
+    for word in words:
+        assert word in text, text
+    return text

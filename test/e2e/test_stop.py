@@ -210,8 +210,8 @@ class TestSignal:
 
 
 class TestChildren:
-    @pytest.mark.skipif("thread" in process.SAN, reason="ThreadSanitizer holds the signals of forked "
-                        "children back: it ignores everything after the fork of a threaded process")
+    @pytest.mark.skipif("thread" in process.SAN, reason="ThreadSanitizer holds the signals of "
+                        "a threaded process's child back")
     def test_sigterm_to_a_forked_child_ends_it_alone(self, tmp_path):
         host = Host()
         host.exchange("GET", "/atexit?path=%s" % (tmp_path / "atexit"))

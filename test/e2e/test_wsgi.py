@@ -7,7 +7,7 @@ import pytest
 import fastcgi
 import message
 import scgi
-from apps.wsgi_app import BAD_STARTS
+from apps.bad_starts import BAD_STARTS
 from conftest import end_shared
 from host import Host
 from process import wait_until

@@ -2,79 +2,16 @@
 
 Routes that keep WSGI's rules run inside wsgiref.validate; those that break them, or need the
 server's own objects, do not."""
-import gc
 import hashlib
-import json
 import os
-import subprocess
 import sys
 import threading
-import time
-import urllib.parse
 from wsgiref.validate import validator
 
-VALID, RAW = {}, {}
-TEXT = [("Content-Type", "text/plain; charset=utf-8")]
-state = {"closed": 0, "last": None, "input": None, "environ": None}
-local = threading.local()
-
-
-def route(path, table=VALID):
-    def add(function):
-        table[path] = function
-        return function
-    return add
-
-
-def raw(path):
-    return route(path, RAW)
-
-
-def query(environ, name, default=""):
-    return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""),
-                                       keep_blank_values=True)).get(name, default)
-
-
-def answer(start_response, text, status="200 OK", headers=()):
-    body = text if isinstance(text, bytes) else text.encode("utf-8")
-    start_response(status, TEXT + [("Content-Length", str(len(body)))] + list(headers))
-    return [body]
-
-
-def answer_json(start_response, value):
-    body = json.dumps(value, sort_keys=True).encode("ascii")
-    start_response("200 OK", [("Content-Type", "application/json"),
-                              ("Content-Length", str(len(body)))])
-    return [body]
-
-
-def chunks_of(stream, size=65536):
-    while True:
-        data = stream.read(size)
-        if not data:
-            return
-        yield data
-
-
-def pattern(total, chunk=65536):
-    """total bytes that anybody can make again."""
-    block = bytes(range(256)) * (chunk // 256)
-    for at in range(0, total, chunk):
-        yield block[:min(chunk, total - at)]
-
-
-class Closing:
-    """An iterable that counts its close()."""
-
-    def __init__(self, parts):
-        self.parts = parts
-
-    def __iter__(self):
-        return iter(self.parts)
-
-    def close(self):
-        state["closed"] += 1
-
+import process_routes  # noqa: F401 (it adds its routes)
+from bad_starts import BAD_STARTS
+from routes import (RAW, TEXT, VALID, Closing, answer, answer_json, chunks_of, local, pattern,
+                    query, raw, route, state)
 
 # -------------------------------------------------------------------------------
 # What is sent to the application
@@ -383,53 +320,6 @@ def start_twice(environ, start_response):
         return [type(problem).__name__.encode()]
 
 
-BAD_STARTS = {
-    "status-integer": (200, TEXT),
-    "status-bytes": (b"200 OK", TEXT),
-    "status-none": (None, TEXT),
-    "status-empty": ("", TEXT),
-    "status-two-digits": ("20 OK", TEXT),
-    "status-letters": ("abc Fine", TEXT),
-    "status-below-100": ("099 Low", TEXT),
-    "status-1xx": ("100 Continue", TEXT),
-    "status-newline": ("200 OK\r\nX-Forged: 1", TEXT),
-    "status-lone-newline": ("200 OK\n", TEXT),
-    "status-nul": ("200 O\0K", TEXT),
-    "status-beyond-latin-1": ("200 \u2603", TEXT),
-    "headers-tuple": ("200 OK", tuple(TEXT)),
-    "headers-none": ("200 OK", None),
-    "header-list": ("200 OK", [["X-A", "1"]]),
-    "header-of-three": ("200 OK", [("X-A", "1", "2")]),
-    "header-string": ("200 OK", ["X-A: 1"]),
-    "name-bytes": ("200 OK", [(b"X-A", "1")]),
-    "name-empty": ("200 OK", [("", "1")]),
-    "name-space": ("200 OK", [("X A", "1")]),
-    "name-space-at-end": ("200 OK", [("X-A ", "1")]),
-    "name-colon": ("200 OK", [("X-A:", "1")]),
-    "name-newline": ("200 OK", [("X-A\r\nX-Forged", "1")]),
-    "name-nul": ("200 OK", [("X\0A", "1")]),
-    "name-beyond-ascii": ("200 OK", [("X-\xe9", "1")]),
-    "name-status": ("200 OK", [("Status", "404 Not Found")]),
-    "value-bytes": ("200 OK", [("X-A", b"1")]),
-    "value-integer": ("200 OK", [("X-A", 1)]),
-    "value-newline": ("200 OK", [("X-A", "1\r\nX-Forged: 1")]),
-    "value-folded": ("200 OK", [("X-A", "1\r\n 2")]),
-    "value-lone-newline": ("200 OK", [("X-A", "1\n")]),
-    "value-lone-return": ("200 OK", [("X-A", "1\r2")]),
-    "value-nul": ("200 OK", [("X-A", "1\x002")]),
-    "value-control": ("200 OK", [("X-A", "1\x012")]),
-    "value-delete": ("200 OK", [("X-A", "1\x7f2")]),
-    "value-beyond-latin-1": ("200 OK", [("X-A", "\u2603")]),
-    "length-word": ("200 OK", [("Content-Length", "many")]),
-    "length-negative": ("200 OK", [("Content-Length", "-1")]),
-    "length-fraction": ("200 OK", [("Content-Length", "1.5")]),
-    "length-empty": ("200 OK", [("Content-Length", "")]),
-    "length-sign": ("200 OK", [("Content-Length", "+5")]),
-    "length-huge": ("200 OK", [("Content-Length", "9" * 40)]),
-    "hop-by-hop": ("200 OK", [("Connection", "close")]),
-}
-
-
 @raw("/bad-header")
 def bad_header(environ, start_response):
     """Which of three exceptions a bad start raises; a good one must still be possible then."""
@@ -521,144 +411,6 @@ def file_like(environ, start_response):
     reader.parts = list(Reader.parts)
     start_response("200 OK", TEXT)
     return environ["wsgi.file_wrapper"](reader)
-
-
-# -------------------------------------------------------------------------------
-# What outlives a request, takes time, or makes processes
-
-
-@raw("/keep-input")
-def keep_input(environ, start_response):
-    state["input"], state["environ"] = environ["wsgi.input"], environ
-    state["errors"] = environ["wsgi.errors"]
-    return answer(start_response, "kept")
-
-
-@raw("/use-input")
-def use_input(environ, start_response):
-    """What each use of the kept objects raises."""
-    kept, names = state["input"], []
-    for call in (lambda: kept.read(), lambda: kept.read(1), lambda: kept.readline(),
-                 lambda: kept.readlines(),
-                 lambda: next(iter(kept))):
-        try:
-            names.append("nothing: %r" % (call(),))
-        except StopIteration:
-            names.append("nothing: StopIteration")
-        except Exception as problem:
-            names.append(type(problem).__name__)
-    return answer_json(start_response, names)
-
-
-@raw("/use-errors")
-def use_errors(environ, start_response):
-    """wsgi.errors of an earlier request, from a thread of its own: must not crash."""
-    def write_late():
-        try:
-            state["errors"].write("written late\n")
-            state["errors"].flush()
-            state["last"] = "written"
-        except Exception as problem:
-            state["last"] = type(problem).__name__
-    thread = threading.Thread(target=write_late)
-    thread.start()
-    thread.join()
-    return answer(start_response, str(state["last"]))
-
-
-@route("/sleep")
-def sleep(environ, start_response):
-    ms = float(query(environ, "ms", "0"))
-    marker = query(environ, "marker")
-    if marker:  # tells the test that the request is in flight
-        with open(marker, "w") as started:
-            started.write("started")
-    until = query(environ, "until")
-    if until:  # sleeps until the test makes this file
-        end = time.monotonic() + 300
-        while not os.path.exists(until) and time.monotonic() < end:
-            time.sleep(0.01)
-    time.sleep(ms / 1000)
-    return answer(start_response, "slept " + query(environ, "token"))
-
-
-@raw("/fork")
-def fork(environ, start_response):
-    """?how=exit (sys.exit), _exit, raise, return (the child answers as if it were the parent)."""
-    how = query(environ, "how", "_exit")
-    pid = os.fork()
-    if pid == 0:
-        if how == "exit":
-            sys.exit(7)
-        if how == "raise":
-            raise ValueError("announced failure in the child")
-        if how == "return":
-            return answer(start_response, "the child answered")
-        os._exit(7)
-    _, ended = os.waitpid(pid, 0)
-    return answer(start_response, "child ended with %d" % os.waitstatus_to_exitcode(ended))
-
-
-@raw("/fork-and-leave")
-def fork_and_leave(environ, start_response):
-    """A child that goes on sleeping; answers its pid."""
-    pid = os.fork()
-    if pid == 0:
-        time.sleep(300)
-        os._exit(0)
-    state["child"] = pid
-    return answer(start_response, str(pid))
-
-
-@raw("/collect-child")
-def collect_child(environ, start_response):
-    _, ended = os.waitpid(state["child"], 0)
-    return answer(start_response, str(os.waitstatus_to_exitcode(ended)))
-
-
-@route("/subprocess")
-def run_subprocess(environ, start_response):
-    done = subprocess.run(["/bin/sh", "-c",
-                           "echo from a child; ls -l /proc/self/fd | grep -c socket:; "
-                           "grep SigBlk /proc/self/status"],
-                          stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-    return answer(start_response, done.stdout)
-
-
-@raw("/subprocess-and-leave")
-def subprocess_and_leave(environ, start_response):
-    state["subprocess"] = subprocess.Popen(["/bin/sleep", "300"], stdin=subprocess.DEVNULL)
-    return answer(start_response, str(state["subprocess"].pid))
-
-
-@raw("/collect-subprocess")
-def collect_subprocess(environ, start_response):
-    return answer(start_response, str(state["subprocess"].wait()))
-
-
-@route("/blocks")
-def blocks(environ, start_response):
-    """How many blocks of memory Python's objects have."""
-    gc.collect()
-    return answer(start_response, str(sys.getallocatedblocks()))
-
-
-@route("/atexit")
-def register_atexit(environ, start_response):
-    import atexit
-    path = query(environ, "path")
-
-    def note():
-        with open(path, "a") as file:
-            file.write("atexit in %s\n" % os.getpid())
-    atexit.register(note)
-    return answer(start_response, str(os.getpid()))
-
-
-@raw("/kill-self")
-def kill_self(environ, start_response):
-    os.kill(os.getpid(), int(query(environ, "signal", "15")))
-    return answer(start_response, "sent")
 
 
 # -------------------------------------------------------------------------------
