@@ -182,6 +182,7 @@ int request_set_param(struct request *request, const char *name, const char *val
         return request_add_param(request, name, n, value, strlen(value));
     param->value = value;
     param->value_bytes = (uint32_t)strlen(value);
+    param->joined_capacity = 0;
     param->is_dropped = false;
     return 0;
 }

@@ -42,9 +42,18 @@ static bool has_control(const char *bytes, size_t n)
     return false;
 }
 
+/* How many digits bytes begins with. */
+static size_t count_digits(const char *bytes, size_t n)
+{
+    size_t count = 0;
+    while (count < n && bytes[count] >= '0' && bytes[count] <= '9')
+        count++;
+    return count;
+}
+
 const char *response_set_status(struct response *response, const char *status, size_t bytes)
 {
-    if (bytes < 4 || strspn(status, "0123456789") != 3 || status[3] != ' ')
+    if (bytes < 4 || count_digits(status, bytes) != 3 || status[3] != ' ')
         return "a status is three digits, a space and a reason, as in \"200 OK\"";
     if (status[0] < '2')
         return "a status below 200 can't be sent by an application behind a web server";
@@ -95,7 +104,7 @@ static const char *declare_length(struct response *response, const char *value, 
 {
     if (response->content_length >= 0)
         return "Content-Length twice";
-    if (n == 0 || n > 18 || strspn(value, "0123456789") < n)
+    if (n == 0 || n > 18 || count_digits(value, n) < n)
         return "Content-Length is not a number";
     response->content_length = 0;
     for (size_t i = 0; i < n; i++)
@@ -126,7 +135,7 @@ const char *response_add_header(struct response *response, const char *name, siz
 bool response_has_header(const struct response *response, const char *name)
 {
     size_t n = strlen(name);
-    const char *p = response->head, *end = p + response->head_bytes;
+    const char *p = response->head, *end = p != NULL ? p + response->head_bytes : NULL;
     while (p < end) {
         if ((size_t)(end - p) > n && p[n] == ':' && strncasecmp(p, name, n) == 0)
             return true;

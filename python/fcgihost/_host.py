@@ -56,7 +56,10 @@ class LogStream:
             self.write(line)
 
     def flush(self):
-        pass
+        with self._lock:
+            line, self._line = self._line, ""
+        if line:
+            _fcgihost.log(_LOG_INFO, _printable(line))
 
     def isatty(self):
         return False

@@ -22,16 +22,16 @@ def load_module(target):
     files = []
     try:
         application = importlib.import_module(module_name)
-        files.append(getattr(application, "__file__", None))
+        files.append(_file_of(application))
         for part in attribute.split("."):
             application = getattr(application, part)
         return _check_callable(application, target)
     except BaseException as error:
-        _watch(error, files)
         package = module_name.partition(".")[0]
-        for name in set(sys.modules) - before:
-            if name.partition(".")[0] == package:
-                del sys.modules[name]
+        own = [name for name in set(sys.modules) - before if name.partition(".")[0] == package]
+        _watch(error, files + [_file_of(sys.modules[name]) for name in own])
+        for name in own:
+            del sys.modules[name]
         importlib.invalidate_caches()
         raise
 
@@ -58,13 +58,12 @@ def load_script(path, attribute):
             ) from None
         return _check_callable(application, "%s: %s" % (path, attribute))
     except BaseException as error:
-        _watch(error, (path,))
-        sys.modules.pop(name, None)
         folder = os.path.dirname(path)
-        for other in set(sys.modules) - before:
-            file = getattr(sys.modules[other], "__file__", None)
-            if file and os.path.dirname(file) == folder:
-                del sys.modules[other]
+        own = [name for name in set(sys.modules) - before if _is_below(folder, sys.modules[name])]
+        _watch(error, [path, *(_file_of(sys.modules[other]) for other in own)])
+        for other in own:
+            del sys.modules[other]
+        sys.modules.pop(name, None)
         importlib.invalidate_caches()
         raise
 
@@ -78,6 +77,21 @@ def _check_callable(application, target):
     if not callable(application):
         raise TypeError("%s is no callable but %s" % (target, type(application).__name__))
     return application
+
+
+def _file_of(module):
+    """The file that the module was loaded from, or None: also where a module makes fun of us."""
+    file = getattr(module, "__dict__", {}).get("__file__")
+    return file if isinstance(file, str) else None
+
+
+def _is_below(folder, module):
+    """Is it the application's own, rather than an extension or a package that was installed there?"""
+    file = _file_of(module)
+    if file is None or not file.endswith(".py"):
+        return False
+    parts = os.path.relpath(file, folder).split(os.sep)
+    return not {os.pardir, "site-packages", "dist-packages"}.intersection(parts)
 
 
 def _state(file):

@@ -207,9 +207,32 @@ class FailedScriptTest(support.FolderTestCase):
         self.write("settings.py", "value = 2\n")
         self.assertEqual(loader.load_script(path, "application")({}, None), [b"x"])
 
-    def test_modules_from_elsewhere_stay(self):
-        self.write("lib/library.py", "")
-        sys.path.insert(0, self.folder + "/lib")
+    def test_packages_beside_it_are_loaded_anew(self):
+        self.write("mysite/__init__.py", "")
+        self.write("mysite/settings.py", "value = 1\n")
+        path = self.write("app.wsgi", "from mysite.settings import value\n" + FAIL_AT_1 + WSGI % "x")
+        self.assertRaises(RuntimeError, loader.load_script, path, "application")
+        self.assertFalse(loader.has_changed())
+        self.write("mysite/settings.py", "value = 2\n")
+        self.assertTrue(loader.has_changed())
+        self.assertEqual(loader.load_script(path, "application")({}, None), [b"x"])
+
+    def test_a_module_without_a_proper_file_does_not_hide_the_failure(self):
+        path = self.write("app.wsgi", """
+import sys, types
+class Lazy(types.ModuleType):
+    def __getattr__(self, name):
+        raise ImportError("lazy " + name)
+sys.modules["odd"] = types.ModuleType("odd")
+sys.modules["odd"].__file__ = 5
+sys.modules["lazy"] = Lazy("lazy")
+raise RuntimeError
+""")
+        self.assertRaises(RuntimeError, loader.load_script, path, "application")
+
+    def test_installed_modules_stay(self):
+        self.write("venv/site-packages/library.py", "")
+        sys.path.insert(0, self.folder + "/venv/site-packages")
         path = self.write("app.wsgi", "import library\nraise RuntimeError\n")
         self.assertRaises(RuntimeError, loader.load_script, path, "application")
         self.assertIn("library", sys.modules)
