@@ -1,0 +1,271 @@
+"""Cleanups: functions that release what was acquired, run once, by the process that registered them."""
+
+import os
+import sys
+import threading
+
+from fcgihost import errors
+
+_IS_HOST = "_fcgihost" in sys.builtin_module_names
+
+_local = threading.local()  # .stack: the scopes that are active in this thread
+_loads = []                 # the scopes that were active somewhere and are neither adopted nor closed
+_mutex = threading.RLock()  # guards all scopes; reentrant, for a finaliser may come in between
+
+
+class Scope:
+    """The cleanups of one lifetime: the process's, an attempt's at an import, a script's load's, a request's.
+
+    Any thread may call any method. name: whose lifetime it is, for messages.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        self._cleanups = []
+        self._is_running = False
+        self._is_closed = False
+        self._adopter = None
+
+    def __repr__(self):
+        return "<fcgihost cleanups of %s: %d>" % (self.name, len(self._cleanups))
+
+    def register(self, func, /, *args, **kwargs):
+        """Has func(*args, **kwargs) called when the lifetime ends; registered twice, it is called twice.
+
+        Returns func, so it decorates. While the cleanups run, one more still runs. Raises TypeError if func
+        can't be called, RuntimeError once all have run.
+        """
+        if not callable(func):
+            raise TypeError("a cleanup is a callable, not %s" % type(func).__name__)
+        if not self._add(_Cleanup(func, args, kwargs)):
+            raise RuntimeError(
+                "cleanup %s comes too late: the cleanups of %s have run" % (describe(func), self._owner().name)
+            )
+        return func
+
+    def unregister(self, func):
+        """Forgets all registrations that equal func. Does nothing if there is none (as atexit.unregister)."""
+        with _mutex:
+            candidates = list(self._owner()._cleanups)
+        found = {id(cleanup) for cleanup in candidates if cleanup.func == func}  # __eq__ runs without the mutex
+        with _mutex:
+            cleanups = self._owner()._cleanups
+            cleanups[:] = [cleanup for cleanup in cleanups if id(cleanup) not in found]
+
+    def run(self, log, on_start=None):
+        """Calls the cleanups, last in first out, each once ever; then the scope is closed. Returns how many ran.
+
+        log(name, exception) gets what a cleanup raised, SystemExit and KeyboardInterrupt too; on_start(name)
+        is called before each: a cleanup that hangs is the last one named. In a forked child those of its
+        parent are not called. While a run is going on, another one returns 0 at once.
+        """
+        with _mutex:
+            if self._is_running:
+                return 0
+            self._is_running = True
+        try:
+            with self.active() if self in _loads else _nothing:
+                return self._run_all(log, on_start)
+        finally:
+            self._is_running = False
+
+    def pending(self):
+        """The names of the cleanups that are still to run, in the order in which they would."""
+        with _mutex:
+            cleanups = list(self._owner()._cleanups)
+        return [cleanup.name for cleanup in reversed(cleanups) if cleanup.pid == os.getpid()]
+
+    def adopt(self, scope):
+        """Takes over the cleanups of scope, behind its own, in their order, and what is registered there later.
+
+        Raises RuntimeError if this scope is closed (then scope keeps them), ValueError if it is scope itself.
+        """
+        with _mutex:
+            owner, given = self._owner(), scope._owner()
+            if owner is given:
+                raise ValueError("%s can't adopt its own cleanups" % owner.name)
+            if owner._is_closed:
+                raise RuntimeError("the cleanups of %s have run: it adopts no more" % owner.name)
+            owner._cleanups.extend(given._cleanups)
+            given._cleanups.clear()
+            given._adopter = owner
+            _forget_load(given)
+        if owner is process_scope:
+            _arrange_exit()
+
+    def active(self):
+        """A context in which register_cleanup(), called by this thread, means this scope. May be nested."""
+        return _Activation(self)
+
+    def _owner(self):
+        scope = self
+        while scope._adopter is not None:
+            scope = scope._adopter
+        return scope
+
+    def _add(self, cleanup):
+        with _mutex:
+            owner = self._owner()
+            if owner._is_closed:
+                return False
+            owner._cleanups.append(cleanup)
+        if owner is process_scope:
+            _arrange_exit()
+        return True
+
+    def _run_all(self, log, on_start):
+        count = 0
+        while True:
+            cleanup = self._take()
+            if cleanup is None:
+                return count
+            cleanup.run(log, on_start)
+            count += 1
+
+    def _take(self):
+        """The next cleanup of this process; None closes the scope."""
+        pid = os.getpid()
+        with _mutex:
+            while self._cleanups:
+                cleanup = self._cleanups.pop()
+                if cleanup.pid == pid:
+                    return cleanup
+            self._is_closed = True
+            _forget_load(self)
+            return None
+
+
+class _Cleanup:
+    __slots__ = ("func", "args", "kwargs", "name", "pid")
+
+    def __init__(self, func, args=(), kwargs=None, name=None):
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.name = name or describe(func)
+        self.pid = os.getpid()
+
+    def run(self, log, on_start):
+        if on_start is not None:
+            _try(on_start, self.name)
+        try:
+            self.func(*self.args, **self.kwargs)
+        except BaseException as exception:  # a SystemExit too must not keep the others from running
+            _try(log, self.name, exception)
+
+
+class _Activation:
+    def __init__(self, scope):
+        self._scope = scope
+
+    def __enter__(self):
+        with _mutex:
+            owner = self._scope._owner()
+            if owner is not process_scope and not owner._is_closed and owner not in _loads:
+                _loads.append(owner)
+        if not hasattr(_local, "stack"):
+            _local.stack = []
+        _local.stack.append(self._scope)
+        return self._scope
+
+    def __exit__(self, *_):
+        _local.stack.pop()
+
+
+class _Nothing:
+    def __enter__(self):
+        pass
+
+    def __exit__(self, *_):
+        pass
+
+
+_nothing = _Nothing()
+process_scope = Scope("the process")
+
+
+def register_cleanup(func, /, *args, **kwargs):
+    """Has func(*args, **kwargs) called when what registers it ends; returns func, so it decorates.
+
+    In a start-up import that is the attempt, if it fails, else the process; in a script file this load of it;
+    anywhere else the process. Cleanups run last in first out, each once, in the process that registered them
+    and in none of its forked children; one that raises is logged, and the others still run. Outside the host
+    they run at the interpreter's exit. Raises TypeError if func can't be called, RuntimeError if the cleanups
+    have all run.
+    """
+    return current().register(func, *args, **kwargs)
+
+
+def unregister_cleanup(func):
+    """Forgets func, wherever it was registered (but for requests). Does nothing if it was not."""
+    with _mutex:
+        scopes = [process_scope, *_loads]
+    for scope in scopes:
+        scope.unregister(func)
+
+
+def active():
+    """The scope that is active in this thread, or None."""
+    stack = getattr(_local, "stack", None)
+    return stack[-1] if stack else None
+
+
+def current():
+    """The scope that register_cleanup() means in this thread."""
+    return active() or process_scope
+
+
+def register_for(scope, name, func):
+    """Registers func, called name, for something that was defined in scope and acquires only now.
+
+    It belongs to the scope that is active in this thread; else to that of the definition; if that is closed, to
+    the process. Raises RuntimeError if that is closed too.
+    """
+    cleanup = _Cleanup(func, name=name)
+    for owner in (active(), scope, process_scope):
+        if owner is not None and owner._add(cleanup):
+            return
+    raise RuntimeError("%s comes too late: the cleanups of the process have run" % name)
+
+
+def describe(func):
+    """A readable name of a callable: "module.qualname"."""
+    inner = getattr(func, "func", None)
+    if callable(inner) and not hasattr(func, "__qualname__"):
+        return describe(inner)  # functools.partial
+    if not hasattr(func, "__qualname__"):
+        return describe(type(func)) + " object"
+    module = getattr(func, "__module__", None) or type(getattr(func, "__self__", None)).__module__
+    return "%s.%s" % (module, func.__qualname__)
+
+
+def _try(function, *args):
+    try:
+        function(*args)
+    except BaseException:
+        pass  # a log that fails must not keep the others from running
+
+
+def _forget_load(scope):
+    if scope in _loads:
+        _loads.remove(scope)
+
+
+def _arrange_exit():
+    """Outside the host the interpreter's exit runs the process's cleanups: nobody else does."""
+    global _is_exit_arranged
+    if _is_exit_arranged or _IS_HOST:
+        return
+    _is_exit_arranged = True
+    import atexit
+
+    atexit.register(process_scope.run, lambda name, exception: errors.report("cleanup " + name, exception))
+
+
+def _after_fork():
+    global _mutex
+    _mutex = threading.RLock()
+
+
+_is_exit_arranged = False
+os.register_at_fork(after_in_child=_after_fork)
