@@ -1,0 +1,222 @@
+"""What the package knows of the process and of the request that a thread serves; and waiting, and forking."""
+
+import os
+import threading
+import time
+import weakref
+
+from fcgihost import cleanup, errors
+
+try:
+    import _fcgihost as _host
+except ImportError:
+    _host = None  # outside the host
+
+_STARTED = time.time()
+_PID = os.getpid()
+SLICE = 1.0  # seconds: what waits can be reached, by an exception raised in its thread, that often
+
+_local = threading.local()     # .request, outside the host
+_reset_in_child = weakref.WeakSet()
+
+stopping = threading.Event()   # set when the process begins to end: for background threads to wait on
+
+
+class Process:
+    """The process that this code runs in. All attributes are read only."""
+
+    def __repr__(self):
+        return "<fcgihost process %d: %s, %d requests>" % (self.pid, self.state, self.requests)
+
+    @property
+    def pid(self):
+        """Its process id."""
+        return os.getpid()
+
+    @property
+    def started(self):
+        """When it started: seconds since 1970, as time.time()."""
+        return _facts()[0]
+
+    @property
+    def requests(self):
+        """How many requests it has begun to serve."""
+        return _facts()[1]
+
+    @property
+    def generation(self):
+        """The number of its code's generation: it grows when code is loaded anew."""
+        return _facts()[2]
+
+    @property
+    def state(self):
+        """"starting", "serving", "draining", "cleaning"; outside the host, and in a forked child, "outside"."""
+        return _facts()[3]
+
+    @property
+    def stopping(self):
+        """True once it has begun to end."""
+        return stopping.is_set() or self.state in ("draining", "cleaning")
+
+
+process = Process()
+
+
+class CurrentRequest:
+    """A request that is being served, for code that was not handed it."""
+
+    def __init__(self, environ):
+        self.environ = environ
+        self._scope = cleanup.Scope("request %s %s" % (self.method, self.uri))
+
+    def __repr__(self):
+        return "<fcgihost %s>" % self._scope.name
+
+    @property
+    def method(self):
+        """"GET" and the like."""
+        return self.environ.get("REQUEST_METHOD", "")
+
+    @property
+    def uri(self):
+        """The path and the query as the client sent them, or as they can be put together again."""
+        return self.environ.get("REQUEST_URI") or _join_uri(self.environ)
+
+    def register_cleanup(self, func, /, *args, **kwargs):
+        """Has func(*args, **kwargs) called after the response has left; returns func, so it decorates.
+
+        Raises TypeError if func can't be called, RuntimeError once the request's cleanups have run.
+        """
+        return self._scope.register(func, *args, **kwargs)
+
+
+def request():
+    """The request that this thread is serving: environ, method, uri, register_cleanup(). None if it serves none."""
+    if _has("current_request"):
+        return _host.current_request(CurrentRequest) if os.getpid() == _PID else None
+    return getattr(_local, "request", None)
+
+
+def begin_request(environ):
+    """Outside the host: lets this thread serve a request until end_request(). For tests; returns the request."""
+    _local.request = CurrentRequest(environ)
+    return _local.request
+
+
+def end_request(ended=None, log=None, on_start=None):
+    """Runs the cleanups of a request that is over, on this thread; ended: None is what begin_request() made.
+
+    log, on_start: as Scope.run; log None: as errors.report does. Returns how many ran.
+    """
+    if ended is None:
+        ended = getattr(_local, "request", None)
+        _local.request = None
+    return ended._scope.run(log or _report_cleanup, on_start) if ended is not None else 0
+
+
+def restart():
+    """Asks for the process to be replaced by a fresh one; returns at once. Raises RuntimeError outside the host."""
+    _ask("restart")
+
+
+def shutdown():
+    """Asks the process to end as SIGTERM does; returns at once. Raises RuntimeError outside the host."""
+    _ask("shutdown")
+
+
+def set_stopping():
+    """Says that the process begins to end. Not to be called by what interrupts a thread: it takes a lock."""
+    stopping.set()
+
+
+def set_lock_folder(path):
+    """The folder of this host's locks, the same for all its processes; None: a folder of the user's."""
+    global lock_folder
+    lock_folder = path
+
+
+def wait(lock, timeout=None):
+    """Acquires lock, waiting timeout seconds at most, for ever if None. Returns whether it has it.
+
+    An exception that is raised in this thread meanwhile gets through within a second.
+    """
+    if timeout is None:
+        while not lock.acquire(timeout=SLICE):
+            pass
+        return True
+    deadline = time.monotonic() + timeout
+    while True:
+        remaining = max(deadline - time.monotonic(), 0)
+        if lock.acquire(timeout=min(remaining, SLICE)):
+            return True
+        if remaining <= SLICE:
+            return False
+
+
+def check_seconds(what, value, is_optional=False):
+    """value, if it is a number of seconds that isn't negative; None is one too if is_optional.
+
+    Raises TypeError or ValueError, which name what.
+    """
+    if value is None and is_optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("%s is a number of seconds, not %r" % (what, value))
+    if not value >= 0:
+        raise ValueError("%s is a number of seconds from 0 up, not %r" % (what, value))
+    return value
+
+
+def check_callable(what, value, is_optional=True):
+    """value, if it can be called, or None if is_optional. Raises TypeError, which names what."""
+    if callable(value) or (value is None and is_optional):
+        return value
+    raise TypeError("%s is a callable, not %s" % (what, type(value).__name__))
+
+
+def reset_in_child(thing):
+    """Has thing._after_fork() called in each forked child, first of all."""
+    _reset_in_child.add(thing)
+
+
+def _has(function):
+    return _host is not None and hasattr(_host, function)
+
+
+def _facts():
+    if _has("process_facts") and os.getpid() == _PID:
+        return _host.process_facts()
+    return _STARTED, 0, 0, "outside"
+
+
+def _ask(what):
+    if not _has(what):
+        raise RuntimeError("fcgihost.%s() needs the host: this process is not run by fcgihost" % what)
+    if os.getpid() != _PID:
+        raise RuntimeError("fcgihost.%s() is for the host's own process, and this is a forked child of it" % what)
+    getattr(_host, what)()
+
+
+def _join_uri(environ):
+    from urllib.parse import quote  # slow to import, and rarely needed
+
+    path = quote(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""), encoding="latin-1", errors="replace")
+    query = environ.get("QUERY_STRING", "")
+    return path + ("?" + query if query else "")
+
+
+def _report_cleanup(name, exception):
+    errors.report("cleanup " + name, exception)
+
+
+def _after_fork():
+    is_set = stopping.is_set()
+    stopping.__init__()  # its lock may have been held by a thread that the child hasn't got
+    if is_set:
+        stopping.set()
+    for thing in list(_reset_in_child):
+        thing._after_fork()
+
+
+lock_folder = None
+os.register_at_fork(after_in_child=_after_fork)
