@@ -1,0 +1,314 @@
+"""Locks by name, across the threads and the processes of the host.
+
+Within a process the threads queue. The one whose turn it is locks two bytes of a file, which it shares with the
+other processes, at a place that the name determines. These are POSIX record locks: the kernel drops them when
+their process dies, a forked child does not inherit them, and closing the file anywhere in the process would
+drop them all, so it is opened once and never closed. The first byte is the lock. Of the second one, the gate,
+nobody can get past while it is locked: a process that was passed over for too long keeps it locked.
+"""
+
+import collections
+import os
+import threading
+import time
+import weakref
+
+from fcgihost import runtime
+
+_POLL = 0.05      # seconds between two looks at what another process holds
+_PATIENCE = 0.5   # seconds after which a process lets no other one pass
+_RECORDS = 1024   # who holds a lock is noted in one of so many places of the file, for messages only
+_RECORD_BYTES = 256
+
+
+def lock(name, *, timeout=None):
+    """A context in which the thread has the lock called name: with fcgihost.lock("invoices"): ...
+
+    While a thread has it, no other thread has, in no process of the host. A thread that has it may take it
+    again. It may be entered any number of times, by any thread. name: any text. timeout: seconds that
+    entering waits at most, 0 not at all, None for ever; beyond it entering raises TimeoutError, which says
+    who has the lock. If its process dies, the lock is free; a forked child has none of its parent's.
+    Outside the host, all processes of a user share the locks. Raises TypeError or ValueError for arguments of a
+    wrong kind, OSError if the file of the locks can't be used.
+    """
+    if not isinstance(name, str):
+        raise TypeError("the name of a lock is text, not %s" % type(name).__name__)
+    return _Lock(_locks, name, runtime.check_seconds("timeout", timeout, is_optional=True))
+
+
+class _Lock:
+    __slots__ = ("_locks", "_name", "_timeout")
+
+    def __init__(self, locks, name, timeout):
+        self._locks = locks
+        self._name = name
+        self._timeout = timeout
+
+    def __repr__(self):
+        return "<fcgihost lock %r>" % self._name
+
+    def __enter__(self):
+        self._locks.acquire(self._name, self._timeout)
+
+    def __exit__(self, *_):
+        self._locks.release(self._name)
+
+
+class Locks:
+    """The locks that this process holds and waits for, and the file where it meets the others."""
+
+    _clock = staticmethod(time.monotonic)
+    _sleep = staticmethod(time.sleep)
+
+    def __init__(self):
+        self._file = None
+        self._reset()
+        runtime.reset_in_child(self)
+
+    def acquire(self, name, timeout):
+        began = self._clock()
+        token = self._token()
+        with self._mutex:
+            holder = self._holder(name)
+            if holder is not None and holder.token() is token:
+                holder.depth += 1
+                return
+        turn = _Turn(name, token)
+        try:
+            if not self._join(turn) and not runtime.wait(turn.woken, timeout):
+                raise self._too_long(turn, began)
+            turn.file = self._open_file()
+            self._lock_file(turn, began, timeout)
+            turn.since = time.time()
+            turn.file.write_holder(turn)
+        except BaseException:
+            self._leave(turn)
+            raise
+
+    def release(self, name):
+        with self._mutex:
+            turn = self._holder(name)
+        if turn is None or turn.token() is not self._token():
+            self._release_inherited(name)
+            return
+        if turn.depth > 1:
+            turn.depth -= 1
+        else:
+            self._leave(turn)
+
+    def _reset(self):
+        self._mutex = threading.Lock()
+        self._queues = {}                # name -> its turns; the first has the lock, or waits for other processes
+        self._local = threading.local()  # .token: stands for a thread, and ends with it
+        self._inherited = {}             # name -> depth: what the parent's thread had that forked this child
+
+    def _token(self):
+        try:
+            return self._local.token
+        except AttributeError:
+            self._local.token = _Token()
+            return self._local.token
+
+    def _holder(self, name):
+        queue = self._queues.get(name)
+        return queue[0] if queue else None
+
+    def _join(self, turn):
+        """Queues up; returns whether it is this turn's turn."""
+        with self._mutex:
+            queue = self._queues.setdefault(turn.name, collections.deque())
+            queue.append(turn)
+            return queue[0] is turn
+
+    def _leave(self, turn):
+        """Gives up the lock, or the wait for it, all of it even if an exception comes in between."""
+        try:
+            self._pass_on(turn)
+        except BaseException:
+            self._pass_on(turn)
+            raise
+
+    def _pass_on(self, turn):
+        if turn.file is not None:
+            turn.file.unlock(turn.place)
+        with self._mutex:
+            queue = self._queues.get(turn.name)
+            if queue is None:
+                return
+            if turn in queue:
+                queue.remove(turn)
+            if not queue:
+                del self._queues[turn.name]
+            elif queue[0].woken.locked():
+                queue[0].woken.release()
+
+    def _open_file(self):
+        with self._mutex:
+            if self._file is None or not self._file.is_there():
+                self._file = _File(runtime.lock_folder or _user_folder())
+            return self._file
+
+    def _lock_file(self, turn, began, timeout):
+        patient_until = self._clock() + _PATIENCE
+        while True:
+            now = self._clock()
+            if turn.file.try_lock(turn.place, keeps_gate=now >= patient_until):
+                return
+            if timeout is not None and now >= began + timeout:
+                raise self._too_long(turn, began)
+            self._sleep(_POLL if timeout is None else min(_POLL, began + timeout - now))
+
+    def _too_long(self, turn, began):
+        holder = self._holder(turn.name)
+        if holder is not None and holder is not turn and holder.since is not None:
+            text = _describe_holder(os.getpid(), holder.thread, holder.since)
+            if holder.token() is None:
+                text += ", and has ended without leaving it"
+        else:
+            text = self._open_file().read_holder(turn.place)
+        return TimeoutError("lock %r: waited %.1f s; %s" % (turn.name, self._clock() - began, text))
+
+    def _release_inherited(self, name):
+        depth = self._inherited.pop(name, 0)
+        if depth == 0:
+            raise RuntimeError("lock %r: this thread hasn't got it" % name)
+        if depth > 1:
+            self._inherited[name] = depth - 1
+
+    def _after_fork(self):
+        token = self._token()
+        inherited = self._inherited
+        for name, queue in self._queues.items():
+            if queue and queue[0].token() is token:
+                inherited[name] = inherited.get(name, 0) + queue[0].depth
+        self._reset()
+        self._inherited = inherited
+
+
+class _Token:
+    __slots__ = ("__weakref__",)
+
+
+class _Turn:
+    """A thread's place in the queue for a lock."""
+
+    __slots__ = ("name", "place", "token", "thread", "woken", "file", "since", "depth")
+
+    def __init__(self, name, token):
+        self.name = name
+        self.place = _place(name)
+        self.token = weakref.ref(token)
+        self.thread = "%s (%d)" % (threading.current_thread().name, threading.get_native_id())
+        self.woken = threading.Lock()
+        self.woken.acquire()
+        self.file = None
+        self.since = None  # it has the lock since then: seconds since 1970
+        self.depth = 1
+
+
+class _File:
+    """The file where the processes meet. Its bytes are locked far beyond its end, which fcntl allows."""
+
+    def __init__(self, folder):
+        path = os.path.join(_private_folder(folder), "locks")
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._identity = self._state()[:2]
+
+    def is_there(self):
+        """False if it was removed, or an application closed all the descriptors that it didn't know."""
+        try:
+            device, inode, links = self._state()
+        except OSError:
+            return False
+        return (device, inode) == self._identity and links > 0
+
+    def try_lock(self, place, keeps_gate):
+        """Locks place, unless another process has it or keeps its gate; then keeps the gate itself if told to."""
+        if not self._try(place + 1):
+            return False
+        is_mine = self._try(place)
+        if is_mine or not keeps_gate:
+            self._lockf(_fcntl().LOCK_UN, 1, place + 1)
+        return is_mine
+
+    def unlock(self, place):
+        self._lockf(_fcntl().LOCK_UN, 2, place)
+
+    def write_holder(self, turn):
+        text = "%d %d %r %s\n" % (turn.place, os.getpid(), turn.since, turn.thread)
+        record = text.encode("utf-8", "replace")[:_RECORD_BYTES].ljust(_RECORD_BYTES)
+        os.pwrite(self._fd, record, _record_offset(turn.place))
+
+    def read_holder(self, place):
+        """One phrase on who holds the lock: true while it is held, unless the record was used for another."""
+        record = os.pread(self._fd, _RECORD_BYTES, _record_offset(place)).decode("utf-8", "replace")
+        try:
+            noted, pid, since, thread = record.split("\n")[0].split(" ", 3)
+            if int(noted) == place:
+                return _describe_holder(int(pid), thread.strip(), float(since))
+        except ValueError:
+            pass
+        return "another process has it"
+
+    def _state(self):
+        status = os.fstat(self._fd)
+        return status.st_dev, status.st_ino, status.st_nlink
+
+    def _try(self, offset):
+        fcntl = _fcntl()
+        try:
+            self._lockf(fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def _lockf(self, operation, length, offset):
+        _fcntl().lockf(self._fd, operation, length, offset)
+
+
+def _fcntl():
+    import fcntl
+
+    return fcntl
+
+
+def _place(name):
+    """The offset of a lock's first byte: even, and with the gate's below 2**63."""
+    import hashlib  # slow to import: not before a lock is used
+
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2 << 1
+
+
+def _record_offset(place):
+    return (place >> 1) % _RECORDS * _RECORD_BYTES
+
+
+def _describe_holder(pid, thread, since):
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
+    return "process %d, thread %s, has it since %s" % (pid, thread, when)
+
+
+def _user_folder():
+    import tempfile  # slow to import, and not needed in the host
+
+    return os.path.join(tempfile.gettempdir(), "fcgihost-%d" % os.geteuid())
+
+
+def _private_folder(path):
+    """path, made if it is missing; raises PermissionError if others could put something there."""
+    import stat
+
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(
+            "the folder of the locks, %s, must be a folder of user %d's alone, with mode 0700: remove it, or correct "
+            "its owner and mode" % (path, os.geteuid()))
+    return path
+
+
+_locks = Locks()
