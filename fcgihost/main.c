@@ -153,8 +153,7 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     struct config_error error;
     if (process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (supervisor_init(supervisor, config) < 0 || fastcgi_init() < 0 ||
-        poller_init(poller, listeners, config, supervisor->event_fd) < 0)
+    if (fastcgi_init() < 0 || poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
     bool is_shared = listeners->items[0].is_inherited;
     int code = start_python(config, &(struct py_options){.is_multiprocess = is_shared});
@@ -170,6 +169,9 @@ static int run_server(const struct config *config)
     struct supervisor supervisor;
     struct poller poller;
     struct config_error error;
+    /* From here on a signal ends the process in order, so that no socket file stays behind. */
+    if (supervisor_init(&supervisor, config) < 0)
+        return fail_run_time("descriptors");
     if (listener_open_all(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
