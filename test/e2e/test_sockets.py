@@ -11,7 +11,8 @@ import fastcgi
 import process
 import scgi
 from conftest import HELLO, one_line
-from host import APPS, PROGRAM, Host, LogFile, run, sanitizer_environ, write_file
+from host import (APPS, PROGRAM, Host, LogFile, run, sanitizer_environ, sanitizer_reports,
+                  write_file)
 
 # What systemd does between fork and exec: the sockets become descriptors 3, 4 and so on.
 ACTIVATE = """
@@ -224,6 +225,7 @@ class TestInheritedSockets:
                 assert not {"LISTEN_PID", "LISTEN_FDS"} & set(found)
             finally:
                 assert process.stop(popen) == 0, log.read()
+        assert not sanitizer_reports(str(folder))
         assert (folder / "a.sock").exists()
 
     def test_activation_that_is_meant_for_another_process_is_ignored(self, folder):

@@ -10,7 +10,7 @@ import fastcgi
 import process
 from conftest import HELLO, one_line
 from host import (APPS, PROGRAM, PYTHON, Host, ini_text, merged, run, sanitizer_environ,
-                  write_file)
+                  sanitizer_reports, write_file)
 from message import parse_cgi
 from process import deadline, wait_until
 
@@ -21,6 +21,14 @@ def ini(folder, settings, name="fcgihost.ini"):
 
 def cgi(done):
     return parse_cgi(done.stdout)
+
+
+def answers(address):
+    try:
+        fastcgi.Connection(address).close()
+        return True
+    except OSError:
+        return False
 
 
 class TestUsage:
@@ -450,9 +458,10 @@ class TestLog:
         popen = process.start(["/bin/sh", "-c", "exec \"$@\" 1>&- 2>&-", "sh", PROGRAM, "-c", path],
                               env=dict(os.environ, **sanitizer_environ(str(folder))))
         try:
-            wait_until(lambda: os.path.exists(str(folder / "y.sock")), "the socket")
+            wait_until(lambda: answers(str(folder / "y.sock")), "the host to listen")
             for _ in range(3):
-                assert fastcgi.exchange(str(folder / "y.sock"), "GET",
-                                        "/").text == "hello from hello"
+                response = fastcgi.exchange(str(folder / "y.sock"), "GET", "/")
+                assert response.text == "hello from hello"
         finally:
             assert process.stop(popen, signal.SIGTERM) == 0
+        assert not sanitizer_reports(str(folder))
