@@ -144,9 +144,11 @@ class TestDescriptorsRunOut:
         mark = host.log.mark()
         peers = [fastcgi.Connection(host.address) for _ in range(60)]
         host.log.wait("(?i)too many open files|descriptors", mark)
-        for _ in range(20):  # those who are in go on
+        for _ in range(20):  # those who are in go on, and who leaves makes room for one who waits
             assert kept.exchange("GET", "/ready").text == "ready"
-            time.sleep(0.02)
+            peers.pop(0).close()
+            peers.append(fastcgi.Connection(host.address))
+            time.sleep(0.01)
         lines = re.findall("(?i).*(?:too many open files|descriptors).*", host.log.read(mark))
         assert len(lines) == 1, lines
         waiting = peers.pop()
