@@ -62,7 +62,7 @@ class Pool:
         state = holding.state
         self._close_leftovers(state)
         with state.mutex:
-            if state.waiters or not state.grant(holding, self.size):
+            if not state.grant(holding, self.size):  # there is no place while others wait
                 holding.granted = threading.Lock()
                 holding.granted.acquire()
                 state.waiters.append(holding)
@@ -212,14 +212,13 @@ class _State:
         """Makes holding's object idle, if it may be used again."""
         with self.mutex:
             entry = holding.entry
-            if entry is None or holding.is_broken or entry.epoch != self.epoch or holding not in self.holdings:
+            if holding.is_broken or entry.epoch != self.epoch:
                 return False
             holding.entry = None
             entry.idle_since = now
             self.holdings.discard(holding)
             self.idle.append(entry)
             self.wake(size)
-            holding.is_over = True
             return True
 
     def vacate(self, holding, size):
@@ -266,7 +265,7 @@ class _Holding:
         self.granted = None    # a lock that is released when the holding, which waits, has its place
         self.leases = set()    # the ids of those that are entered
         self.is_broken = False
-        self.is_over = False   # its place is another's
+        self.is_over = False   # its object is closed, and its place another's
 
 
 class _Lease:
@@ -314,5 +313,5 @@ class _Lease:
             return
         holding.is_broken = True  # an exception came in while it was entered or left, or nobody left it
         holding.leases.discard(id(self))
-        if not holding.leases and not holding.is_over:
+        if not holding.leases:
             self._pool._abandon(holding)

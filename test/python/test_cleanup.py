@@ -135,6 +135,17 @@ class RunTest(Case):
         self.scope.run(fail, fail)
         self.assertEqual(self.calls, ["rest"])
 
+    def test_a_run_that_was_interrupted_can_go_on(self):
+        self.scope.register(self.note("a"))
+        with mock.patch.object(self.scope, "_take", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, self.run_scope)
+        self.assertEqual(self.run_scope(), 1)
+        self.assertEqual(self.calls, ["a"])
+
+    def test_repr(self):
+        self.scope.register(print)
+        self.assertEqual(repr(self.scope), "<fcgihost cleanups of test: 1>")
+
     def test_says_which_one_starts_before_it_does(self):
         self.scope.register(self.note("run"))
         self.scope.register(str.upper, "x")
@@ -254,6 +265,8 @@ class ActiveTest(Case):
                 self.assertEqual(cleanup._loads, [scope])
             end(scope)
             self.assertEqual(cleanup._loads, [])
+            with scope.active():
+                self.assertEqual(cleanup._loads, [])
 
 
 class AdoptTest(Case):
@@ -327,6 +340,11 @@ class DescribeTest(unittest.TestCase):
                 self.assertEqual(cleanup.describe(func), name)
 
 
+    def test_a_function_with_an_attribute_func_is_itself(self):
+        with mock.patch.object(in_child, "func", print, create=True):
+            self.assertEqual(cleanup.describe(in_child), __name__ + ".in_child")
+
+
 class ForkTest(Case):
     def test_a_child_runs_nothing_of_its_parents_and_the_parent_still_does(self):
         self.scope.register(self.note("parent's"))
@@ -376,6 +394,21 @@ class OutsideTest(unittest.TestCase):
             "if os.fork() == 0: sys.exit()\n"
             "os.wait()\n")
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "two\none\n", ""))
+
+    def test_adopted_ones_run_too(self):
+        result = self.run_program(
+            "from fcgihost import cleanup\n"
+            "scope = cleanup.Scope('attempt')\n"
+            "scope.register(print, 'adopted')\n"
+            "cleanup.process_scope.adopt(scope)\n")
+        self.assertEqual(result.stdout, "adopted\n")
+
+    def test_in_the_host_the_interpreters_exit_runs_nothing(self):
+        result = self.run_program(
+            "from fcgihost import cleanup\n"
+            "cleanup._IS_HOST = True\n"
+            "cleanup.register_cleanup(print, 'run')\n")
+        self.assertEqual(result.stdout, "")
 
     def test_an_exception_there_is_printed_with_the_name(self):
         result = self.run_program("import fcgihost\nfcgihost.register_cleanup(int, 'x')\n")

@@ -499,6 +499,17 @@ class FolderTest(Case):
             self.is_free()
         self.assertEqual(os.listdir(os.path.dirname(self.folder)), ["fcgihost-%d" % os.geteuid()])
 
+    def test_the_host_says_where_it_is(self):
+        runtime.set_lock_folder(self.folder + ".host")
+        self.is_free()
+        self.assertEqual(os.listdir(self.folder + ".host"), ["locks"])
+
+    def test_it_is_opened_once(self):
+        self.is_free()
+        file = self.locks._file
+        self.is_free()
+        self.assertIs(self.locks._file, file)
+
     def test_a_file_that_was_removed_is_made_anew(self):
         self.is_free()
         os.unlink(os.path.join(self.folder, "locks"))

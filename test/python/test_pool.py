@@ -95,6 +95,11 @@ class Holder:
         self.may_leave.set()
         self.thread.join()
 
+    def join_error(self):
+        """What kept it from having one."""
+        self.leave()
+        return self.error
+
 
 class LeaseTest(Case):
     def test_lends_an_object_and_keeps_it_for_the_next(self):
@@ -234,7 +239,34 @@ class BrokenTest(Case):
         pool = self.pool(close=None)
         with self.assertRaises(ValueError), pool.lease() as thing:
             raise ValueError
-        self.assertEqual((thing.closed, self.counts(pool)), (0, (0, 0, 0)))
+        self.assertEqual((thing.closed, self.counts(pool), self.reports), (0, (0, 0, 0), []))
+
+    def test_the_place_is_free_only_when_the_object_is_closed(self):
+        errors_seen = []
+
+        def close(thing):
+            errors_seen.append(Holder(pool).join_error())
+            thing.close()
+
+        pool = self.pool(size=1, timeout=0, max_idle=10, close=close)
+        with self.assertRaises(ValueError), pool.lease():
+            raise ValueError
+        with pool.lease():
+            pass
+        self.now += 11
+        with pool.lease():
+            pass
+        self.end()
+        self.assertEqual([type(error) for error in errors_seen], [TimeoutError] * 3)
+
+    def test_a_lease_whose_entering_failed_may_be_entered_again(self):
+        pool = self.pool()
+        lease = pool.lease()
+        self.error = OSError()
+        self.assertRaises(OSError, lease.__enter__)
+        self.error = None
+        with lease:
+            pass
 
     def test_a_creation_that_fails_goes_to_the_caller_and_gives_its_place_back(self):
         for error in (OSError("refused"), KeyboardInterrupt()):
@@ -532,6 +564,18 @@ class ForkTest(Case):
         self.assertEqual(in_child(child), "(2, [0, 1], (0, 0, 0), True)")
         self.assertEqual(self.counts(pool), (1, 0, 0))
 
+    def test_a_child_does_not_drop_its_parents_objects(self):
+        deleted = []
+
+        class Connection:
+            def __del__(self):
+                deleted.append(self)
+
+        pool = fcgihost.Pool(Connection, size=1)
+        with pool.lease():
+            pass
+        self.assertEqual(in_child(lambda: (gc.collect(), deleted)[1]), "[]")
+
     def test_a_lease_that_a_child_inherits_is_left_without_closing_or_lending(self):
         pool = self.pool(size=1, timeout=0)
         lease = pool.lease()
@@ -541,11 +585,17 @@ class ForkTest(Case):
             self.size = 2
             with pool.lease() as mine:
                 is_own = mine is not thing
-            lease.__exit__(None, None, None)
-            gc.collect()
+            lease.__exit__(ValueError, ValueError(), None)
             return is_own, thing.closed, self.counts(pool)
 
+        def child_that_loses_it():
+            nonlocal lease
+            del lease
+            gc.collect()
+            return thing.closed
+
         self.assertEqual(in_child(child), "(True, 0, (1, 0, 0))")
+        self.assertEqual(in_child(child_that_loses_it), "0")
         lease.__exit__(None, None, None)
 
     def test_a_child_can_lease_though_a_thread_held_the_mutex(self):
@@ -577,6 +627,16 @@ class LostTest(Case):
         del lease
         gc.collect()
         self.assertEqual((self.closed(), self.counts(pool)), ([1, 1], (0, 0, 0)))
+
+    def test_an_inner_lease_that_nobody_left_has_the_object_closed_when_the_outer_one_ends(self):
+        pool = self.pool(size=1, timeout=0)
+        with pool.lease() as thing:
+            lease = pool.lease()
+            lease.__enter__()
+            del lease
+            gc.collect()
+            self.assertEqual((thing.closed, self.counts(pool)), (0, (0, 1, 0)))
+        self.assertEqual((thing.closed, self.counts(pool)), (1, (0, 0, 0)))
 
     def test_collected_while_the_mutex_is_held_it_is_closed_by_the_next_lease(self):
         pool = self.pool(size=1, timeout=0)
@@ -619,6 +679,29 @@ class LostTest(Case):
             with pool.lease() as thing:
                 thing.is_good = False
 
+    def test_an_exception_at_any_line_of_leaving_keeps_nobody_waiting(self):
+        number = 0
+        while True:
+            self.made.clear()
+            pool = self.pool(size=1, timeout=30)
+            self.size = 99
+            lease = pool.lease()
+            lease.__enter__()
+            holder = Holder(pool)
+            self.waiting.acquire()
+            interrupt = Interrupt(pool_module, number)
+            try:
+                interrupt.run(lease.__exit__, None, None, None)
+            except KeyboardInterrupt:
+                pass
+            del lease
+            holder.leave()
+            self.assertIsNone(holder.error, interrupt.where)
+            if not interrupt.is_done:
+                break
+            number += 1
+        self.assertGreater(number, 10)
+
     def interrupt_everywhere(self, scenario):
         """Runs scenario again and again, with a KeyboardInterrupt at the first line of pool.py that runs, the
         second, ... until it comes through; returns how many times that was."""
@@ -642,8 +725,8 @@ class LostTest(Case):
         self.assertTrue(pool._state.mutex.acquire(blocking=False), where)
         pool._state.mutex.release()
         try:
-            with pool.lease():
-                self.assertEqual(self.counts(pool), (0, 1, 0), where)
+            with pool.lease() as thing:
+                self.assertEqual((self.counts(pool), thing.closed), ((0, 1, 0), 0), where)
         except TimeoutError:
             self.fail("lost the place: interrupted at " + where)
 

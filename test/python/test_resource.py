@@ -93,6 +93,14 @@ class GetTest(Case):
         self.assertEqual(objects, self.made * 50)
         self.assertEqual(len(self.made), 1)
 
+    def test_what_another_thread_created_meanwhile_is_taken(self):
+        db = self.resource()
+        create_or_wait = db._create_or_wait
+        with mock.patch.object(db, "_create_or_wait", lambda state: (in_thread(lambda: create_or_wait(state)),
+                                                                     create_or_wait(state))[1]):
+            self.assertIs(db.get(), self.made[0])
+        self.assertEqual(len(self.made), 1)
+
     def test_its_own_creation_can_not_get_it(self):
         db = self.resource(lambda: db.get())
         with self.assertRaises(fcgihost.ResourceUnavailable) as caught:
@@ -283,6 +291,11 @@ class CloseTest(Case):
         self.assertEqual(self.process.pending(), [])
         self.end()
         self.assertEqual(thing.closed, 0)
+
+    def test_none_drops_an_object_that_check_refuses(self):
+        db = self.resource(check=lambda thing: False)
+        self.assertIsNot(db.get(), db.get())
+        self.assertEqual((self.made[0].closed, self.reports), (0, []))
 
     def test_replaced_ones_leave_one_registration_and_are_not_closed_again(self):
         db = self.resource(close=Thing.close, check=lambda thing: False)

@@ -156,6 +156,23 @@ class RequestTest(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "too late"):
             request.register_cleanup(print)
 
+    def test_the_request_that_is_named_ends_and_no_other(self):
+        other = runtime.CurrentRequest({})
+        calls = []
+        other.register_cleanup(calls.append, "other")
+        request = runtime.begin_request({})
+        self.assertEqual(runtime.end_request(other), 1)
+        self.assertEqual(calls, ["other"])
+        self.assertIs(fcgihost.request(), request)
+
+    def test_without_a_log_what_a_cleanup_raises_is_reported(self):
+        reports = []
+        errors.report_to(lambda what, error: reports.append(what))
+        self.addCleanup(errors.report_to, None)
+        runtime.begin_request({}).register_cleanup(int, "x")
+        runtime.end_request()
+        self.assertEqual(reports, ["cleanup builtins.int"])
+
     def test_a_cleanup_that_raises_is_logged_under_its_name(self):
         logged = []
         runtime.begin_request({}).register_cleanup(int, "x")
