@@ -230,6 +230,10 @@ void py_interpreter_take_gil(void)
 
 void py_interpreter_stop(void)
 {
+    PyObject *result = py_module_call("run_cleanups", NULL, 0);
+    if (result == NULL)
+        PyErr_Print();
+    Py_XDECREF(result);
     py_environ_clear();
     py_module_clear();
     Py_FinalizeEx();

@@ -24,8 +24,8 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
 /* The main thread's GIL. */
 void py_interpreter_release_gil(void);
 void py_interpreter_take_gil(void);
-/* Runs what was registered with atexit and ends Python, with the GIL held. No worker may be in
- * Python. */
+/* Runs what was registered as a cleanup and with atexit, and ends Python, with the GIL held. No
+ * worker may be in Python. */
 void py_interpreter_stop(void);
 /* The version that is linked, as "3.11.2". */
 const char *py_interpreter_version(void);

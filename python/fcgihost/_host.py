@@ -8,9 +8,9 @@ import traceback
 
 import _fcgihost
 
-from fcgihost import loader
+from fcgihost import cleanup, loader, runtime
 
-_LOG_INFO = 2
+_LOG_ERROR, _LOG_INFO = 0, 2
 _OWN_FILES = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
@@ -87,6 +87,16 @@ def load_application(is_script, target, name):
 
 
 has_changed = loader.has_changed
+
+
+def run_cleanups():
+    """The process ends: runs what register_cleanup() was given, before atexit's functions."""
+    runtime.set_stopping()
+    cleanup.process_scope.run(_log_failed_cleanup)
+
+
+def _log_failed_cleanup(name, exception):
+    _fcgihost.log(_LOG_ERROR, "the cleanup %s failed, the others still run\n%s" % (name, format_exception(exception)))
 
 
 def describe_application(application):
