@@ -40,8 +40,7 @@ def _print(what, exception):
     import traceback  # ten times as slow to import as this package
 
     lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
-    if sys.stderr is not None:
-        sys.stderr.write("fcgihost: %s failed\n%s" % (what, "".join(lines)))
+    sys.stderr.write("fcgihost: %s failed\n%s" % (what, "".join(lines)))
 
 
 _reporter = None

@@ -56,6 +56,11 @@ class Case(unittest.TestCase):
         pattern = r"^lock 'a': waited %s s; process %d, thread %s \(%d\), has it since 20\d\d-[-0-9]+ [:0-9]+$"
         self.assertRegex(str(error), pattern % (seconds, *holder))
 
+    def error_of(self, lock):
+        with self.assertRaises(TimeoutError) as caught:
+            lock.__enter__()
+        return caught.exception
+
     def is_free(self, name="a"):
         """For another thread of this process?"""
         def try_it():
@@ -202,6 +207,12 @@ class ThreadsTest(Case):
         self.assertEqual(slept, [5])
         self.assert_names(caught.exception, "5.0", os.getpid(), "busy", holder.thread.native_id)
         holder.leave()
+        self.assertTrue(self.is_free())
+
+    def test_waiters_that_give_up_leave_the_others_alone(self):
+        with fcgihost.lock("a"):
+            errors = [in_thread(lambda: self.error_of(fcgihost.lock("a", timeout=0))) for _ in range(3)]
+        self.assertEqual([type(error) for error in errors], [TimeoutError] * 3)
         self.assertTrue(self.is_free())
 
     def test_a_holder_that_has_ended_is_named_so(self):
@@ -365,9 +376,24 @@ class ProcessesTest(Case):
     def test_a_record_of_another_lock_is_not_believed(self):
         child = self.start_child()
         child.tell("acquire")
-        with mock.patch.object(lock_module, "_record_offset", return_value=0):
+        with mock.patch.object(lock_module, "_record_offset", return_value=0), fcgihost.lock("b"):
             with self.assertRaisesRegex(TimeoutError, "another process has it"):
                 fcgihost.lock("a", timeout=0).__enter__()
+
+    def test_a_thread_that_waits_for_another_process_is_not_named_as_the_holder(self):
+        child = self.start_child()
+        child.tell("acquire")
+        errors = []
+
+        def time_out(seconds):
+            if not errors:  # the first time that the first thread sleeps
+                errors.append(None)
+                errors.append(in_thread(lambda: self.error_of(fcgihost.lock("a", timeout=0))))
+                child.tell("release")
+
+        self.use_clock(time_out)
+        with fcgihost.lock("a"):
+            self.assert_names(errors[1], "0.0", child.pid, "MainThread", child.pid)
 
     def test_a_process_that_is_killed_releases_it(self):
         child = self.start_child()
@@ -456,6 +482,7 @@ class ForkTest(Case):
         self.waiting.acquire()
         self.assertEqual(in_child(lambda: (self.is_free(), self.is_free("b"), self.locks._queues)),
                          "(False, True, {})")
+        self.assertIn("RuntimeError", in_child(lambda: fcgihost.lock("a").__exit__(None, None, None)))
         holder.leave()
         waiter.has_it.wait()
         waiter.leave()
