@@ -463,5 +463,11 @@ int config_check(const struct config *config, struct config_error *error)
                                 "wsgi names the callable after the \":\"",
                                 file, colon);
     }
+    if (config->retry_max_delay_ms < config->retry_delay_ms) {
+        return config_error_set(error,
+                                "%s%s[startup] retry_max_delay: shorter than retry_delay: write a "
+                                "longer time, or a shorter retry_delay",
+                                file, colon);
+    }
     return 0;
 }

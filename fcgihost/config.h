@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
+enum config_on_failure { ON_FAILURE_RETRY, ON_FAILURE_EXIT };
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 /* Who set a value. They speak in this order, and each replaces what the one before said. */
@@ -42,10 +43,24 @@ struct config {
     char *script;
     char *callable;
     char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
+    /* [startup] */
+    struct config_list imports; /* "module" or "module:function" */
+    bool require;
+    uint64_t request_wait_ms;
+    uint64_t retry_delay_ms;
+    uint64_t retry_max_delay_ms;
+    enum config_on_failure on_failure;
     /* [limits] */
+    unsigned requests; /* 0: for ever, as with the next three */
+    unsigned requests_jitter;
+    uint64_t lifetime_ms;
+    uint64_t memory_bytes;
     uint64_t request_body_bytes; /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;
     uint64_t io_timeout_ms;
+    /* [shutdown] */
+    uint64_t drain_timeout_ms;
+    uint64_t cleanup_timeout_ms;
     /* [log] */
     char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
     bool log_front;

@@ -10,11 +10,14 @@
 #define KIB             UINT64_C(1024)
 #define TIB             (KIB * KIB * KIB * KIB)
 #define SECOND_MS       UINT64_C(1000)
-#define DAY_MS          (UINT64_C(86400) * SECOND_MS)
+#define HOUR_MS         (UINT64_C(3600) * SECOND_MS)
+#define DAY_MS          (UINT64_C(24) * HOUR_MS)
+#define YEAR_MS         (UINT64_C(365) * DAY_MS)
 #define CONFIG(member)  offsetof(struct config, member)
 #define RANGE(low, top) .range = {(low), (top)}
 
 static const char *const protocol_words[] = {"auto", "fastcgi", "scgi", NULL};
+static const char *const on_failure_words[] = {"retry", "exit", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 
 static const struct config_option options[] = {
@@ -70,6 +73,40 @@ static const struct config_option options[] = {
      .help = "the URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / says\n"
              "root. Not given: as the web server splits the path"},
 
+    {"startup", "import", CONFIG_TYPE_IMPORT, .is_repeatable = true, .offset = CONFIG(imports),
+     .help = "a module to import when the process starts, or module:function to\n"
+             "call then; repeatable, in order; tried again until it succeeds"},
+    {"startup", "require", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(require),
+     .help = "requests get 503 with Retry-After until every import has succeeded"},
+    {"startup", "request_wait", CONFIG_TYPE_TIME, .default_text = "5s", RANGE(0, HOUR_MS),
+     .offset = CONFIG(request_wait_ms),
+     .help = "how long a request waits for the application, or for a required\n"
+             "import, before its 503"},
+    {"startup", "retry_delay", CONFIG_TYPE_TIME, .default_text = "1s", RANGE(1, DAY_MS),
+     .offset = CONFIG(retry_delay_ms),
+     .help = "how long after its first failure an import is tried again; doubles,\n"
+             "with a little chance in it"},
+    {"startup", "retry_max_delay", CONFIG_TYPE_TIME, .default_text = "60s", RANGE(1, DAY_MS),
+     .offset = CONFIG(retry_max_delay_ms), .help = "the longest such delay"},
+    {"startup", "on_failure", CONFIG_TYPE_WORD, .default_text = "retry", .words = on_failure_words,
+     .offset = CONFIG(on_failure),
+     .help = "exit: the first import, or application, that fails ends the\n"
+             "process with code 4"},
+
+    {"limits", "requests", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000000),
+     .offset = CONFIG(requests),
+     .help = "the process ends in order after so many requests, to be replaced by\n"
+             "a fresh one; 0 is never"},
+    {"limits", "requests_jitter", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000000),
+     .offset = CONFIG(requests_jitter),
+     .help = "adds up to so many requests by chance, so that processes do not end\n"
+             "together"},
+    {"limits", "lifetime", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
+     .offset = CONFIG(lifetime_ms), .help = "likewise, at that age; 0 is never"},
+    {"limits", "memory", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
+     .offset = CONFIG(memory_bytes),
+     .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"
+             "0 is never"},
     {"limits", "request_body", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(request_body_bytes),
      .help = "a larger request body is answered with 413; 0 leaves the limit to\n"
@@ -80,6 +117,13 @@ static const struct config_option options[] = {
     {"limits", "io_timeout", CONFIG_TYPE_TIME, .default_text = "60s", RANGE(1, DAY_MS),
      .offset = CONFIG(io_timeout_ms),
      .help = "how long one read or write waits for the web server"},
+
+    {"shutdown", "drain_timeout", CONFIG_TYPE_TIME, .default_text = "5s", RANGE(0, DAY_MS),
+     .offset = CONFIG(drain_timeout_ms),
+     .help = "how long requests in flight may still take when the process ends"},
+    {"shutdown", "cleanup_timeout", CONFIG_TYPE_TIME, .default_text = "2s", RANGE(1, DAY_MS),
+     .offset = CONFIG(cleanup_timeout_ms),
+     .help = "how long all registered cleanups may take together"},
 
     {"log", "destination", CONFIG_TYPE_DESTINATION, .default_text = "stderr",
      .offset = CONFIG(log_destination),

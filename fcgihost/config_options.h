@@ -21,6 +21,7 @@ enum config_type {
     CONFIG_TYPE_LISTEN,  /* char *, its path absolute, that address_parse takes */
     CONFIG_TYPE_ALLOW,   /* char * that address_parse_block takes; several in one value are split */
     CONFIG_TYPE_WSGI,    /* char *, "package.module:callable" */
+    CONFIG_TYPE_IMPORT,  /* char *, "module" or "module:function" */
     CONFIG_TYPE_NAME,    /* char *, one Python name */
     CONFIG_TYPE_MOUNT,   /* char *, without its trailing slash */
     CONFIG_TYPE_DESTINATION, /* char *, a word or an absolute path */

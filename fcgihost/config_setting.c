@@ -203,6 +203,13 @@ static int set_wsgi(struct config_setting *setting, void *target)
                                                                         : set_text(setting, target);
 }
 
+static int set_import(struct config_setting *setting, void *target)
+{
+    if (config_value_check_import(setting->text, &setting->reason) < 0)
+        return -1;
+    return set_text(setting, target);
+}
+
 static int set_name(struct config_setting *setting, void *target)
 {
     return config_value_check_name(setting->text, &setting->reason) < 0 ? -1
@@ -230,13 +237,21 @@ static int set_destination(struct config_setting *setting, void *target)
 int config_setting_apply(struct config_setting *setting, struct config *config)
 {
     static int (*const setters[CONFIG_TYPE_COUNT])(struct config_setting *, void *) = {
-        [CONFIG_TYPE_TEXT] = set_text,       [CONFIG_TYPE_PATH] = set_path,
-        [CONFIG_TYPE_INTEGER] = set_integer, [CONFIG_TYPE_SIZE] = set_size,
-        [CONFIG_TYPE_TIME] = set_time,       [CONFIG_TYPE_OCTAL] = set_octal,
-        [CONFIG_TYPE_SWITCH] = set_switch,   [CONFIG_TYPE_WORD] = set_word,
-        [CONFIG_TYPE_LISTEN] = set_listen,   [CONFIG_TYPE_ALLOW] = set_allow,
-        [CONFIG_TYPE_WSGI] = set_wsgi,       [CONFIG_TYPE_NAME] = set_name,
-        [CONFIG_TYPE_MOUNT] = set_mount,     [CONFIG_TYPE_DESTINATION] = set_destination,
+        [CONFIG_TYPE_TEXT] = set_text,
+        [CONFIG_TYPE_PATH] = set_path,
+        [CONFIG_TYPE_INTEGER] = set_integer,
+        [CONFIG_TYPE_SIZE] = set_size,
+        [CONFIG_TYPE_TIME] = set_time,
+        [CONFIG_TYPE_OCTAL] = set_octal,
+        [CONFIG_TYPE_SWITCH] = set_switch,
+        [CONFIG_TYPE_WORD] = set_word,
+        [CONFIG_TYPE_LISTEN] = set_listen,
+        [CONFIG_TYPE_ALLOW] = set_allow,
+        [CONFIG_TYPE_WSGI] = set_wsgi,
+        [CONFIG_TYPE_IMPORT] = set_import,
+        [CONFIG_TYPE_NAME] = set_name,
+        [CONFIG_TYPE_MOUNT] = set_mount,
+        [CONFIG_TYPE_DESTINATION] = set_destination,
     };
 
     return setters[setting->option->type](setting, (char *)config + setting->option->offset);
@@ -245,7 +260,8 @@ int config_setting_apply(struct config_setting *setting, struct config *config)
 static bool is_kept_as_text(enum config_type type)
 {
     return type == CONFIG_TYPE_TEXT || type == CONFIG_TYPE_PATH || type == CONFIG_TYPE_WSGI ||
-           type == CONFIG_TYPE_NAME || type == CONFIG_TYPE_MOUNT || type == CONFIG_TYPE_DESTINATION;
+           type == CONFIG_TYPE_IMPORT || type == CONFIG_TYPE_NAME || type == CONFIG_TYPE_MOUNT ||
+           type == CONFIG_TYPE_DESTINATION;
 }
 
 void config_setting_clear(const struct config_option *option, struct config *config)

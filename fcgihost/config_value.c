@@ -253,6 +253,22 @@ int config_value_check_wsgi(const char *text, struct config_value_reason *reason
                           "between them");
 }
 
+int config_value_check_import(const char *text, struct config_value_reason *reason)
+{
+    const char *end = skip_names(text);
+
+    if (strchr(text, '/') != NULL || strstr(text, ".py:") != NULL)
+        return refuse(reason, "names a file, not a module: write the name that an import has");
+    if (end != text && *end == ':') {
+        text = end + 1;
+        end = skip_names(text);
+    }
+    if (end != text && *end == '\0')
+        return 0;
+    return refuse(reason, "is neither module nor module:function: write Python names, with dots "
+                          "between them");
+}
+
 int config_value_check_name(const char *text, struct config_value_reason *reason)
 {
     const char *end = skip_name(text);

@@ -39,6 +39,8 @@ int config_value_parse_word(const char *text, const char *const *words, unsigned
                             struct config_value_reason *reason);
 /* "package.module:callable" */
 int config_value_check_wsgi(const char *text, struct config_value_reason *reason);
+/* "package.module" or "package.module:function" */
+int config_value_check_import(const char *text, struct config_value_reason *reason);
 /* One Python name, without a dot. */
 int config_value_check_name(const char *text, struct config_value_reason *reason);
 /* A URL prefix without its trailing slashes, so that "/" becomes "". normal has room for

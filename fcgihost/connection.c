@@ -133,6 +133,11 @@ static enum connection_step keep_input(struct connection *connection)
     return input_own(input, INPUT_BYTES) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
 }
 
+enum connection_step connection_keep_request(struct connection *connection)
+{
+    return keep_input(connection);
+}
+
 enum connection_step connection_advance(struct worker *worker, struct connection *connection)
 {
     if (prepare_input(worker, connection) < 0)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* The first member of everything that epoll points to. */
-enum pollable { POLLABLE_LISTENER, POLLABLE_CONNECTION, POLLABLE_WAKE };
+enum pollable { POLLABLE_LISTENER, POLLABLE_CONNECTION, POLLABLE_WAKE, POLLABLE_READY };
 
 struct connection {
     enum pollable pollable;
@@ -28,7 +28,10 @@ struct connection {
     atomic_bool is_expired; /* the deadline passed, and the poller shut it down */
     atomic_ullong deadline_ms; /* by then something must have come; 0: an idle kept connection may
                                   wait for ever */
+    uint64_t
+        park_end_ms; /* its request waits that long for the application; 0: it has not waited */
     struct connection *previous, *next;
+    struct connection *next_parked; /* in one of the poller's queues */
 };
 
 struct connection *connection_new(int fd);
@@ -45,6 +48,9 @@ enum connection_step {
 
 /* Receives what is there and looks at it. Never blocks. The worker owns the connection. */
 enum connection_step connection_advance(struct worker *worker, struct connection *connection);
+/* The connection goes back to the poller with its request: keeps what is in the worker's buffer.
+ * WAIT, or CLOSE when out of memory. */
+enum connection_step connection_keep_request(struct connection *connection);
 /* After the response: drains the body and releases the request. READY when the next request is
  * there already, WAIT, or CLOSE. Blocks for REQUEST_DRAIN_MS at most. */
 enum connection_step connection_finish_request(struct worker *worker,

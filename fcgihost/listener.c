@@ -1,6 +1,7 @@
 /* Opens the listening sockets, takes over inherited ones, and removes only what it made itself. */
 #include "listener.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -478,6 +479,62 @@ void listener_unlink(struct listener *listener)
         status.st_dev == listener->path_device && status.st_ino == listener->path_inode)
         unlink(listener->path);
     listener->path[0] = '\0';
+}
+
+/* Has the process a descriptor of the socket? -1: it can't be seen. */
+static int holds_socket(const char *pid, ino_t inode)
+{
+    char path[64], link[64], wanted[64];
+    snprintf(path, sizeof(path), "/proc/%.20s/fd", pid);
+    snprintf(wanted, sizeof(wanted), "socket:[%llu]", (unsigned long long)inode);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return errno == ENOENT || errno == ESRCH ? 0 : -1;
+    int result = 0;
+    struct dirent *entry;
+    while (result == 0 && (entry = readdir(folder)) != NULL) {
+        ssize_t n = readlinkat(dirfd(folder), entry->d_name, link, sizeof(link) - 1);
+        link[n < 0 ? 0 : n] = '\0';
+        result = strcmp(link, wanted) == 0;
+    }
+    closedir(folder);
+    return result;
+}
+
+/* An inherited socket may also be with the program that started this one, with siblings, or with
+ * systemd. Of the processes that can't be seen only the parent is likely to have it. */
+enum listener_owner listener_find_owner(const struct listener *listener)
+{
+    struct stat status;
+    if (!listener->is_inherited)
+        return LISTENER_OURS;
+    DIR *processes = opendir("/proc");
+    if (processes == NULL || fstat(listener->fd, &status) < 0) {
+        if (processes != NULL)
+            closedir(processes);
+        return LISTENER_UNKNOWN;
+    }
+    enum listener_owner owner = LISTENER_OURS;
+    struct dirent *entry;
+    while (owner != LISTENER_SHARED && (entry = readdir(processes)) != NULL) {
+        long pid = strtol(entry->d_name, NULL, 10);
+        if (pid <= 0 || pid == (long)getpid())
+            continue;
+        int held = holds_socket(entry->d_name, status.st_ino);
+        if (held > 0)
+            owner = LISTENER_SHARED;
+        else if (held < 0 && pid == (long)getppid())
+            owner = LISTENER_UNKNOWN;
+    }
+    closedir(processes);
+    return owner;
+}
+
+void listener_refuse(const struct listener *listener)
+{
+    /* TCP would drop its queue. It refuses once it is closed. */
+    if (!listener->is_tcp)
+        shutdown(listener->fd, SHUT_RD);
 }
 
 void listener_close(struct listener *listener)

@@ -32,6 +32,18 @@ int listener_open_all(struct listener_set *set, const struct config *config,
                       struct config_error *error);
 /* Closes the socket; unlinks its file if the file is still the one that we created. */
 void listener_close(struct listener *listener);
+/* Whose the socket is: only then can it be made to refuse without harm to others. */
+enum listener_owner {
+    LISTENER_OURS,    /* this process has its only copy */
+    LISTENER_SHARED,  /* another process has one too */
+    LISTENER_UNKNOWN, /* this user may not see */
+};
+
+/* Looks through /proc: not with a mutex held. */
+enum listener_owner listener_find_owner(const struct listener *listener);
+/* From now on a Unix socket refuses who connects, so that the web server turns elsewhere at once;
+ * those who did connect can still be accepted. Only for one that is ours. */
+void listener_refuse(const struct listener *listener);
 /* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */
 void listener_unlink(struct listener *listener);
 void listener_close_all(struct listener_set *set);

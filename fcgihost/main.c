@@ -11,8 +11,9 @@
 #include "log.h"
 #include "poller.h"
 #include "process.h"
-#include "py_application.h"
+#include "py_errand.h"
 #include "py_interpreter.h"
+#include "py_startup.h"
 #include "supervisor.h"
 #include "worker.h"
 
@@ -25,7 +26,7 @@
 
 enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
 
-enum { FOREVER_MS = 3600 * 1000 };
+enum { FOREVER_MS = 3600 * 1000, ERRAND_MS = 500 };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
@@ -55,10 +56,27 @@ static int start_python(const struct config *config, const struct py_options *op
     return 0;
 }
 
-static void end_python(void)
+/* Cleanups, atexit, Python's own end. false: Python goes on, so that the process has to leave with
+ * _exit. */
+static bool end_python(uint64_t deadline_ms, bool is_stuck)
 {
-    py_application_unload();
+    uint64_t now_ms = clock_ms();
+    bool is_clean = py_interpreter_end(deadline_ms > now_ms ? deadline_ms - now_ms : 0, is_stuck);
+    py_interpreter_release_gil();
+    is_clean = py_errand_close(ERRAND_MS) && is_clean;
+    py_interpreter_take_gil();
+    if (!is_clean)
+        return false;
+    py_startup_clear();
     py_interpreter_stop();
+    return true;
+}
+
+static int leave(const struct config *config, int code)
+{
+    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false))
+        _exit(code != EXIT_CLEAN ? code : EXIT_RUN_TIME);
+    return code;
 }
 
 /* --check: everything that serving would need, but for the sockets. */
@@ -71,13 +89,13 @@ static int run_check(const struct config *config)
         return code;
     printf("python: %s%s%s\n", py_interpreter_version(),
            config->home != NULL ? ", environment " : "", config->home != NULL ? config->home : "");
-    bool is_loaded = py_application_load(config);
+    bool is_loaded = py_startup_run_once(config) == PY_STARTUP_FINE;
     if (is_loaded)
-        py_application_describe(config);
+        py_startup_describe(config);
     for (size_t i = 0; i < config->listen.count; i++)
         printf("listen: %s\n", config->listen.items[i]);
-    end_python();
-    return is_loaded ? EXIT_CLEAN : EXIT_APPLICATION;
+    fflush(stdout);
+    return leave(config, is_loaded ? EXIT_CLEAN : EXIT_APPLICATION);
 }
 
 /* One request, plain CGI (line is NULL) or --call. */
@@ -90,10 +108,8 @@ static int run_once(const struct command_line *line, const struct config *config
         config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
     if (code != 0)
         return code;
-    if (!py_application_load(config)) {
-        end_python();
-        return EXIT_APPLICATION;
-    }
+    if (py_startup_run_once(config) == PY_STARTUP_FAILED)
+        return leave(config, EXIT_APPLICATION);
     py_interpreter_release_gil();
     if (line != NULL)
         code = call_run(line, config, response_fd);
@@ -101,8 +117,7 @@ static int run_once(const struct command_line *line, const struct config *config
         code =
             cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
     py_interpreter_take_gil();
-    end_python();
-    return code;
+    return leave(config, code);
 }
 
 static bool is_plain_cgi(const struct config *config)
@@ -113,30 +128,49 @@ static bool is_plain_cgi(const struct config *config)
            getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
 }
 
-/* Serves until the supervisor says stop. The main thread has the GIL before and after. On anything
- * but EXIT_CLEAN threads may still run, so that what they use must stay. */
+/* The requests are over. The main thread has the GIL before and after. On anything but EXIT_CLEAN
+ * threads may still run, so that what they use must stay. */
+static int end(const struct config *config, struct supervisor *supervisor, struct worker_pool *pool)
+{
+    uint64_t now_ms = clock_ms();
+    py_interpreter_release_gil();
+    bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
+    py_interpreter_take_gil();
+    if (!end_python(now_ms + config->cleanup_timeout_ms, is_stuck)) {
+        if (is_stuck)
+            log_error(
+                "stopping: %u worker threads are still busy: leaving without Python's own end",
+                atomic_load(&pool->running));
+        return EXIT_RUN_TIME;
+    }
+    supervisor_finish(supervisor);
+    return EXIT_CLEAN;
+}
+
+/* Serves until the supervisor says stop. The main thread has the GIL before and after. */
 static int serve(const struct config *config, struct supervisor *supervisor, struct poller *poller)
 {
     static struct event is_loaded;
     static struct worker_pool pool;
     event_init(&is_loaded);
-    if (worker_pool_start(&pool, config, poller, &is_loaded) < 0)
+    pool = (struct worker_pool){
+        .config = config,
+        .poller = poller,
+        .supervisor = supervisor,
+        .is_application_loaded = &is_loaded,
+        .request_limit = supervisor->lifecycle.request_limit,
+    };
+    if (worker_pool_start(&pool) < 0)
         return fail_run_time("worker threads");
-    if (supervisor_start(supervisor, poller) < 0)
+    if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
-    py_application_load_until(config, &is_loaded, &supervisor->stop);
+    if (!py_startup_run(config, &is_loaded))
+        supervisor_ask(supervisor, REASON_STARTUP);
     py_interpreter_release_gil();
     while (!event_wait(&supervisor->stop, FOREVER_MS))
         continue;
-    if (!worker_pool_join(&pool, clock_ms() + CLEANUP_TIMEOUT_MS / 2)) {
-        log_error("stopping: %u threads are still busy: leaving without Python's own end",
-                  atomic_load(&pool.running));
-        return EXIT_RUN_TIME;
-    }
     py_interpreter_take_gil();
-    end_python();
-    supervisor_finish(supervisor);
-    return EXIT_CLEAN;
+    return end(config, supervisor, &pool);
 }
 
 static void log_start(const struct config *config, const struct listener_set *listeners)
@@ -156,7 +190,8 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     if (fastcgi_init() < 0 || poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
     bool is_shared = listeners->items[0].is_inherited;
-    int code = start_python(config, &(struct py_options){.is_multiprocess = is_shared});
+    int code = start_python(
+        config, &(struct py_options){.is_multiprocess = is_shared, .supervisor = supervisor});
     if (code != 0)
         return code;
     log_start(config, listeners);
@@ -175,8 +210,11 @@ static int run_server(const struct config *config)
     if (listener_open_all(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
+    bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {
+        if (has_startup_failed)
+            code = EXIT_APPLICATION;
         for (size_t i = 0; i < listeners.count; i++)
             listener_unlink(&listeners.items[i]);
         _exit(code);
@@ -184,7 +222,9 @@ static int run_server(const struct config *config)
     listener_close_all(&listeners);
     poller_clear(&poller);
     log_info("stopped");
-    return supervisor.has_cut_off ? EXIT_RUN_TIME : EXIT_CLEAN;
+    return has_startup_failed                ? EXIT_APPLICATION
+           : supervisor.lifecycle.is_cut_off ? EXIT_RUN_TIME
+                                             : EXIT_CLEAN;
 }
 
 static int run(const struct command_line *line, const struct config *config)

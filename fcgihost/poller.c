@@ -23,7 +23,7 @@ struct poller_listener {
 
 enum { HEALED_MS = 2000 }; /* so long without a lack of descriptors, and it is over */
 
-static enum pollable wake_pollable = POLLABLE_WAKE;
+static enum pollable wake_pollable = POLLABLE_WAKE, ready_pollable = POLLABLE_READY;
 
 /* The poller whose descriptors a forked child must not hold: the process has one. */
 static struct poller *the_poller;
@@ -71,10 +71,11 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     poller->io_timeout_ms = config->io_timeout_ms;
     pthread_mutex_init(&poller->mutex, NULL);
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    poller->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     poller->listeners = calloc(set->count, sizeof(*poller->listeners));
-    if (poller->wake_fd < 0 || poller->epoll_fd < 0 || poller->listeners == NULL ||
-        parse_allow(poller, config) < 0)
+    if (poller->wake_fd < 0 || poller->ready_fd < 0 || poller->epoll_fd < 0 ||
+        poller->listeners == NULL || parse_allow(poller, config) < 0)
         return -1;
     for (size_t i = 0; i < set->count; i++) {
         poller->listeners[i] =
@@ -85,6 +86,8 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     poller->listener_count = set->count;
     the_poller = poller;
     pthread_atfork(NULL, NULL, close_in_child);
+    if (control(poller, EPOLL_CTL_ADD, poller->ready_fd, EPOLLIN, &ready_pollable) < 0)
+        return -1;
     return control(poller, EPOLL_CTL_ADD, poller->wake_fd, EPOLLIN, &wake_pollable);
 }
 
@@ -93,6 +96,7 @@ void poller_clear(struct poller *poller)
     the_poller = NULL;
     close(poller->epoll_fd);
     close(poller->wake_fd);
+    close(poller->ready_fd);
     free(poller->listeners);
     free(poller->allow);
     pthread_mutex_destroy(&poller->mutex);
@@ -194,6 +198,65 @@ static struct connection *accept_connection(struct poller *poller, struct listen
     return connection;
 }
 
+/* With the mutex held. */
+static void enqueue(struct poller_queue *queue, struct connection *connection)
+{
+    connection->next_parked = NULL;
+    if (queue->last != NULL)
+        queue->last->next_parked = connection;
+    else
+        queue->first = connection;
+    queue->last = connection;
+}
+
+/* The first one, or NULL. With the mutex held. */
+static struct connection *dequeue(struct poller_queue *queue)
+{
+    struct connection *connection = queue->first;
+    if (connection != NULL)
+        queue->first = connection->next_parked;
+    if (queue->first == NULL)
+        queue->last = NULL;
+    return connection;
+}
+
+/* The wait of those that have parked until then is over; they are in the order of their ends. With
+ * the mutex held. */
+static void release_parked(struct poller *poller, uint64_t until_ms)
+{
+    eventfd_t count = 0;
+    for (; poller->parked.first != NULL && poller->parked.first->park_end_ms <= until_ms; count++)
+        enqueue(&poller->ready, dequeue(&poller->parked));
+    if (count > 0)
+        eventfd_write(poller->ready_fd, count);
+}
+
+void poller_park(struct poller *poller, struct connection *connection)
+{
+    pthread_mutex_lock(&poller->mutex);
+    enqueue(&poller->parked, connection);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+void poller_unpark(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    release_parked(poller, UINT64_MAX);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+/* NULL if another worker was faster. */
+static struct connection *take_ready(struct poller *poller)
+{
+    eventfd_t one;
+    if (eventfd_read(poller->ready_fd, &one) < 0)
+        return NULL;
+    pthread_mutex_lock(&poller->mutex);
+    struct connection *connection = dequeue(&poller->ready);
+    pthread_mutex_unlock(&poller->mutex);
+    return connection;
+}
+
 struct connection *poller_next(struct poller *poller)
 {
     while (!atomic_load(&poller->is_quitting)) {
@@ -209,6 +272,11 @@ struct connection *poller_next(struct poller *poller)
         if (*pollable == POLLABLE_LISTENER) {
             struct poller_listener *listener = event.data.ptr;
             struct connection *connection = accept_connection(poller, listener->listener);
+            if (connection != NULL)
+                return connection;
+        }
+        if (*pollable == POLLABLE_READY) {
+            struct connection *connection = take_ready(poller);
             if (connection != NULL)
                 return connection;
         }
@@ -290,6 +358,7 @@ void poller_tend(struct poller *poller, uint64_t now_ms)
     resume_accepting(poller);
     expire(poller, now_ms);
     pthread_mutex_lock(&poller->mutex);
+    release_parked(poller, now_ms);
     bool has_healed = poller->is_pause_logged && now_ms >= poller->last_pause_ms + HEALED_MS;
     if (has_healed)
         poller->is_pause_logged = false;
@@ -312,20 +381,28 @@ static void accept_queue(struct poller *poller, const struct listener *listener)
     }
 }
 
+static void stop_listening(struct poller *poller, struct listener *listener,
+                           enum listener_owner owner)
+{
+    listener_unlink(listener);
+    pthread_mutex_lock(&poller->mutex);
+    if (owner == LISTENER_OURS)
+        listener_refuse(listener);
+    if (owner != LISTENER_SHARED)
+        accept_queue(poller, listener);
+    control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
+    listener_close(listener);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
 void poller_stop_accepting(struct poller *poller)
 {
-    pthread_mutex_lock(&poller->mutex);
     atomic_store(&poller->is_draining, true);
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
-        if (listener->fd < 0)
-            continue;
-        listener_unlink(listener);
-        accept_queue(poller, listener);
-        control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
-        listener_close(listener);
+        if (listener->fd >= 0)
+            stop_listening(poller, listener, listener_find_owner(listener));
     }
-    pthread_mutex_unlock(&poller->mutex);
 }
 
 void poller_close_idle(struct poller *poller, bool is_every)

@@ -16,6 +16,10 @@
 
 struct poller_listener;
 
+struct poller_queue {
+    struct connection *first, *last;
+};
+
 struct poller {
     int epoll_fd;
     int wake_fd;   /* readable once the workers are to end */
@@ -36,6 +40,9 @@ struct poller {
                               freed meanwhile */
     struct connection *connections;
     size_t connection_count;
+    struct poller_queue parked; /* their requests wait for the application */
+    struct poller_queue ready;  /* and these have waited */
+    int ready_fd;               /* a semaphore: how many are ready */
 };
 
 /* 0, or -1 with errno. The set must outlive the poller. change_fd as in the struct. */
@@ -49,14 +56,19 @@ struct connection *poller_next(struct poller *poller);
 /* Gives the connection back until its peer sends something, by the deadline if that is not 0. 0; or
  * -1 with errno, then the caller still owns it. */
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
+/* Gives a connection with a request that can't be served yet back until poller_unpark, or until
+ * park_end_ms; poller_next then returns it. */
+void poller_park(struct poller *poller, struct connection *connection);
+/* What they wait for is there, or will not come. */
+void poller_unpark(struct poller *poller);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
 
 /* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once
  * a second. */
 void poller_tend(struct poller *poller, uint64_t now_ms);
-/* The socket files go, what has queued up is still accepted, then the listeners are closed. From
- * here on no connection outlives its request. */
+/* The socket files go and the listeners are closed. What has queued up is still accepted, unless
+ * other processes accept on the same socket. From here on no connection outlives its request. */
 void poller_stop_accepting(struct poller *poller);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new. */

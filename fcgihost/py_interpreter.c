@@ -3,6 +3,9 @@
 
 #include "build_facts.h"
 #include "py_environ.h"
+#include "py_errand.h"
+#include "py_module.h"
+#include "py_stacks.h"
 #include "py_streams.h"
 
 #include <limits.h>
@@ -184,13 +187,15 @@ static int set_up(const char *folder, const struct config *config, const struct 
         py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess,
                         options->is_run_once) < 0)
         return -1;
-    PyObject *seconds = PyFloat_FromDouble((double)config->switch_interval_ms / 1000);
-    PyObject *arguments[] = {seconds, PyBool_FromLong(log_descriptor() != 2)};
-    PyObject *result = seconds != NULL ? py_module_call("set_up", arguments, 2) : NULL;
-    Py_XDECREF(seconds);
-    Py_DECREF(arguments[1]);
+    PyObject *result =
+        py_module_call_with("set_up", "dNiii", (double)config->switch_interval_ms / 1000,
+                            PyBool_FromLong(log_descriptor() != 2), PY_INTERRUPT_SIGNAL,
+                            PY_STACKS_SIGNAL, py_stacks_open());
     Py_XDECREF(result);
-    return result != NULL ? 0 : -1;
+    if (result == NULL)
+        return -1;
+    py_errand_open();
+    return 0;
 }
 
 int py_interpreter_start(const struct config *config, const struct py_options *options,
@@ -206,6 +211,7 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
     }
     py_settings = (struct py_settings){.is_front_logged = config->log_front,
                                        .is_traceback_shown = config->show_errors};
+    py_module_set_supervisor(options->supervisor);
     PyImport_AppendInittab("_fcgihost", py_module_init);
     if (initialise(config, error) < 0)
         return -1;
@@ -228,12 +234,20 @@ void py_interpreter_take_gil(void)
     PyEval_RestoreThread(main_state);
 }
 
+bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck)
+{
+    PyObject *result =
+        py_module_call_with("end", "dN", (double)timeout_ms / 1000, PyBool_FromLong(is_stuck));
+    bool is_clean = result != NULL && PyObject_IsTrue(result) == 1;
+    if (result == NULL)
+        py_exception_print("stopping: the end of the application failed");
+    Py_XDECREF(result);
+    return is_clean;
+}
+
 void py_interpreter_stop(void)
 {
-    PyObject *result = py_module_call("run_cleanups", NULL, 0);
-    if (result == NULL)
-        PyErr_Print();
-    Py_XDECREF(result);
+    py_stacks_close();
     py_environ_clear();
     py_module_clear();
     Py_FinalizeEx();

@@ -13,8 +13,9 @@
 int py_interpreter_check_home(const struct config *config, struct config_error *error);
 
 struct py_options {
-    bool is_multiprocess; /* other processes may serve the same application */
-    bool is_run_once;     /* plain CGI, --call */
+    bool is_multiprocess;          /* other processes may serve the same application */
+    bool is_run_once;              /* plain CGI, --call */
+    struct supervisor *supervisor; /* NULL for plain CGI, --call, --check */
 };
 
 /* Starts Python; the calling thread, which is the main thread from now on, holds the GIL. 0, or -1
@@ -24,8 +25,12 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
 /* The main thread's GIL. */
 void py_interpreter_release_gil(void);
 void py_interpreter_take_gil(void);
-/* Runs what was registered as a cleanup and with atexit, and ends Python, with the GIL held. No
- * worker may be in Python. */
+/* The application's part of the end, with the GIL held: runs what was registered as a cleanup,
+ * waits for its threads, runs what was registered with atexit, within the time. is_stuck: a worker
+ * is still in Python. false: Python itself can't be ended, because a thread goes on, or something
+ * was interrupted. */
+bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck);
+/* Ends Python, with the GIL held. No other thread may be in it. */
 void py_interpreter_stop(void);
 /* The version that is linked, as "3.11.2". */
 const char *py_interpreter_version(void);

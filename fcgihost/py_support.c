@@ -1,5 +1,5 @@
-/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into
- * fcgihost._host. */
+/* What the Python side of the host shares: versions' differences, calls into fcgihost._host,
+ * exceptions. */
 #include "py_support.h"
 
 #include "fork.h"
@@ -11,39 +11,6 @@ PyObject *py_application;
 struct py_settings py_settings;
 
 static PyObject *host_module; /* fcgihost._host */
-
-static PyObject *module_log(PyObject *self, PyObject *arguments)
-{
-    (void)self;
-    int level;
-    const char *text;
-    Py_ssize_t text_bytes;
-    if (!PyArg_ParseTuple(arguments, "is#", &level, &text, &text_bytes))
-        return NULL;
-    if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
-        PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS;
-    log_text((enum log_level)level, text, (size_t)text_bytes);
-    Py_END_ALLOW_THREADS;
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef methods[] = {
-    {"log", module_log, METH_VARARGS,
-     "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_fcgihost",
-                                        .m_doc = "The host, as its Python package sees it.",
-                                        .m_size = -1, .m_methods = methods};
-
-PyObject *py_module_init(void)
-{
-    return PyModule_Create(&definition);
-}
 
 int py_module_import_host(void)
 {
@@ -58,6 +25,19 @@ PyObject *py_module_call(const char *function, PyObject *const *arguments, size_
         return NULL;
     PyObject *result = PyObject_Vectorcall(callable, arguments, count, NULL);
     Py_DECREF(callable);
+    return result;
+}
+
+PyObject *py_module_call_with(const char *function, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    PyObject *arguments = Py_VaBuildValue(format, values);
+    va_end(values);
+    PyObject *callable = arguments != NULL ? PyObject_GetAttrString(host_module, function) : NULL;
+    PyObject *result = callable != NULL ? PyObject_CallObject(callable, arguments) : NULL;
+    Py_XDECREF(callable);
+    Py_XDECREF(arguments);
     return result;
 }
 
@@ -128,6 +108,19 @@ static void log_exception(struct request *request, const char *where, PyObject *
     Py_XDECREF(text);
 }
 
+void py_exception_print(const char *what)
+{
+    PyObject *exception = py_exception_take();
+    PyObject *text = exception != NULL ? py_exception_format(exception) : NULL;
+    const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    log_error("%s\n%s", what, traceback != NULL ? traceback : "");
+    Py_END_ALLOW_THREADS;
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(exception);
+}
+
 void py_exception_log(struct request *request, const char *where)
 {
     PyObject *exception = py_exception_take();
@@ -153,6 +146,28 @@ static void send_page(struct request *request, PyObject *exception)
     Py_XDECREF(text);
 }
 
+/* What it needs can't be had now (fcgihost.ResourceUnavailable): 503. false: it is another
+ * exception. */
+static bool answer_unavailable(struct request *request, PyObject *exception)
+{
+    PyObject *answer = py_module_call("describe_unavailable", &exception, 1);
+    int seconds;
+    const char *text;
+    bool is_unavailable =
+        answer != NULL && answer != Py_None && PyArg_ParseTuple(answer, "is", &seconds, &text);
+    PyErr_Clear();
+    if (is_unavailable) {
+        request->response.retry_after_s = (unsigned)seconds;
+        Py_BEGIN_ALLOW_THREADS;
+        request_log(request, text);
+        response_send_page(request, "503 Service Unavailable",
+                           "Something that this needs is not available now. Please try again.\n");
+        Py_END_ALLOW_THREADS;
+    }
+    Py_XDECREF(answer);
+    return is_unavailable;
+}
+
 void py_exception_answer(struct request *request, PyObject *exception)
 {
     const struct response *response = &request->response;
@@ -164,6 +179,8 @@ void py_exception_answer(struct request *request, PyObject *exception)
         response_send_page(request, "413 Request Entity Too Large",
                            "The request's body is too large.\n");
         Py_END_ALLOW_THREADS;
+    } else if (!response->is_head_sent && answer_unavailable(request, exception)) {
+        return;
     } else if (response->is_head_sent) {
         log_exception(
             request,

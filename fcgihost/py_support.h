@@ -1,5 +1,5 @@
-/* What the Python side of the host shares: versions' differences, the module _fcgihost, calls into
- * fcgihost._host. */
+/* What the Python side of the host shares: versions' differences, calls into fcgihost._host,
+ * exceptions. */
 #ifndef FCGIHOST_PY_SUPPORT_H
 #define FCGIHOST_PY_SUPPORT_H
 
@@ -17,17 +17,22 @@ static inline PyObject *Py_NewRef(PyObject *object)
     Py_INCREF(object);
     return object;
 }
+static inline PyObject *Py_XNewRef(PyObject *object)
+{
+    Py_XINCREF(object);
+    return object;
+}
 #endif
 
 /* The callable, or NULL while it is not loaded. Borrowed. */
 extern PyObject *py_application;
 
-/* The process's log and its types, as the module _fcgihost. For PyImport_AppendInittab. */
-PyObject *py_module_init(void);
 /* Imports fcgihost._host, once. 0, or -1 with an exception set. */
 int py_module_import_host(void);
 /* Calls a function of fcgihost._host. A new reference, or NULL with an exception set. */
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
+/* The same with arguments as Py_BuildValue makes them: a format of two items or more. */
+PyObject *py_module_call_with(const char *function, const char *format, ...);
 void py_module_clear(void);
 
 /* Takes the exception that is set, normalised, with its traceback: a new reference. NULL if none is
@@ -36,6 +41,8 @@ PyObject *py_exception_take(void);
 void py_exception_restore(PyObject *exception);
 /* The traceback as text: a new reference to a str, or NULL with nothing set. */
 PyObject *py_exception_format(PyObject *exception);
+/* Logs the exception that is set, and clears it. Gives up the GIL meanwhile. */
+void py_exception_print(const char *what);
 /* Logs the exception that is set as what went wrong in the request, to the web server too if [log]
  * front says so, and clears it. Gives up the GIL meanwhile. */
 void py_exception_log(struct request *request, const char *where);

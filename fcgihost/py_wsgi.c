@@ -3,6 +3,7 @@
 
 #include "fork.h"
 #include "py_environ.h"
+#include "py_request.h"
 #include "py_streams.h"
 #include "worker.h"
 
@@ -15,6 +16,8 @@ enum { COPY_BYTES = 16 << 10, MAX_PIECES = RESPONSE_PIECES - 1 };
 struct python_thread {
     PyThreadState *state;
     PyObject *input, *errors, *start_response;
+    PyObject *borrowed_environ; /* while the application runs; else NULL */
+    PyObject *request;          /* what fcgihost.request() returns: NULL until it is asked for */
     char copy[COPY_BYTES];
 };
 
@@ -26,12 +29,15 @@ struct rest {
     bool is_failed; /* the error page was sent, or the connection is to be broken off */
 };
 
+static _Thread_local struct python_thread *current_thread;
+
 int py_wsgi_enter_thread(struct worker *worker)
 {
     struct python_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
         return -1;
     worker->python = thread;
+    current_thread = thread;
     PyGILState_Ensure();
     thread->state = PyEval_SaveThread();
     return 0;
@@ -197,6 +203,7 @@ static int call_application(struct python_thread *thread, struct request *reques
     if (environ == NULL)
         return -1;
     PyObject *arguments[] = {environ, thread->start_response};
+    thread->borrowed_environ = environ;
     PyObject *result = PyObject_Vectorcall(py_application, arguments, 2, NULL);
     int taken = -1;
     if (result != NULL) {
@@ -204,8 +211,36 @@ static int call_application(struct python_thread *thread, struct request *reques
         Py_DECREF(result);
     }
     py_leave_forked_child();
+    thread->borrowed_environ = NULL;
     Py_DECREF(environ);
     return taken;
+}
+
+PyObject *py_wsgi_current_request(PyObject *make)
+{
+    struct python_thread *thread = current_thread;
+    if (thread == NULL || (thread->borrowed_environ == NULL && thread->request == NULL))
+        Py_RETURN_NONE;
+    if (thread->request == NULL)
+        thread->request = PyObject_CallOneArg(make, thread->borrowed_environ);
+    return Py_XNewRef(thread->request);
+}
+
+/* The response has left: what the request registered as cleanups runs. Takes and gives up the GIL.
+ */
+static void end_request(struct python_thread *thread, PyObject *held)
+{
+    PyEval_RestoreThread(thread->state);
+    Py_XDECREF(held);
+    if (thread->request != NULL) {
+        PyObject *result = py_module_call("end_request", &thread->request, 1);
+        if (result == NULL)
+            py_exception_print("the cleanups of a request could not run");
+        Py_XDECREF(result);
+        Py_CLEAR(thread->request);
+        py_leave_forked_child();
+    }
+    PyEval_SaveThread();
 }
 
 void py_wsgi_serve(struct worker *worker, struct request *request)
@@ -230,9 +265,6 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     PyEval_SaveThread();
     if (!rest.is_failed)
         response_send(request, rest.pieces, rest.count, true);
-    if (rest.held != NULL) {
-        PyEval_RestoreThread(thread->state);
-        Py_DECREF(rest.held);
-        PyEval_SaveThread();
-    }
+    if (rest.held != NULL || thread->request != NULL)
+        end_request(thread, rest.held);
 }

@@ -272,11 +272,14 @@ int response_send_page(struct request *request, const char *status, const char *
     char length[24];
     int digits = snprintf(length, sizeof(length), "%zu", strlen(text));
     struct response *response = &request->response;
+    unsigned retry_after_s = response->retry_after_s > 0 ? response->retry_after_s : 1;
     response_set_status(response, status, strlen(status));
     response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
     response_add_header(response, "Content-Length", 14, length, (size_t)digits);
-    if (response->status == 503)
-        response_add_header(response, "Retry-After", 11, "1", 1);
+    if (response->status == 503) {
+        digits = snprintf(length, sizeof(length), "%u", retry_after_s);
+        response_add_header(response, "Retry-After", 11, length, (size_t)digits);
+    }
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
     return response_send(request, &piece, 1, true);
 }

@@ -19,6 +19,7 @@ struct response {
     int64_t content_length; /* as declared, -1 if not */
     uint64_t body_bytes;    /* what the application gave, up to content_length */
     uint64_t excess_bytes;  /* what it gave beyond */
+    unsigned retry_after_s; /* for a page with status 503 */
     bool is_head_sent;
     bool is_ended;
     bool is_peer_gone; /* a send failed */

@@ -5,6 +5,7 @@
 #include "log.h"
 #include "meta_variables.h"
 #include "py_wsgi.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,10 +17,7 @@
 
 enum {
     BUFFER_SLACK_BYTES = 16 << 10, /* record headers and padding beside a body's bytes */
-    APPLICATION_WAIT_MS =
-        5000,                  /* so long a request waits for an application that is being loaded */
-    APPLICATION_LOOK_MS = 100, /* and so often it looks whether the process stops */
-};                             /* record headers and padding beside a body's bytes */
+};
 
 static int map_buffer(struct worker *worker)
 {
@@ -115,15 +113,50 @@ static bool refuse_request(struct worker *worker, struct request *request)
     return true;
 }
 
-static bool wait_for_application(struct worker_pool *pool)
+/* For those who ask what the thread does; and counts. */
+static void begin_serving(struct worker *worker, const struct request *request)
 {
-    for (int waited_ms = 0; waited_ms < APPLICATION_WAIT_MS; waited_ms += APPLICATION_LOOK_MS) {
-        if (event_wait(pool->is_application_loaded, APPLICATION_LOOK_MS))
-            return true;
-        if (atomic_load(&pool->poller->is_draining))
-            break;
+    struct worker_pool *pool = worker->pool;
+    uint64_t now_ms = clock_ms();
+    pthread_mutex_lock(&worker->mutex);
+    worker->served = request;
+    worker->since_ms = now_ms;
+    pthread_mutex_unlock(&worker->mutex);
+    unsigned long long number = atomic_fetch_add(&pool->requests, 1) + 1;
+    if (number == pool->request_limit)
+        supervisor_wake(pool->supervisor);
+}
+
+static void end_serving(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->mutex);
+    worker->served = NULL;
+    pthread_mutex_unlock(&worker->mutex);
+}
+
+bool worker_get_activity(struct worker *worker, struct worker_activity *activity)
+{
+    activity->thread = worker->thread;
+    pthread_mutex_lock(&worker->mutex);
+    const struct request *request = worker->served;
+    if (request != NULL) {
+        const char *method = request_value(request, "REQUEST_METHOD"),
+                   *uri = request_value(request, "REQUEST_URI");
+        snprintf(activity->request, sizeof(activity->request), "%s %s",
+                 method != NULL ? method : "-", uri != NULL ? uri : "-");
+        activity->age_ms = clock_ms() - worker->since_ms;
     }
-    return false;
+    pthread_mutex_unlock(&worker->mutex);
+    return request != NULL;
+}
+
+static void refuse_unloaded(struct worker *worker, struct request *request)
+{
+    struct supervisor *supervisor = worker->pool->supervisor;
+    request_log(request, "503: what it needs has not been loaded: see the errors above");
+    request->response.retry_after_s = supervisor_seconds_to_attempt(supervisor);
+    send_page(request, "503 Service Unavailable",
+              "The application is not ready. Please try again.\n");
 }
 
 void worker_serve(struct worker *worker, struct request *request)
@@ -131,17 +164,13 @@ void worker_serve(struct worker *worker, struct request *request)
     request->worker = worker;
     if (refuse_request(worker, request))
         return;
-    struct event *is_loaded = worker->pool->is_application_loaded;
-    if (!event_is_set(is_loaded)) {
-        worker_pass_turn(worker);
-        if (!wait_for_application(worker->pool)) {
-            request_log(request, "503: the application has not been loaded");
-            send_page(request, "503 Service Unavailable",
-                      "The application is not ready. Please try again.\n");
-            return;
-        }
+    if (!event_is_set(worker->pool->is_application_loaded)) {
+        refuse_unloaded(worker, request);
+        return;
     }
+    begin_serving(worker, request);
     py_wsgi_serve(worker, request);
+    end_serving(worker);
     if (request->response.excess_bytes > 0)
         request_log(request,
                     "the application sent more than its Content-Length: the rest was held back");
@@ -177,10 +206,38 @@ static void close_connection(struct worker *worker, struct connection *connectio
     poller_close(worker->pool->poller, connection);
 }
 
+/* Its request came before what it needs was loaded, and may wait without a thread. */
+static bool must_park(const struct worker_pool *pool, struct connection *connection)
+{
+    if (event_is_set(pool->is_application_loaded) || connection->park_end_ms != 0 ||
+        pool->config->request_wait_ms == 0 || atomic_load(&pool->poller->is_draining))
+        return false;
+    connection->park_end_ms = clock_ms() + pool->config->request_wait_ms;
+    return true;
+}
+
+static void park(struct worker *worker, struct connection *connection)
+{
+    struct worker_pool *pool = worker->pool;
+    if (connection_keep_request(connection) == CONNECTION_CLOSE) {
+        close_connection(worker, connection);
+        return;
+    }
+    poller_park(pool->poller, connection);
+    /* Meanwhile it may have been loaded, or the end have begun. */
+    if (event_is_set(pool->is_application_loaded) || atomic_load(&pool->poller->is_draining))
+        poller_unpark(pool->poller);
+}
+
 static void serve_connection(struct worker *worker, struct connection *connection)
 {
     enum connection_step step = connection_advance(worker, connection);
     while (step == CONNECTION_READY) {
+        if (must_park(worker->pool, connection)) {
+            park(worker, connection);
+            return;
+        }
+        connection->park_end_ms = 0;
         worker_serve(worker, connection->request);
         worker_pass_turn(worker); /* what is left of the body may be slow to come */
         atomic_store(&connection->deadline_ms, 0);
@@ -232,17 +289,12 @@ static int start_worker(struct worker *worker)
     return 0;
 }
 
-int worker_pool_start(struct worker_pool *pool, const struct config *config, struct poller *poller,
-                      struct event *is_application_loaded)
+int worker_pool_start(struct worker_pool *pool)
 {
-    *pool = (struct worker_pool){
-        .config = config,
-        .poller = poller,
-        .is_application_loaded = is_application_loaded,
-        .gate_limits = {.head_bytes = config->request_head_bytes,
-                        .max_connections = config->backlog,
-                        .roles = 1u << ROLE_RESPONDER},
-    };
+    const struct config *config = pool->config;
+    pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
+                                             .max_connections = config->backlog,
+                                             .roles = 1u << ROLE_RESPONDER};
     pthread_mutex_init(&pool->turn, NULL);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
     if (pool->workers == NULL)
@@ -251,6 +303,7 @@ int worker_pool_start(struct worker_pool *pool, const struct config *config, str
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
         worker->number = i + 1;
+        pthread_mutex_init(&worker->mutex, NULL);
         if (start_worker(worker) < 0)
             return -1;
         pool->count++;

@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct supervisor;
+
 struct worker {
     struct worker_pool *pool;
     unsigned number; /* from 1 */
@@ -27,11 +29,17 @@ struct worker {
 
     struct request *spare; /* to be reused */
     struct python_thread *python;
+
+    /* For others who ask what it does. */
+    pthread_mutex_t mutex;
+    const struct request *served; /* with the mutex held; NULL: none */
+    uint64_t since_ms;
 };
 
 struct worker_pool {
     const struct config *config;
     struct poller *poller;
+    struct supervisor *supervisor; /* NULL for plain CGI */
     struct gate_limits gate_limits;
     struct event *is_application_loaded;
     /* Held by the one thread that waits for a request, until it has the GIL: so no second thread
@@ -39,15 +47,26 @@ struct worker_pool {
     pthread_mutex_t turn;
     struct worker *workers;
     unsigned count;
-    atomic_uint running; /* threads that have not ended */
+    atomic_uint running;              /* threads that have not ended */
+    atomic_ullong requests;           /* begun so far */
+    unsigned long long request_limit; /* the supervisor is woken when there are so many; 0: never */
 };
 
-/* Starts the threads. 0, or -1 with errno. */
-int worker_pool_start(struct worker_pool *pool, const struct config *config, struct poller *poller,
-                      struct event *is_application_loaded);
+/* Starts the threads of a pool whose config, poller, supervisor and is_application_loaded are set.
+ * 0, or -1 with errno. */
+int worker_pool_start(struct worker_pool *pool);
 /* Waits for the threads, which end when the poller is told to quit, until the deadline
  * (clock_ms()). false: some did not end; then nothing is freed. */
 bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms);
+
+/* What a thread does, for people: "GET /a/b?c". false: it serves no request. Any thread may ask,
+ * with or without the GIL. */
+struct worker_activity {
+    pthread_t thread;
+    uint64_t age_ms;
+    char request[256];
+};
+bool worker_get_activity(struct worker *worker, struct worker_activity *activity);
 
 /* Answers one request, through the application or by the host itself. */
 void worker_serve(struct worker *worker, struct request *request);

@@ -1,16 +1,23 @@
 """What the C side of the host asks of Python: it calls these functions by name, and no others."""
 
+import faulthandler
+import functools
 import importlib
+import math
 import os
 import sys
 import threading
+import time
 import traceback
 
 import _fcgihost
 
-from fcgihost import cleanup, loader, runtime
+from fcgihost import ending, errors, interrupt, loader, runtime, stacks, startup
 
 _LOG_ERROR, _LOG_INFO = 0, 2
+_LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
+_STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in supervisor.h
+_PID = os.getpid()
 _OWN_FILES = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
@@ -72,31 +79,157 @@ def _printable(text):
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def set_up(switch_interval, is_log_elsewhere):
-    """Called once, before anything of the application's. switch_interval: seconds, 0 leaves Python's own.
-    is_log_elsewhere: the log is not the process's stderr."""
+def set_up(switch_interval, is_log_elsewhere, interrupt_signal, stacks_signal, stacks_descriptor):
+    """Called once, before anything of the application's.
+
+    switch_interval: seconds, 0 leaves Python's own. is_log_elsewhere: the log is not the process's stderr.
+    interrupt_signal: the one that gets the main thread out of the application's code. stacks_signal: has the stacks
+    of all threads written to stacks_descriptor, even while Python can't be entered.
+    """
     if switch_interval:
         sys.setswitchinterval(switch_interval)
     if is_log_elsewhere:
         sys.stdout = sys.stderr = LogStream()
+    interrupt.set_up(interrupt_signal)
+    faulthandler.register(stacks_signal, file=stacks_descriptor, all_threads=True)
+    errors.report_to(_report)
 
 
-def load_application(is_script, target, name):
-    """The WSGI callable; raises whatever keeps it from being loaded."""
-    return loader.load_script(target, name) if is_script else loader.load_module(target)
+def start_up(settings, on_loaded):
+    """Loads the imports and the application that settings names, until it works; on_loaded(application) once requests
+    can be served. Returns whether the process goes on: False if [startup] on_failure says that it ends."""
+    try:
+        _startup(settings).run(on_loaded)
+    except startup.Stopped:
+        pass
+    except startup.Failed:
+        return False
+    return True
 
 
-has_changed = loader.has_changed
+def start_up_once(settings):
+    """One attempt at each. Returns the application, None if it or something required failed, and whether all worked."""
+    application, failed = _startup(settings).run_once()
+    is_required = settings["require"] or settings["exits"]
+    return (None if failed and is_required else application), not failed
+
+
+def describe_unavailable(exception):
+    """Of a ResourceUnavailable: the seconds for Retry-After, and a line for the log. Of others: None."""
+    if not isinstance(exception, errors.ResourceUnavailable):
+        return None
+    cause = exception.__cause__
+    because = " (%s: %s)" % (type(cause).__name__, cause) if cause is not None and str(cause) not in str(exception) else ""
+    seconds = min(max(math.ceil(exception.retry_after), 1), 86400)
+    return seconds, _printable("503: %s%s" % (exception, because)).replace("\n", " ")
+
+
+def set_stopping():
+    """The process begins to end."""
+    runtime.set_stopping()
+
+
+def end_request(request):
+    """Runs the cleanups of the request that this thread has served; request: what current_request() made."""
+    runtime.end_request(request, _log_failed_cleanup)
+
+
+def end(seconds, is_stuck):
+    """The application's part of the end: cleanups, its threads, atexit's functions; that long at most.
+
+    is_stuck: a worker is still in Python. Returns whether all went well: then Python itself can be ended.
+    """
+    deadline = time.monotonic() + seconds
+    runtime.set_stopping()
+    interrupted = ending.run_cleanups(_log_failed_cleanup, _begin_cleanup)
+    _fcgihost.begin_step(_STEP_THREADS, "the application's threads")
+    left = ending.join_threads(max(deadline - time.monotonic(), 0))
+    if left:
+        _fcgihost.log(_LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that is no "
+                      "daemon has to watch fcgihost.stopping\n%s" % (
+                          ", ".join(thread.name for thread in left), stacks.format_stacks(_fcgihost.activities())))
+    _fcgihost.begin_step(_STEP_EXIT, "an atexit function")
+    ending.run_exit_functions()
+    return not left and not interrupted and not is_stuck
 
 
 def run_cleanups():
-    """The process ends: runs what register_cleanup() was given, before atexit's functions."""
-    runtime.set_stopping()
-    cleanup.process_scope.run(_log_failed_cleanup)
+    """The process's cleanups alone, on another thread, because the main thread does not come back."""
+    ending.run_cleanups(_log_failed_cleanup, None)
+
+
+def log_stacks(why):
+    """Logs the stacks of all threads."""
+    _fcgihost.log(_LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(
+        stacks.format_stacks(_fcgihost.activities()))))
+
+
+def _startup(settings):
+    return startup.Startup(
+        _StartupHost, startup.Settings(settings["require"], settings["retry_delay"], settings["retry_max_delay"],
+                                       settings["exits"]),
+        [_import_task(target) for target in settings["imports"]], _application_task(settings))
+
+
+def _import_task(target):
+    return startup.Task("start-up import " + target, functools.partial(loader.load_import, target), loader.Watch())
+
+
+def _application_task(settings):
+    if settings["script"]:
+        load = functools.partial(loader.load_script, settings["script"], settings["callable"])
+    else:
+        load = functools.partial(loader.load_module, settings["wsgi"])
+    return startup.Task("application " + (settings["script"] or settings["wsgi"]), load, loader.Watch())
+
+
+class _StartupHost:
+    """What startup.Startup needs of the host."""
+
+    @staticmethod
+    def begin_attempt(text):
+        _fcgihost.begin_step(_STEP_IMPORT, text)
+
+    @staticmethod
+    def begin_cleanup(name):
+        _begin_cleanup(name)
+
+    @staticmethod
+    def end_attempt(failure):
+        startup.leave_forked_child(_PID, failure)
+        _fcgihost.begin_step(_STEP_NONE, "")
+        _fcgihost.take_signals()
+
+    @staticmethod
+    def wait(seconds, next_attempt):
+        return _fcgihost.wait(seconds, next_attempt)
+
+    @staticmethod
+    def log(level, text):
+        _fcgihost.log(_LEVELS[level], text)
+
+    @staticmethod
+    def format_exception(exception):
+        return format_exception(exception)
+
+    @staticmethod
+    def log_cleanup(name, exception):
+        _log_failed_cleanup(name, exception)
+
+
+def _begin_cleanup(name):
+    _fcgihost.begin_step(_STEP_CLEANUP, name)
 
 
 def _log_failed_cleanup(name, exception):
-    _fcgihost.log(_LOG_ERROR, "the cleanup %s failed, the others still run\n%s" % (name, format_exception(exception)))
+    what = "failed"
+    if isinstance(exception, interrupt.Interrupted):
+        what = "did not end in time and was interrupted"
+    _fcgihost.log(_LOG_ERROR, "the cleanup %s %s, the others still run\n%s" % (name, what, format_exception(exception)))
+
+
+def _report(what, exception):
+    _fcgihost.log(_LOG_ERROR, "%s failed\n%s" % (what, format_exception(exception)))
 
 
 def describe_application(application):

@@ -4,7 +4,7 @@ import os
 import sys
 import threading
 
-from fcgihost import errors
+from fcgihost import errors, interrupt
 
 _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
@@ -149,7 +149,8 @@ class _Cleanup:
         if on_start is not None:
             _try(on_start, self.name)
         try:
-            self.func(*self.args, **self.kwargs)
+            with interrupt.possible():
+                self.func(*self.args, **self.kwargs)
         except BaseException as exception:  # a SystemExit too must not keep the others from running
             _try(log, self.name, exception)
 

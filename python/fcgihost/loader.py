@@ -1,5 +1,6 @@
 """Loads applications: a callable of a module, or of a script file. A load that fails leaves nothing behind."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -7,36 +8,60 @@ import traceback
 import types
 import zlib
 
-_watched = {}   # file -> its state when the last load failed
+
+class Watch:
+    """The files that a failure came from."""
+
+    def __init__(self):
+        self._states = {}  # file -> its state when the load failed
+
+    def has_changed(self):
+        """Has a file that the last failed load touched changed since?"""
+        return any(_state(file) != state for file, state in self._states.items())
+
+    def note(self, error, files=()):
+        """Notes the files of the failure's traceback, of its causes, and these."""
+        files = set(files)
+        seen = set()
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            files.update(frame.filename for frame in traceback.extract_tb(error.__traceback__))
+            if isinstance(error, SyntaxError) and error.filename:
+                files.add(error.filename)
+            if isinstance(error, ImportError) and error.path:
+                files.add(error.path)
+            error = error.__cause__ or error.__context__
+        self._states = {file: _state(file) for file in files if file and not file.startswith("<")}
 
 
-def load_module(target):
+def load_import(target, watch=None):
+    """What "package.module" names, imported; of "package.module:function", the function's result.
+
+    Raises what the import or the function raises, and leaves no module of the target's own package that it added.
+    watch: notes the files that a failure came from.
+    """
+    module_name, _, function = target.partition(":")
+    with _own_modules(module_name, watch) as files:
+        module = importlib.import_module(module_name)
+        files.append(_file_of(module))
+        return _check_callable(_attribute(module, function), target)() if function else module
+
+
+def load_module(target, watch=None):
     """The callable that "package.module:callable" names; "callable" may have dots.
 
     Raises what the import raises, AttributeError if the module has no such name, TypeError if it can't be called.
     Modules of the target's own top-level package that a failed import added to sys.modules are dropped, so
-    that the next attempt starts anew.
+    that the next attempt starts anew. watch: notes the files that a failure came from.
     """
     module_name, _, attribute = target.partition(":")
-    before = set(sys.modules)
-    files = []
-    try:
-        application = importlib.import_module(module_name)
-        files.append(_file_of(application))
-        for part in attribute.split("."):
-            application = getattr(application, part)
-        return _check_callable(application, target)
-    except BaseException as error:
-        package = module_name.partition(".")[0]
-        own = [name for name in set(sys.modules) - before if name.partition(".")[0] == package]
-        _watch(error, files + [_file_of(sys.modules[name]) for name in own])
-        for name in own:
-            del sys.modules[name]
-        importlib.invalidate_caches()
-        raise
+    with _own_modules(module_name, watch) as files:
+        module = importlib.import_module(module_name)
+        files.append(_file_of(module))
+        return _check_callable(_attribute(module, attribute), target)
 
 
-def load_script(path, attribute):
+def load_script(path, attribute, watch=None):
     """The callable called attribute of the script file at path, run as a module of its own.
 
     Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file.
@@ -60,7 +85,8 @@ def load_script(path, attribute):
     except BaseException as error:
         folder = os.path.dirname(path)
         own = [name for name in set(sys.modules) - before if _is_below(folder, sys.modules[name])]
-        _watch(error, [path, *(_file_of(sys.modules[other]) for other in own)])
+        if watch is not None:
+            watch.note(error, [path, *(_file_of(sys.modules[other]) for other in own)])
         for other in own:
             del sys.modules[other]
         sys.modules.pop(name, None)
@@ -68,9 +94,28 @@ def load_script(path, attribute):
         raise
 
 
-def has_changed():
-    """Has a file that the last failed load touched changed since?"""
-    return any(_state(file) != state for file, state in _watched.items())
+@contextlib.contextmanager
+def _own_modules(module_name, watch):
+    """Drops, if its body raises, the modules of the module's top-level package that the body added."""
+    before = set(sys.modules)
+    files = []
+    try:
+        yield files
+    except BaseException as error:
+        package = module_name.partition(".")[0]
+        own = [name for name in set(sys.modules) - before if name.partition(".")[0] == package]
+        if watch is not None:
+            watch.note(error, files + [_file_of(sys.modules[name]) for name in own])
+        for name in own:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        raise
+
+
+def _attribute(thing, path):
+    for part in path.split("."):
+        thing = getattr(thing, part)
+    return thing
 
 
 def _check_callable(application, target):
@@ -100,19 +145,3 @@ def _state(file):
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _watch(error, files):
-    """Notes the files that the failure came from: those of its traceback, and of its causes."""
-    files = set(files)
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        files.update(frame.filename for frame in traceback.extract_tb(error.__traceback__))
-        if isinstance(error, SyntaxError) and error.filename:
-            files.add(error.filename)
-        if isinstance(error, ImportError) and error.path:
-            files.add(error.path)
-        error = error.__cause__ or error.__context__
-    _watched.clear()
-    _watched.update((file, _state(file)) for file in files if file and not file.startswith("<"))

@@ -1,0 +1,166 @@
+/* The module _fcgihost: the host, as its Python package sees it. */
+#include "py_module.h"
+
+#include "clock.h"
+#include "log.h"
+#include "py_request.h"
+#include "supervisor.h"
+
+#include <time.h>
+
+static struct supervisor *the_supervisor;
+static double started;
+
+void py_module_set_supervisor(struct supervisor *supervisor)
+{
+    the_supervisor = supervisor;
+}
+
+static PyObject *module_log(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int level;
+    const char *text;
+    Py_ssize_t text_bytes;
+    if (!PyArg_ParseTuple(arguments, "is#", &level, &text, &text_bytes))
+        return NULL;
+    if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
+        PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    log_text((enum log_level)level, text, (size_t)text_bytes);
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int step;
+    const char *name;
+    if (!PyArg_ParseTuple(arguments, "is", &step, &name))
+        return NULL;
+    if (the_supervisor != NULL)
+        supervisor_begin_step(the_supervisor, (enum supervisor_step)step, name);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_take_signals(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    if (the_supervisor != NULL)
+        supervisor_take_signals();
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_wait(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    double seconds, attempt_seconds;
+    bool is_stopped = true;
+    if (!PyArg_ParseTuple(arguments, "dd", &seconds, &attempt_seconds))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    if (the_supervisor != NULL)
+        is_stopped = supervisor_wait(the_supervisor, (uint64_t)(seconds * 1000 + 1),
+                                     (uint64_t)(attempt_seconds * 1000 + 1));
+    Py_END_ALLOW_THREADS;
+    return PyBool_FromLong(is_stopped);
+}
+
+static PyObject *module_process_facts(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    enum lifecycle_state state = LIFECYCLE_SERVING;
+    unsigned long long requests = 1;
+    if (the_supervisor != NULL) {
+        state = supervisor_state(the_supervisor);
+        requests = the_supervisor->pool != NULL ? atomic_load(&the_supervisor->pool->requests) : 0;
+    }
+    return Py_BuildValue("dKis", started, requests, 1, lifecycle_state_name(state));
+}
+
+static PyObject *module_activities(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    struct worker_pool *pool = the_supervisor != NULL ? the_supervisor->pool : NULL;
+    PyObject *list = PyList_New(0);
+    for (unsigned i = 0; list != NULL && pool != NULL && i < pool->count; i++) {
+        struct worker_activity activity;
+        if (!worker_get_activity(&pool->workers[i], &activity))
+            continue;
+        PyObject *item = Py_BuildValue("kNd", (unsigned long)activity.thread,
+                                       PyUnicode_DecodeUTF8(activity.request,
+                                                            (Py_ssize_t)strlen(activity.request),
+                                                            "backslashreplace"),
+                                       (double)activity.age_ms / 1000);
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *module_current_request(PyObject *self, PyObject *make)
+{
+    (void)self;
+    return py_wsgi_current_request(make);
+}
+
+static PyObject *ask(enum lifecycle_reason reason)
+{
+    if (the_supervisor == NULL) {
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "this process serves one request and ends by itself: there is nothing to ask");
+        return NULL;
+    }
+    supervisor_ask(the_supervisor, reason);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_shutdown(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return ask(REASON_SHUTDOWN);
+}
+
+static PyObject *module_restart(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return ask(REASON_RESTART);
+}
+
+static PyMethodDef methods[] = {
+    {"log", module_log, METH_VARARGS,
+     "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
+    {"begin_step", module_begin_step, METH_VARARGS,
+     "begin_step(step, name): what the main thread does now; step as in supervisor.h."},
+    {"take_signals", module_take_signals, METH_NOARGS,
+     "take_signals(): the host's handlers again, after an application set its own."},
+    {"wait", module_wait, METH_VARARGS,
+     "wait(seconds, seconds to the next attempt) -> bool: waits; true: the process ends."},
+    {"process_facts", module_process_facts, METH_NOARGS,
+     "process_facts() -> (started, requests, generation, state)"},
+    {"activities", module_activities, METH_NOARGS,
+     "activities() -> [(thread, request, seconds)]: what the workers serve."},
+    {"current_request", module_current_request, METH_O,
+     "current_request(make) -> the request that this thread serves, made by make(environ) when it "
+     "is asked for first; None if it serves none."},
+    {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks the process to end."},
+    {"restart", module_restart, METH_NOARGS, "restart(): asks for a fresh process instead."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_fcgihost",
+                                        .m_doc = "The host, as its Python package sees it.",
+                                        .m_size = -1, .m_methods = methods};
+
+PyObject *py_module_init(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return PyModule_Create(&definition);
+}

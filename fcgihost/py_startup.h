@@ -1,0 +1,31 @@
+/* Start-up: the imports and the application, tried again until they work. The policy is Python's
+ * (fcgihost/startup.py). This header knows no Python. */
+#ifndef FCGIHOST_PY_STARTUP_H
+#define FCGIHOST_PY_STARTUP_H
+
+#include "config.h"
+#include "event.h"
+
+#include <stdbool.h>
+
+/* All below: on the main thread, with the GIL. */
+
+/* Attempts until all is loaded, or until the process ends; sets is_loaded once requests can be
+ * served. The GIL is given up between attempts. false: something failed, and [startup] on_failure
+ * says that the process ends. */
+bool py_startup_run(const struct config *config, struct event *is_loaded);
+
+enum py_startup_result {
+    PY_STARTUP_FINE,
+    PY_STARTUP_IMPERFECT, /* an import failed that is not required */
+    PY_STARTUP_FAILED,    /* the application, or a required import */
+};
+
+/* One attempt at each, for --check, --call and plain CGI. The log says what failed. */
+enum py_startup_result py_startup_run_once(const struct config *config);
+/* Says what was loaded, for --check: "hello:application (function hello.application of
+ * /srv/hello.py)". */
+void py_startup_describe(const struct config *config);
+void py_startup_clear(void);
+
+#endif

@@ -1,0 +1,29 @@
+"""The stacks of all threads, with what they serve, for the log."""
+
+import sys
+import threading
+import traceback
+
+_OWN_THREAD = "fcgihost-errand"
+
+
+def format_stacks(activities, frames=None, names=None):
+    """One text on all threads that are in Python. activities: [(thread, "GET /path", seconds)] of the workers."""
+    if frames is None:
+        frames = sys._current_frames()
+    if names is None:
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+    serving = {ident: (request, seconds) for ident, request, seconds in activities}
+    own = threading.get_ident()
+    parts = []
+    for ident, frame in sorted(frames.items()):
+        if ident == own:
+            continue
+        doing = ""
+        if ident in serving:
+            doing = ", serving %s for %.1f s" % serving[ident]
+        parts.append("thread %s%s, most recent call last:\n%s" % (
+            names.get(ident, "%#x" % ident), doing, "".join(traceback.format_stack(frame)).rstrip("\n")))
+    for ident in sorted(set(serving) - set(frames)):
+        parts.append("thread %#x, serving %s for %.1f s: not in Python" % ((ident,) + serving[ident]))
+    return "\n".join(parts) or "no thread is in Python"
