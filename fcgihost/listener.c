@@ -530,6 +530,12 @@ enum listener_owner listener_find_owner(const struct listener *listener)
     return owner;
 }
 
+bool listener_is_spawners(const struct listener *listener)
+{
+    return listener->fd >= 0 && listener->is_inherited && strcmp(listener->name, "fd:0") == 0 &&
+           getppid() > 1 && listener_find_owner(listener) == LISTENER_OURS;
+}
+
 void listener_refuse(const struct listener *listener)
 {
     /* TCP would drop its queue. It refuses once it is closed. */

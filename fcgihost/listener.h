@@ -41,6 +41,9 @@ enum listener_owner {
 
 /* Looks through /proc: not with a mutex held. */
 enum listener_owner listener_find_owner(const struct listener *listener);
+/* Can a successor of this process take the socket over, while connections queue up? A web server
+ * that started this process for the socket, mod_fcgid or lighttpd, has no other one for it. */
+bool listener_is_spawners(const struct listener *listener);
 /* From now on a Unix socket refuses who connects, so that the web server turns elsewhere at once;
  * those who did connect can still be accepted. Only for one that is ours. */
 void listener_refuse(const struct listener *listener);

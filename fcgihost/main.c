@@ -210,6 +210,7 @@ static int run_server(const struct config *config)
     if (listener_open_all(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
+    supervisor_replace_process(&supervisor);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {
@@ -252,6 +253,7 @@ int main(int argc, char **argv)
 {
     (void)argc;
     process_open_standard();
+    process_remember_start(argv);
     fork_init();
     process_ignore_signals();
     struct command_line line;

@@ -405,6 +405,18 @@ void poller_stop_accepting(struct poller *poller)
     }
 }
 
+int poller_leave_listener(struct poller *poller)
+{
+    struct listener *listener = poller->listeners[0].listener;
+    if (poller->listener_count != 1 || !listener_is_spawners(listener))
+        return -1;
+    atomic_store(&poller->is_draining, true);
+    pthread_mutex_lock(&poller->mutex);
+    control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
+    pthread_mutex_unlock(&poller->mutex);
+    return listener->fd;
+}
+
 void poller_close_idle(struct poller *poller, bool is_every)
 {
     pthread_mutex_lock(&poller->mutex);

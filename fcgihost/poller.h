@@ -70,6 +70,9 @@ void poller_tend(struct poller *poller, uint64_t now_ms);
 /* The socket files go and the listeners are closed. What has queued up is still accepted, unless
  * other processes accept on the same socket. From here on no connection outlives its request. */
 void poller_stop_accepting(struct poller *poller);
+/* Stops accepting, but leaves the one listener open for a successor: connections queue up. Its
+ * descriptor; or -1, and nothing was done, if the socket is not the spawner's alone. */
+int poller_leave_listener(struct poller *poller);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new. */
 void poller_close_idle(struct poller *poller, bool is_every);

@@ -26,11 +26,12 @@ static PyObject *list_imports(const struct config *config)
 /* What startup.py wants to know. */
 static PyObject *settings_new(const struct config *config)
 {
-    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "imports", list_imports(config),
-                         "wsgi", decode(config->wsgi), "script", decode(config->script), "callable",
-                         decode(config->callable), "require", PyBool_FromLong(config->require),
-                         "exits", PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT),
-                         "retry_delay", (double)config->retry_delay_ms / 1000, "retry_max_delay",
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),
+                         "imports", list_imports(config), "wsgi", decode(config->wsgi), "script",
+                         decode(config->script), "callable", decode(config->callable), "require",
+                         PyBool_FromLong(config->require), "exits",
+                         PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT), "retry_delay",
+                         (double)config->retry_delay_ms / 1000, "retry_max_delay",
                          (double)config->retry_max_delay_ms / 1000);
 }
 

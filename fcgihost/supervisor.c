@@ -76,6 +76,7 @@ static void on_signal(int number)
         atomic_store(&the_supervisor->are_stacks_wanted, true);
         supervisor_wake(the_supervisor);
     } else {
+        atomic_store(&the_supervisor->is_signalled, true);
         supervisor_ask(the_supervisor, reason_of_signal(number));
     }
     errno = saved_errno;
@@ -102,6 +103,7 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
         return -1;
     (void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
+    atomic_store(&supervisor->successor_fd, -1);
     supervisor->config = config;
     supervisor->main_thread = pthread_self();
     the_supervisor = supervisor;
@@ -207,14 +209,48 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
         snprintf(text, text_bytes, "%s", name);
 }
 
+/* A limit ends the process, but not the service: a web server that started it for a socket of its
+ * own would answer with errors until it has noticed and started another one. */
+static bool leave_to_successor(struct supervisor *supervisor)
+{
+    enum lifecycle_reason reason = supervisor->lifecycle.reason;
+    bool is_limit = reason == REASON_REQUESTS || reason == REASON_LIFETIME ||
+                    reason == REASON_MEMORY || reason == REASON_RESTART;
+    if (!is_limit || atomic_load(&supervisor->is_signalled))
+        return false;
+    atomic_store(&supervisor->successor_fd, poller_leave_listener(supervisor->poller));
+    return atomic_load(&supervisor->successor_fd) >= 0;
+}
+
+/* A signal came after all: the process really ends. */
+static void give_up_successor(struct supervisor *supervisor)
+{
+    if (atomic_load(&supervisor->is_signalled) &&
+        atomic_exchange(&supervisor->successor_fd, -1) >= 0)
+        poller_stop_accepting(supervisor->poller);
+}
+
+void supervisor_replace_process(struct supervisor *supervisor)
+{
+    int fd = atomic_load(&supervisor->successor_fd);
+    if (fd < 0 || atomic_load(&supervisor->is_signalled))
+        return;
+    process_replace(fd);
+    log_error("the fresh process could not be started: %s", strerror(errno));
+}
+
 static void begin_drain(struct supervisor *supervisor)
 {
     char reason[128], seconds[24];
+    bool is_replaced = leave_to_successor(supervisor);
     describe_reason(supervisor, reason, sizeof(reason));
     snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
-    log_info("%s: stopping: no new connections, requests in flight have %s", reason,
+    log_info("%s: stopping: %s, requests in flight have %s", reason,
+             is_replaced ? "new connections wait for a fresh process with the same number"
+                         : "no new connections",
              supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
-    poller_stop_accepting(supervisor->poller);
+    if (!is_replaced)
+        poller_stop_accepting(supervisor->poller);
     poller_unpark(supervisor->poller);
     py_errand_start(PY_ERRAND_STOPPING);
 }
@@ -308,6 +344,7 @@ static void give_up(struct supervisor *supervisor)
         "all the same",
         (double)supervisor->config->cleanup_timeout_ms / 1000, obstacle);
     py_stacks_log(supervisor->pool, "what is in the way");
+    supervisor_replace_process(supervisor);
     process_remove_pid_file(supervisor->config);
     _exit(1);
 }
@@ -356,6 +393,7 @@ static void *run(void *argument)
     while (supervisor->lifecycle.state != LIFECYCLE_OVER) {
         wait_event(supervisor);
         do_what_signals_ask(supervisor);
+        give_up_successor(supervisor);
         uint64_t now_ms = clock_ms();
         poller_tend(supervisor->poller, now_ms);
         close_idle(supervisor, now_ms);

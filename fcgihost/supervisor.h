@@ -46,6 +46,8 @@ struct supervisor {
     uint64_t looked_at_memory_ms;
     uint64_t interrupted_ms; /* when the main thread was interrupted last */
     bool is_fallback_started;
+    atomic_bool is_signalled; /* somebody from outside wants the process to end */
+    atomic_int successor_fd;  /* the listener that a fresh process takes over; -1: none does */
 
     uint64_t reported_ms; /* the start of the import that was reported as slow */
 
@@ -64,6 +66,9 @@ int supervisor_start(struct supervisor *supervisor, struct poller *poller,
 void supervisor_take_signals(void);
 /* The main thread's last word: Python has ended. Ends the thread. */
 void supervisor_finish(struct supervisor *supervisor);
+
+/* After the end: becomes a fresh process if one is to take over; returns if none is. */
+void supervisor_replace_process(struct supervisor *supervisor);
 
 /* For any thread. */
 void supervisor_wake(struct supervisor *supervisor);

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import zlib
 
 import _fcgihost
 
@@ -164,7 +165,15 @@ def log_stacks(why):
         stacks.format_stacks(_fcgihost.activities()))))
 
 
+def _lock_folder(settings):
+    """The same for all processes that serve the same application by the same settings, as siblings of mod_fcgid do."""
+    identity = "\0".join(str(settings[key]) for key in ("file", "wsgi", "script"))
+    return os.path.join(os.environ.get("TMPDIR") or "/tmp",
+                        "fcgihost-%d-%08x" % (os.geteuid(), zlib.crc32(os.fsencode(identity))))
+
+
 def _startup(settings):
+    runtime.set_lock_folder(_lock_folder(settings))
     return startup.Startup(
         _StartupHost, startup.Settings(settings["require"], settings["retry_delay"], settings["retry_max_delay"],
                                        settings["exits"]),
