@@ -164,7 +164,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         return fail_run_time("worker threads");
     if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
-    if (!py_startup_run(config, &is_loaded))
+    if (!py_startup_run(config, supervisor))
         supervisor_ask(supervisor, REASON_STARTUP);
     py_interpreter_release_gil();
     while (!event_wait(&supervisor->stop, FOREVER_MS))

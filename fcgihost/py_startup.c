@@ -2,8 +2,9 @@
 #include "py_startup.h"
 
 #include "py_support.h"
+#include "supervisor.h"
 
-static struct event *is_application_loaded;
+static struct supervisor *the_supervisor;
 
 static PyObject *decode(const char *text)
 {
@@ -39,7 +40,7 @@ static PyObject *on_loaded(PyObject *self, PyObject *application)
 {
     (void)self;
     Py_XSETREF(py_application, Py_NewRef(application));
-    event_set(is_application_loaded);
+    supervisor_set_loaded(the_supervisor);
     Py_RETURN_NONE;
 }
 
@@ -55,9 +56,9 @@ static PyObject *call(const char *function, const struct config *config, PyObjec
     return result;
 }
 
-bool py_startup_run(const struct config *config, struct event *is_loaded)
+bool py_startup_run(const struct config *config, struct supervisor *supervisor)
 {
-    is_application_loaded = is_loaded;
+    the_supervisor = supervisor;
     PyObject *callback = PyCFunction_New(&on_loaded_method, NULL);
     PyObject *result = callback != NULL ? call("start_up", config, callback) : NULL;
     Py_XDECREF(callback);

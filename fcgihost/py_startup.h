@@ -4,16 +4,17 @@
 #define FCGIHOST_PY_STARTUP_H
 
 #include "config.h"
-#include "event.h"
 
 #include <stdbool.h>
 
+struct supervisor;
+
 /* All below: on the main thread, with the GIL. */
 
-/* Attempts until all is loaded, or until the process ends; sets is_loaded once requests can be
- * served. The GIL is given up between attempts. false: something failed, and [startup] on_failure
- * says that the process ends. */
-bool py_startup_run(const struct config *config, struct event *is_loaded);
+/* Attempts until all is loaded, or until the process ends; tells the supervisor once
+ * requests can be served. The GIL is given up between attempts. false: something failed, and
+ * [startup] on_failure says that the process ends. */
+bool py_startup_run(const struct config *config, struct supervisor *supervisor);
 
 enum py_startup_result {
     PY_STARTUP_FINE,

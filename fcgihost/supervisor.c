@@ -61,6 +61,12 @@ void supervisor_wake(struct supervisor *supervisor)
     eventfd_write(supervisor->event_fd, 1);
 }
 
+void supervisor_set_loaded(struct supervisor *supervisor)
+{
+    event_set(supervisor->pool->is_application_loaded);
+    supervisor_wake(supervisor);
+}
+
 static void on_signal(int number)
 {
     int saved_errno = errno;

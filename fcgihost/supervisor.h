@@ -71,6 +71,8 @@ void supervisor_finish(struct supervisor *supervisor);
 void supervisor_replace_process(struct supervisor *supervisor);
 
 /* For any thread. */
+/* What requests need has been loaded: those that wait for it are served. */
+void supervisor_set_loaded(struct supervisor *supervisor);
 void supervisor_wake(struct supervisor *supervisor);
 /* The process is to end. The first reason counts, but for SIGQUIT, which cuts the drain short. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason);
