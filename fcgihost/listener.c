@@ -501,6 +501,25 @@ static int holds_socket(const char *pid, ino_t inode)
     return result;
 }
 
+/* Web servers that make a socket for one process, and keep no copy. Whoever has changed its user
+ * can't be looked into, but its name can be seen. */
+static bool closes_its_copy(const char *pid)
+{
+    static const char *const spawners[] = {"apache2", "httpd", "lighttpd"};
+    char path[64], name[32] = "";
+    snprintf(path, sizeof(path), "/proc/%.20s/comm", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fgets(name, sizeof(name), file) != NULL)
+        name[strcspn(name, "\n")] = '\0';
+    fclose(file);
+    for (size_t i = 0; i < sizeof(spawners) / sizeof(*spawners); i++)
+        if (strcmp(name, spawners[i]) == 0)
+            return true;
+    return false;
+}
+
 /* An inherited socket may also be with the program that started this one, with siblings, or with
  * systemd. Of the processes that can't be seen only the parent is likely to have it. */
 enum listener_owner listener_find_owner(const struct listener *listener)
@@ -523,7 +542,7 @@ enum listener_owner listener_find_owner(const struct listener *listener)
         int held = holds_socket(entry->d_name, status.st_ino);
         if (held > 0)
             owner = LISTENER_SHARED;
-        else if (held < 0 && pid == (long)getppid())
+        else if (held < 0 && pid == (long)getppid() && !closes_its_copy(entry->d_name))
             owner = LISTENER_UNKNOWN;
     }
     closedir(processes);
