@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { INPUT_BYTES = 2 * RECORD_MANAGEMENT_BYTES };
@@ -58,13 +59,20 @@ static const char *describe_stranger(const uint8_t *bytes, size_t n)
     return "neither FastCGI nor SCGI";
 }
 
+/* Is nothing in its buffer that is needed? */
+static bool is_spent(const struct connection *connection)
+{
+    return input_available(&connection->input) == 0 &&
+           (connection->request == NULL || connection->is_answered);
+}
+
 /* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
 static int prepare_input(struct worker *worker, struct connection *connection)
 {
     struct input *input = &connection->input;
     if (worker->buffer == NULL && worker_renew_buffer(worker) < 0)
         return -1;
-    if (input->is_owned && input_available(input) == 0 && connection->request == NULL)
+    if (input->is_owned && is_spent(connection))
         input_clear(input);
     if (!input->is_owned) {
         if (input->data == NULL)
@@ -123,7 +131,7 @@ static enum connection_step look(struct worker *worker, struct connection *conne
 static enum connection_step keep_input(struct connection *connection)
 {
     struct input *input = &connection->input;
-    if (input_available(input) == 0 && connection->request == NULL) {
+    if (is_spent(connection)) {
         input_clear(input);
         return CONNECTION_WAIT;
     }
@@ -142,6 +150,10 @@ enum connection_step connection_advance(struct worker *worker, struct connection
 {
     if (prepare_input(worker, connection) < 0)
         return CONNECTION_CLOSE;
+    if (connection->is_answered) {
+        worker_pass_turn(worker);
+        return connection_finish_request(worker, connection);
+    }
     if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
         errno != ENOBUFS) {
         if (connection->request == NULL)
@@ -152,18 +164,44 @@ enum connection_step connection_advance(struct worker *worker, struct connection
     return step == CONNECTION_WAIT ? keep_input(connection) : step;
 }
 
+/* What is left of the body has still to come. */
+static enum connection_step wait_for_rest(struct connection *connection, bool is_kept)
+{
+    /* The response has left. The peer must be able to tell that it is whole, and to read it: to
+     * close over bytes that were not received would reset the connection. */
+    if (!is_kept && !connection->is_answered)
+        shutdown(connection->fd, SHUT_WR);
+    connection->is_answered = true;
+    return keep_input(connection);
+}
+
+static void release_request(struct worker *worker, struct connection *connection)
+{
+    struct request *request = connection->request;
+    connection->request = NULL;
+    connection->is_answered = false;
+    connection->served++;
+    atomic_store(&connection->deadline_ms, 0);
+    request->ops->release(request);
+    worker_give_request(worker, request);
+}
+
 enum connection_step connection_finish_request(struct worker *worker, struct connection *connection)
 {
     struct request *request = connection->request;
-    bool is_drained = request_drain_body(request, true);
-    bool is_kept =
-        is_drained && request->is_keep_wanted && !request->must_close && request->response.is_ended;
-    connection->request = NULL;
-    connection->served++;
-    request->ops->release(request);
-    worker_give_request(worker, request);
-    if (!is_kept || atomic_load(&worker->pool->poller->is_draining))
+    const struct response *response = &request->response;
+    bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
+    enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
+    if (drain != DRAIN_WAIT || !is_kept)
+        response_send_end(request);
+    if (drain == DRAIN_WAIT && !response->is_peer_gone)
+        return wait_for_rest(connection, is_kept);
+    is_kept = is_kept && drain == DRAIN_DONE && !response->is_peer_gone;
+    release_request(worker, connection);
+    if (!is_kept || atomic_load(&worker->pool->poller->is_draining)) {
+        input_clear(&connection->input);
         return CONNECTION_CLOSE;
+    }
     if (input_available(&connection->input) == 0)
         return keep_input(connection);
     enum connection_step step = look(worker, connection);

@@ -21,6 +21,7 @@ struct connection {
     struct request *request; /* from the end of its head to the end of its response */
     const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
+    bool is_answered;       /* its request has been: what is left of the body is being dropped */
     unsigned cuts;          /* foreign records taken out of the head that is arriving */
     bool is_registered;     /* epoll knows the descriptor */
     atomic_bool is_watched; /* epoll waits for it; else a worker owns it */
@@ -46,13 +47,15 @@ enum connection_step {
     CONNECTION_CLOSE, /* it is over */
 };
 
-/* Receives what is there and looks at it. Never blocks. The worker owns the connection. */
+/* Receives what is there and looks at it. Waits for the peer only to take what is sent to it. The
+ * worker owns the connection. */
 enum connection_step connection_advance(struct worker *worker, struct connection *connection);
 /* The connection goes back to the poller with its request: keeps what is in the worker's buffer.
  * WAIT, or CLOSE when out of memory. */
 enum connection_step connection_keep_request(struct connection *connection);
-/* After the response: drains the body and releases the request. READY when the next request is
- * there already, WAIT, or CLOSE. Blocks for REQUEST_DRAIN_MS at most. */
+/* After the response: drops what is left of the body, without waiting for it, and then releases the
+ * request. READY when the next request is there already, WAIT, also for the rest of the body, or
+ * CLOSE. */
 enum connection_step connection_finish_request(struct worker *worker,
                                                struct connection *connection);
 

@@ -212,7 +212,7 @@ static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
     request->is_body_ended = true;
-    request->is_drained = state == BODY_END;
+    request->drain = state == BODY_END ? DRAIN_DONE : DRAIN_FAILED;
     if (state == BODY_END &&
         (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
         return 0;
@@ -290,23 +290,24 @@ bool request_is_body_at_hand(struct request *request, size_t n)
                          : (size_t)available >= n || available == 0;
 }
 
-bool request_drain_body(struct request *request, bool wait)
+enum drain_state request_drain_body(struct request *request)
 {
-    enum body_state state = BODY_CONTENT;
-    if (request->is_drained || request->body_failure == BODY_WAS_CUT)
-        return request->is_drained;
-    if (wait && request->drain_deadline_ms == 0)
+    if (request->drain != DRAIN_WAIT)
+        return request->drain;
+    if (request->drain_deadline_ms == 0)
         request->drain_deadline_ms = clock_ms() + REQUEST_DRAIN_MS;
-    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES &&
-           (!wait || clock_ms() < request->drain_deadline_ms)) {
+    enum body_state state = BODY_CONTENT;
+    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES) {
         const uint8_t *content;
         size_t n = 0;
-        state =
-            request->ops->next_body(request, wait ? request->drain_deadline_ms : 0, &content, &n);
+        state = request->ops->next_body(request, 0, &content, &n);
         if (state == BODY_CONTENT)
             request->ops->take_body(request, n);
         request->dropped_bytes += n;
     }
-    request->is_drained = state == BODY_END;
-    return request->is_drained;
+    if (state == BODY_END)
+        request->drain = DRAIN_DONE;
+    else if (state != BODY_WAIT || clock_ms() >= request->drain_deadline_ms)
+        request->drain = DRAIN_FAILED;
+    return request->drain;
 }

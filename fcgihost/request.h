@@ -32,6 +32,13 @@ struct param {
 
 enum body_failure { BODY_FINE, BODY_WAS_CUT, BODY_TOO_LARGE };
 
+/* Of the body's rest, which nobody wants. */
+enum drain_state {
+    DRAIN_WAIT,   /* its end has not come yet */
+    DRAIN_DONE,   /* the transport has seen the body's end */
+    DRAIN_FAILED, /* it was cut short, is too long, or comes too slowly */
+};
+
 struct request {
     const struct transport_ops *ops;
     struct worker *worker;         /* while it is served */
@@ -51,9 +58,9 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     bool is_body_ended;
-    uint64_t dropped_bytes;     /* by request_drain_body … */
-    uint64_t drain_deadline_ms; /* … which waits until then */
-    bool is_drained;            /* the transport has seen the body's end */
+    enum drain_state drain;
+    uint64_t dropped_bytes;     /* by request_drain_body, … */
+    uint64_t drain_deadline_ms; /* … which goes on until then; 0: it was not called yet */
     enum body_failure body_failure;
     int body_errno;
 
@@ -92,9 +99,8 @@ long request_peek_body(struct request *request, const uint8_t **content);
 void request_skip_body(struct request *request, size_t n);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Reads and drops what is left of the body, so that the front stops sending before it sees the
- * response's end: some use the connection again at once. Without wait only what is there. false:
- * the body has not ended (with wait: in time), so the connection must be closed. */
-bool request_drain_body(struct request *request, bool wait);
+/* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when
+ * more has come, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be used again. */
+enum drain_state request_drain_body(struct request *request);
 
 #endif

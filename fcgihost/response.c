@@ -247,13 +247,18 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
         request->must_close = true;
         is_last = false;
     }
-    bool is_end_due = is_last && request_drain_body(request, false);
-    if (transmit(request, out, (size_t)out_count, is_end_due) < 0)
-        return -1;
-    if (!is_last || is_end_due)
-        return 0;
-    request_drain_body(request, true);
-    return transmit(request, NULL, 0, true);
+    /* Some fronts use a kept connection again as soon as they see the end, and then send no more of
+     * this request's body. */
+    response->is_end_withheld =
+        is_last && request->is_keep_wanted && request_drain_body(request) == DRAIN_WAIT;
+    return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
+}
+
+int response_send_end(struct request *request)
+{
+    bool is_end_due = request->response.is_end_withheld;
+    request->response.is_end_withheld = false;
+    return transmit(request, NULL, 0, is_end_due);
 }
 
 void response_send_error(struct request *request, const char *text, size_t text_bytes)

@@ -22,8 +22,9 @@ struct response {
     unsigned retry_after_s; /* for a page with status 503 */
     bool is_head_sent;
     bool is_ended;
-    bool is_peer_gone; /* a send failed */
-    bool is_failed;    /* the application failed when the head had left: to be broken off */
+    bool is_end_withheld; /* from the transport, until the request's body has been dropped */
+    bool is_peer_gone;    /* a send failed */
+    bool is_failed;       /* the application failed when the head had left: to be broken off */
 };
 
 /* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a
@@ -41,10 +42,12 @@ void response_clear(struct response *response);
 /* Is less of the body there than Content-Length declares? */
 bool response_is_short(const struct request *request);
 
-/* Pieces of the body. Sends the head first if that has not left; with is_last the end too. What
- * goes beyond the declared length is held back and counted. 0, or -1 when the peer is gone. Without
- * the GIL. */
+/* Pieces of the body. Sends the head first if that has not left; with is_last the end too, unless
+ * that is withheld. What goes beyond the declared length is held back and counted. 0, or -1 when
+ * the peer is gone. Without the GIL. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
+/* Sends the end that was withheld, if it was. 0, or -1 when the peer is gone. */
+int response_send_end(struct request *request);
 /* Text for the web server's error log, where the protocol has a way for it and the response has not
  * ended. */
 void response_send_error(struct request *request, const char *text, size_t text_bytes);

@@ -186,6 +186,8 @@ static uint64_t next_deadline(const struct connection *connection, uint64_t io_t
     uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
     if (!connection_has_begun(connection) && connection->served > 0)
         return 0;
+    if (connection->is_answered)
+        return connection->request->drain_deadline_ms;
     /* A head must be whole in time, however slowly its bytes trickle in. */
     if (connection->request == NULL && deadline_ms != 0)
         return deadline_ms;
@@ -239,8 +241,7 @@ static void serve_connection(struct worker *worker, struct connection *connectio
         }
         connection->park_end_ms = 0;
         worker_serve(worker, connection->request);
-        worker_pass_turn(worker); /* what is left of the body may be slow to come */
-        atomic_store(&connection->deadline_ms, 0);
+        worker_pass_turn(worker); /* there may be much of the body left */
         step = connection_finish_request(worker, connection);
     }
     uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);

@@ -13,8 +13,7 @@ static struct {
     enum body_state ending; /* BODY_END, BODY_CUT, or BODY_WAIT: nothing more for now */
     int error;              /* with BODY_CUT */
     unsigned long calls;
-    bool has_waited;      /* it was called with a deadline … */
-    uint64_t deadline_ms; /* … and this was the last one */
+    bool has_waited; /* it was called with a deadline */
 } fake;
 
 static uint8_t body_byte(uint64_t i)
@@ -29,8 +28,6 @@ static enum body_state fake_next_body(struct request *request, uint64_t deadline
     (void)request;
     fake.calls++;
     fake.has_waited = fake.has_waited || deadline_ms > 0;
-    if (deadline_ms > 0)
-        fake.deadline_ms = deadline_ms;
     uint64_t left = fake.body_bytes - fake.taken_bytes;
     if (left == 0) {
         errno = fake.error;
@@ -403,8 +400,8 @@ static void test_no_more_than_content_length_is_shown(void **state)
     assert_int_equal(read_all(request, 33, &total), 0);
     assert_int_equal(total, 100);
     assert_int_equal(fake.taken_bytes, 100);
-    assert_true(
-        request_drain_body(request, true)); /* the rest of the stream goes with the request */
+    /* the rest of the stream goes with the request */
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.taken_bytes, 1000);
 }
 
@@ -477,7 +474,7 @@ static void test_a_body_beyond_the_limit(void **state)
         assert_true(rows[i].limit == 0 || total <= rows[i].limit);
         assert_int_equal(request->body_failure, rows[i].result < 0 ? BODY_TOO_LARGE : BODY_FINE);
         assert_int_equal(request->body_errno, rows[i].result < 0 ? EFBIG : 0);
-        assert_true(request_drain_body(request, true));
+        assert_int_equal(request_drain_body(request), DRAIN_DONE);
         assert_int_equal(fake.taken_bytes, rows[i].body_bytes);
     }
 }
@@ -551,7 +548,7 @@ static void test_draining_reads_the_body_to_its_end(void **state)
             uint8_t buffer[10];
             if (read_first)
                 request_read_body(request, buffer, sizeof(buffer));
-            assert_true(request_drain_body(request, true));
+            assert_int_equal(request_drain_body(request), DRAIN_DONE);
             assert_int_equal(fake.taken_bytes, sizes[i]);
         }
     }
@@ -561,50 +558,60 @@ static void test_draining_gives_up_on_a_body_that_is_too_long(void **state)
 {
     struct request *request = *state;
     give_body(request, 3 * (uint64_t)REQUEST_DRAIN_BYTES, 1 << 20, BODY_END);
-    assert_false(request_drain_body(request, true));
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
     assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
 }
 
-static void test_draining_without_waiting_drops_what_is_there(void **state)
+static void test_draining_drops_what_is_there_and_does_not_wait(void **state)
 {
     struct request *request = *state;
     give_body(request, 100, 30, BODY_WAIT);
-    assert_false(request_drain_body(request, false));
-    assert_false(fake.has_waited);
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
     assert_int_equal(fake.taken_bytes, 100);
     fake.body_bytes += 50; /* more has come, and the end */
     fake.ending = BODY_END;
-    assert_true(request_drain_body(request, false));
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.taken_bytes, 150);
+    assert_false(fake.has_waited);
     unsigned long calls = fake.calls;
-    assert_true(request_drain_body(request, true));
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.calls, calls); /* an end that was seen is not asked for again */
 }
 
 static void test_draining_has_one_deadline_however_often_it_is_tried(void **state)
 {
     struct request *request = *state;
-    give_body(request, 10, 1, BODY_CUT);
-    assert_false(request_drain_body(request, true));
-    uint64_t deadline_ms = fake.deadline_ms;
-    assert_true(deadline_ms > 0);
-    assert_false(request_drain_body(request, true));
-    assert_int_equal(fake.deadline_ms, deadline_ms);
+    give_body(request, 10, 1, BODY_WAIT);
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_true(request->drain_deadline_ms > 0);
+    request->drain_deadline_ms += 1000000; /* a new one would be another */
+    uint64_t deadline_ms = request->drain_deadline_ms;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_int_equal(request->drain_deadline_ms, deadline_ms);
     request->drain_deadline_ms = 1; /* as if it had passed long ago */
-    unsigned long calls = fake.calls;
-    assert_false(request_drain_body(request, true));
-    assert_int_equal(fake.calls, calls);
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
+    fake.ending = BODY_END;
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
+}
+
+static void test_an_end_that_is_there_at_the_deadline_counts(void **state)
+{
+    struct request *request = *state;
+    give_body(request, 100, 10, BODY_END);
+    request->drain_deadline_ms = 1;
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+    assert_int_equal(fake.taken_bytes, 100);
 }
 
 static void test_what_is_dropped_in_several_calls_counts_as_one(void **state)
 {
     struct request *request = *state;
-    for (int i = 0; i < 3; i++) {
-        give_body(request, (uint64_t)(i + 1) * (REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_WAIT);
-        assert_false(request_drain_body(request, false));
+    for (uint64_t i = 1; i <= 2; i++) {
+        give_body(request, i * (REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_WAIT);
+        assert_int_equal(request_drain_body(request), DRAIN_WAIT);
     }
-    fake.ending = BODY_END;
-    assert_false(request_drain_body(request, true));
+    give_body(request, 3 * (uint64_t)(REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_END);
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
     assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
 }
 
@@ -615,7 +622,7 @@ static void test_a_body_that_was_read_to_its_end_needs_no_draining(void **state)
     uint64_t total;
     assert_int_equal(read_all(request, 100, &total), 0);
     unsigned long calls = fake.calls;
-    assert_true(request_drain_body(request, true));
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.calls, calls);
 }
 
@@ -623,7 +630,7 @@ static void test_draining_what_was_cut_fails(void **state)
 {
     struct request *request = *state;
     give_body(request, 100, 10, BODY_CUT);
-    assert_false(request_drain_body(request, true));
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
 }
 
 static void test_draining_after_a_read_that_was_cut(void **state)
@@ -633,7 +640,7 @@ static void test_draining_after_a_read_that_was_cut(void **state)
     uint64_t total;
     assert_int_equal(read_all(request, 10, &total), -1);
     unsigned long calls = fake.calls;
-    assert_false(request_drain_body(request, true));
+    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
     assert_true(request->must_close);
     assert_int_equal(fake.calls, calls); /* the peer is not waited for again */
 }
@@ -685,7 +692,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_draining_reads_the_body_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_body_that_is_too_long, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_draining_without_waiting_drops_what_is_there, set_up,
+        cmocka_unit_test_setup_teardown(test_draining_drops_what_is_there_and_does_not_wait, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_an_end_that_is_there_at_the_deadline_counts, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_draining_has_one_deadline_however_often_it_is_tried,
                                         set_up, tear_down),

@@ -18,10 +18,9 @@ static struct {
     size_t calls, ends;
     size_t fail_at; /* that call fails, and those behind it; 0: none */
 
-    size_t body_pieces;       /* of the request, of a byte each, that nobody has read */
-    size_t late_pieces;       /* those of them that must be waited for */
-    bool is_body_cut;         /* instead of an end */
-    size_t calls_before_wait; /* of send, when the body was waited for */
+    size_t body_pieces; /* of the request, of a byte each, that nobody has read */
+    size_t late_pieces; /* those of them that have not come yet */
+    bool is_body_cut;   /* instead of an end */
 
     struct bytes errors; /* for the web server's log */
 } fake;
@@ -48,12 +47,9 @@ static enum body_state fake_next_body(struct request *request, uint64_t deadline
 {
     (void)request;
     assert_int_equal(fake.ends, 0);
-    if (fake.body_pieces <= fake.late_pieces && fake.late_pieces > 0) {
-        if (deadline_ms == 0)
-            return BODY_WAIT;
-        fake.calls_before_wait = fake.calls;
-        fake.late_pieces = 0;
-    }
+    assert_int_equal(deadline_ms, 0); /* a response's end waits for nobody */
+    if (fake.body_pieces <= fake.late_pieces && fake.late_pieces > 0)
+        return BODY_WAIT;
     if (fake.body_pieces == 0)
         return fake.is_body_cut ? BODY_CUT : BODY_END;
     *content = (const uint8_t *)"x";
@@ -563,45 +559,86 @@ static void test_methods_and_statuses_that_have_a_body(void **state)
     }
 }
 
-static void test_the_end_comes_when_the_body_has_been_dropped(void **state)
-{
-    struct request *request = *state;
-    start_head(request, "200 OK", "3");
-    fake.body_pieces = 10;
-    assert_int_equal(send_text(request, "ab", false), 0);
-    assert_int_equal(fake.body_pieces, 10); /* the application may still read it */
-    assert_int_equal(send_text(request, "c", true), 0);
-    assert_int_equal(fake.body_pieces, 0);
-    assert_int_equal(fake.calls, 2);
-    assert_int_equal(fake.ends, 1);
-    assert_false(request->must_close);
-}
-
-static void test_what_there_is_of_the_response_leaves_before_the_body_is_waited_for(void **state)
+static void test_the_end_goes_with_the_last_piece_if_the_body_is_there(void **state)
 {
     struct request *request = *state;
     for (int is_body_cut = 0; is_body_cut < 2; is_body_cut++) {
         start_again(request);
+        request->is_keep_wanted = true;
         start_head(request, "200 OK", "3");
         fake.body_pieces = 10;
-        fake.late_pieces = 4;
-        fake.is_body_cut = is_body_cut;
-        assert_int_equal(send_text(request, "abc", true), 0);
-        assert_int_equal(fake.calls_before_wait, 1);
+        fake.is_body_cut = is_body_cut; /* then nothing more is to come either */
+        assert_int_equal(send_text(request, "ab", false), 0);
+        assert_int_equal(fake.body_pieces, 10); /* the application may still read it */
+        assert_int_equal(send_text(request, "c", true), 0);
+        assert_int_equal(fake.body_pieces, 0);
         assert_int_equal(fake.calls, 2);
         assert_int_equal(fake.ends, 1);
-        assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+        assert_false(request->must_close);
+        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(fake.ends, 1);
     }
 }
 
-static void test_a_peer_that_is_gone_is_not_waited_for(void **state)
+static void test_on_a_kept_connection_the_end_waits_for_the_body(void **state)
 {
     struct request *request = *state;
-    start_head(request, "200 OK", NULL);
-    fake.fail_at = 1;
+    request->is_keep_wanted = true;
+    start_head(request, "200 OK", "3");
+    fake.body_pieces = 10;
+    fake.late_pieces = 4;
+    assert_int_equal(send_text(request, "abc", true), 0);
+    assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    assert_int_equal(fake.body_pieces, 4);
+    assert_int_equal(fake.ends, 0);
+    assert_true(request->response.is_ended);
+    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(fake.ends, 1);
+    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(fake.calls, 2);
+    assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+}
+
+static void test_on_a_connection_that_closes_the_end_does_not_wait(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", "3");
+    fake.body_pieces = fake.late_pieces = 4;
+    assert_int_equal(send_text(request, "abc", true), 0);
+    assert_int_equal(fake.calls, 1);
+    assert_int_equal(fake.ends, 1);
+    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(fake.ends, 1);
+}
+
+static void test_what_was_broken_off_gets_no_end_later(void **state)
+{
+    struct request *request = *state;
+    request->is_keep_wanted = true;
+    start_head(request, "200 OK", "4");
     fake.body_pieces = fake.late_pieces = 1;
-    assert_int_equal(send_text(request, "abc", true), -1);
-    assert_int_equal(fake.late_pieces, 1);
+    assert_int_equal(send_text(request, "abc", true), 0);
+    assert_true(request->must_close);
+    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(fake.calls, 1);
+    assert_int_equal(fake.ends, 0);
+}
+
+static void test_a_peer_that_is_gone_gets_no_end(void **state)
+{
+    struct request *request = *state;
+    for (size_t fail_at = 1; fail_at <= 2; fail_at++) {
+        start_again(request);
+        request->is_keep_wanted = true;
+        start_head(request, "200 OK", NULL);
+        fake.fail_at = fail_at;
+        fake.body_pieces = fake.late_pieces = 1;
+        assert_int_equal(send_text(request, "abc", true), fail_at == 1 ? -1 : 0);
+        assert_int_equal(response_send_end(request), -1);
+        assert_true(request->response.is_peer_gone);
+        assert_true(request->must_close);
+        assert_int_equal(fake.calls, fail_at); /* it is not tried again */
+    }
 }
 
 static void test_a_peer_that_is_gone(void **state)
@@ -736,13 +773,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_page_of_the_host, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_page_of_the_host_replaces_a_head_that_was_not_sent,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_end_comes_when_the_body_has_been_dropped, set_up,
+        cmocka_unit_test_setup_teardown(test_the_end_goes_with_the_last_piece_if_the_body_is_there,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_on_a_kept_connection_the_end_waits_for_the_body,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_on_a_connection_that_closes_the_end_does_not_wait,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_was_broken_off_gets_no_end_later, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(
-            test_what_there_is_of_the_response_leaves_before_the_body_is_waited_for, set_up,
-            tear_down),
-        cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_not_waited_for, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_gets_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_error_that_can_t_be_sent, set_up, tear_down),
         cmocka_unit_test(test_clearing),
