@@ -18,6 +18,9 @@ from host import Host
 from process import deadline, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
+options = pytest.mark.parametrize(
+    "protocol, options", [(fastcgi, {"keep": True}), (fastcgi, {"keep": False}), (scgi, {})],
+    ids=["fastcgi-kept", "fastcgi", "scgi"])
 GET = message.parameters("GET", "/ready")
 
 
@@ -250,6 +253,48 @@ class TestKeptConnection:
         assert shared_host.log.read(mark) == ""
 
 
+class TestUnreadBodies:
+    REST = 2000
+
+    def send_all_but_the_rest(self, connection, protocol, number, options):
+        request = protocol.request_bytes("POST", "/ignore?token=%d" % number, b"x" * 400000,
+                                         **options)
+        connection.send(request[:-self.REST])
+        return request[-self.REST:]
+
+    @options
+    def test_what_is_still_to_come_holds_no_worker(self, protocol, options):
+        host = Host(settings={"server": {"threads": 1}})
+        peers = [protocol.Connection(host.address) for _ in range(8)]
+        rests = [self.send_all_but_the_rest(peer, protocol, number, options)
+                 for number, peer in enumerate(peers)]
+        assert serves(host, 10)
+        is_kept = options.get("keep")
+        for peer, rest in zip(peers, rests):  # into connections that are open
+            peer.send(rest + request_bytes("GET", "/ready") if is_kept else rest)
+        for number, peer in enumerate(peers):
+            assert peer.read_response().text == "ignored %d" % number
+            if is_kept:
+                assert peer.read_response().text == "ready"
+                assert peer.exchange("GET", "/ready").text == "ready"
+
+    @pytest.mark.parametrize("protocol, options", [(fastcgi, {"keep": False}), (scgi, {})],
+                             ids=["fastcgi", "scgi"])
+    def test_on_a_connection_that_closes_the_response_does_not_wait(self, protocol, options):
+        """nginx sends no more of a body once it has seen the response begin."""
+        host = Host(settings={"server": {"threads": 1}})
+        peers = [protocol.Connection(host.address) for _ in range(8)]
+        rests = []
+        for number, peer in enumerate(peers):
+            rests.append(self.send_all_but_the_rest(peer, protocol, number, options))
+            response = peer.read_response()
+            assert (response.text, response.ended) == ("ignored %d" % number, True)
+            assert peer.receive_all() == b""
+        for peer, rest in zip(peers, rests):
+            peer.send(rest)  # the host takes it: a connection reset now could lose the response
+        wait_until(lambda: not host.connections(), "the host to close the connections")
+
+
 class TestSplits:
     def test_a_fastcgi_request_in_two_pieces_at_every_point(self, shared_host):
         body = b"split body"
@@ -346,15 +391,32 @@ class TestTimeouts:
                    "the application to be told")
         assert serves(host, 10)
 
-    @protocols
+    @options
     @pytest.mark.parametrize("size", [5000, 400000])
-    def test_a_peer_that_never_ends_an_unread_body_does_not_hold_a_worker(self, protocol, size):
+    def test_a_peer_that_never_ends_an_unread_body_is_given_up(self, protocol, options, size):
         host = Host(settings=self.SETTINGS)
         connection = protocol.Connection(host.address)
-        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * size)
+        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * size, **options)
         connection.send(request[:-2000])
         assert serves(host, 10)
         connection.receive_all()  # an answer or none, and its end
+        wait_until(lambda: not host.connections(), "the host to close the connection")
+        assert serves(host, 10)
+
+    @options
+    def test_an_unread_body_that_trickles_in_is_given_up(self, protocol, options):
+        host = Host(settings=self.SETTINGS)
+        connection = protocol.Connection(host.address)
+        request = protocol.request_bytes("POST", "/ignore?token=x", b"x" * 400000, **options)
+        connection.send(request[:-100000])
+        try:
+            for byte in request[-100000:-1]:
+                connection.send(bytes([byte]))
+                time.sleep(0.01)
+        except OSError:
+            pass
+        else:
+            pytest.fail("the host took a body for ever")
         assert serves(host, 10)
 
     @protocols

@@ -206,6 +206,21 @@ class TestBodies:
             assert (response.status, response.text) == (200, "ignored %d" % number)
             assert site.request("POST", "/echo", b"body %d" % number).json["size"] == 6
 
+    @pytest.mark.parametrize("kind", [fronts.NginxFastcgi, fronts.NginxScgi, fronts.ApacheFcgid,
+                                      fronts.ApacheProxy, fronts.LighttpdFastcgi],
+                             ids=lambda kind: kind.name)
+    def test_many_bodies_that_are_not_read_and_one_thread(self, kind):
+        """If each held the thread for the time that an unread body gets, clients would give up."""
+        site = kind(settings={"server": {"threads": 1}})
+
+        def ask(number):
+            path, text = [("/ignore?token=%d" % number, "ignored %d" % number),
+                          ("/empty-chunks", "ab")][number % 2]
+            response = site.request("POST", path, UPLOAD[:1000000])
+            return (response.status, response.text) == (200, text)
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(ask, range(200))).count(True) == 200
+
     def test_a_body_that_is_read_in_part(self, site):
         response = site.request("POST", "/read-some?token=x", UPLOAD[:200000])
         assert response.text == "read some x"
