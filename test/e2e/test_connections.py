@@ -403,6 +403,18 @@ class TestTimeouts:
         wait_until(lambda: not host.connections(), "the host to close the connection")
         assert serves(host, 10)
 
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_a_peer_that_never_ends_its_last_record_is_given_up(self, keep):
+        """The application has answered all the same: nothing to be said in the log."""
+        host = Host(settings=self.SETTINGS)
+        mark = host.log.mark()
+        connection = fastcgi.Connection(host.address)
+        connection.send(request_bytes("POST", "/ignore?token=x", b"x" * 5000, keep=keep)[:-4])
+        response = connection.read_response()
+        assert (response.text, response.ended) == ("ignored x", True)
+        wait_until(lambda: not host.connections(), "the host to close the connection")
+        assert host.log.read(mark) == ""
+
     @options
     def test_an_unread_body_that_trickles_in_is_given_up(self, protocol, options):
         host = Host(settings=self.SETTINGS)
