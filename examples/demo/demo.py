@@ -23,12 +23,15 @@ HOST = "127.0.0.1"
 START_SECONDS = 30
 STOP_SECONDS = 10
 
-# name, mount, script below examples/, a path to ask for below the mount, what the answer contains
+# name, mount, script or ini file below examples/, a path to ask for below the mount, what the answer
+# contains
 APPLICATIONS = [
     ("hello", "/", "hello/hello.py", "", "Hello"),
     ("flask", "/flask", "flask/app.py", "/?name=Ada", "Hello, Ada."),
     ("django", "/django", "django/app.py", "/?name=Ada", "Hello, Ada."),
     ("environ", "/environ", "environ/environ.py", "/a/b?plain", "PATH_INFO=/a/b\n"),
+    ("pool", "/pool", "pool/fcgihost.ini", "", "Guestbook"),
+    ("startup", "/startup", "startup/fcgihost.ini", "", "Visit "),
 ]
 
 NGINX_CONF = """
@@ -95,10 +98,14 @@ class Demo:
         if not os.access(FCGIHOST, os.X_OK):
             raise Failure(f"{FCGIHOST.relative_to(ROOT)} is not there: `make` builds it")
         check_port(self.port)
-        for name, mount, script, _, _ in APPLICATIONS:
+        os.environ["DATABASE"] = f"{self.folder}/database.sock"
+        os.environ["GUESTBOOK"] = f"{self.folder}/guestbook.db"
+        self.spawn("database", [sys.executable, ROOT / "examples/startup/database.py"])
+        for name, mount, file, _, _ in APPLICATIONS:
             self.spawn(name, [
                 FCGIHOST, "--listen", f"unix:{self.folder}/{name}.sock",
-                "--set", f"application.mount={mount}", ROOT / "examples" / script])
+                "--set", f"application.mount={mount}",
+                *(["--config"] if file.endswith(".ini") else []), ROOT / "examples" / file])
         conf = self.folder / "nginx.conf"
         conf.write_text(NGINX_CONF.format(
             folder=self.folder, host=HOST, port=self.port,
@@ -153,9 +160,9 @@ class Demo:
     def print_proof(self):
         status, body = self.ask("/")
         print(f"GET / HTTP/1.1\n\n{status}\n\n{body}")
-        for name, mount, script, _, _ in APPLICATIONS:
+        for name, mount, file, _, _ in APPLICATIONS:
             address = f"http://{HOST}:{self.port}{mount.rstrip('/')}/"
-            print(f"  {address:34}  examples/{script}")
+            print(f"  {address:34}  examples/{file}")
 
     def run(self):
         print(f"\nThe logs are {self.folder}/*.log. Ctrl-C stops everything.", flush=True)
