@@ -6,26 +6,30 @@
 #             PREFIX=/usr/local DESTDIR=
 #             T=pattern                 for the test targets: only tests whose name contains it
 #             PORT=8080                 for demo
+#             CASE=hello-*,start ROUNDS=5 SECONDS=0.6    for bench
 
 PYTHON  ?= /usr/bin/python3
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PORT    ?= 8080
+CASE    ?=
+ROUNDS  ?= 5
+SECONDS ?= 0.6
 SAN     ?=
 T       ?=
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__init__.py)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint demo test test-unit test-python test-e2e test-fuzz lint \
-        lint-includes lint-docs lint-c lint-python format install uninstall clean help
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint demo test test-unit test-python test-e2e test-fuzz bench \
+        lint lint-includes lint-docs lint-c lint-python format install uninstall clean help
 
 # What the embedded Python says of itself: interpreter, headers and library come from one place.
 ifneq ($(filter-out help clean deps% demo,$(or $(MAKECMDGOALS),all)),)
 python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
 ifeq ($(python_facts),)
-# Nothing to embed yet: `make test` and `make demo` install it first and call make again.
-ifneq ($(filter-out test,$(or $(MAKECMDGOALS),all)),)
+# Nothing to embed yet: `make test`, `make bench` and `make demo` install it first and call make again.
+ifneq ($(filter-out test bench,$(or $(MAKECMDGOALS),all)),)
 $(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make deps` installs Debian's)
 endif
 endif
@@ -91,7 +95,7 @@ $(BUILD)/.flags: FORCE
 	 echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS)' > $@
 FORCE:
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/unit/*.d)
+-include $(wildcard $(BUILD)/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
 
 ##@ From a fresh machine
 
@@ -137,11 +141,23 @@ UNIT_TESTS    := $(wildcard test/unit/test_*.c)
 UNIT_PROGRAMS := $(UNIT_TESTS:test/unit/%.c=$(BUILD)/unit/%)
 unit-programs: $(UNIT_PROGRAMS)
 
-unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n 's/.*links: *\([a-z_. ]*\).*/\1/p' $(1)))
+unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n 's/.*links: *\([a-z_.\/ ]*\).*/\1/p' $(1)))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka -lfcgi -linih
+
+bench: deps-bench ## measure against uWSGI, mod_wsgi and gunicorn (make bench CASE=hello-*; README: Performance)
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/load
+	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
+	   --case '$(CASE)' --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
+
+$(BUILD)/bench/%.o: test/bench/%.c $(BUILD)/.flags
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 ##@ Upkeep
 
@@ -168,7 +184,7 @@ lint-python:
 	@/usr/bin/python3 -B -m compileall -q -f python examples test .ci >/dev/null
 
 format: ## clang-format the C files in place
-	clang-format -i fcgihost/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch]
+	clang-format -i fcgihost/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch]
 
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/fcgihost
