@@ -1,0 +1,151 @@
+"""The arithmetic of the benchmark and its tables: pure functions."""
+import re
+import statistics
+
+from cases import UNITS
+
+
+def percentile(latencies, share):
+    """The latency that a share of the requests did not exceed; latencies: [(ns, count)], ascending.
+    None if there were no requests."""
+    wanted, seen = share * sum(count for _, count in latencies), 0
+    for latency, count in latencies:
+        seen += count
+        if seen >= wanted:
+            return latency
+    return None
+
+
+def ratio(figure, baseline):
+    if figure is None or not baseline:
+        return None
+    return figure / baseline
+
+
+def medians(rounds):
+    """{figure: median} of the figures of each round; a round without a figure does not count."""
+    names = {name: None for figures in rounds for name in figures}
+    values = {name: [figures[name] for figures in rounds if figures.get(name) is not None]
+              for name in names}
+    return {name: statistics.median(found) if found else None for name, found in values.items()}
+
+
+def load_figures(result, cpu_seconds):
+    """The figures of one run of the load generator, given what it printed."""
+    served, p99 = result["served"], percentile(result["latencies_ns"], 0.99)
+    return {"cpu_us": cpu_seconds * 1e6 / served if served else None,
+            "requests_a_second": served / result["seconds"],
+            "p99_ms": p99 / 1e6 if p99 is not None else None}
+
+
+def load_problems(result):
+    """What went wrong in a run, in words."""
+    found = []
+    if result["errors"]:
+        found.append("%d wrong responses (%s)" % (result["errors"], result["problem"]))
+    if result["unserved"]:
+        found.append("%d requests without a response" % result["unserved"])
+    elif result["starved"]:
+        found.append("%d connections never served" % result["starved"])
+    return found
+
+
+def verdict(goal, is_judged, figure, figure_ratio, problems):
+    """met, missed, or nothing where there is no goal; a wrong response misses every goal."""
+    if problems:
+        return "FAILED"
+    if goal is None or not is_judged or (figure is None and figure_ratio is None):
+        return ""
+    return "met" if goal.is_met_by(figure, figure_ratio) else "missed"
+
+
+# -------------------------------------------------------------------------------
+# What /proc says
+
+
+def resident_kib(smaps_rollup):
+    return int(re.search(r"^Rss:\s+(\d+) kB", smaps_rollup, re.M).group(1))
+
+
+def parent_and_reaped_ticks(stat):
+    """(parent's pid, clock ticks of children that have ended) from /proc/PID/stat."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[1]), int(fields[13]) + int(fields[14])
+
+
+def cpu_model(cpuinfo):
+    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.M)
+    return match.group(1).strip() if match else "unknown"
+
+
+# -------------------------------------------------------------------------------
+# Tables
+
+
+def number_text(value):
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return "{:,.0f}".format(value)
+    return "%.0f" % value if abs(value) >= 100 else "%.1f" % value if abs(value) >= 10 \
+        else "%.2f" % value
+
+
+def figure_text(value, figure):
+    return "-" if value is None else "%s %s" % (number_text(value), UNITS[figure])
+
+
+def aligned(rows, left):
+    """Rows of texts as lines; the first columns (left of them) to the left, the others to the
+    right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) if column < left else text.rjust(width)
+                      for column, (text, width) in enumerate(zip(row, widths))).rstrip()
+            for row in rows]
+
+
+def case_lines(case):
+    """The table of one case, as it stands in the JSON."""
+    rows = [("", "CPU µs", "requests/s", "p99 ms", case["unit"], "ratio", "goal", "")]
+    for peer in case["peers"]:
+        figures = peer["figures"]
+        own = case["figure"] not in ("cpu_us", "p99_ms")
+        rows.append((peer["title"], number_text(figures.get("cpu_us")),
+                     number_text(figures.get("requests_a_second")),
+                     number_text(figures.get("p99_ms")),
+                     number_text(figures.get(case["figure"])) if own else "",
+                     "%.2f" % peer["ratio"] if peer["ratio"] is not None else "-",
+                     case["goal"] if peer["is_judged"] else "", peer["verdict"]))
+    kept = [column for column in range(len(rows[0]))
+            if any(row[column] not in ("", "-") for row in rows[1:])]
+    lines = aligned([tuple(row[column] for column in kept) for row in rows], 1)
+    lines = ["%s: %s" % (case["name"], case["title"])] + ["  " + line for line in lines]
+    lines += ["  %s: %s" % (peer["title"], problem) for peer in case["peers"]
+              for problem in peer["problems"]]
+    return lines
+
+
+def summary_rows(report):
+    """A row for each case: fcgihost beside the baseline."""
+    rows = [("", "fcgihost", "uWSGI", "ratio", "goal", "")]
+    for case in report["cases"]:
+        baseline, *others = case["peers"]
+        judged = next((peer for peer in others if peer["is_judged"]), None)
+        if judged is None:
+            continue
+        figure = case["figure"]
+        rows.append((case["title"], figure_text(judged["figures"].get(figure), figure),
+                     figure_text(baseline["figures"].get(figure), figure),
+                     "%.2f" % judged["ratio"] if judged["ratio"] is not None else "-",
+                     case["goal"], judged["verdict"]))
+    return rows
+
+
+def machine_lines(report):
+    machine = report["machine"]
+    pinned = "servers on core %d, load on core %d" % tuple(machine["cores"]) \
+        if machine["cores"] else "not pinned"
+    return ["%s, %d cores, Linux %s; %s" % (machine["cpu"], machine["core_count"],
+                                            machine["kernel"], pinned),
+            "; ".join(report["versions"].values()),
+            "median of %d, %g s of load each" % (report["rounds"], report["seconds"])]

@@ -1,0 +1,98 @@
+"""How each kind of case takes its figures: (figures, problems) of one peer in one round."""
+import contextlib
+import time
+
+import figures
+import peers  # puts test/e2e on the path
+from cases import UNITS
+
+import fastcgi
+
+GROWTH_REQUESTS = 200000
+GROWTH_SECONDS = 20
+STALLED_PEERS = 4
+
+
+def warm_up(site):
+    site.wait_until_ready()
+    site.load(seconds=0.1)
+
+
+def under_load(site):
+    before = site.cpu_seconds()
+    result = site.load(seconds=site.bench.seconds)
+    cpu_seconds = site.cpu_seconds() - before
+    if result is None:
+        return {}, ["the load generator could not connect"]
+    return figures.load_figures(result, cpu_seconds), figures.load_problems(result)
+
+
+def load(site):
+    warm_up(site)
+    return under_load(site)
+
+
+def memory(site):
+    site.wait_until_ready()
+    time.sleep(0.3)
+    return {"memory_mib": site.resident_kib() / 1024}, []
+
+
+def start(site):
+    """From before the process is made (site.started) to the first right response."""
+    end = site.started + peers.READY_SECONDS
+    while time.perf_counter() < end:
+        try:
+            response = fastcgi.exchange(site.socket, "GET", site.case.path)
+        except (OSError, AssertionError):
+            time.sleep(0.0005)
+            continue
+        milliseconds = (time.perf_counter() - site.started) * 1e3
+        wrong = response.status != 200 or response.body != site.case.body
+        return {"start_ms": milliseconds}, ["a wrong first response"] if wrong else []
+    raise RuntimeError("%s does not answer; its log:\n%s" % (site.peer.title, site.log()))
+
+
+def growth(site):
+    """Of resident memory, after a first thousand requests have warmed it up."""
+    site.wait_until_ready()
+    site.load(seconds=5, requests=1000)
+    before = site.resident_kib()
+    result = site.load(seconds=GROWTH_SECONDS, requests=GROWTH_REQUESTS)
+    problems = figures.load_problems(result)
+    if result["served"] < GROWTH_REQUESTS and not problems:
+        problems.append("only %d requests in %d s" % (result["served"], GROWTH_SECONDS))
+    return {"growth_kib": site.resident_kib() - before}, problems
+
+
+def stalled(site):
+    """Requests a second while peers that sent half of a request's head say no more, against those
+    of the same server without them."""
+    warm_up(site)
+    alone, problems = under_load(site)
+    with contextlib.ExitStack() as stack:
+        half = fastcgi.request_bytes("GET", "/hello")
+        for _ in range(STALLED_PEERS):
+            peer = stack.enter_context(fastcgi.Connection(site.socket))
+            peer.send(half[:len(half) // 2])
+        time.sleep(0.1)
+        result = site.load(seconds=site.bench.seconds, grace=1)
+    beside = figures.load_figures(result, 0)
+    if result["errors"]:
+        problems += figures.load_problems(result)
+    return {"requests_a_second": beside["requests_a_second"], "p99_ms": beside["p99_ms"],
+            "undisturbed_percent":
+                100 * beside["requests_a_second"] / alone["requests_a_second"]}, problems
+
+
+KINDS = {"load": load, "memory": memory, "start": start, "growth": growth, "stalled": stalled}
+
+
+def measure(peer, case, bench):
+    """Starts the peer anew and takes the figures of one round."""
+    started = time.perf_counter()
+    with peers.Site(peer, case, bench) as site:
+        site.started = started
+        found, problems = KINDS[case.kind](site)
+    assert set(found) <= set(UNITS), found
+    return found, problems
