@@ -147,7 +147,7 @@ $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka -lfcgi -linih
 
-bench: deps-bench ## measure against uWSGI, mod_wsgi and gunicorn (make bench CASE=hello-*; README: Performance)
+bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/load
 	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
 	   --case '$(CASE)' --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json

@@ -312,7 +312,7 @@ static void set_address(const char *text)
     unsigned port;
     if (strncmp(text, "unix:", 5) == 0 && strlen(text + 5) < sizeof(local->sun_path)) {
         local->sun_family = AF_UNIX;
-        strcpy(local->sun_path, text + 5);
+        memcpy(local->sun_path, text + 5, strlen(text + 5) + 1);
         address_bytes = sizeof(*local);
     } else if (sscanf(text, "%63[0-9.]:%u", host, &port) == 2 &&
                inet_pton(AF_INET, host, &internet->sin_addr) == 1) {
@@ -351,6 +351,14 @@ static void read_expected_body(const char *path)
     options.exchange.expected_body = body;
 }
 
+static void say_usage(void)
+{
+    fprintf(stderr, "usage: load --address unix:PATH|IPV4:PORT [--protocol fastcgi|scgi|http]\n"
+                    "  [--path PATH] [--expect FILE-WITH-THE-BODY] [--upload BYTES] [--keep]\n"
+                    "  [--connections N] [--requests N] [--seconds S] [--grace S]\n");
+    exit(2);
+}
+
 static void set_option(int letter, const char *value)
 {
     switch (letter) {
@@ -385,10 +393,7 @@ static void set_option(int letter, const char *value)
         options.grace_seconds = strtod(value, NULL);
         break;
     default:
-        fprintf(stderr, "usage: load --address unix:PATH|IPV4:PORT [--protocol fastcgi|scgi|http]\n"
-                        "  [--path PATH] [--expect FILE-WITH-THE-BODY] [--upload BYTES] [--keep]\n"
-                        "  [--connections N] [--requests N] [--seconds S] [--grace S]\n");
-        exit(2);
+        say_usage();
     }
 }
 
@@ -409,7 +414,7 @@ int main(int argc, char **argv)
     while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1)
         set_option(letter, optarg);
     if (address_bytes == 0 || options.connections < 1 || optind < argc)
-        set_option('?', NULL);
+        say_usage();
 
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
