@@ -58,7 +58,10 @@ def run_case(case, bench, rounds):
     problems = {name: [] for name in chosen}
     for _ in range(min(rounds, case.max_rounds)):
         for name in chosen:
-            found, wrong = measure.measure(peers.PEERS[name], case, bench)
+            try:
+                found, wrong = measure.measure(peers.PEERS[name], case, bench)
+            except peers.Unusable as error:
+                found, wrong = {}, [str(error)]
             taken[name].append(found)
             problems[name] += wrong
     rows, baseline = [], figures.medians(taken.get(case.baseline(), []))

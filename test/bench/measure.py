@@ -50,7 +50,7 @@ def start(site):
         milliseconds = (time.perf_counter() - site.started) * 1e3
         wrong = response.status != 200 or response.body != site.case.body
         return {"start_ms": milliseconds}, ["a wrong first response"] if wrong else []
-    raise RuntimeError("%s does not answer; its log:\n%s" % (site.peer.title, site.log()))
+    raise peers.Unusable("%s does not answer; its log:\n%s" % (site.peer.title, site.log()))
 
 
 def growth(site):

@@ -22,6 +22,10 @@ READY_SECONDS, STOP_SECONDS = 20, 1
 AS_ROOT = os.geteuid() == 0
 
 
+class Unusable(Exception):
+    """A peer does not answer as it should."""
+
+
 class Peer(namedtuple("Peer", "title protocol application front keeps_connections",
                       defaults=(None, True))):
     """application, front: functions of a site that give a command, or None. protocol: what the
@@ -261,8 +265,8 @@ class Site:
             if result and result["served"]:
                 return
             time.sleep(0.01)
-        raise RuntimeError("%s does not answer (%s); its log:\n%s" %
-                           (self.peer.title, result and result["problem"], self.log()))
+        raise Unusable("%s does not answer (%s); its log:\n%s" %
+                       (self.peer.title, result and result["problem"], self.log()))
 
     def load(self, seconds, requests=0, connections=None, grace=5):
         """Runs the load generator; what it printed, or None if it could not connect."""
