@@ -120,7 +120,8 @@ static const struct config_option options[] = {
 
     {"shutdown", "drain_timeout", CONFIG_TYPE_TIME, .default_text = "5s", RANGE(0, DAY_MS),
      .offset = CONFIG(drain_timeout_ms),
-     .help = "how long requests in flight may still take when the process ends"},
+     .help = "how long requests in flight may still take when the process\n"
+             "ends"},
     {"shutdown", "cleanup_timeout", CONFIG_TYPE_TIME, .default_text = "2s", RANGE(1, DAY_MS),
      .offset = CONFIG(cleanup_timeout_ms),
      .help = "how long all registered cleanups may take together"},
