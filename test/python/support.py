@@ -14,9 +14,31 @@ PACKAGE = os.path.join(ROOT, "python")
 sys.path.insert(0, PACKAGE)
 
 host_log = []   # what the package logged: (level, text)
+host_steps = []     # what it told the host that it does: (step, name); "signals" when it took those back
+host_waits = []     # the seconds that it waited
+host_activities = []    # what the workers serve: (thread, request, seconds)
+
+
+def _wait(seconds, next_attempt):
+    """True: the process ends. A test that would wait for ever ends so, too."""
+    host_waits.append((seconds, next_attempt))
+    return len(host_waits) > 100
+
+
 stub = types.ModuleType("_fcgihost")
 stub.log = lambda level, text: host_log.append((level, text))
+stub.begin_step = lambda step, name: host_steps.append((step, name))
+stub.take_signals = lambda: host_steps.append("signals")
+stub.wait = _wait
+stub.activities = lambda: list(host_activities)
 sys.modules["_fcgihost"] = stub
+
+
+def clear_host():
+    """Forgets what the host has been told."""
+    for told in host_log, host_steps, host_waits, host_activities:
+        del told[:]
+
 
 import fcgihost     # noqa: E402
 
@@ -37,7 +59,7 @@ class FolderTestCase(unittest.TestCase):
             for name in set(sys.modules) - set(modules):
                 del sys.modules[name]
         self.addCleanup(restore)
-        del host_log[:]
+        clear_host()
 
     def write(self, name, text):
         """The path of the file that now holds the text; newer than what was there before."""

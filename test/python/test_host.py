@@ -1,11 +1,15 @@
 """fcgihost._host: what the C side calls by name."""
+import faulthandler
 import io
+import os
+import signal
 import sys
+import tempfile
 import threading
 import unittest
 
 import support
-from fcgihost import _host
+from fcgihost import _host, errors, interrupt, loader
 
 
 KINDS = """
@@ -59,7 +63,7 @@ class FileWrapperTest(unittest.TestCase):
 
 class LogStreamTest(unittest.TestCase):
     def setUp(self):
-        del support.host_log[:]
+        support.clear_host()
         self.stream = _host.LogStream()
 
     def assert_logged(self, *texts):
@@ -115,48 +119,137 @@ class LogStreamTest(unittest.TestCase):
 class SetUpTest(unittest.TestCase):
     def setUp(self):
         streams, interval = (sys.stdout, sys.stderr), sys.getswitchinterval()
+        handler = signal.getsignal(signal.SIGUSR1)
+        support.clear_host()
+        self.stacks = tempfile.TemporaryFile()
 
         def restore():
             sys.stdout, sys.stderr = streams
             sys.setswitchinterval(interval)
+            signal.signal(signal.SIGUSR1, handler)
+            faulthandler.unregister(signal.SIGUSR2)
+            errors.report_to(None)
+            self.stacks.close()
         self.addCleanup(restore)
         self.streams, self.interval = streams, interval
 
+    def set_up_host(self, switch_interval=0, is_log_elsewhere=False):
+        _host.set_up(switch_interval, is_log_elsewhere, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
+
     def test_nothing_asked_for_changes_nothing(self):
-        _host.set_up(0, False)
+        self.set_up_host()
         self.assertEqual((sys.stdout, sys.stderr), self.streams)
         self.assertEqual(sys.getswitchinterval(), self.interval)
 
     def test_the_switch_interval(self):
-        _host.set_up(0.25, False)
+        self.set_up_host(switch_interval=0.25)
         self.assertEqual(sys.getswitchinterval(), 0.25)
 
     def test_a_log_that_is_elsewhere_gets_what_is_printed(self):
-        del support.host_log[:]
-        _host.set_up(0, True)
+        self.set_up_host(is_log_elsewhere=True)
         print("out")
         print("err", file=sys.stderr)
         sys.stdout, sys.stderr = self.streams
         self.assertEqual([text for _, text in support.host_log], ["out", "err"])
 
+    def test_the_signal_that_interrupts(self):
+        self.set_up_host()
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), signal.SIGUSR1)    # nothing of the application's: nothing happens
+
+    def test_the_signal_that_shows_the_stacks(self):
+        self.set_up_host()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        self.stacks.seek(0)
+        self.assertIn(b"test_the_signal_that_shows_the_stacks", self.stacks.read())
+
+    def test_what_nobody_can_catch_goes_to_the_log(self):
+        self.set_up_host()
+        errors.report("close of pool shop", ValueError("mine"))
+        self.assertEqual(support.host_log, [(_host._LOG_ERROR, "close of pool shop failed\nValueError: mine")])
+
+
+def settings(wsgi="", script="", callable="application", imports=(), require=False, exits=False):
+    return {"wsgi": wsgi, "script": script, "callable": callable, "imports": list(imports), "require": require,
+            "retry_delay": 1.0, "retry_max_delay": 60.0, "exits": exits}
+
 
 class ApplicationTest(support.FolderTestCase):
+    def start_up(self, **keys):
+        """What on_loaded was called with, and whether the process goes on."""
+        loaded = []
+        goes_on = _host.start_up(settings(**keys), loaded.append)
+        return loaded, goes_on
+
     def test_a_module(self):
         self.write("hello.py", "def application(e, s):\n    return [b'module']\n")
-        application = _host.load_application(False, "hello:application", "ignored")
+        (application,), goes_on = self.start_up(wsgi="hello:application")
         self.assertEqual(application({}, None), [b"module"])
+        self.assertIs(goes_on, True)
 
     def test_a_script(self):
         path = self.write("hello.wsgi", "def app(e, s):\n    return [b'script']\n")
-        application = _host.load_application(True, path, "app")
+        (application,), _ = self.start_up(script=path, callable="app")
         self.assertEqual(application({}, None), [b"script"])
 
-    def test_what_failed_can_be_asked_for_changes(self):
+    def test_imports_come_first(self):
+        self.write("order.py", "names = []\n")
+        self.write("one.py", "import order\norder.names.append(__name__)\n")
+        self.write("two.py", "import order\ndef fill():\n    order.names.append('fill')\n")
+        self.write("hello.py", "import order\norder.names.append(__name__)\napplication = print\n")
+        self.start_up(wsgi="hello:application", imports=["one", "two:fill"])
+        self.assertEqual(sys.modules["order"].names, ["one", "fill", "hello"])
+
+    def test_the_host_knows_what_is_being_imported(self):
+        self.write("one.py", "")
+        self.write("hello.py", "application = print\n")
+        self.start_up(wsgi="hello:application", imports=["one"])
+        self.assertEqual(support.host_steps, [
+            (_host._STEP_IMPORT, "start-up import one, attempt 1"), (_host._STEP_NONE, ""), "signals",
+            (_host._STEP_IMPORT, "application hello:application, attempt 1"), (_host._STEP_NONE, ""), "signals"])
+        self.assertEqual([level for level, _ in support.host_log], [_host._LOG_INFO] * 2)
+
+    def test_a_process_that_ends_meanwhile_goes_on_to_its_end(self):
+        loaded, goes_on = self.start_up(wsgi="no_such_module:application")
+        self.assertEqual((loaded, goes_on), ([], True))
+        self.assertTrue(support.host_waits)
+
+    def test_a_failure_that_ends_the_process(self):
+        self.assertEqual(self.start_up(wsgi="no_such_module:application", exits=True), ([], False))
+        self.assertFalse(support.host_waits)
+
+    def test_a_changed_file_is_loaded_at_once(self):
         path = self.write("hello.wsgi", "1 / 0\n")
-        self.assertRaises(ZeroDivisionError, _host.load_application, True, path, "app")
-        self.assertFalse(_host.has_changed())
-        self.write("hello.wsgi", "app = print\n")
-        self.assertTrue(_host.has_changed())
+        waited = []
+
+        def repair(seconds, next_attempt):
+            waited.append(next_attempt)
+            self.write("hello.wsgi", "application = print\n")
+            return len(waited) > 1
+        support.stub.wait, wait = repair, support.stub.wait
+        self.addCleanup(setattr, support.stub, "wait", wait)
+        self.assertEqual(self.start_up(script=path), ([print], True))
+        self.assertEqual(len(waited), 1)
+
+    def test_once(self):
+        self.write("hello.py", "application = print\n")
+        self.write("one.py", "")
+        self.assertEqual(_host.start_up_once(settings("hello:application", imports=["one"])), (print, True))
+        self.assertEqual(support.host_log, [])
+
+    def test_once_with_an_import_that_fails(self):
+        self.write("hello.py", "application = print\n")
+        for keys, application in (({}, print), ({"require": True}, None), ({"exits": True}, None)):
+            with self.subTest(keys=keys):
+                done = _host.start_up_once(settings("hello:application", imports=["no_such_module"], **keys))
+                self.assertEqual(done, (application, False))
+
+    def test_once_with_an_application_that_fails(self):
+        self.assertEqual(_host.start_up_once(settings("no_such_module:application")), (None, False))
+        (level, text), = support.host_log
+        self.assertEqual(level, _host._LOG_ERROR)
+        self.assertIn("application no_such_module:application: can't be loaded\nModuleNotFoundError", text)
 
     def test_every_kind_of_application_is_described_in_a_line(self):
         path = self.write("hello.py", KINDS)
@@ -168,16 +261,14 @@ class ApplicationTest(support.FolderTestCase):
                             ("builtin", ["len"]),
                             ("slot", ["join"])]:
             with self.subTest(name=name):
-                application = _host.load_application(False, "hello:" + name, "")
-                line = _host.describe_application(application)
+                line = _host.describe_application(loader.load_module("hello:" + name))
                 self.assertNotIn("\n", line)
                 for word in words:
                     self.assertIn(word, line)
 
     def test_a_script_s_application_is_described_with_its_file(self):
         path = self.write("hello.wsgi", "def app(e, s):\n    pass\n")
-        application = _host.load_application(True, path, "app")
-        self.assertIn(path, _host.describe_application(application))
+        self.assertIn(path, _host.describe_application(loader.load_script(path, "app")))
 
 
 class TracebackTest(support.FolderTestCase):
@@ -191,7 +282,7 @@ class TracebackTest(support.FolderTestCase):
 
     def test_a_traceback_has_the_application_s_lines_and_the_error(self):
         path = self.write("hello.wsgi", "def f():\n    1 / 0  # here\nf()\n")
-        text = self.format(_host.load_application, True, path, "app")
+        text = self.format(loader.load_script, path, "app")
         self.assertIn('File "%s", line 2' % path, text)
         self.assertIn("1 / 0  # here", text)
         self.assertTrue(text.endswith("ZeroDivisionError: division by zero"), text)
@@ -199,19 +290,19 @@ class TracebackTest(support.FolderTestCase):
     def test_the_host_s_own_frames_are_left_out(self):
         path = self.write("hello.wsgi", "1 / 0\n")
         self.write("module.py", "1 / 0\n")
-        for arguments in (True, path, "app"), (False, "module:app", ""):
-            text = self.format(_host.load_application, *arguments)
+        for load, *arguments in (loader.load_script, path, "app"), (loader.load_module, "module:app"):
+            text = self.format(load, *arguments)
             self.assertNotIn("loader.py", text)
             self.assertNotIn("importlib", text)
 
     def test_an_error_without_frames_of_the_application(self):
-        text = self.format(_host.load_application, False, "no_such_module:app", "")
+        text = self.format(loader.load_module, "no_such_module:app")
         self.assertIn("ModuleNotFoundError: No module named 'no_such_module'", text)
 
     def test_causes_are_told(self):
         self.write("hello.py", "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n"
                                "    raise RuntimeError('mine') from e\n")
-        text = self.format(_host.load_application, False, "hello:app", "")
+        text = self.format(loader.load_module, "hello:app")
         self.assertIn("ZeroDivisionError", text)
         self.assertIn("direct cause", text)
         self.assertTrue(text.endswith("RuntimeError: mine"))

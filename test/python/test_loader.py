@@ -211,10 +211,11 @@ class FailedScriptTest(support.FolderTestCase):
         self.write("mysite/__init__.py", "")
         self.write("mysite/settings.py", "value = 1\n")
         path = self.write("app.wsgi", "from mysite.settings import value\n" + FAIL_AT_1 + WSGI % "x")
-        self.assertRaises(RuntimeError, loader.load_script, path, "application")
-        self.assertFalse(loader.has_changed())
+        watch = loader.Watch()
+        self.assertRaises(RuntimeError, loader.load_script, path, "application", watch)
+        self.assertFalse(watch.has_changed())
         self.write("mysite/settings.py", "value = 2\n")
-        self.assertTrue(loader.has_changed())
+        self.assertTrue(watch.has_changed())
         self.assertEqual(loader.load_script(path, "application")({}, None), [b"x"])
 
     def test_a_module_without_a_proper_file_does_not_hide_the_failure(self):
@@ -238,21 +239,25 @@ raise RuntimeError
         self.assertIn("library", sys.modules)
 
 
-class ChangeTest(support.FolderTestCase):
+class WatchTest(support.FolderTestCase):
+    def setUp(self):
+        super().setUp()
+        self.watch = loader.Watch()
+
     def fail_script(self, text):
         path = self.write("app.wsgi", text)
         with self.assertRaises(BaseException):
-            loader.load_script(path, "application")
+            loader.load_script(path, "application", self.watch)
         return path
 
     def fail_module(self, target="hello:application"):
         with self.assertRaises(BaseException):
-            loader.load_module(target)
+            loader.load_module(target, self.watch)
 
     def assert_noticed(self, name, text="x = 2\n"):
-        self.assertFalse(loader.has_changed())
+        self.assertFalse(self.watch.has_changed())
         self.write(name, text)
-        self.assertTrue(loader.has_changed())
+        self.assertTrue(self.watch.has_changed())
 
     def test_the_script_itself(self):
         for text in ("1 / 0\n", "def f(:\n", "x = 1\n", "application = 5\n",
@@ -293,8 +298,8 @@ class ChangeTest(support.FolderTestCase):
         self.fail_script("1 / 0\n")
         path = self.folder + "/app.wsgi"
         os.remove(path)
-        self.assertTrue(loader.has_changed())
-        self.assertRaises(FileNotFoundError, loader.load_script, path, "application")
+        self.assertTrue(self.watch.has_changed())
+        self.assertRaises(FileNotFoundError, loader.load_script, path, "application", self.watch)
         self.assert_noticed("app.wsgi", WSGI % "x")
 
     def test_a_file_of_the_same_size_and_time_put_in_its_place(self):
@@ -302,19 +307,19 @@ class ChangeTest(support.FolderTestCase):
         status = os.stat(path)
         os.rename(self.write("new.wsgi", "1 / 1\n"), path)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        self.assertTrue(loader.has_changed())
+        self.assertTrue(self.watch.has_changed())
 
     def test_nothing_has_changed_if_nothing_has(self):
         self.fail_script("1 / 0\n")
         for _ in range(3):
-            self.assertFalse(loader.has_changed())
+            self.assertFalse(self.watch.has_changed())
 
     def test_only_the_last_failure_counts(self):
         self.write("helper.py", "1 / 0\n")
         self.fail_script("import helper\n")
         self.fail_script("raise RuntimeError\n")
         self.write("helper.py", "x = 1\n")
-        self.assertFalse(loader.has_changed())
+        self.assertFalse(self.watch.has_changed())
 
     def test_errors_that_are_each_other_s_context(self):
         self.fail_script("a, b = RuntimeError(1), RuntimeError(2)\n"

@@ -23,9 +23,21 @@ static void assert_defaults(const struct config *config)
     assert_null(config->script);
     assert_string_equal(config->callable, "application");
     assert_null(config->mount);
+    assert_int_equal(config->imports.count, 0);
+    assert_false(config->require);
+    assert_int_equal(config->request_wait_ms, 5000);
+    assert_int_equal(config->retry_delay_ms, 1000);
+    assert_int_equal(config->retry_max_delay_ms, 60000);
+    assert_int_equal(config->on_failure, ON_FAILURE_RETRY);
+    assert_int_equal(config->requests, 0);
+    assert_int_equal(config->requests_jitter, 0);
+    assert_int_equal(config->lifetime_ms, 0);
+    assert_int_equal(config->memory_bytes, 0);
     assert_int_equal(config->request_body_bytes, 0);
     assert_int_equal(config->request_head_bytes, 65536);
     assert_int_equal(config->io_timeout_ms, 60000);
+    assert_int_equal(config->drain_timeout_ms, 5000);
+    assert_int_equal(config->cleanup_timeout_ms, 2000);
     assert_string_equal(config->log_destination, "stderr");
     assert_false(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_INFO);
@@ -62,9 +74,21 @@ static const char *const other_values[][2] = {
     {"application.script", "/srv/hello.py"},
     {"application.callable", "app"},
     {"application.mount", "/shop/"},
+    {"startup.import", "shop.caches:fill"},
+    {"startup.require", "yes"},
+    {"startup.request_wait", "0"},
+    {"startup.retry_delay", "100ms"},
+    {"startup.retry_max_delay", "10m"},
+    {"startup.on_failure", "exit"},
+    {"limits.requests", "10000"},
+    {"limits.requests_jitter", "500"},
+    {"limits.lifetime", "12h"},
+    {"limits.memory", "512M"},
     {"limits.request_body", "20M"},
     {"limits.request_head", "128K"},
     {"limits.io_timeout", "500ms"},
+    {"shutdown.drain_timeout", "30s"},
+    {"shutdown.cleanup_timeout", "1ms"},
     {"log.destination", "/var/log/x.log"},
     {"log.front", "yes"},
     {"log.level", "debug"},
@@ -94,9 +118,21 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->script, "/srv/hello.py");
     assert_string_equal(config->callable, "app");
     assert_string_equal(config->mount, "/shop");
+    assert_list(&config->imports, "shop.caches:fill");
+    assert_true(config->require);
+    assert_int_equal(config->request_wait_ms, 0);
+    assert_int_equal(config->retry_delay_ms, 100);
+    assert_int_equal(config->retry_max_delay_ms, 600000);
+    assert_int_equal(config->on_failure, ON_FAILURE_EXIT);
+    assert_int_equal(config->requests, 10000);
+    assert_int_equal(config->requests_jitter, 500);
+    assert_int_equal(config->lifetime_ms, 43200000);
+    assert_int_equal(config->memory_bytes, 536870912);
     assert_int_equal(config->request_body_bytes, 20971520);
     assert_int_equal(config->request_head_bytes, 131072);
     assert_int_equal(config->io_timeout_ms, 500);
+    assert_int_equal(config->drain_timeout_ms, 30000);
+    assert_int_equal(config->cleanup_timeout_ms, 1);
     assert_string_equal(config->log_destination, "/var/log/x.log");
     assert_true(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
