@@ -454,6 +454,31 @@ static void test_check_takes_callable_with_script(void **state)
     assert_check(fixture, "");
 }
 
+static void test_check_wants_the_longest_delay_to_be_the_longest(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.wsgi=a:b");
+    set(fixture, "startup.retry_delay=90s");
+    assert_check(fixture, "[startup] retry_max_delay: shorter than retry_delay: write a longer "
+                          "time, or a shorter retry_delay");
+    set(fixture, "startup.retry_max_delay=89999ms");
+    assert_int_equal(config_check(&fixture->config, &fixture->error), -1);
+    set(fixture, "startup.retry_max_delay=90s");
+    assert_check(fixture, "");
+}
+
+static void test_imports_keep_their_order(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[startup]\nimport = b\nimport = a.x:fill\nimport = b\n");
+    assert_list(&fixture->config.imports, "b|a.x:fill|b");
+    assert_set_refused(fixture, "startup.import=a/b.py",
+                       "--set startup.import: \"a/b.py\" names a file, not a module: write the "
+                       "name that an import has");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -477,6 +502,8 @@ int main(void)
         TEST(test_check_names_the_file),
         TEST(test_check_wants_callable_with_script_only),
         TEST(test_check_takes_callable_with_script),
+        TEST(test_check_wants_the_longest_delay_to_be_the_longest),
+        TEST(test_imports_keep_their_order),
     };
 
     return cmocka_run_group_tests_name("config", tests, make_folder, remove_folder);

@@ -219,6 +219,44 @@ static void assert_wsgi(const char *text, const char *expected)
     assert_int_equal(result, expected[0] == '\0' ? 0 : -1);
 }
 
+static void assert_import(const char *text, const char *expected)
+{
+    struct config_value_reason reason = {{0}};
+    int result = config_value_check_import(text, &reason);
+
+    assert_string_equal(reason.text, expected);
+    assert_int_equal(result, expected[0] == '\0' ? 0 : -1);
+}
+
+static void test_imports(void **state)
+{
+    static const char not_names[] = "is neither module nor module:function: write Python names, "
+                                    "with dots between them";
+    static const char file[] = "names a file, not a module: write the name that an import has";
+
+    (void)state;
+    assert_import("shop", "");
+    assert_import("shop.caches", "");
+    assert_import("shop.caches:fill", "");
+    assert_import("shop:Cache.fill", "");
+    assert_import("caf\xc3\xa9:_1", "");
+    assert_import("shop.py", ""); /* a module that is called py */
+    assert_import("shop/caches.py", file);
+    assert_import("/srv/shop", file);
+    assert_import("shop.py:fill", file);
+    assert_import("", not_names);
+    assert_import(":fill", not_names);
+    assert_import("shop:", not_names);
+    assert_import("shop:fill:more", not_names);
+    assert_import("shop:fill()", not_names);
+    assert_import(".shop", not_names);
+    assert_import("shop..caches", not_names);
+    assert_import("shop.:fill", not_names);
+    assert_import("2shop", not_names);
+    assert_import("shop caches", not_names);
+    assert_import("shop-caches", not_names);
+}
+
 static void test_wsgi(void **state)
 {
     static const char not_names[] = "is not package.module:callable: write Python names, with dots "
@@ -369,7 +407,7 @@ static void test_every_prefix_gives_a_value_or_a_reason(void **state)
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         for (size_t length = 0; length <= strlen(texts[i]); length++) {
             snprintf(prefix, sizeof(prefix), "%.*s", (int)length, texts[i]);
-            for (int parser = 0; parser < 6; parser++) {
+            for (int parser = 0; parser < 7; parser++) {
                 int result = 0;
 
                 reason.text[0] = '\0';
@@ -388,6 +426,9 @@ static void test_every_prefix_gives_a_value_or_a_reason(void **state)
                     break;
                 case 4:
                     result = config_value_check_wsgi(prefix, &reason);
+                    break;
+                case 5:
+                    result = config_value_check_import(prefix, &reason);
                     break;
                 default:
                     result = config_value_parse_mount(prefix, normal, &reason);
@@ -412,6 +453,7 @@ int main(void)
         cmocka_unit_test(test_octal_modes),
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_words),
+        cmocka_unit_test(test_imports),
         cmocka_unit_test(test_wsgi),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_mounts),

@@ -416,6 +416,63 @@ static void test_the_same_address_twice_is_refused(void **state)
     assert_int_equal(inode_of("a.sock"), 0);
 }
 
+static int connect_to(const char *path)
+{
+    struct sockaddr_un address = unix_address(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void test_refusing_hands_over_who_had_connected(void **state)
+{
+    struct fixture *fixture = *state;
+    int clients[2];
+    char byte;
+
+    set(fixture, "server.listen=unix:x.sock");
+    open_all(fixture);
+    for (int i = 0; i < 2; i++) {
+        clients[i] = connect_to("x.sock");
+        assert_int_equal(write(clients[i], &"ab"[i], 1), 1);
+    }
+    listener_refuse(&fixture->set.items[0]);
+    assert_false(can_connect("x.sock"));
+    assert_int_equal(errno, ECONNREFUSED);
+    for (int i = 0; i < 2; i++) {
+        int fd = accept(fixture->set.items[0].fd, NULL, NULL);
+
+        assert_true(fd >= 0);
+        assert_int_equal(read(fd, &byte, 1), 1);
+        assert_int_equal(byte, "ab"[i]);
+        close(fd);
+        close(clients[i]);
+    }
+    assert_int_equal(accept(fixture->set.items[0].fd, NULL, NULL), -1);
+    assert_false(can_connect("x.sock"));
+}
+
+static void test_tcp_does_not_refuse_before_it_is_closed(void **state)
+{
+    struct fixture *fixture = *state;
+    unsigned port = free_port();
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_port = htons((uint16_t)port)};
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd;
+
+    set_port(fixture, "127.0.0.1", port);
+    open_all(fixture);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+    listener_refuse(&fixture->set.items[0]);
+    fd = accept(fixture->set.items[0].fd, NULL, NULL);
+    assert_true(fd >= 0);
+    close(fd);
+    close(client);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -442,6 +499,8 @@ int main(void)
         TEST(test_several_at_once),
         TEST(test_one_that_fails_closes_the_others),
         TEST(test_the_same_address_twice_is_refused),
+        TEST(test_refusing_hands_over_who_had_connected),
+        TEST(test_tcp_does_not_refuse_before_it_is_closed),
     };
 
     return cmocka_run_group_tests_name("listener", tests, NULL, NULL);

@@ -197,6 +197,72 @@ static void test_activation_with_accept_yes_is_refused(void **state)
     assert_in_child(open_what_does_not_listen, *state);
 }
 
+static void test_inherited_socket_without_another_copy_is_ours(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set_descriptor(fixture, listen_foreign("x.sock"));
+    open_all(fixture);
+    assert_int_equal(listener_find_owner(&fixture->set.items[0]), LISTENER_OURS);
+    assert_int_equal(unlink("x.sock"), 0);
+}
+
+/* Until the pipe is closed the child has a copy of everything. */
+static pid_t fork_holder(int pipe_fds[2])
+{
+    pid_t child;
+
+    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        char byte;
+
+        close(pipe_fds[1]);
+        _exit(read(pipe_fds[0], &byte, 1) != 0);
+    }
+    close(pipe_fds[0]);
+    return child;
+}
+
+static void end_holder(pid_t child, int pipe_fds[2])
+{
+    int status;
+
+    close(pipe_fds[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void test_inherited_socket_that_a_child_holds_is_shared(void **state)
+{
+    struct fixture *fixture = *state;
+    int pipe_fds[2];
+    pid_t child;
+
+    set_descriptor(fixture, listen_foreign("x.sock"));
+    open_all(fixture);
+    child = fork_holder(pipe_fds);
+    assert_int_equal(listener_find_owner(&fixture->set.items[0]), LISTENER_SHARED);
+    end_holder(child, pipe_fds);
+    assert_int_equal(listener_find_owner(&fixture->set.items[0]), LISTENER_OURS);
+    assert_int_equal(unlink("x.sock"), 0);
+}
+
+/* A child of the application has a copy of it too, and must not keep the process from refusing. */
+static void test_socket_of_its_own_is_ours_whoever_holds_a_copy(void **state)
+{
+    struct fixture *fixture = *state;
+    int pipe_fds[2];
+    pid_t child;
+
+    set(fixture, "server.listen=unix:x.sock");
+    open_all(fixture);
+    child = fork_holder(pipe_fds);
+    assert_int_equal(listener_find_owner(&fixture->set.items[0]), LISTENER_OURS);
+    end_holder(child, pipe_fds);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +275,9 @@ int main(void)
         TEST(test_activation_of_another_process_is_none),
         TEST(test_activation_with_a_bad_count),
         TEST(test_activation_with_accept_yes_is_refused),
+        TEST(test_inherited_socket_without_another_copy_is_ours),
+        TEST(test_inherited_socket_that_a_child_holds_is_shared),
+        TEST(test_socket_of_its_own_is_ours_whoever_holds_a_copy),
     };
 
     return cmocka_run_group_tests_name("listener_inherited", tests, NULL, NULL);
