@@ -101,7 +101,8 @@ class Resource:
             attempt = state.attempt
             if attempt is None:
                 failure = state.failure
-                if failure is not None and self._clock() < failure.until:
+                is_load = cleanup.active() is not None  # a start-up import has a delay of its own
+                if failure is not None and self._clock() < failure.until and not is_load:
                     raise self._unavailable(failure) from failure.cause
                 state.attempt = mine
                 return mine

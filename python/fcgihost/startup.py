@@ -146,7 +146,7 @@ class Startup:
 
     def _log_success(self, task):
         seconds = self._clock() - task.began
-        again = "" if task.attempts == 1 else " %.1f s after the first" % seconds
+        again = "" if task.attempts == 1 else ", %.1f s after the first" % seconds
         self._host.log("info", "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
 
     def _log_failure(self, task, failure, cleanups, is_last):

@@ -131,6 +131,15 @@ class FailureTest(Case):
         self.assertIs(error.__cause__, self.error)
         self.assertEqual(error.__cause__.__traceback__.tb_next.tb_next.tb_frame.f_code.co_name, "create")
 
+    def test_a_start_up_attempt_tries_again_at_once(self):
+        """It has a delay of its own: an attempt that only saw the last failure would be none."""
+        db = self.resource(retry_delay=5)
+        self.assertRaises(fcgihost.ResourceUnavailable, db.get)
+        self.error = None
+        self.assertRaises(fcgihost.ResourceUnavailable, db.get)
+        with Scope("start-up import shop, attempt 2").active():
+            self.assertIs(db.get(), self.made[-1])
+
     def test_is_not_tried_again_before_the_delay_has_passed(self):
         db = self.resource(retry_delay=2)
         self.fail(db)
