@@ -1,0 +1,404 @@
+"""fcgihost.startup: what is tried when, what a failed attempt leaves, when requests can be served."""
+import functools
+import os
+import sys
+import unittest
+from unittest import mock
+
+import support
+from fcgihost import cleanup, interrupt, loader, startup
+
+
+class FakeHost:
+    """A host whose clock goes on only while somebody waits. Notes what it was told, with the time."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.told = []
+        self.logged = []        # (level, text)
+        self.waits = []         # (seconds, seconds to the next attempt)
+        self.on_wait = None     # called with how often there was a wait; true: the process ends
+
+    def clock(self):
+        return self.now
+
+    def tell(self, *what):
+        self.told.append(what)
+
+    def begin_attempt(self, text):
+        self.tell("begin", text)
+
+    def end_attempt(self, failure):
+        self.tell("end", type(failure).__name__ if failure else None)
+
+    def begin_cleanup(self, name):
+        self.tell("cleanup", name)
+
+    def log_cleanup(self, name, exception):
+        self.tell("failed cleanup", name, type(exception).__name__)
+
+    def wait(self, seconds, next_attempt):
+        self.waits.append((seconds, next_attempt))
+        assert len(self.waits) < 10000, "it waits for ever"
+        self.now += seconds
+        return bool(self.on_wait and self.on_wait(len(self.waits)))
+
+    def log(self, level, text):
+        self.logged.append((level, text))
+
+    @staticmethod
+    def format_exception(exception):
+        return repr(exception)
+
+
+class FakeWatch:
+    changed = False
+
+    def has_changed(self):
+        changed, self.changed = self.changed, False
+        return changed
+
+
+class StartupTestCase(support.FolderTestCase):
+    def setUp(self):
+        super().setUp()
+        self.host = FakeHost()
+        self.attempts = []      # (time, name), in their order
+        self.loaded = []        # (time, application)
+        self.process = cleanup.Scope("the process")
+        for name, value in ("process_scope", self.process), ("_IS_HOST", True):
+            patch = mock.patch.object(cleanup, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def task(self, name, *outcomes):
+        """A task whose attempts end so: what can be raised is, the last one for ever. None are given: it works."""
+        left = list(outcomes)
+
+        def load(watch):
+            self.assertIs(watch, task.watch)
+            self.attempts.append((self.host.now, name))
+            outcome = left.pop(0) if len(left) > 1 else left[0] if left else name
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome() if callable(outcome) else outcome
+        task = startup.Task(name, load, FakeWatch())
+        return task
+
+    def startup(self, imports=(), application=None, chance=0.5, **settings):
+        application = application or self.task("app")
+        return startup.Startup(self.host, startup.Settings(**settings), imports, application,
+                               self.host.clock, lambda: chance)
+
+    def run_startup(self, *arguments, **keys):
+        self.startup(*arguments, **keys).run(self.on_loaded)
+
+    def on_loaded(self, application):
+        self.loaded.append((self.host.now, application))
+        self.host.tell("loaded")
+
+    def names(self):
+        return [name for _, name in self.attempts]
+
+    def times(self, name):
+        return [time for time, other in self.attempts if other == name]
+
+
+class OrderTest(StartupTestCase):
+    def test_imports_in_their_order_then_the_application(self):
+        self.run_startup([self.task("b"), self.task("a")])
+        self.assertEqual(self.names(), ["b", "a", "app"])
+        self.assertEqual(self.loaded, [(0.0, "app")])
+        self.assertEqual(self.host.waits, [])
+
+    def test_the_host_knows_what_is_tried(self):
+        self.run_startup([self.task("a")], self.task("app", ValueError(), "app"))
+        self.assertEqual(self.host.told, [
+            ("begin", "a, attempt 1"), ("end", None),
+            ("begin", "app, attempt 1"), ("end", "ValueError"), ("end", None),
+            ("begin", "app, attempt 2"), ("end", None), ("loaded",)])
+
+    def test_an_import_waits_for_those_before_it(self):
+        self.run_startup([self.task("a", ValueError(), ValueError(), "a"), self.task("b")])
+        self.assertEqual(self.names(), ["a", "app", "a", "a", "b"])
+
+    def test_an_import_that_is_not_required_keeps_no_request_waiting(self):
+        self.run_startup([self.task("a", ValueError(), "a")])
+        self.assertEqual(self.attempts, [(0.0, "a"), (0.0, "app"), (1.0, "a")])
+        self.assertEqual(self.loaded, [(0.0, "app")])
+
+    def test_the_application_waits_for_required_imports(self):
+        self.run_startup([self.task("a", ValueError(), "a"), self.task("b")], require=True)
+        self.assertEqual(self.attempts, [(0.0, "a"), (1.0, "a"), (1.0, "b"), (1.0, "app")])
+        self.assertEqual(self.loaded, [(1.0, "app")])
+
+    def test_an_application_that_fails_does_not_hold_the_imports_up(self):
+        self.run_startup([self.task("a", ValueError(), ValueError(), "a")],
+                         self.task("app", ValueError(), ValueError(), "app"))
+        self.assertEqual(self.attempts, [(0.0, "a"), (0.0, "app"), (1.0, "a"), (1.0, "app"), (3.0, "a"), (3.0, "app")])
+
+    def test_it_is_loaded_once(self):
+        self.run_startup([self.task("a"), self.task("b", ValueError(), "b"), self.task("c", ValueError(), "c")])
+        self.assertEqual(len(self.loaded), 1)
+
+
+class RetryTest(StartupTestCase):
+    def delays(self, attempts, **keys):
+        """The time between the attempts at an application that fails so often before it works."""
+        self.run_startup(application=self.task("app", *[ValueError()] * attempts, "app"), **keys)
+        times = self.times("app")
+        return [after - before for before, after in zip(times, times[1:])]
+
+    def assert_delays(self, delays, expected):
+        self.assertEqual([round(delay, 6) for delay in delays], expected)
+
+    def test_the_delay_doubles_up_to_the_longest(self):
+        self.assert_delays(self.delays(7, retry_delay=0.5, retry_max_delay=5), [0.5, 1, 2, 4, 5, 5, 5])
+
+    def test_chance_makes_it_a_tenth_shorter_at_most(self):
+        self.assert_delays(self.delays(3, chance=0.0, retry_delay=1, retry_max_delay=60), [0.9, 1.8, 3.6])
+
+    def test_chance_makes_it_a_tenth_longer_at_most(self):
+        self.assert_delays(self.delays(3, chance=1.0, retry_delay=1, retry_max_delay=60), [1.1, 2.2, 4.4])
+
+    def test_chance_does_not_make_it_longer_than_the_longest(self):
+        self.assert_delays(self.delays(3, chance=1.0, retry_delay=2, retry_max_delay=2), [2, 2, 2])
+
+    def test_the_delay_of_the_thousandth_attempt(self):
+        delays = self.delays(1100, retry_delay=0.001, retry_max_delay=0.002)
+        self.assert_delays(delays[-1:], [0.002])
+
+    def test_it_looks_for_changes_while_it_waits(self):
+        self.delays(1, retry_delay=1)
+        self.assertEqual(self.host.waits, [(0.25, 1.0), (0.25, 0.75), (0.25, 0.5), (0.25, 0.25)])
+
+    def test_it_does_not_wait_longer_than_to_the_next_attempt(self):
+        self.delays(1, retry_delay=0.1)
+        self.assertEqual(self.host.waits, [(0.1, 0.1)])
+
+    def test_chance_is_between_0_and_1(self):
+        drawn = [startup._chance() for _ in range(100)]
+        self.assertTrue(all(0 <= chance < 1 for chance in drawn))
+        self.assertGreater(len(set(drawn)), 90)
+
+    def test_whatever_is_raised_is_a_failure(self):
+        for failure in (SystemExit(0), KeyboardInterrupt(), SyntaxError("x"), GeneratorExit(), ImportError("x"),
+                        RecursionError(), MemoryError()):
+            with self.subTest(failure=failure):
+                del self.attempts[:], self.loaded[:]
+                self.run_startup(application=self.task("app", failure, "app"))
+                self.assertEqual(self.names(), ["app", "app"])
+                self.assertEqual([application for _, application in self.loaded], ["app"])
+
+
+class ChangeTest(StartupTestCase):
+    def test_a_changed_file_makes_the_next_attempt_due_at_once(self):
+        task = self.task("app", ValueError(), "app")
+
+        def change(waits):
+            task.watch.changed = waits == 2
+        self.host.on_wait = change
+        self.run_startup(application=task, retry_delay=60)
+        self.assertEqual(self.times("app"), [0.0, 0.5])
+
+    def test_a_changed_file_of_what_is_due_later(self):
+        first, application = self.task("a", ValueError(), ValueError(), "a"), self.task("app", *[ValueError()] * 4, "app")
+        application.attempts = 3    # its delay is longer than that of the import
+
+        def change(waits):
+            application.watch.changed = waits == 2
+        self.host.on_wait = change
+        self.run_startup([first], application, retry_delay=1)
+        self.assertEqual(self.times("a"), [0.0, 1.0, 3.0])
+        self.assertEqual(self.times("app")[:2], [0.0, 0.5])
+
+    def test_the_delay_goes_on_doubling_after_a_change_that_did_not_help(self):
+        task = self.task("app", ValueError(), ValueError(), "app")
+
+        def change(waits):
+            task.watch.changed = waits == 1
+        self.host.on_wait = change
+        self.run_startup(application=task, retry_delay=10)
+        self.assertEqual(self.times("app"), [0.0, 0.25, 20.25])
+
+    def test_what_was_not_tried_yet_is_not_looked_at(self):
+        application = self.task("app")
+        application.watch.has_changed = self.fail
+        self.run_startup([self.task("a", ValueError(), "a")], application, require=True)
+        self.assertEqual(self.names(), ["a", "a", "app"])
+
+    def real_task(self, target):
+        return startup.Task(target, functools.partial(loader.load_import, target), loader.Watch())
+
+    def test_a_repaired_file_is_imported_anew_and_modules_of_others_stay(self):
+        self.write("library.py", "")
+        self.write("pkg/__init__.py", "")
+        self.write("pkg/settings.py", "value = 1\n")
+        self.write("pkg/caches.py", "import library\nfrom pkg.settings import value\n"
+                                    "if value == 1:\n    raise RuntimeError\n")
+        seen = []
+
+        def repair(waits):
+            seen.append([name in sys.modules for name in ("library", "pkg", "pkg.settings", "pkg.caches")])
+            self.write("pkg/settings.py", "value = 2\n")
+        self.host.on_wait = repair
+        self.run_startup([self.real_task("pkg.caches")], require=True, retry_delay=3600, retry_max_delay=3600)
+        self.assertEqual(seen, [[True, False, False, False]])
+        self.assertEqual(sys.modules["pkg.caches"].value, 2)
+        self.assertEqual(self.loaded, [(0.25, "app")])
+
+
+class EndTest(StartupTestCase):
+    def test_a_failure_ends_it_if_the_settings_say_so(self):
+        with self.assertRaisesRegex(startup.Failed, "a"):
+            self.run_startup([self.task("a", ValueError())], exits=True)
+        self.assertEqual((self.names(), self.loaded, self.host.waits), (["a"], [], []))
+
+    def test_an_application_that_fails_ends_it_too(self):
+        with self.assertRaises(startup.Failed):
+            self.run_startup([self.task("a")], self.task("app", SystemExit(0)), exits=True)
+        self.assertEqual(self.names(), ["a", "app"])
+
+    def test_the_process_ends_while_it_waits(self):
+        self.host.on_wait = lambda waits: waits == 3
+        with self.assertRaises(startup.Stopped):
+            self.run_startup(application=self.task("app", ValueError(), "app"), retry_delay=60)
+        self.assertEqual(self.names(), ["app"])
+        self.assertEqual(len(self.host.waits), 3)
+
+    def test_an_import_that_is_interrupted_is_not_tried_again(self):
+        ran = []
+
+        def load():
+            cleanup.register_cleanup(ran.append, 1)
+            raise interrupt.Interrupted("the process ends")
+        for keys in {}, {"exits": True}:
+            with self.subTest(keys=keys), self.assertRaises(startup.Stopped):
+                self.run_startup([self.task("a", load)], **keys)
+        self.assertEqual(ran, [1, 1])
+        self.assertEqual(self.host.waits, [])
+        self.assertIn("a: interrupted, because the process ends; 1 cleanup of it ran\nInterrupted", self.host.logged[0][1])
+
+    def test_a_load_can_be_interrupted_and_nothing_else(self):
+        depths = []
+        application = self.task("app", lambda: depths.append(interrupt._depth))
+        self.host.begin_attempt = self.host.end_attempt = lambda _: depths.append(interrupt._depth)
+        self.run_startup(application=application)
+        self.assertEqual(depths, [0, 1, 0])
+
+
+class CleanupTest(StartupTestCase):
+    def load(self, ran, names, error=None):
+        def load():
+            for name in names:
+                def note(name=name):
+                    ran.append((self.host.now, name))
+                cleanup.register_cleanup(note)
+            if error:
+                raise error
+            return "app"
+        return load
+
+    def test_those_of_a_failed_attempt_run_at_once_the_last_one_first(self):
+        ran = []
+        self.run_startup(application=self.task("app", self.load(ran, "ab", ValueError()), "app"))
+        self.assertEqual(ran, [(0.0, "b"), (0.0, "a")])
+        self.assertEqual(self.process.pending(), [])
+        self.assertEqual([what[0] for what in self.host.told],
+                         ["begin", "end", "cleanup", "cleanup", "end", "begin", "end", "loaded"])
+
+    def test_those_of_a_success_are_the_process_s(self):
+        ran = []
+        self.run_startup([self.task("a", self.load(ran, "ab"))], self.task("app", self.load(ran, "c")))
+        self.assertEqual(ran, [])
+        self.process.run(lambda *failed: self.fail(failed))
+        self.assertEqual([name for _, name in ran], ["c", "b", "a"])
+
+    def test_only_those_of_the_attempt_run(self):
+        ran = []
+        self.run_startup([self.task("a", self.load(ran, "a"))],
+                         self.task("app", self.load(ran, "b", ValueError()), "app"))
+        self.assertEqual([name for _, name in ran], ["b"])
+        self.assertEqual(len(self.process.pending()), 1)
+
+    def test_one_that_fails_is_told_and_the_others_run(self):
+        ran = []
+
+        def load():
+            cleanup.register_cleanup(ran.append, 1)
+            cleanup.register_cleanup(sys.exit)
+            raise ValueError
+        self.run_startup(application=self.task("app", load, "app"))
+        self.assertEqual(ran, [1])
+        self.assertIn(("failed cleanup", "sys.exit", "SystemExit"), self.host.told)
+
+
+class LogTest(StartupTestCase):
+    def test_a_first_success_is_told_without_ado(self):
+        self.run_startup()
+        self.assertEqual(self.host.logged, [("info", "app: loaded at attempt 1")])
+
+    def test_a_late_success_says_how_late(self):
+        self.run_startup(application=self.task("app", ValueError(), ValueError(), "app"))
+        self.assertEqual(self.host.logged[-1], ("info", "app: loaded at attempt 3 3.0 s after the first"))
+
+    def test_a_failure_says_what_comes_next(self):
+        self.run_startup(application=self.task("app", ValueError("mine"), "app"))
+        self.assertEqual(self.host.logged[0], ("error", (
+            "app: attempt 1 failed, the next one comes in 1.0 s, or when a file of it changes; "
+            "requests get 503 until then\nValueError('mine')")))
+
+    def test_an_import_says_so_only_if_it_is_required(self):
+        for require in False, True:
+            with self.subTest(require=require):
+                del self.host.logged[:]
+                self.run_startup([self.task("a", ValueError(), "a")], require=require)
+                self.assertEqual("503" in self.host.logged[0][1], require)
+
+    def test_a_failure_that_ends_the_process(self):
+        self.assertRaises(startup.Failed, self.run_startup, [self.task("a", ValueError("x"))], exits=True)
+        self.assertEqual(self.host.logged, [("error", (
+            "a: attempt 1 failed, and [startup] on_failure = exit ends the process\nValueError('x')"))])
+
+    def test_cleanups_are_counted(self):
+        def load():
+            cleanup.register_cleanup(len, "")
+            cleanup.register_cleanup(len, "")
+            raise ValueError
+        self.run_startup(application=self.task("app", load, "app"))
+        self.assertIn("; 2 cleanups of it ran\n", self.host.logged[0][1])
+
+
+class OnceTest(StartupTestCase):
+    def test_all_is_tried_once(self):
+        failing = self.task("b", ValueError("x"))
+        result = self.startup([self.task("a"), failing, self.task("c")]).run_once()
+        self.assertEqual(result, ("app", [failing]))
+        self.assertEqual(self.names(), ["a", "b", "c", "app"])
+        self.assertEqual(self.host.logged, [("error", "b: can't be loaded\nValueError('x')")])
+
+    def test_an_application_that_fails_is_none(self):
+        application = self.task("app", SystemExit(1))
+        self.assertEqual(self.startup(application=application).run_once(), (None, [application]))
+
+
+class ForkTest(unittest.TestCase):
+    def exit_code(self, pid, failure):
+        child = os.fork()
+        if child == 0:
+            startup.leave_forked_child(pid, failure)
+            os._exit(99)    # it came back
+        return os.WEXITSTATUS(os.waitpid(child, 0)[1])
+
+    def test_a_forked_child_ends_as_a_script_would(self):
+        for failure, code in ((None, 0), (SystemExit(), 0), (SystemExit(3), 3), (SystemExit("text"), 1),
+                              (ValueError(), 1), (KeyboardInterrupt(), 1), (SystemExit(-1), 255)):
+            with self.subTest(failure=failure):
+                self.assertEqual(self.exit_code(os.getpid(), failure), code)
+
+    def test_the_process_itself_goes_on(self):
+        startup.leave_forked_child(os.getpid(), SystemExit(1))
+
+
+if __name__ == "__main__":
+    unittest.main()
