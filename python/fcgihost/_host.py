@@ -121,7 +121,7 @@ def describe_unavailable(exception):
         return None
     cause = exception.__cause__
     because = " (%s: %s)" % (type(cause).__name__, cause) if cause is not None and str(cause) not in str(exception) else ""
-    seconds = min(max(math.ceil(exception.retry_after), 1), 86400)
+    seconds = math.ceil(min(max(1, exception.retry_after), 86400))  # in this order for inf and nan
     return seconds, _printable("503: %s%s" % (exception, because)).replace("\n", " ")
 
 
