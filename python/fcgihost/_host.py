@@ -13,7 +13,7 @@ import zlib
 
 import _fcgihost
 
-from fcgihost import ending, errors, interrupt, loader, runtime, stacks, startup
+from fcgihost import cleanup, ending, errors, interrupt, loader, runtime, stacks, startup
 
 _LOG_ERROR, _LOG_INFO = 0, 2
 _LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
@@ -155,7 +155,9 @@ def end(seconds, is_stuck):
 
 
 def run_cleanups():
-    """The process's cleanups alone, on another thread, because the main thread does not come back."""
+    """The cleanups alone, on another thread, because the main thread does not come back from what it is loading."""
+    for scope in cleanup.loads():
+        scope.run(_log_failed_cleanup)
     ending.run_cleanups(_log_failed_cleanup, None)
 
 

@@ -211,6 +211,12 @@ def active():
     return stack[-1] if stack else None
 
 
+def loads():
+    """The scopes of what is being loaded, the latest first."""
+    with _mutex:
+        return list(reversed(_loads))
+
+
 def current():
     """The scope that register_cleanup() means in this thread."""
     return active() or process_scope
