@@ -1,0 +1,159 @@
+"""An application for what happens to the process around it: cleanups, threads, ways to end."""
+import atexit
+import ctypes
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import fcgihost
+from routes import answer, query
+
+ROUTES = {}
+
+
+def route(function):
+    ROUTES["/" + function.__name__.replace("_", "-")] = function
+    return function
+
+
+def application(environ, start_response):
+    found = ROUTES.get(environ["PATH_INFO"])
+    if found is None:
+        return answer(start_response, "no route", "404 Not Found")
+    return found(environ, start_response)
+
+
+def note(path, line):
+    """Appends a line, in one write."""
+    with open(path, "a") as file:
+        file.write(line + "\n")
+
+
+@route
+def ready(environ, start_response):
+    return answer(start_response, "ready")
+
+
+@route
+def whoami(environ, start_response):
+    return answer(start_response, "token %s by %d" % (query(environ, "token"), os.getpid()))
+
+
+# -------------------------------------------------------------------------------
+# Ways to be in the way of the end
+
+
+@route
+def stop(environ, start_response):
+    fcgihost.shutdown()
+    return answer(start_response, "asked")
+
+
+@route
+def wait(environ, start_response):
+    """Until the test makes the file `until`, in Python; then says so in the file `marker`."""
+    note(query(environ, "marker"), "in flight")
+    end = time.monotonic() + 100
+    while not os.path.exists(query(environ, "until")) and time.monotonic() < end:
+        time.sleep(0.01)
+    return answer(start_response, "waited")
+
+
+@route
+def hold_gil(environ, start_response):
+    """As an extension would that hangs: nobody can enter Python any more."""
+    note(query(environ, "marker"), "in flight")
+    ctypes.PyDLL(None).sleep(int(query(environ, "seconds", "30")))
+    return answer(start_response, "held")
+
+
+@route
+def keep_thread(environ, start_response):
+    """A thread that is no daemon (one that a worker starts is, unless it says so) and does not watch fcgihost.stopping."""
+    threading.Thread(target=time.sleep, args=(100,), name="stubborn", daemon=False).start()
+    return answer(start_response, "kept")
+
+
+@route
+def allocate(environ, start_response):
+    global kept
+    kept = bytearray(int(query(environ, "mib")) << 20)
+    return answer(start_response, "allocated")
+
+
+@route
+def note_at_exit(environ, start_response):
+    atexit.register(cleaned_up, "atexit")
+    return answer(start_response, "registered")
+
+
+@route
+def child(environ, start_response):
+    """A child of each kind, waited for."""
+    kind = query(environ, "kind")
+    if kind == "multiprocessing":
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0,))
+        worker.start()
+        worker.join()
+        code = worker.exitcode
+    elif kind == "subprocess":
+        code = subprocess.call([sys.executable or "python3", "-c", "pass"],
+                               stdin=subprocess.DEVNULL)
+    else:
+        pid = os.fork()
+        if pid == 0:
+            if kind == "exit":
+                sys.exit(0)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return answer(start_response, "child ended with %d" % code)
+
+
+def cleaned_up(name):
+    note(os.environ["CLEANUPS"], "%s %d" % (name, os.getpid()))
+
+
+def fail():
+    cleaned_up("fail")
+    raise ValueError("announced failure of a cleanup")
+
+
+def hang():
+    cleaned_up("hang")
+    time.sleep(100)
+
+
+def load():
+    """A start-up import: what is registered runs the other way round."""
+    fcgihost.register_cleanup(cleaned_up, "first")
+    extra = {"fail": fail, "hang": hang}.get(os.environ.get("EXTRA_CLEANUP"))
+    if extra:
+        fcgihost.register_cleanup(extra)
+    fcgihost.register_cleanup(cleaned_up, "last")
+
+
+def load_slowly():
+    load()
+    note(os.environ["MARKER"], "importing")
+    time.sleep(100)
+
+
+def load_stubbornly():
+    """Swallows whatever is raised in it."""
+    load()
+    note(os.environ["MARKER"], "importing")
+    end = time.monotonic() + 100
+    while time.monotonic() < end:
+        try:
+            time.sleep(100)
+        except BaseException:
+            pass
+
+
+def load_in_vain():
+    load()
+    note(os.environ["MARKER"], "importing")
+    raise ConnectionError("announced failure of an import")
