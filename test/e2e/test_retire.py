@@ -1,0 +1,118 @@
+"""Retirement under load: processes end at [limits] requests, and their web servers see no failure."""
+import collections
+import http.client
+import os
+import re
+import signal
+import threading
+
+import pytest
+
+from fronts import ApacheFcgid, Lighttpd, Site, write_site_ini
+from host import PROGRAM, LogFile, sanitizer_environ
+from process import deadline
+
+FULL = bool(os.environ.get("FULL_STORM"))
+REQUESTS = 20000 if FULL else 2000
+CLIENTS = 16
+LIMIT = 50
+LIMITS = {"limits": {"requests": LIMIT}}
+
+
+class ApacheFcgidStorm(ApacheFcgid):
+    """mod_fcgid holds new processes back when others end fast, unless its score allows more."""
+    def make_front(self):
+        front = super().make_front()
+        front.directives += """
+            FcgidSpawnScoreUpLimit 100000
+            FcgidMaxProcessesPerClass 4
+            FcgidMaxProcesses 4"""
+        return front
+
+
+class LighttpdSpawn(Site):
+    """lighttpd binds a socket for each of its processes and starts one again that has ended."""
+    name, mount_setting, processes = "lighttpd-bin-path", True, 2
+
+    def start_host(self):
+        pass
+
+    def make_front(self):
+        self.settings["server"].pop("socket_mode")
+        self.log_file = LogFile(os.path.join(self.folder, "host.log"))
+        ini = write_site_ini(self, {"log": {"destination": self.log_file.path}})
+        environ = ", ".join('"%s" => "%s"' % item
+                            for item in sanitizer_environ(self.folder).items())
+        return Lighttpd(self.folder, """
+            fastcgi.server = ("%s" => ((
+                "socket" => "%s", "bin-path" => "%s -c %s", "max-procs" => %d,
+                "bin-environment" => (%s), "check-local" => "disable")))""" % (
+                    self.prefix, self.socket_path, PROGRAM, ini, self.processes, environ))
+
+    @property
+    def host_log(self):
+        return self.log_file
+
+
+class Storm:
+    """Many clients that ask for a number of answers together."""
+
+    def __init__(self, site, requests=REQUESTS):
+        self.site, self.left, self.mutex = site, requests, threading.Lock()
+        self.answers, self.failures, self.pids = 0, collections.Counter(), set()
+
+    def run(self):
+        threads = [threading.Thread(target=self.client) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self
+
+    def take(self):
+        with self.mutex:
+            self.left -= 1
+            return self.left if self.left >= 0 else None
+
+    def client(self):
+        number = self.take()
+        while number is not None:
+            failure, pid = self.ask(number)
+            with self.mutex:
+                if failure:
+                    self.failures[failure] += 1
+                else:
+                    self.answers += 1
+                    self.pids.add(pid)
+            number = self.take()
+
+    def ask(self, number):
+        try:
+            response = self.site.get("/whoami?token=%d" % number)
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error), None
+        token, _, pid = response.text.partition(" by ")
+        if response.status != 200 or token != "token %d" % number:
+            return "%d %s" % (response.status, response.text[:60]), None
+        return None, pid
+
+
+@pytest.fixture
+def storm_bound(time_bound):
+    """The whole storm takes longer than a test may."""
+    if FULL:
+        signal.alarm(deadline(900))
+
+
+@pytest.mark.parametrize("kind", [ApacheFcgidStorm, LighttpdSpawn], ids=lambda kind: kind.name)
+def test_no_request_is_lost_while_processes_retire(kind, storm_bound):
+    site = kind("life_app:application", settings=LIMITS)
+    storm = Storm(site).run()
+    assert not storm.failures, "%r\n%s" % (storm.failures, site.error_log.read()[-3000:])
+    assert storm.answers == REQUESTS
+    # A process serves what it had accepted beyond the limit too, so there may be fewer of them.
+    assert len(storm.pids) > REQUESTS // LIMIT // 2
+    log = site.host_log.read()
+    assert len(re.findall(r"\[limits\] requests: \d+ requests have been served: stopping", log)) \
+        >= len(storm.pids) - 4
+    assert "cut off" not in log
