@@ -139,7 +139,7 @@ static int end(const struct config *config, struct supervisor *supervisor, struc
     if (!end_python(now_ms + config->cleanup_timeout_ms, is_stuck)) {
         if (is_stuck)
             log_error(
-                "stopping: %u worker threads are still busy: leaving without Python's own end",
+                "stopping: %u worker thread(s) are still busy: leaving without Python's own end",
                 atomic_load(&pool->running));
         return EXIT_RUN_TIME;
     }

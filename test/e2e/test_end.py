@@ -129,8 +129,8 @@ class TestEveryWay:
         def cut(life):
             life.ask("/wait")
             life.end(way)
-            life.check(1, reason(way), "1 worker threads are still busy",
-                       "1 connections are cut off" if way == "SIGQUIT" else
+            life.check(1, reason(way), r"1 worker thread\(s\) are still busy",
+                       r"1 connection\(s\) are cut off" if way == "SIGQUIT" else
                        r"did not finish within .*drain_timeout .*\n"
                        r".*requests that did not end(.*\n)*.*/wait")
         together(tmp_path, [cut] if way == "SIGQUIT" else [cut, finish], limits=limits_of(way))
@@ -181,7 +181,7 @@ class TestInTheWay:
         for _ in range(2):
             life.ask("/wait")
         life.end("SIGTERM")
-        life.check(1, "2 connections did not finish", "2 worker threads are still busy")
+        life.check(1, r"2 connection\(s\) did not finish", r"2 worker thread\(s\) are still busy")
 
     @pytest.mark.parametrize("way", list(SIGNALS))
     def test_a_thread_holds_the_gil(self, tmp_path, way):

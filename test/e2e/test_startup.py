@@ -32,7 +32,7 @@ class TestImport:
     def test_that_fails_twice_and_heals_without_a_restart(self, tmp_path, expected_log):
         expected_log("announced failure")
         host = start(tmp_path, ["twice_in_vain"])
-        host.log.wait(r"startup_app:twice_in_vain: loaded at attempt 3 \d+\.\d s after the first")
+        host.log.wait(r"startup_app:twice_in_vain: loaded at attempt 3, \d+\.\d s after the first")
         for number in (1, 2):
             host.log.wait(r"twice_in_vain: attempt %d failed, the next one comes in \d\.\d s.*; "
                           r"1 cleanup of it ran\n  Traceback(.*\n)+?.*announced failure" % number)

@@ -340,7 +340,7 @@ class LogTest(StartupTestCase):
 
     def test_a_late_success_says_how_late(self):
         self.run_startup(application=self.task("app", ValueError(), ValueError(), "app"))
-        self.assertEqual(self.host.logged[-1], ("info", "app: loaded at attempt 3 3.0 s after the first"))
+        self.assertEqual(self.host.logged[-1], ("info", "app: loaded at attempt 3, 3.0 s after the first"))
 
     def test_a_failure_says_what_comes_next(self):
         self.run_startup(application=self.task("app", ValueError("mine"), "app"))
