@@ -7,9 +7,10 @@ import sys
 import tempfile
 import threading
 import unittest
+from unittest import mock
 
 import support
-from fcgihost import _host, errors, interrupt, loader
+from fcgihost import _host, ending, errors, interrupt, loader, runtime
 
 
 KINDS = """
@@ -269,6 +270,85 @@ class ApplicationTest(support.FolderTestCase):
     def test_a_script_s_application_is_described_with_its_file(self):
         path = self.write("hello.wsgi", "def app(e, s):\n    pass\n")
         self.assertIn(path, _host.describe_application(loader.load_script(path, "app")))
+
+
+class UnavailableTest(unittest.TestCase):
+    def describe(self, *arguments, cause=None, **keys):
+        exception = errors.ResourceUnavailable(*arguments, **keys)
+        exception.__cause__ = cause
+        return _host.describe_unavailable(exception)
+
+    def test_other_exceptions_are_none(self):
+        for exception in ValueError("x"), SystemExit(), ConnectionError():
+            self.assertIsNone(_host.describe_unavailable(exception))
+
+    def test_a_line_and_the_seconds(self):
+        self.assertEqual(self.describe("the index is being rebuilt", retry_after=30), (30, "503: the index is being rebuilt"))
+
+    def test_seconds_are_whole_and_within_a_day(self):
+        for retry_after, seconds in ((0, 1), (-5, 1), (0.2, 1), (1, 1), (1.001, 2), (86400, 86400), (86400.5, 86400),
+                                     (1e300, 86400), (float("inf"), 86400), (float("-inf"), 1), (float("nan"), 1)):
+            with self.subTest(retry_after=retry_after):
+                described, _ = self.describe("x", retry_after=retry_after)
+                self.assertEqual(described, seconds)
+                self.assertIs(type(described), int)
+
+    def test_a_subclass_is_one_too(self):
+        class Mine(errors.ResourceUnavailable):
+            pass
+        self.assertEqual(_host.describe_unavailable(Mine("x", retry_after=2)), (2, "503: x"))
+
+    def test_the_cause_is_told(self):
+        self.assertEqual(self.describe("shop", cause=OSError("refused"))[1], "503: shop (OSError: refused)")
+
+    def test_a_cause_that_the_message_has_is_not_told_twice(self):
+        self.assertEqual(self.describe("shop: refused", cause=OSError("refused"))[1], "503: shop: refused")
+
+    def test_it_is_one_printable_line(self):
+        line = self.describe("one\ntwo \udcff", cause=OSError("three\nfour"))[1]
+        self.assertEqual(line, "503: one two \\udcff (OSError: three four)")
+
+
+class EndTest(unittest.TestCase):
+    def setUp(self):
+        support.clear_host()
+        self.addCleanup(runtime.stopping.clear)
+        self.calls = []
+
+    def end(self, is_stuck=False, interrupted=(), left=()):
+        def run_cleanups(log, on_start):
+            self.assertTrue(runtime.stopping.is_set())
+            on_start("close")
+            return list(interrupted)
+
+        def join_threads(seconds):
+            self.assertTrue(0 <= seconds <= 60)
+            return list(left)
+        with mock.patch.multiple(ending, run_cleanups=run_cleanups, join_threads=join_threads,
+                                 run_exit_functions=lambda: self.calls.append("exit functions")):
+            return _host.end(60, is_stuck)
+
+    def test_each_step_is_told(self):
+        self.assertIs(self.end(), True)
+        self.assertEqual(support.host_steps, [(_host._STEP_CLEANUP, "close"),
+                                              (_host._STEP_THREADS, "the application's threads"),
+                                              (_host._STEP_EXIT, "an atexit function")])
+        self.assertEqual(self.calls, ["exit functions"])
+        self.assertEqual(support.host_log, [])
+
+    def test_what_is_left_keeps_python_from_being_ended(self):
+        for keys in {"is_stuck": True}, {"interrupted": ["close"]}, {"left": [threading.Thread(name="refresh")]}:
+            with self.subTest(keys=keys):
+                self.assertIs(self.end(**keys), False)
+        self.assertEqual(self.calls, ["exit functions"] * 3)
+
+    def test_threads_that_did_not_end_are_named(self):
+        support.host_activities.append((5, "GET /slow", 1.0))
+        self.end(left=[threading.Thread(name="refresh"), threading.Thread(name="poll")])
+        (level, text), = support.host_log
+        self.assertEqual(level, _host._LOG_ERROR)
+        self.assertIn("did not end: refresh, poll:", text)
+        self.assertIn("serving GET /slow for 1.0 s", text)
 
 
 class TracebackTest(support.FolderTestCase):

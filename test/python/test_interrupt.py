@@ -1,0 +1,87 @@
+"""fcgihost.interrupt: the main thread is interrupted inside `possible`, and nowhere else."""
+import signal
+import threading
+import unittest
+
+import support     # noqa: F401
+from fcgihost import interrupt
+
+SIGNAL = signal.SIGUSR1
+
+
+class InterruptTest(unittest.TestCase):
+    def setUp(self):
+        self.addCleanup(signal.signal, SIGNAL, signal.getsignal(SIGNAL))
+        interrupt.set_up(SIGNAL)
+
+    def interrupt(self):
+        signal.raise_signal(SIGNAL)
+
+    def test_inside(self):
+        with self.assertRaisesRegex(interrupt.Interrupted, "the process ends"), interrupt.possible():
+            self.interrupt()
+            self.fail("it went on")
+
+    def test_outside_nothing_happens(self):
+        self.interrupt()
+        with interrupt.possible():
+            pass
+        self.interrupt()
+
+    def test_nested(self):
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            with interrupt.possible():
+                pass
+            self.interrupt()
+
+    def test_an_exception_ends_it(self):
+        with self.assertRaises(ValueError), interrupt.possible():
+            raise ValueError
+        self.interrupt()
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            self.interrupt()
+        self.interrupt()
+
+    def test_except_exception_does_not_catch_it(self):
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            try:
+                self.interrupt()
+            except Exception:
+                self.fail("it was caught")
+
+    def test_another_thread_does_not_make_it_possible(self):
+        inside, leave = threading.Event(), threading.Event()
+
+        def run():
+            with interrupt.possible():
+                inside.set()
+                leave.wait(60)
+        thread = threading.Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(leave.set)
+        self.assertTrue(inside.wait(60))
+        self.interrupt()
+
+    def test_another_thread_does_not_make_it_impossible(self):
+        def run():
+            with interrupt.possible():
+                pass
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            thread = threading.Thread(target=run)
+            thread.start()
+            thread.join()
+            self.interrupt()
+
+    def test_it_gets_through_a_wait(self):
+        main = threading.get_ident()
+        timer = threading.Timer(0.05, signal.pthread_kill, (main, SIGNAL))
+        timer.daemon = True
+        with self.assertRaises(interrupt.Interrupted), interrupt.possible():
+            timer.start()
+            self.assertFalse(threading.Event().wait(60), "it was not interrupted")
+        timer.join()
+
+
+if __name__ == "__main__":
+    unittest.main()
