@@ -1,10 +1,13 @@
 /* CGI meta-variables: from what web servers send to what an application must see. */
 #include "meta_variables.h"
 
+#include "log.h"
 #include "pathmap.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 static const struct param *find_not_empty(const struct request *request, const char *name)
 {
@@ -24,6 +27,13 @@ static void drop_empty(struct request *request, const char *name)
     const struct param *param = request_find(request, name);
     if (param != NULL && param->value_bytes == 0)
         drop(request, name);
+}
+
+/* Caddy says -1 of a chunked body. */
+static bool is_length_unknown(const struct request *request, const struct param *length)
+{
+    const char *server = request_value(request, "SERVER_SOFTWARE");
+    return strcmp(length->value, "-1") == 0 && server != NULL && strncmp(server, "Caddy/", 6) == 0;
 }
 
 void meta_read_content_length(struct request *request, uint64_t body_limit)
@@ -72,7 +82,8 @@ static void drop_unwanted(struct request *request)
         "HTTP_TRANSFER_ENCODING", "LD_LIBRARY_PATH",     "TZ"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         drop(request, names[i]);
-    drop_empty(request, "CONTENT_LENGTH");
+    if (request->content_length < 0)
+        drop(request, "CONTENT_LENGTH"); /* empty, or unknown */
     drop_empty(request, "HTTP_HOST");
 }
 
@@ -126,6 +137,50 @@ static int complete(struct request *request)
     return 0;
 }
 
+static const char *last_segment(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* A file, or what looks like the script itself: the front may see it in another folder. */
+static bool is_script_file(const char *path, const void *script)
+{
+    struct stat found;
+    return (stat(path, &found) == 0 && S_ISREG(found.st_mode)) ||
+           (script != NULL && strcmp(last_segment(path), last_segment(script)) == 0);
+}
+
+/* Once for each process: what the web server lacks, it lacks in every request. */
+static void advise(const struct path_source *source, char *buffer)
+{
+    static atomic_bool has_advised;
+    const char *prefix;
+    if (atomic_load_explicit(&has_advised, memory_order_relaxed))
+        return;
+    enum path_advice advice = pathmap_advise(source, buffer, &prefix);
+    if (advice == PATH_ADVICE_NONE || atomic_exchange(&has_advised, true))
+        return;
+    if (advice == PATH_ADVICE_MOUNT)
+        log_warning("%s: the web server passes what is below %s but does not tell this prefix, so "
+                    "links lack it or have it twice: set [application] mount = %s (or mount = / if "
+                    "the application's own routes begin with %s)",
+                    source->request_uri, prefix, prefix, prefix);
+    else if (advice == PATH_ADVICE_PREFIX_TWICE)
+        log_warning("%s: the web server sends SCRIPT_NAME=%s and PATH_INFO=%s, its prefix twice: "
+                    "set [application] mount = %s, or in nginx \"fastcgi_split_path_info "
+                    "^(%s)(/.*)?$;\" and \"fastcgi_param PATH_INFO $fastcgi_path_info;\"",
+                    source->request_uri, prefix, source->path_info, prefix, prefix);
+    else if (advice == PATH_ADVICE_LIGHTTPD_ROOT)
+        log_warning("lighttpd takes the first part of each path for SCRIPT_NAME: set "
+                    "\"fix-root-scriptname\" => \"enable\" beside \"socket\" in its server for "
+                    "\"/\", or [application] mount = /");
+    else
+        log_warning("lighttpd splits paths wrongly below a prefix that ends with a slash: write "
+                    "\"%s\" => instead of \"%s/\" =>, or set [application] mount = %s",
+                    prefix, prefix, prefix);
+}
+
 static enum meta_result map_path(struct request *request, const struct meta_options *options)
 {
     struct path_source source = {
@@ -133,22 +188,18 @@ static enum meta_result map_path(struct request *request, const struct meta_opti
         .path_info = request_value(request, "PATH_INFO"),
         .request_uri = request_value(request, "REQUEST_URI"),
         .document_uri = request_value(request, "DOCUMENT_URI"),
+        .script_filename = request_value(request, "SCRIPT_FILENAME"),
+        .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
-    const char *file = request_value(request, "SCRIPT_FILENAME");
-    bool is_split = source.path_info != NULL ||
-                    (options->is_script && file != NULL && strncmp(file, "proxy:", 6) != 0);
-    if (options->mount == NULL && is_split) {
-        if (source.script_name == NULL && request_set_param(request, "SCRIPT_NAME", "") < 0)
-            return META_NO_MEMORY;
-        if (source.path_info == NULL && request_set_param(request, "PATH_INFO", "") < 0)
-            return META_NO_MEMORY;
-        return META_FINE;
-    }
+    struct path_files files = {is_script_file, options->script};
+    struct path_target target;
     char *buffer = request_alloc(request, pathmap_buffer_bytes(&source));
     if (buffer == NULL)
         return META_NO_MEMORY;
-    struct path_target target;
-    if (!pathmap_mount(&source, options->mount != NULL ? options->mount : "", buffer, &target))
+    if (options->mount == NULL) {
+        advise(&source, buffer);
+        pathmap_split(&source, options->is_script ? &files : NULL, buffer, &target);
+    } else if (!pathmap_mount(&source, options->mount, buffer, &target))
         return META_NOT_MOUNTED;
     if (request_set_param(request, "SCRIPT_NAME", target.script_name) < 0 ||
         request_set_param(request, "PATH_INFO", target.path_info) < 0)
@@ -160,7 +211,8 @@ enum meta_result meta_prepare(struct request *request, const struct meta_options
 {
     if (find_not_empty(request, "REQUEST_METHOD") == NULL)
         return META_NO_METHOD;
-    if (request->content_length < 0 && find_not_empty(request, "CONTENT_LENGTH") != NULL)
+    const struct param *length = find_not_empty(request, "CONTENT_LENGTH");
+    if (request->content_length < 0 && length != NULL && !is_length_unknown(request, length))
         return META_BAD_LENGTH;
     if (request->body_limit > 0 && request->content_length > 0 &&
         (uint64_t)request->content_length > request->body_limit)

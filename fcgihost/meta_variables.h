@@ -27,6 +27,7 @@ struct meta_options {
     const char *mount; /* NULL: automatic; "": the root; else "/prefix" */
     bool is_script; /* the application is one script file: a front that names a file has split the
                        path */
+    const char *script; /* that file; a front may know it under another folder */
 };
 
 /* Drops what must not reach an application, completes what must be there, maps SCRIPT_NAME and

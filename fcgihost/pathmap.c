@@ -10,8 +10,8 @@ static size_t length(const char *text)
 
 size_t pathmap_buffer_bytes(const struct path_source *source)
 {
-    return length(source->request_uri) + 1 + length(source->script_name) +
-           length(source->path_info) + 2;
+    return length(source->request_uri) + length(source->script_name) + length(source->path_info) +
+           2 * length(source->script_filename) + 4;
 }
 
 static int hex_digit(char c)
@@ -142,4 +142,142 @@ bool pathmap_mount(const struct path_source *source, const char *mount, char *bu
         return false;
     *target = (struct path_target){.script_name = mount, .path_info = path + mount_bytes};
     return true;
+}
+
+/* More folders than a script file lies in: a client chooses how many there seem to be. */
+enum { FOLDERS_MAX = 64 };
+
+/* A proxy's URL begins so: "proxy:fcgi://host:port". */
+static const char *skip_proxy(const char *script_filename)
+{
+    const char *authority =
+        strncmp(script_filename, "proxy:", 6) == 0 ? strstr(script_filename + 6, "://") : NULL;
+    if (authority == NULL)
+        return script_filename;
+    authority += 3;
+    return authority + strcspn(authority, "/?#");
+}
+
+/* Cuts path behind the file in it, and copies what was behind to tail. */
+static bool cut_at_file(char *path, const struct path_files *files, char *tail)
+{
+    size_t whole = strlen(path), n = whole;
+    memcpy(tail, path, whole + 1);
+    for (int i = 0; n > 0 && i < FOLDERS_MAX; i++) {
+        path[n] = '\0';
+        if (files->is_file(path, files->context)) {
+            memmove(tail, tail + n, whole - n + 1);
+            return true;
+        }
+        while (n > 0 && path[--n] != '/')
+            continue;
+    }
+    return false;
+}
+
+/* The file of SCRIPT_FILENAME and what is behind it. A proxy's URL is percent-encoded, or not,
+ * where it was made of a file's name. */
+static bool find_file(const char *script_filename, const struct path_files *files, char *file,
+                      char *tail)
+{
+    const char *path = skip_proxy(script_filename);
+    bool is_proxy = path != script_filename;
+    while (path[0] == '/' && path[1] == '/')
+        path++;
+    size_t n = is_proxy ? strcspn(path, "?") : strlen(path);
+    memcpy(file, path, n);
+    file[n] = '\0';
+    if (cut_at_file(file, files, tail))
+        return true;
+    return is_proxy && decode(path, file) && cut_at_file(file, files, tail);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), end_bytes = strlen(end);
+    return n >= end_bytes && strcmp(text + n - end_bytes, end) == 0;
+}
+
+/* Is the tail, as it is or decoded, at the end of SCRIPT_NAME? Then that is cut off. */
+static bool move_tail(char *script_name, char *tail)
+{
+    if (!ends_with(script_name, tail) && (!decode(tail, tail) || !ends_with(script_name, tail)))
+        return false;
+    script_name[strlen(script_name) - strlen(tail)] = '\0';
+    return true;
+}
+
+bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,
+                    struct path_target *target)
+{
+    size_t n = length(source->script_filename);
+    char *file = buffer, *tail = file + n + 1, *script_name = tail + n + 1;
+    char *uri_path = script_name + length(source->script_name) + 1;
+    if (n == 0 || !find_file(source->script_filename, files, file, tail))
+        return false;
+    memcpy(script_name, source->script_name != NULL ? source->script_name : "",
+           length(source->script_name) + 1);
+    *target = (struct path_target){script_name, "", file};
+    if (length(source->path_info) > 0)
+        target->path_info = source->path_info;
+    else if (*tail != '\0')
+        target->path_info = move_tail(script_name, tail) ? tail : "";
+    else if (source->request_uri != NULL && pathmap_decode_uri(source->request_uri, uri_path) &&
+             is_below(uri_path, script_name, strlen(script_name)))
+        target->path_info = uri_path + strlen(script_name);
+    return true;
+}
+
+void pathmap_split(const struct path_source *source, const struct path_files *files, char *buffer,
+                   struct path_target *target)
+{
+    if (files != NULL && length(source->path_info) == 0 &&
+        pathmap_script(source, files, buffer, target))
+        return;
+    if (source->path_info == NULL)
+        pathmap_mount(source, "", buffer, target);
+    else
+        *target = (struct path_target){.script_name =
+                                           source->script_name != NULL ? source->script_name : "",
+                                       .path_info = source->path_info};
+}
+
+/* ProxyPass /app fcgi://host: of /app/x it makes SCRIPT_NAME=/app/x and
+ * SCRIPT_FILENAME=proxy:fcgi://host/x. */
+static bool find_hidden_prefix(const struct path_source *source, char *prefix, char *rest)
+{
+    const char *url = source->script_filename;
+    if (source->script_name == NULL || url == NULL || skip_proxy(url) == url ||
+        !pathmap_decode_uri(url + 6, rest) || rest[1] == '\0')
+        return false;
+    strcpy(prefix, source->script_name);
+    if (!ends_with(prefix, rest))
+        return false;
+    prefix[strlen(prefix) - strlen(rest)] = '\0';
+    return prefix[0] == '/' && prefix[1] != '\0';
+}
+
+static bool is_prefix_sent_twice(const struct path_source *source, char *uri_path)
+{
+    return length(source->script_name) > 1 && source->request_uri != NULL &&
+           is_below(source->path_info, source->script_name, strlen(source->script_name)) &&
+           pathmap_decode_uri(source->request_uri, uri_path) &&
+           equals_merged(source->path_info, uri_path);
+}
+
+enum path_advice pathmap_advise(const struct path_source *source, char *buffer, const char **prefix)
+{
+    size_t n = length(source->script_name);
+    char *spare = buffer + n + 1;
+    *prefix = buffer;
+    memcpy(buffer, n > 0 ? source->script_name : "", n + 1);
+    if (source->path_info != NULL)
+        return is_prefix_sent_twice(source, spare) ? PATH_ADVICE_PREFIX_TWICE : PATH_ADVICE_NONE;
+    if (find_hidden_prefix(source, buffer, spare))
+        return PATH_ADVICE_MOUNT;
+    if (n == 0 || buffer[n - 1] != '/' || source->server_software == NULL ||
+        strncmp(source->server_software, "lighttpd/", 9) != 0)
+        return PATH_ADVICE_NONE;
+    buffer[n - 1] = '\0';
+    return n == 1 ? PATH_ADVICE_LIGHTTPD_ROOT : PATH_ADVICE_LIGHTTPD_SLASH;
 }

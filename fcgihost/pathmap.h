@@ -8,13 +8,30 @@
 /* As they were sent; NULL where they were not. */
 struct path_source {
     const char *script_name, *path_info, *request_uri, *document_uri;
+    const char *script_filename, *server_software;
 };
 
 struct path_target {
     const char *script_name, *path_info;
+    const char *file; /* the script file, of pathmap_script */
 };
 
-/* How large a buffer pathmap_mount needs. */
+/* How pathmap_script looks at files. */
+struct path_files {
+    bool (*is_file)(const char *path, const void *context);
+    const void *context;
+};
+
+/* What a front's configuration lacks, as far as its requests give it away. */
+enum path_advice {
+    PATH_ADVICE_NONE,
+    PATH_ADVICE_MOUNT,          /* a proxy's URL tells which prefix it hides */
+    PATH_ADVICE_PREFIX_TWICE,   /* PATH_INFO begins with SCRIPT_NAME again */
+    PATH_ADVICE_LIGHTTPD_ROOT,  /* lighttpd's "/" without fix-root-scriptname */
+    PATH_ADVICE_LIGHTTPD_SLASH, /* lighttpd's "/app/" instead of "/app" */
+};
+
+/* How large a buffer each of these functions needs. */
 size_t pathmap_buffer_bytes(const struct path_source *source);
 /* Splits the path at the mount ("" or "/prefix"): SCRIPT_NAME is the mount, PATH_INFO what follows.
  * The results point into mount, source or buffer. false: the path is not below the mount.
@@ -25,6 +42,20 @@ size_t pathmap_buffer_bytes(const struct path_source *source);
  */
 bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target);
+/* Where the front chose a script file: the file that SCRIPT_FILENAME names and the split that
+ * belongs to it. SCRIPT_FILENAME may be a proxy's URL, and the part of the path behind the file may
+ * be in it, in SCRIPT_NAME, or in REQUEST_URI alone. The results point into source or buffer.
+ * false: it names no file. */
+bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,
+                    struct path_target *target);
+/* Without a mount the front's own split counts; a front that sent no PATH_INFO did not split, and
+ * the whole path is PATH_INFO. files: NULL unless the application is a script file. */
+void pathmap_split(const struct path_source *source, const struct path_files *files, char *buffer,
+                   struct path_target *target);
+/* What to tell the administrator of a host without a configured mount; nothing where it could be
+ * wrong. prefix: that of the application, in buffer. */
+enum path_advice pathmap_advise(const struct path_source *source, char *buffer,
+                                const char **prefix);
 /* The path of REQUEST_URI: without scheme, authority, query and fragment, percent-decoded once,
  * slashes merged, dots resolved. false if there is none ("*", "host:port", a NUL). out:
  * strlen(request_uri) + 1 bytes. */

@@ -81,7 +81,8 @@ static void send_page(struct request *request, const char *status, const char *t
 static bool refuse_request(struct worker *worker, struct request *request)
 {
     const struct config *config = worker->pool->config;
-    struct meta_options options = {.mount = config->mount, .is_script = config->script != NULL};
+    struct meta_options options = {
+        .mount = config->mount, .is_script = config->script != NULL, .script = config->script};
     switch (meta_prepare(request, &options)) {
     case META_FINE:
         return false;

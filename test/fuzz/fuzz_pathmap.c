@@ -1,10 +1,11 @@
 /* links: pathmap.c
- * The input's lines: REQUEST_URI, SCRIPT_NAME, PATH_INFO, DOCUMENT_URI ("-": not sent), mount. */
+ * The input's lines: REQUEST_URI, SCRIPT_NAME, PATH_INFO, DOCUMENT_URI ("-": not sent), mount,
+ * SCRIPT_FILENAME, SERVER_SOFTWARE. */
 #include "fuzz.h"
 
 #include "pathmap.h"
 
-enum { FIELDS = 5 };
+enum { FIELDS = 7 };
 
 static void check_uri(const char *uri)
 {
@@ -33,6 +34,39 @@ static void check_mount(const struct path_source *source, const char *mount)
     free(buffer);
 }
 
+static bool ends_as_a_script(const char *path, const void *context)
+{
+    (void)context;
+    size_t n = strlen(path);
+    return n > 3 && strcmp(path + n - 3, ".py") == 0;
+}
+
+static void check_script(const struct path_source *source)
+{
+    struct path_files files = {ends_as_a_script, NULL};
+    char *buffer = malloc(pathmap_buffer_bytes(source));
+    MUST(buffer != NULL);
+    struct path_target target = {NULL, NULL, NULL};
+    if (pathmap_script(source, &files, buffer, &target))
+        MUST(ends_as_a_script(target.file, NULL));
+    pathmap_split(source, &files, buffer, &target);
+    MUST(target.script_name != NULL && target.path_info != NULL);
+    pathmap_split(source, NULL, buffer, &target);
+    MUST(target.script_name != NULL && target.path_info != NULL);
+    free(buffer);
+}
+
+static void check_advice(const struct path_source *source)
+{
+    char *buffer = malloc(pathmap_buffer_bytes(source));
+    MUST(buffer != NULL);
+    const char *prefix;
+    if (pathmap_advise(source, buffer, &prefix) == PATH_ADVICE_MOUNT)
+        MUST(prefix[0] == '/' && prefix[1] != '\0' &&
+             strncmp(source->script_name, prefix, strlen(prefix)) == 0);
+    free(buffer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     char *fields[FIELDS] = {NULL};
@@ -47,11 +81,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct path_source source = {.request_uri = fields[0],
                                  .script_name = fields[1],
                                  .path_info = fields[2],
-                                 .document_uri = fields[3]};
+                                 .document_uri = fields[3],
+                                 .script_filename = fields[5],
+                                 .server_software = fields[6]};
     if (fields[0] != NULL)
         check_uri(fields[0]);
     check_mount(&source, "");
     check_mount(&source, "/app");
+    check_script(&source);
+    check_advice(&source);
     /* As the configuration lets it pass: with a slash before, without one behind. */
     if (fields[4] != NULL && fields[4][0] == '/' && fields[4][strlen(fields[4]) - 1] != '/')
         check_mount(&source, fields[4]);

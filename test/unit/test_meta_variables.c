@@ -3,6 +3,8 @@
 
 #include "meta_variables.h"
 
+#include <unistd.h>
+
 static int set_up(void **state)
 {
     *state = request_new();
@@ -138,6 +140,43 @@ static void test_what_pep_3333_wants_is_there(void **state)
     assert_value(request, "QUERY_STRING", "");
 }
 
+/* As they were captured, but for what makes no difference. */
+static void test_heads_of_fronts_that_leave_something_out(void **state)
+{
+    struct request *request = *state;
+    const struct {
+        const char *const *sent;
+        const char *server_name, *server_port, *host, *length, *cookie;
+    } rows[] = {
+        {PARAMS("HTTP_HOST", "example.org:8080", "HTTP_COOKIE", "a=1", "HTTP_COOKIE", "b=2",
+                "SERVER_NAME", "example.org:8080", "SERVER_PORT", "8080", "SCRIPT_NAME", "/app",
+                "REQUEST_URI", "/app", "CONTENT_LENGTH", "0", "SERVER_SOFTWARE", "HAProxy 2.6.12"),
+         "example.org", "8080", "example.org:8080", "0", "a=1; b=2"},
+        {PARAMS("SERVER_NAME", "127.0.0.1", "SERVER_PORT", "8080", "SCRIPT_NAME", "/app",
+                "REQUEST_URI", "/app", "CONTENT_LENGTH", "0", "SERVER_SOFTWARE", "HAProxy 2.6.12"),
+         "127.0.0.1", "8080", NULL, "0", NULL}, /* HTTP/1.0 */
+        {PARAMS("SERVER_NAME", "", "SERVER_PORT", "80", "HTTP_HOST", "", "DOCUMENT_URI", "",
+                "SCRIPT_NAME", "", "PATH_INFO", "/app", "REQUEST_URI", "/app", "CONTENT_LENGTH",
+                "-1", "QUERY_STRING", "", "SERVER_SOFTWARE", "Caddy/2.6.2"),
+         "localhost", "80", NULL, NULL, NULL},
+        {PARAMS("SCRIPT_NAME", "", "PATH_INFO", "/app", "QUERY_STRING", "", "HTTP_HOST",
+                "example.org:8080", "REQUEST_URI", "/app", "SERVER_ADDR", "127.0.0.1",
+                "SERVER_PORT", "8080", "SERVER_NAME", "default", "HTTP_COOKIE", "a=1;b=2"),
+         "default", "8080", "example.org:8080", NULL, "a=1;b=2"}, /* h2o */
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_int_equal(prepare(request, rows[i].sent, &automatic, 0), META_FINE);
+        assert_value(request, "SERVER_NAME", rows[i].server_name);
+        assert_value(request, "SERVER_PORT", rows[i].server_port);
+        assert_value(request, "HTTP_HOST", rows[i].host);
+        assert_value(request, "CONTENT_LENGTH", rows[i].length);
+        assert_value(request, "HTTP_COOKIE", rows[i].cookie);
+        assert_value(request, "QUERY_STRING", "");
+        assert_value(request, "SCRIPT_NAME", "");
+        assert_value(request, "PATH_INFO", "/app");
+    }
+}
+
 static void test_names_that_never_reach_an_application(void **state)
 {
     struct request *request = *state;
@@ -221,6 +260,30 @@ static void test_content_length(void **state)
         assert_int_equal(request->body_limit, rows[i].limit);
         if (result == META_FINE)
             assert_value(request, "CONTENT_LENGTH", rows[i].length < 0 ? NULL : rows[i].sent);
+    }
+}
+
+static void test_caddys_length_of_a_chunked_body_is_unknown(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *server, *length;
+        enum meta_result result;
+    } rows[] = {
+        {"Caddy/2.6.2", "-1", META_FINE},
+        {"Caddy/2.6.2", "-2", META_BAD_LENGTH},
+        {"Caddy/2.6.2", "-10", META_BAD_LENGTH},
+        {"nginx/1.22.1", "-1", META_BAD_LENGTH},
+        {"", "-1", META_BAD_LENGTH},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        enum meta_result result = prepare(
+            request, PARAMS("SERVER_SOFTWARE", rows[i].server, "CONTENT_LENGTH", rows[i].length),
+            &automatic, 10);
+        assert_int_equal(result, rows[i].result);
+        assert_int_equal(request->content_length, -1);
+        if (result == META_FINE)
+            assert_value(request, "CONTENT_LENGTH", NULL);
     }
 }
 
@@ -376,19 +439,40 @@ static void test_an_automatic_mount_is_the_root_where_the_front_did_not_split(vo
 
 static void test_an_automatic_mount_of_a_script_file(void **state)
 {
-    static const struct meta_options script = {.mount = NULL, .is_script = true};
-    static const struct path_row rows[] = {
-        /* a front that names a file has split, also where it sends no PATH_INFO */
+    char folder[] = "/tmp/fcgihost-unit-XXXXXX", file[64], below[64], proxied[96];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof(file), "%s/here.wsgi", folder);
+    snprintf(below, sizeof(below), "%s/here.wsgi/a/b", folder);
+    snprintf(proxied, sizeof(proxied), "proxy:fcgi://localhost%s/here.wsgi/a/b", folder);
+    FILE *made = fopen(file, "w");
+    assert_non_null(made);
+    fclose(made);
+    const struct meta_options script = {.is_script = true, .script = "/etc/app.wsgi"};
+    const struct path_row rows[] = {
+        /* a front that names the script has split, also where it sends no PATH_INFO */
         {"/app.wsgi", NULL, "/app.wsgi", NULL, "/srv/app.wsgi", "/app.wsgi", ""},
         {"/app", NULL, "/app", NULL, "/srv/app.wsgi", "/app", ""},
         {"/app", "/a", "/app/a", NULL, "/srv/app.wsgi", "/app", "/a"},
-        /* a proxy's file name is a URL, and says nothing */
+        {"/app", NULL, "/app", NULL, "proxy:fcgi://localhost//srv/app.wsgi", "/app", ""},
+        {"/app.wsgi", "", "/app.wsgi/a/b", NULL, "/srv/app.wsgi", "/app.wsgi", "/a/b"},
+        /* so has one that names a file */
+        {"/here.wsgi", NULL, "/here.wsgi", NULL, file, "/here.wsgi", ""},
+        {"/app", NULL, "/app", NULL, file, "/app", ""},
+        {"/here.wsgi/a/b", NULL, "/here.wsgi/a/b", NULL, below, "/here.wsgi", "/a/b"},
+        {"/here.wsgi/a/b", NULL, "/here.wsgi/a/b", NULL, proxied, "/here.wsgi", "/a/b"},
+        /* but not with a folder, or with what is not there */
+        {"/app", NULL, "/app", NULL, folder, "", "/app"},
+        {"/x/setup.py", NULL, "/x/setup.py", NULL, "/srv/x/setup.py", "", "/x/setup.py"},
+        /* a proxy's URL says nothing */
         {"/app/a/b", NULL, "/app/a/b", NULL, "proxy:fcgi://h:1/a/b", "", "/app/a/b"},
         {"/app", "/a", "/app/a", NULL, "proxy:fcgi://h:1/app", "/app", "/a"},
         /* and some fronts name none */
         {"/app/a/b", NULL, "/app/a/b", NULL, NULL, "", "/app/a/b"},
+        {"/app", "", "/app/a/b", NULL, NULL, "/app", ""},
     };
     assert_paths(*state, &script, rows, COUNT(rows));
+    unlink(file);
+    rmdir(folder);
 }
 
 static void test_a_mount_that_is_configured(void **state)
@@ -444,11 +528,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_server_name, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_server_port, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_pep_3333_wants_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_heads_of_fronts_that_leave_something_out, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_names_that_never_reach_an_application, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_names_that_look_like_those_but_stay, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_content_length, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_caddys_length_of_a_chunked_body_is_unknown, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_reading_the_content_length_again_forgets_the_last_one,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_request_without_a_method, set_up, tear_down),
