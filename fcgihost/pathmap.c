@@ -184,9 +184,7 @@ static bool find_file(const char *script_filename, const struct path_files *file
     bool is_proxy = path != script_filename;
     while (path[0] == '/' && path[1] == '/')
         path++;
-    size_t n = is_proxy ? strcspn(path, "?") : strlen(path);
-    memcpy(file, path, n);
-    file[n] = '\0';
+    memcpy(file, path, strlen(path) + 1);
     if (cut_at_file(file, files, tail))
         return true;
     return is_proxy && decode(path, file) && cut_at_file(file, files, tail);
