@@ -2,6 +2,7 @@
 import contextlib
 import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,9 +20,12 @@ from process import deadline, wait_until
 AS_ROOT = os.geteuid() == 0
 
 
-def needs(program, package):
-    """The program's path. A missing server skips a test, and fails it in continuous integration."""
+def needs(program, package, is_rare=False):
+    """The program's path. A missing server skips a test, and fails it in continuous integration,
+    unless it is one that not every release of an operating system has."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if not path and is_rare:
+        pytest.skip("%s is not installed" % program)
     return path or unavailable("%s is not installed: apt install %s (make deps-test)" %
                                (program, package))
 
@@ -74,28 +78,55 @@ def leave_early(port, data, receive_bytes):
 # Web servers
 
 
-class Server:
-    """A web server that runs in the foreground on a free port."""
-    program = package = None
-    stop_signal = signal.SIGTERM
+def example(name):
+    with open(os.path.join(ROOT, "examples", name)) as file:
+        return file.read()
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.path = needs(self.program, self.package)
-        self.config = os.path.join(folder, self.program + ".conf")
+
+def changed(text, changes):
+    """The text with each part replaced; every one of them must be there."""
+    for part, replacement in changes.items():
+        assert part in text, "the example has no %r" % part
+        text = text.replace(part, replacement)
+    return text
+
+
+def instead(text, usual, other):
+    """An example in which a line that it has as a comment takes the place of the usual one."""
+    return changed(text, {"\n" + usual + "\n": "\n", "#   " + other + "\n": other + "\n"})
+
+
+class Server:
+    """A web server that runs in the foreground on a free port, with the configuration of an example.
+    listens: which of the example's ports (8001 …) a test asks; the others get free ones as well."""
+    program = package = None
+    is_rare = False
+    stop_signal = signal.SIGTERM
+    suffix = ".conf"
+
+    def __init__(self, folder, text, listens=8001):
+        self.folder, self.text, self.listens = folder, text, listens
+        self.path = needs(self.program, self.package, self.is_rare)
+        self.config = os.path.join(folder, self.program + self.suffix)
         self.error_log = LogFile(os.path.join(folder, self.program + ".log"))
         self.popen = self.port = None
 
     def configuration(self):
+        """The whole of it: the example, and what a server in a test's folder needs."""
         raise NotImplementedError
 
     def command(self):
         raise NotImplementedError
 
+    def with_ports(self, text):
+        ports = {str(self.listens): str(self.port)}
+        return re.sub(r"\b800\d\b",
+                      lambda match: ports.setdefault(match[0], str(process.free_port())), text)
+
     def start(self):
         for _ in range(5):
             self.port = process.free_port()
-            write_file(self.config, self.configuration())
+            write_file(self.config, self.with_ports(self.configuration()))
             with open(os.path.join(self.folder, self.program + ".out"), "wb") as output:
                 self.popen = process.start(self.command(), stdout=output, stderr=output,
                                            cwd=self.folder,
@@ -130,48 +161,32 @@ class Server:
 class Nginx(Server):
     program, package = "nginx", "nginx-light"
 
-    def __init__(self, folder, locations, upstream=""):
-        super().__init__(folder)
-        self.locations, self.upstream = locations, upstream
-
     def configuration(self):
-        return """
-            %(user)s
-            daemon off;
-            worker_processes 1;
-            pid %(folder)s/nginx.pid;
-            error_log %(folder)s/nginx.log warn;
-            events { worker_connections 512; }
-            http {
-                access_log off;
-                client_body_temp_path %(folder)s/nginx-body;
-                proxy_temp_path %(folder)s/nginx-proxy;
-                fastcgi_temp_path %(folder)s/nginx-fastcgi;
-                scgi_temp_path %(folder)s/nginx-scgi;
-                uwsgi_temp_path %(folder)s/nginx-uwsgi;
-                client_max_body_size 100m;
-                lingering_close off;
-                %(upstream)s
-                server {
-                    listen 127.0.0.1:%(port)d;
-                    server_name localhost;
-                    %(locations)s
-                }
-            }
-            """ % {"folder": self.folder, "port": self.port, "upstream": self.upstream,
-                   "locations": self.locations, "user": "user root;" if AS_ROOT else ""}
+        main = "user root;" if AS_ROOT else ""
+        http = """http {
+            access_log off;
+            client_body_temp_path %(folder)s/nginx-body;
+            proxy_temp_path %(folder)s/nginx-proxy;
+            fastcgi_temp_path %(folder)s/nginx-fastcgi;
+            scgi_temp_path %(folder)s/nginx-scgi;
+            uwsgi_temp_path %(folder)s/nginx-uwsgi;
+            client_max_body_size 100m;
+            lingering_close off;
+            """ % {"folder": self.folder}
+        return main + changed(self.text, {"http {": http})
 
     def command(self):
-        return [self.path, "-c", self.config, "-p", self.folder, "-e", self.error_log.path]
+        return [self.path, "-c", self.config, "-p", self.folder, "-e", self.error_log.path, "-g",
+                "daemon off; worker_processes 1; pid %s/nginx.pid;" % self.folder]
 
 
 class Apache(Server):
+    """text: directives for the main server."""
     program, package = "apache2", "apache2-bin"
 
     def __init__(self, folder, modules, directives):
-        super().__init__(folder)
-        self.modules = ["mpm_event", "authz_core", "alias"] + modules
-        self.directives = directives
+        super().__init__(folder, directives)
+        self.modules = ["mpm_event", "authz_core", "alias", "mime"] + modules
         self.documents = os.path.join(folder, "documents")
         os.makedirs(self.documents, exist_ok=True)
 
@@ -182,11 +197,12 @@ class Apache(Server):
             ServerRoot %(folder)s
             DefaultRuntimeDir %(folder)s
             PidFile %(folder)s/apache2.pid
-            Listen 127.0.0.1:%(port)d
+            Listen 127.0.0.1:8001
             ServerName localhost
             %(loads)s
             %(user)s
             Mutex file:%(folder)s default
+            TypesConfig /dev/null
             ErrorLog %(folder)s/apache2.log
             LogLevel warn
             StartServers 1
@@ -203,9 +219,8 @@ class Apache(Server):
                 Require all granted
             </Directory>
             %(directives)s
-            """ % {"folder": self.folder, "port": self.port, "loads": loads,
-                   "documents": self.documents,
-                   "directives": self.directives,
+            """ % {"folder": self.folder, "loads": loads, "documents": self.documents,
+                   "directives": self.text,
                    "user": "User www-data\n            Group www-data" if AS_ROOT else ""}
 
     def command(self):
@@ -215,25 +230,52 @@ class Apache(Server):
 class Lighttpd(Server):
     program, package = "lighttpd", "lighttpd"
 
-    def __init__(self, folder, directives):
-        super().__init__(folder)
-        self.directives = directives
-
     def configuration(self):
         os.makedirs(os.path.join(self.folder, "documents"), exist_ok=True)
-        return """
-            server.modules = ("mod_fastcgi", "mod_scgi")
-            server.bind = "127.0.0.1"
-            server.port = %(port)d
-            server.document-root = "%(folder)s/documents"
+        return changed(self.text, {"/var/www/html": self.folder + "/documents"}) + """
             server.errorlog = "%(folder)s/lighttpd.log"
             server.upload-dirs = ("%(folder)s")
             server.max-request-field-size = 65536
-            %(directives)s
-            """ % {"folder": self.folder, "port": self.port, "directives": self.directives}
+            """ % {"folder": self.folder}
 
     def command(self):
         return [self.path, "-D", "-f", self.config]
+
+
+class Haproxy(Server):
+    program, package, suffix = "haproxy", "haproxy", ".cfg"
+
+    def configuration(self):
+        return self.text
+
+    def command(self):
+        return [self.path, "-db", "-f", self.config]
+
+
+class Caddy(Server):
+    program, package, suffix, is_rare = "caddy", "caddy", "file", True
+
+    def configuration(self):
+        return "{\nadmin off\nauto_https off\nlog {\noutput file %s\n}\n}\n%s" % (
+            self.error_log.path, self.text)
+
+    def environ(self):
+        return dict(os.environ, HOME=self.folder, XDG_DATA_HOME=self.folder,
+                    XDG_CONFIG_HOME=self.folder)
+
+    def command(self):
+        return [self.path, "run", "--config", self.config, "--adapter", "caddyfile"]
+
+
+class H2o(Server):
+    program, package, is_rare = "h2o", "h2o", True
+
+    def configuration(self):
+        return "%serror-log: %s\nnum-threads: 2\n%s" % (
+            "user: root\n" if AS_ROOT else "", self.error_log.path, self.text)
+
+    def command(self):
+        return [self.path, "-m", "worker", "-c", self.config]
 
 
 # -------------------------------------------------------------------------------
@@ -245,6 +287,13 @@ class Site:
     started = []  # those that were not stopped yet
     mount_setting = False  # the front can't tell the prefix from the rest: the host is told
     carries_stderr = True  # what the host sends as FCGI_STDERR reaches its error log
+    survives_stderr = True
+    # What it does with paths, uploads and heads before a host sees them.
+    merges_slashes = resolves_dots = True
+    takes_chunked = True  # uploads; else it answers 411
+    chunked_parts = 200  # how much of one it takes
+    head_bytes = 18000  # a head of this size passes
+    starts_host = False
 
     def __init__(self, app="wsgi_app:application", prefix="/app", settings=None, shared=False):
         self.app, self.prefix, self.shared = app, prefix, shared
@@ -266,6 +315,9 @@ class Site:
 
     def make_front(self):
         raise NotImplementedError
+
+    def example(self, name):
+        return changed(example(name), {"/run/fcgihost.sock": self.socket_path})
 
     def start_host(self):
         self.host = Host(self.app, self.settings, folder=self.folder, watched=False)
@@ -341,75 +393,83 @@ class Site:
 
 
 class NginxFastcgi(Site):
-    name, options = "nginx-fastcgi", ""
-
-    def upstream(self):
-        return ""
-
-    def target(self):
-        return "unix:" + self.socket_path
+    name, prefix_port, root_port = "nginx-fastcgi", 8001, 8002
 
     def make_front(self):
-        if self.prefix:
-            location, split = "~ ^%s(/|$)" % self.prefix, "^(%s)(/.*)?$" % self.prefix
-        else:
-            location, split = "/", "^()(/.*)$"
-        return Nginx(self.folder, """
-            location %s {
-                fastcgi_split_path_info %s;
-                include /etc/nginx/fastcgi_params;
-                fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-                fastcgi_param PATH_INFO $fastcgi_path_info;
-                %s
-                fastcgi_pass %s;
-            }""" % (location, split, self.options, self.target()), self.upstream())
+        return Nginx(self.folder, self.example("nginx/nginx.conf"),
+                     self.prefix_port if self.prefix else self.root_port)
 
 
 class NginxFastcgiKept(NginxFastcgi):
-    name, options = "nginx-fastcgi-kept", "fastcgi_keep_conn on;"
-
-    def upstream(self):
-        return "upstream application { server unix:%s; keepalive 4; }" % self.socket_path
-
-    def target(self):
-        return "application"
+    name, prefix_port, root_port = "nginx-fastcgi-kept", 8006, 8003
 
 
-class NginxScgi(Site):
-    name, carries_stderr = "nginx-scgi", False
-
-    def make_front(self):
-        pattern = "^(?<sn>%s)(?<pi>/.*)?$" % self.prefix if self.prefix else "^(?<sn>)(?<pi>/.*)$"
-        return Nginx(self.folder, """
-            location ~ %s {
-                include /etc/nginx/scgi_params;
-                scgi_param SCRIPT_NAME $sn;
-                scgi_param PATH_INFO $pi;
-                scgi_pass unix:%s;
-            }""" % (pattern, self.socket_path))
+class NginxScgi(NginxFastcgi):
+    name, prefix_port, root_port = "nginx-scgi", 8004, 8005
+    carries_stderr = False
 
 
 class ApacheProxy(Site):
-    name, mount_setting, parameters = "apache-proxy", True, ""
+    name, mount_setting, scheme, parameters = "apache-proxy", True, "fcgi", ""
+
+    def proxy_pass(self, scheme="fcgi", prefix="/app", parameters=""):
+        return "ProxyPass %s unix:%s|%s://localhost%s%s" % (
+            prefix or "/", self.socket_path, scheme, "" if prefix else "/", parameters)
 
     def make_front(self):
-        return Apache(self.folder, ["proxy", "proxy_fcgi"],
-                      "ProxyPass %s unix:%s|fcgi://localhost%s %s" % (
-            self.prefix or "/", self.socket_path, "" if self.prefix else "/", self.parameters))
+        text, usual = self.example("apache-proxy/fcgihost.conf"), self.proxy_pass()
+        wanted = self.proxy_pass(self.scheme, self.prefix, self.parameters)
+        return Apache(self.folder, ["proxy", "proxy_" + self.scheme],
+                      text if wanted == usual else instead(text, usual, wanted))
 
 
 class ApacheProxyReuse(ApacheProxy):
-    name, parameters = "apache-proxy-reuse", "enablereuse=on flushpackets=on"
+    name, parameters = "apache-proxy-reuse", " enablereuse=on flushpackets=on"
+
+
+class ApacheProxyScgi(ApacheProxy):
+    name, scheme, carries_stderr = "apache-proxy-scgi", "scgi", False
+    takes_chunked = False
 
 
 class LighttpdFastcgi(Site):
     name, mount_setting = "lighttpd-fastcgi", True  # it takes /application too
+    prefix_port, root_port = 8001, 8002
 
     def make_front(self):
-        return Lighttpd(self.folder, """
-            fastcgi.server = ("%s" => (("socket" => "%s", "check-local" => "disable"%s)))""" % (
-                self.prefix or "/", self.socket_path, "" if self.prefix
-                else ', "fix-root-scriptname" => "enable"'))
+        return Lighttpd(self.folder, self.example("lighttpd/lighttpd.conf"),
+                        self.prefix_port if self.prefix else self.root_port)
+
+
+class LighttpdScgi(LighttpdFastcgi):
+    name, prefix_port, root_port, carries_stderr = "lighttpd-scgi", 8003, 8004, False
+
+
+class HaproxyFastcgi(Site):
+    name, mount_setting, carries_stderr = "haproxy", True, False
+    survives_stderr = False  # 2.6 crashes now and then
+    merges_slashes = resolves_dots = False
+    chunked_parts, head_bytes = 12, 12000
+
+    def make_front(self):
+        return Haproxy(self.folder, self.example("haproxy/haproxy.cfg"),
+                       8001 if self.prefix else 8002)
+
+
+class CaddyFastcgi(Site):
+    name, mount_setting, carries_stderr = "caddy", True, False  # 2.7 can
+    merges_slashes = resolves_dots = False
+
+    def make_front(self):
+        return Caddy(self.folder, self.example("caddy/Caddyfile"), 8001 if self.prefix else 8002)
+
+
+class H2oFastcgi(Site):
+    """A connection for each request below the prefix, kept ones at the root."""
+    name, mount_setting, merges_slashes = "h2o", True, False
+
+    def make_front(self):
+        return H2o(self.folder, self.example("h2o/h2o.conf"), 8001 if self.prefix else 8002)
 
 
 def write_site_ini(site, more=None):
@@ -445,7 +505,7 @@ def can_others_enter(folder):
 class ApacheFcgid(Site):
     """mod_fcgid starts the host itself, as www-data, who may not enter the source folder: the
     program and its package are copied, side by side as in the build tree."""
-    name, mount_setting = "apache-fcgid", True
+    name, mount_setting, starts_host = "apache-fcgid", True, True
 
     def start_host(self):
         pass
@@ -468,33 +528,23 @@ class ApacheFcgid(Site):
         environ = "\n".join('FcgidInitialEnv %s "%s"' % item
                             for item in sanitizer_environ(self.folder).items())
         if self.prefix:
-            script = write_file(os.path.join(self.folder, "app.wsgi"),
-                                "# the host has its own application\n", 0o755)
-            serve = """
-                Alias %s %s
-                <FilesMatch "\\.wsgi$">
-                    SetHandler fcgid-script
-                    Options +ExecCGI
-                    FcgidWrapper "%s" .wsgi
-                </FilesMatch>""" % (self.prefix, script, command)
+            write_file(os.path.join(self.folder, "app.wsgi"),
+                       "# the host has its own application\n", 0o755)
+            text = changed(example("apache-fcgid/fcgihost.conf"), {
+                "/usr/local/bin/fcgihost --threads 1 /srv/app/app.wsgi": command})
         else:
-            script = write_file(os.path.join(self.folder, "wrapper"),
-                                "#!/bin/sh\nexec %s\n" % command, 0o755)
-            serve = """
-                ScriptAlias / %s/
-                <Location />
-                    SetHandler fcgid-script
-                    Options +ExecCGI
-                </Location>""" % script
+            write_file(os.path.join(self.folder, "fcgihost"), "#!/bin/sh\nexec %s\n" % command,
+                       0o755)
+            text = example("apache-fcgid/root.conf")
         return Apache(self.folder, ["fcgid"], """
             FcgidIPCDir %(folder)s/fcgid
             FcgidProcessTableFile %(folder)s/fcgid_shm
-            FcgidMaxRequestLen 209715200
             FcgidMaxProcesses 2
             FcgidConnectTimeout %(seconds)d
             FcgidIOTimeout %(seconds)d
             %(environ)s
-            %(serve)s""" % {"folder": self.folder, "environ": environ, "serve": serve,
+            %(serve)s""" % {"folder": self.folder, "environ": environ,
+                            "serve": changed(text, {"/srv/app": self.folder}),
                             "seconds": deadline(30)})
 
     @property
@@ -504,17 +554,19 @@ class ApacheFcgid(Site):
 
 class SpawnFcgi(NginxFastcgi):
     """spawn-fcgi binds the socket, has the host's fds 1 and 2 on /dev/null, and leaves."""
-    name = "spawn-fcgi"
+    name, starts_host = "spawn-fcgi", True
 
     def start_host(self):
         self.settings["server"].pop("socket_mode")
         self.log_file = LogFile(os.path.join(self.folder, "host.log"))
         path = write_site_ini(self, {"log": {"destination": self.log_file.path}})
+        needs("spawn-fcgi", "spawn-fcgi")
         pid_file = os.path.join(self.folder, "spawn.pid")
-        subprocess.run([needs("spawn-fcgi", "spawn-fcgi"), "-s", self.socket_path, "-M", "0666",
-                        "-P", pid_file,
-                        "--", PROGRAM, "-c", path], stdin=subprocess.DEVNULL,
-                        stdout=subprocess.PIPE,
+        script = changed(self.example("spawn-fcgi/start"), {
+            "/run/fcgihost.pid": pid_file, "/usr/local/bin/fcgihost -c /etc/fcgihost.ini":
+            PROGRAM + " -c " + path, "-M 0660 -u app -g www-data": "-M 0666"})
+        subprocess.run(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE,
                        env=dict(os.environ, **sanitizer_environ(self.folder)), check=True,
                        timeout=deadline(30))
         with open(pid_file) as file:
@@ -545,6 +597,28 @@ class SpawnFcgi(NginxFastcgi):
         return ["wait status %d" % status[-1]] if status[-1] else []
 
 
-ALL = [NginxFastcgiKept, NginxFastcgi, NginxScgi, ApacheFcgid, ApacheProxyReuse, ApacheProxy,
-       SpawnFcgi,
-       LighttpdFastcgi]
+class LighttpdSpawn(Site):
+    """lighttpd starts the host itself (bin-path), with its fds 1 and 2 on /dev/null."""
+    name, mount_setting, starts_host = "lighttpd-spawn", True, True
+
+    def start_host(self):
+        pass
+
+    def make_front(self):
+        self.settings["server"].pop("socket_mode")
+        self.log_file = LogFile(os.path.join(self.folder, "host.log"))
+        path = write_site_ini(self, {"log": {"destination": self.log_file.path}})
+        text = changed(example("lighttpd/spawn.conf"), {
+            "/usr/local/bin/fcgihost --set application.mount=/app /srv/app/app.wsgi":
+            PROGRAM + " -c " + path, "/run/lighttpd/fcgihost.sock": self.socket_path})
+        return Lighttpd(self.folder, text)
+
+    @property
+    def host_log(self):
+        return self.log_file
+
+
+ROOT_TOO = [NginxFastcgiKept, NginxFastcgi, NginxScgi, ApacheFcgid, ApacheProxyReuse, ApacheProxy,
+            ApacheProxyScgi, SpawnFcgi, LighttpdFastcgi, LighttpdScgi, HaproxyFastcgi,
+            CaddyFastcgi, H2oFastcgi]
+ALL = ROOT_TOO + [LighttpdSpawn]
