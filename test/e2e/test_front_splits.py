@@ -1,0 +1,185 @@
+"""Where the web server splits the path, or fails to: script files, and what the log says of it."""
+import os
+
+import pytest
+
+import fronts
+from conftest import end_shared
+from fronts import changed
+from host import write_file
+
+ENVIRON_PAGE = '''
+import json
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({name: environ[name] for name in ("SCRIPT_NAME", "PATH_INFO")}).encode()]
+'''
+
+
+class ScriptSite(fronts.Site):
+    """A script file in the document root, and no mount."""
+
+    def __init__(self):
+        super().__init__(app=None, prefix="/app.wsgi", shared=True)
+
+    def start(self):
+        self.documents = os.path.join(self.folder, "documents")
+        os.mkdir(self.documents)
+        self.script = write_file(os.path.join(self.documents, "app.wsgi"), ENVIRON_PAGE)
+        self.settings["application"] = {"script": self.script}
+        super().start()
+
+    def start_host(self):
+        # There is no /ready: any answer tells that it is.
+        self.host = fronts.Host(None, self.settings, folder=self.folder, watched=False, probe=False)
+
+    def split(self, path):
+        response = fronts.http_request(self.port, "GET", path)
+        assert response.status == 200, response
+        return response.json["SCRIPT_NAME"], response.json["PATH_INFO"]
+
+
+class NginxScripts(ScriptSite):
+    """try_files loses what follows the file."""
+    name = "nginx"
+
+    def make_front(self):
+        return fronts.Nginx(self.folder, """
+            events {}
+            http {
+                server {
+                    listen 127.0.0.1:8001;
+                    root %s;
+                    location ~ ^/app\\.wsgi(/|$) {
+                        fastcgi_split_path_info ^(.+?\\.wsgi)(/.*)?$;
+                        try_files $fastcgi_script_name =404;
+                        include /etc/nginx/fastcgi.conf;
+                        fastcgi_param PATH_INFO $fastcgi_path_info;
+                        fastcgi_pass unix:%s;
+                    }
+                }
+            }""" % (self.documents, self.socket_path))
+
+
+class ApacheMatchScripts(ScriptSite):
+    name = "apache-match"
+
+    def make_front(self):
+        return fronts.Apache(self.folder, ["proxy", "proxy_fcgi"], """
+            ProxyPassMatch ^/(.*\\.wsgi(/.*)?)$ "unix:%s|fcgi://localhost%s/"
+            """ % (self.socket_path, self.documents))
+
+
+class ApacheHandlerScripts(ScriptSite):
+    name = "apache-handler"
+
+    def make_front(self):
+        return fronts.Apache(self.folder, ["proxy", "proxy_fcgi"], """
+            <FilesMatch "\\.wsgi$">
+                SetHandler "proxy:unix:%s|fcgi://localhost"
+            </FilesMatch>
+            """ % self.socket_path)
+
+
+class LighttpdScripts(ScriptSite):
+    name = "lighttpd"
+
+    def make_front(self):
+        return fronts.Lighttpd(self.folder, """
+            server.modules = ("mod_fastcgi")
+            server.bind = "127.0.0.1"
+            server.port = 8001
+            server.document-root = "/var/www/html"
+            fastcgi.server = (".wsgi" => (("socket" => "%s")))
+            """ % self.socket_path)
+
+
+class TestScriptFiles:
+    @pytest.fixture(scope="module", ids=lambda kind: kind.name,
+                    params=[NginxScripts, ApacheMatchScripts, ApacheHandlerScripts,
+                            LighttpdScripts])
+    def site(self, request):
+        found = request.param()
+        yield found
+        end_shared(found)
+
+    @pytest.mark.parametrize("rest, path_info", [
+        ("", ""), ("/", "/"), ("/a/b", "/a/b"), ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
+        ("/a;b=c", "/a;b=c"), ("?a=/b", "")])
+    def test_the_file_becomes_script_name(self, site, rest, path_info):
+        assert site.split("/app.wsgi" + rest) == ("/app.wsgi", path_info)
+
+
+# -------------------------------------------------------------------------------
+# What cannot be known is said: each of these configurations lacks something.
+
+
+class ProxyWithoutMount(fronts.ApacheProxy):
+    name, mount_setting = "apache-proxy", False
+    advice = r"set \[application\] mount = /app "
+
+
+class ScgiProxyWithoutMount(fronts.ApacheProxyScgi):
+    name, mount_setting = "apache-proxy-scgi", False
+    advice = r"set \[application\] mount = /app "
+
+
+class NginxPrefixTwice(fronts.NginxFastcgi):
+    name = "nginx-prefix-twice"
+    advice = r"PATH_INFO=/app/ready, its prefix twice: set \[application\] mount = /app, or"
+
+    def example(self, name):
+        return changed(super().example(name), {
+            "fastcgi_param PATH_INFO $fastcgi_path_info;":
+            "fastcgi_param PATH_INFO $fastcgi_script_name$fastcgi_path_info;"})
+
+
+class LighttpdRoot(fronts.LighttpdFastcgi):
+    name, mount_setting = "lighttpd-root", False
+    advice = '"fix-root-scriptname" => "enable" beside "socket"'
+
+    def __init__(self):
+        super().__init__(prefix="")
+
+    def example(self, name):
+        return changed(super().example(name), {',\n        "fix-root-scriptname" => "enable"': ""})
+
+
+class LighttpdSlash(fronts.LighttpdFastcgi):
+    name, mount_setting = "lighttpd-slash", False
+    advice = 'write "/app" => instead of "/app/" =>'
+
+    def example(self, name):
+        return changed(super().example(name), {'("/app" =>': '("/app/" =>'})
+
+
+class TestAdvice:
+    @pytest.mark.parametrize("kind", [ProxyWithoutMount, ScgiProxyWithoutMount, NginxPrefixTwice,
+                                      LighttpdRoot, LighttpdSlash], ids=lambda kind: kind.name)
+    def test_one_line_says_what_the_configuration_lacks(self, kind):
+        site = kind()
+        for path in ("/", "/ready", "/a/b", "/"):
+            site.get(path)
+        site.host_log.wait(kind.advice)
+        assert site.host_log.read().count(" warning: ") == 1
+
+    @pytest.mark.parametrize("kind", [kind for kind in fronts.ALL if not kind.mount_setting],
+                             ids=lambda kind: kind.name)
+    def test_with_the_configuration_of_the_examples_nothing_is_said(self, kind):
+        site = kind()
+        for path in ("", "/", "/ready", "/a/b", "/app/x"):
+            site.get(path)
+        assert " warning: " not in site.host_log.read()
+
+    @pytest.mark.parametrize("kind", [fronts.NginxFastcgi, fronts.HaproxyFastcgi,
+                                      fronts.CaddyFastcgi, fronts.H2oFastcgi,
+                                      fronts.ApacheProxy, fronts.LighttpdFastcgi],
+                             ids=lambda kind: kind.name)
+    def test_nor_is_it_at_the_root_without_a_mount(self, kind):
+        site = kind(prefix="", settings={"application": {"mount": None}})
+        for path in ("/", "/ready", "/a/b", "/app/x"):
+            site.get(path)
+        found = site.get("/a/b?show-environ").json
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", "/a/b")
+        assert " warning: " not in site.host_log.read()
