@@ -10,7 +10,9 @@ from fcgihost.runtime import process, request, restart, shutdown, stopping
 __version__ = "0.1.0"
 
 __all__ = [
+    "InternalRedirect",
     "Pool",
+    "Request",
     "ResourceUnavailable",
     "__version__",
     "lock",
@@ -23,3 +25,11 @@ __all__ = [
     "stopping",
     "unregister_cleanup",
 ]
+
+
+def __getattr__(name):
+    if name in ("InternalRedirect", "Request"):
+        from fcgihost import handler  # slow to import, and only handlers need it
+
+        return getattr(handler, name)
+    raise AttributeError("module 'fcgihost' has no attribute %r" % name)

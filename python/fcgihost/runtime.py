@@ -65,12 +65,14 @@ process = Process()
 class CurrentRequest:
     """A request that is being served, for code that was not handed it."""
 
-    def __init__(self, environ):
+    def __init__(self, environ, scope=None):
+        """scope: the cleanups of the request that this one is a part of; None: it has its own."""
         self.environ = environ
-        self._scope = cleanup.Scope("request %s %s" % (self.method, self.uri))
+        self._scope = scope or cleanup.Scope("request %s %s" % (self.method, self.uri))
+        self._inner = None  # the handler.Request that serves it just now, or did last
 
     def __repr__(self):
-        return "<fcgihost %s>" % self._scope.name
+        return "<fcgihost request %s %s>" % (self.method, self.uri)
 
     @property
     def method(self):
@@ -91,9 +93,20 @@ class CurrentRequest:
 
 
 def request():
-    """The request that this thread is serving: environ, method, uri, register_cleanup(). None if it serves none."""
-    if _has("current_request"):
-        return _host.current_request(CurrentRequest) if os.getpid() == _PID else None
+    """The request that this thread is serving: environ, method, uri, register_cleanup(). None if it serves none.
+
+    In a handler it is the fcgihost.Request that the handler was given.
+    """
+    served = outermost_request()
+    return served and (served._inner or served)
+
+
+def outermost_request():
+    """The request that the web server sent, whatever serves it by now; None if this thread serves none."""
+    if os.getpid() == _PID and _has("current_request"):
+        served = _host.current_request(CurrentRequest)
+        if served is not None:
+            return served
     return getattr(_local, "request", None)
 
 
@@ -103,15 +116,37 @@ def begin_request(environ):
     return _local.request
 
 
+def enter_request(environ):
+    """The request that this thread is serving, and False; if it serves none, a new one outside the host, and True."""
+    served = outermost_request()
+    return (served, False) if served is not None else (begin_request(environ), True)
+
+
 def end_request(ended=None, log=None, on_start=None):
     """Runs the cleanups of a request that is over, on this thread; ended: None is what begin_request() made.
 
     log, on_start: as Scope.run; log None: as errors.report does. Returns how many ran.
     """
     if ended is None:
-        ended = getattr(_local, "request", None)
-        _local.request = None
-    return ended._scope.run(log or _report_cleanup, on_start) if ended is not None else 0
+        ended = leave_request()
+    if ended is None:
+        return 0
+    try:
+        return ended._scope.run(log or _report_cleanup, on_start)
+    finally:
+        ended._inner = None
+
+
+def leave_request():
+    """Outside the host: this thread serves no request any more. Returns the one that it served, its cleanups not run."""
+    left = getattr(_local, "request", None)
+    _local.request = None
+    return left
+
+
+def is_client_gone():
+    """Is it known that nobody waits for what this thread answers? Always False outside the host."""
+    return os.getpid() == _PID and _has("is_client_gone") and bool(_host.is_client_gone())
 
 
 def restart():
