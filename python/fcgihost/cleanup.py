@@ -235,6 +235,15 @@ def register_for(scope, name, func):
     raise RuntimeError("%s comes too late: the cleanups of the process have run" % name)
 
 
+def adopt_at_end(scope):
+    """The cleanups of scope that have not run when the process ends run then, at this place in the order.
+
+    Raises RuntimeError if the cleanups of the process have run.
+    """
+    if not process_scope._add(_Cleanup(process_scope.adopt, (scope,), name="those of " + scope.name)):
+        raise RuntimeError("%s comes too late: the cleanups of the process have run" % scope.name)
+
+
 def describe(func):
     """A readable name of a callable: "module.qualname"."""
     inner = getattr(func, "func", None)

@@ -302,7 +302,8 @@ class FilterRequest(Request):
         try:
             return self.environ["fcgihost.data"]
         except KeyError:
-            raise RuntimeError("there is no file to filter: the web server did not ask for the role of a filter") from None
+            raise RuntimeError(
+                "there is no file to filter: the web server did not ask for the role of a filter") from None
 
     @property
     def data_length(self):

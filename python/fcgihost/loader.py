@@ -61,10 +61,11 @@ def load_module(target, watch=None):
         return _check_callable(_attribute(module, attribute), target)
 
 
-def load_script(path, attribute, watch=None):
+def load_script(path, attribute, watch=None, source=None):
     """The callable called attribute of the script file at path, run as a module of its own.
 
-    Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file.
+    Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file. source: what the
+    file contains, if it has been read already.
     """
     name = "_fcgihost_%s_%08x" % (os.path.splitext(os.path.basename(path))[0], zlib.crc32(os.fsencode(path)))
     module = types.ModuleType(name)
@@ -72,8 +73,9 @@ def load_script(path, attribute, watch=None):
     before = set(sys.modules)
     sys.modules[name] = module
     try:
-        with open(path, "rb") as file:
-            source = file.read()
+        if source is None:
+            with open(path, "rb") as file:
+                source = file.read()
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
         try:
             application = getattr(module, attribute)

@@ -138,7 +138,7 @@ def end_request(ended=None, log=None, on_start=None):
 
 
 def leave_request():
-    """Outside the host: this thread serves no request any more. Returns the one that it served, its cleanups not run."""
+    """Outside the host: this thread serves no request any more. Returns the one that it did; its cleanups don't run."""
     left = getattr(_local, "request", None)
     _local.request = None
     return left

@@ -1,0 +1,233 @@
+"""The scripts of a script_root: the web server names a file, what it defines serves the request."""
+
+import errno
+import os
+import stat
+import threading
+import time
+
+from fcgihost import cleanup, errors, loader, runtime
+
+_MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class ScriptError(Exception):
+    """A script can't serve the request.
+
+    status: the HTTP status that says so, 403, 404 or 500. The message, which is for the log alone, names the file, the
+    reason and what to do. __cause__ is what loading it raised, if that was not told before.
+    """
+
+    def __init__(self, status, message):
+        super().__init__(status, message)
+        self.status = status
+
+    def __str__(self):
+        return self.args[1]
+
+
+class ScriptRoot:
+    """The scripts below a folder. get() loads a file when it is asked for first, and keeps it.
+
+    A script runs if it is a regular file below root once all links are resolved, and nobody but its owner can write
+    it; nor may others put another one in its place: all folders from root down to it must not be writable by everybody
+    (by their group they may: its members are those who deploy). attribute: the name of the WSGI callable in a script.
+    retry_delay: seconds until a script that could not be loaded is tried again, if no file of it changes before.
+    """
+
+    def __init__(self, root, attribute="application", retry_delay=1.0, clock=time.monotonic):
+        self._root = root
+        self._attribute = attribute
+        self._retry_delay = runtime.check_seconds("retry_delay", retry_delay)
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._scripts = {}  # path -> _Script: files that were there and could be read
+
+    def get(self, path):
+        """The WSGI callable of the script at path, absolute. Raises ScriptError.
+
+        Any number of threads may ask: one loads the file, the others wait.
+        """
+        path = os.path.normpath(path)
+        if path.startswith("//"):
+            path = path[1:]
+        try:
+            _check(path)
+            script = self._scripts.get(path)
+            if script is None or script.application is None:
+                script = self._load(path)
+        except ScriptError as error:
+            if error.status == 404:
+                self._forget(path)
+            raise
+        return script.application
+
+    def _load(self, path):
+        while True:
+            with self._mutex:
+                script = self._scripts.setdefault(path, _Script(path))
+            runtime.wait(script.lock)
+            try:
+                if script.application is not None:
+                    return script
+                if self._scripts.get(path) is script:
+                    self._try(script)
+                    return script
+            finally:
+                script.lock.release()
+
+    def _try(self, script):
+        now = self._clock()
+        is_changed = script.failure is None or script.watch.has_changed()
+        if not is_changed and now < script.retry_at:
+            raise ScriptError(500, _failure(script, script.retry_at - now))
+        try:
+            source = _read(script.path, self._root)
+        except ScriptError:
+            self._forget(script.path)
+            raise
+        error = script.load(self._attribute, source)
+        if error is None:
+            return
+        before, script.failure = script.failure, _describe(error)
+        script.retry_at = self._clock() + self._retry_delay
+        # A failure that trying again has found again has its traceback in the log.
+        is_new = is_changed or script.failure != before
+        raise ScriptError(500, _failure(script, self._retry_delay)) from (error if is_new else None)
+
+    def _forget(self, path):
+        """The file has gone: if it comes back it is another one. Its cleanups run when the process ends."""
+        with self._mutex:
+            self._scripts.pop(path, None)
+
+
+class _Script:
+    """One file. Its lock is held by the thread that loads it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.lock = threading.Lock()
+        self.application = None
+        self.failure = None     # why the last attempt failed, on one line
+        self.retry_at = 0.0     # on the clock
+        self.watch = loader.Watch()
+        self.scope = None       # of what is loaded
+
+    def load(self, attribute, source):
+        """Makes one attempt. Returns None, or the exception that it failed with, when what it had registered has run."""
+        scope = cleanup.Scope("script " + self.path)
+        try:
+            with scope.active():
+                application = loader.load_script(self.path, attribute, self.watch, source)
+            cleanup.adopt_at_end(scope)
+        except BaseException as error:
+            scope.run(lambda name, failure: errors.report("cleanup %s of %s" % (name, self.path), failure))
+            if isinstance(error, (Exception, SystemExit)):
+                return error
+            raise  # it was interrupted
+        self.scope = scope
+        self.application = application
+        return None
+
+
+def _check(path):
+    """Raises ScriptError if there is no file at path, or its state is not that of a script."""
+    if not os.path.isabs(path):
+        raise ScriptError(404, "%s is no absolute path: SCRIPT_FILENAME has to be one" % ascii(path))
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise _unreachable(path, error) from None
+    _check_state(path, state)
+
+
+def _read(path, root):
+    """The content of the file at path, if it may run. Raises ScriptError.
+
+    All is checked of what has been opened: what is at path may have been replaced since.
+    """
+    try:
+        # What _check saw is regular; should it be replaced by a FIFO now, that must not be waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError) as error:
+        raise _unreachable(path, error) from None
+    with open(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        _check_state(path, state)
+        real = _real_path(path, descriptor, state)
+        _check_place(path, real, root)
+        if state.st_size > _MAX_BYTES:
+            raise ScriptError(403, "%s is no script: it has %d bytes" % (path, state.st_size))
+        try:
+            return file.read(_MAX_BYTES)
+        except OSError as error:
+            raise _unreachable(path, error) from None
+
+
+def _check_state(path, state):
+    if not stat.S_ISREG(state.st_mode):
+        raise ScriptError(403, "%s is not allowed to run: it is no regular file" % ascii(path))
+    if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        who = "everybody" if state.st_mode & stat.S_IWOTH else "its group"
+        raise ScriptError(403, "%s is not allowed to run: %s can write it (mode %04o): chmod go-w" % (
+            ascii(path), who, stat.S_IMODE(state.st_mode)))
+
+
+def _real_path(path, descriptor, state):
+    """Where the opened file is, all links resolved."""
+    try:
+        real = os.readlink("/proc/self/fd/%d" % descriptor)
+    except OSError:
+        real = os.path.realpath(path)  # no /proc: then it is looked up again, and has to be the same file
+        try:
+            is_same = os.path.samestat(os.stat(real), state)
+        except OSError:
+            is_same = False
+        if not is_same:
+            raise ScriptError(404, "%s was replaced while it was opened" % ascii(path)) from None
+    if state.st_nlink == 0:
+        raise ScriptError(404, "%s was removed while it was opened" % ascii(path))
+    return real
+
+
+def _check_place(path, real, root):
+    root = os.path.realpath(root)  # each time: it may be a link that a deployment switches
+    if not real.startswith(root.rstrip("/") + "/"):
+        raise ScriptError(403, "%s is not allowed to run: it is %s, which is not below script_root %s" % (
+            ascii(path), ascii(real), ascii(root)))
+    folder = real
+    while folder != root:
+        folder = os.path.dirname(folder)
+        try:
+            mode = os.stat(folder).st_mode
+        except OSError as error:
+            raise ScriptError(403, "%s is not allowed to run: %s: %s" % (ascii(path), ascii(folder), error.strerror)) \
+                from None
+        if mode & stat.S_IWOTH:
+            raise ScriptError(403, "%s is not allowed to run: everybody can put another file in its place, as the folder "
+                              "%s has mode %04o: chmod o-w" % (ascii(path), ascii(folder), stat.S_IMODE(mode)))
+
+
+def _unreachable(path, error):
+    """The ScriptError for what os.stat, os.open or reading raised."""
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, PermissionError):
+        return ScriptError(403, "%s can't be read: %s: make it and its folders readable for the user that fcgihost runs as"
+                           % (ascii(path), reason))
+    if isinstance(error, ValueError) or error.errno in _NOT_THERE:
+        return ScriptError(404, "%s is not there: %s" % (ascii(path), reason))
+    return ScriptError(500, "%s can't be read: %s" % (ascii(path), reason))
+
+
+def _failure(script, seconds):
+    return "%s can't be loaded: %s; it is tried again in %.1f s, or when a file of it changes" % (
+        script.path, script.failure, seconds)
+
+
+def _describe(error):
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:
+        text = ""
+    return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__
