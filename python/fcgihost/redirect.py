@@ -124,7 +124,7 @@ def check_uri(uri):
 
 
 def normalise(path):
-    """A path that begins with "/", its slashes merged, its dots resolved, as the host does with what clients ask for."""
+    """A path that begins with "/", its slashes merged and its dots resolved, as the host does with clients' paths."""
     parts = []
     for part in path.split("/"):
         if part == "..":

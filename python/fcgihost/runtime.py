@@ -149,6 +149,16 @@ def is_client_gone():
     return os.getpid() == _PID and _has("is_client_gone") and bool(_host.is_client_gone())
 
 
+def sent_parameters():
+    """What the web server sent for the request that this thread serves, name -> value, before the host corrected it.
+
+    None outside the host.
+    """
+    if os.getpid() == _PID and _has("sent_parameters"):
+        return dict(_host.sent_parameters())
+    return None
+
+
 def restart():
     """Asks for the process to be replaced by a fresh one; returns at once. Raises RuntimeError outside the host."""
     _ask("restart")

@@ -115,7 +115,7 @@ class _Script:
         self.scope = None       # of what is loaded
 
     def load(self, attribute, source):
-        """Makes one attempt. Returns None, or the exception that it failed with, when what it had registered has run."""
+        """Makes one attempt. Returns None, or what it failed with: then its cleanups have run."""
         scope = cleanup.Scope("script " + self.path)
         try:
             with scope.active():
@@ -205,16 +205,16 @@ def _check_place(path, real, root):
             raise ScriptError(403, "%s is not allowed to run: %s: %s" % (ascii(path), ascii(folder), error.strerror)) \
                 from None
         if mode & stat.S_IWOTH:
-            raise ScriptError(403, "%s is not allowed to run: everybody can put another file in its place, as the folder "
-                              "%s has mode %04o: chmod o-w" % (ascii(path), ascii(folder), stat.S_IMODE(mode)))
+            raise ScriptError(403, "%s is not allowed to run: everybody can put another file in its place, as the "
+                              "folder %s has mode %04o: chmod o-w" % (ascii(path), ascii(folder), stat.S_IMODE(mode)))
 
 
 def _unreachable(path, error):
     """The ScriptError for what os.stat, os.open or reading raised."""
     reason = getattr(error, "strerror", None) or str(error)
     if isinstance(error, PermissionError):
-        return ScriptError(403, "%s can't be read: %s: make it and its folders readable for the user that fcgihost runs as"
-                           % (ascii(path), reason))
+        return ScriptError(403, "%s can't be read: %s: make it and its folders readable for the user that fcgihost "
+                           "runs as" % (ascii(path), reason))
     if isinstance(error, ValueError) or error.errno in _NOT_THERE:
         return ScriptError(404, "%s is not there: %s" % (ascii(path), reason))
     return ScriptError(500, "%s can't be read: %s" % (ascii(path), reason))
