@@ -26,7 +26,7 @@ def ask(**environ):
 
 
 def findings(sent, **environ):
-    """The titles of what is found, each with its configuration, for parameters that the application sees as they are."""
+    """The titles of what is found, each with its configuration, for parameters that reach the application."""
     sent = dict({"REQUEST_URI": "/", "SERVER_NAME": "www.example.org", "SCRIPT_NAME": "", "PATH_INFO": "/"}, **sent)
     environ = dict(sent, **dict({"wsgi.url_scheme": "http"}, **environ))
     return {finding.title: finding for finding in fronts.examine(fronts.recognise(sent), sent, environ)}
@@ -82,7 +82,8 @@ class PageTest(unittest.TestCase):
         self.assertNotIn("wsgi.input", body)
 
     def test_the_host_knows_what_was_sent_before_it_corrected_it(self):
-        with mock.patch.object(runtime, "sent_parameters", lambda: {"SCRIPT_NAME": "/raw", "SERVER_SOFTWARE": "nginx/1"}):
+        sent = {"SCRIPT_NAME": "/raw", "SERVER_SOFTWARE": "nginx/1"}
+        with mock.patch.object(runtime, "sent_parameters", lambda: sent):
             body = ask(SCRIPT_NAME="/app")[2]
         self.assertRegex(body, r"(?s)Web server: nginx \(nginx/1\).*application sees.*SCRIPT_NAME += /app\n.*"
                                r"server sent.*SCRIPT_NAME += /raw\n")
@@ -93,7 +94,8 @@ class PageTest(unittest.TestCase):
             self.assertEqual(runtime.sent_parameters(), {"A": "2"})
 
     def test_what_the_application_sees(self):
-        body = ask(REQUEST_METHOD="POST", SCRIPT_NAME="/app", PATH_INFO="/\xc3\xa9", QUERY_STRING="a=1", HTTP_HOST="x:81")[2]
+        body = ask(REQUEST_METHOD="POST", SCRIPT_NAME="/app", PATH_INFO="/\xc3\xa9", QUERY_STRING="a=1",
+                   HTTP_HOST="x:81")[2]
         for name, value in (("URL, reconstructed", "http://x:81/app/%C3%A9?a=1"), ("REQUEST_METHOD", "POST"),
                             ("PATH_INFO", "/\xe9"), ("wsgi.url_scheme", "http"), ("REMOTE_USER", r"\(absent\)"),
                             ("wsgi.multithread", "(True|False|1|0)")):
@@ -119,7 +121,8 @@ class PageTest(unittest.TestCase):
     def test_nothing_that_was_sent_becomes_markup_or_controls_a_terminal(self):
         evil = '<script>alert(1)</script>"\x1b[2J\x9b\xe2\x80\xae'
         body = ask(QUERY_STRING="format=html", **{
-            "HTTP_X": evil, "<b>": "x", "SERVER_SOFTWARE": evil, "REQUEST_URI": "/" + evil, "SCRIPT_NAME": "/" + evil + "/",
+            "HTTP_X": evil, "<b>": "x", "SERVER_SOFTWARE": evil,
+            "REQUEST_URI": "/" + evil, "SCRIPT_NAME": "/" + evil + "/",
             "SCRIPT_FILENAME": "proxy:fcgi://x/", "HTTP_HOST": evil})[2]
         self.assertNotIn("<script", body)
         self.assertNotIn("<b>x", body)
@@ -152,7 +155,8 @@ class RecogniseTest(unittest.TestCase):
         for name, sent in (
                 (fronts.NGINX, {"SERVER_SOFTWARE": "nginx/1.22.1"}),
                 (fronts.LIGHTTPD, {"SERVER_SOFTWARE": "lighttpd/1.4.69"}),
-                (fronts.HAPROXY, {"SERVER_SOFTWARE": "HAProxy 2.6.12"}), (fronts.HAPROXY, {"SERVER_SOFTWARE": "haproxy"}),
+                (fronts.HAPROXY, {"SERVER_SOFTWARE": "HAProxy 2.6.12"}),
+                (fronts.HAPROXY, {"SERVER_SOFTWARE": "haproxy"}),
                 (fronts.CADDY, {"SERVER_SOFTWARE": "Caddy/v2.6.2"}), (fronts.H2O, {"SERVER_SOFTWARE": "h2o/2.2.5"}),
                 (fronts.CALL, {"SERVER_SOFTWARE": "fcgihost"}), ("", {"SERVER_SOFTWARE": "IIS"}), ("", {}),
                 (fronts.FCGID, {"SERVER_SOFTWARE": "Apache/2.4.71 (Debian)", "SCRIPT_FILENAME": "/srv/app.wsgi"}),
@@ -189,7 +193,8 @@ class FindingsTest(unittest.TestCase):
     def test_the_prefix_of_proxy_pass_is_read_from_script_filename(self):
         title = "the prefix of the application is lost"
         for uri, file, mount in (("/app/a/b?x", "proxy:fcgi://h:1/a/b", "/app"), ("/app", "proxy:fcgi://h:1", "/app"),
-                                 ("/app/", "proxy:fcgi://h:1/", "/app"), ("/a/b/c%20d", "proxy:fcgi://h:1/c%20d", "/a/b"),
+                                 ("/app/", "proxy:fcgi://h:1/", "/app"),
+                                 ("/a/b/c%20d", "proxy:fcgi://h:1/c%20d", "/a/b"),
                                  ("/app/x", "proxy:scgi://h:1/x", "/app")):
             path = uri.partition("?")[0].replace("%20", " ")
             sent = dict(self.APACHE, REQUEST_URI=uri, SCRIPT_FILENAME=file, PATH_INFO=path)
@@ -223,7 +228,8 @@ class FindingsTest(unittest.TestCase):
 
     def test_path_info_that_try_files_lost(self):
         sent = dict(self.NGINX, SCRIPT_NAME="/app.wsgi", PATH_INFO="", REQUEST_URI="/app.wsgi/a/b")
-        self.found("PATH_INFO is lost", sent, "set $path_info $fastcgi_path_info;", "fastcgi_param PATH_INFO $path_info;")
+        self.found("PATH_INFO is lost", sent, "set $path_info $fastcgi_path_info;",
+                   "fastcgi_param PATH_INFO $path_info;")
         self.not_found("PATH_INFO is lost", dict(sent, REQUEST_URI="/app.wsgi"))
 
     def test_a_path_that_was_rewritten(self):
@@ -242,7 +248,8 @@ class FindingsTest(unittest.TestCase):
             self.not_found("the query is lost", dict(sent, REQUEST_URI=uri, QUERY_STRING=query))
 
     def test_without_request_uri(self):
-        self.found("REQUEST_URI is missing", dict(self.NGINX, REQUEST_URI=""), "fastcgi_param REQUEST_URI $request_uri;")
+        self.found("REQUEST_URI is missing", dict(self.NGINX, REQUEST_URI=""),
+                   "fastcgi_param REQUEST_URI $request_uri;")
         self.not_found("REQUEST_URI is missing", self.NGINX)
 
     def test_lines_for_scgi(self):
@@ -315,8 +322,8 @@ class FindingsTest(unittest.TestCase):
         odd = ("", "/", "//", "://", "proxy:", "proxy:fcgi://", "%", "%zz", "\xff", "?", "#", "a:b", "[", "\u20ac")
         for value in odd:
             for software in ("nginx", "Apache", "lighttpd", "HAProxy", ""):
-                sent = {name: value for name in ("REQUEST_URI", "SCRIPT_NAME", "PATH_INFO", "SCRIPT_FILENAME", "HTTP_HOST",
-                                                 "SERVER_PORT", "REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "QUERY_STRING")}
+                sent = dict.fromkeys(("REQUEST_URI", "SCRIPT_NAME", "PATH_INFO", "SCRIPT_FILENAME", "HTTP_HOST",
+                                      "SERVER_PORT", "REMOTE_ADDR", "HTTP_X_FORWARDED_FOR", "QUERY_STRING"), value)
                 for finding in findings(dict(sent, SERVER_SOFTWARE=software)).values():
                     self.assertIn(finding.kind, ("problem", "hint"))
 

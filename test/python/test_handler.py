@@ -1,3 +1,4 @@
+"""fcgihost.handler, redirect and headers: what a handler is given, and what becomes of what it does."""
 import gc
 import io
 import os
@@ -684,8 +685,9 @@ class RedirectTest(Case):
             self.assertEqual((response.status, response.body), ("404 Not Found", b"404 Not Found\n"), uri)
 
     def test_paths_are_decoded_and_their_dots_resolved(self):
-        for uri, path_info in (("/app", ""), ("/app/", "/"), ("/app//a/./b/../c/", "/a/c/"), ("/app/%C3%A9%20", "/\xe9 "),
-                               ("/app/%FF", "/\udcff"), ("/../app/x", "/x"), ("/app/a/..", "/"), ("/app/\xe9", "/\xe9")):
+        for uri, path_info in (("/app", ""), ("/app/", "/"), ("/app//a/./b/../c/", "/a/c/"),
+                               ("/app/%C3%A9%20", "/\xe9 "), ("/app/%FF", "/\udcff"), ("/../app/x", "/x"),
+                               ("/app/a/..", "/"), ("/app/\xe9", "/\xe9")):
             def index(req):
                 if req.prev is None:
                     return req.internal_redirect(uri)
@@ -863,7 +865,8 @@ class AuthorizerTest(Case):
         self.assertEqual(self.ask(function).status, "403 Forbidden")
 
     def test_anything_else_is_no_verdict(self):
-        for verdict, error in ((204, ValueError), (100, ValueError), ("yes", TypeError), ([], TypeError), (0.5, TypeError)):
+        for verdict, error in ((204, ValueError), (100, ValueError), ("yes", TypeError), ([], TypeError),
+                               (0.5, TypeError)):
             self.assertRaises(error, self.ask, verdict)
         self.assertRaises(ZeroDivisionError, self.ask, lambda req: 1 / 0)
 
@@ -961,7 +964,8 @@ class HeadersTest(unittest.TestCase):
     def test_what_can_not_be_sent(self):
         for name, value, error in (
                 ("", "x", ValueError), ("a b", "x", ValueError), ("a:", "x", ValueError), ("\xe9", "x", ValueError),
-                ("A\n", "x", ValueError), ("A", "x\r\ny", ValueError), ("A", "x\0", ValueError), ("A", "\x7f", ValueError),
+                ("A\n", "x", ValueError), ("A", "x\r\ny", ValueError), ("A", "x\0", ValueError),
+                ("A", "\x7f", ValueError),
                 ("A", "\u20ac", ValueError), ("A", 1, TypeError), ("A", b"x", TypeError), (b"A", "x", TypeError),
                 ("Connection", "x", ValueError), ("transfer-encoding", "x", ValueError), ("Status", "200", ValueError),
                 ("Content-Length", "x", ValueError), ("Content-Length", "-1", ValueError),

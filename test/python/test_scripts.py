@@ -152,7 +152,8 @@ class FailureTest(Case):
     def test_every_way_to_fail(self):
         for text, name in (("def application(:\n", "SyntaxError"), ("application = 1\n", "TypeError"),
                            ("", "AttributeError"), ("raise SystemExit(3)\n", "SystemExit: 3"), ("\0", "Error"),
-                           ("import no_such_module_here\n", "ModuleNotFoundError"), ("def f(): f()\nf()\n", "Recursion"),
+                           ("import no_such_module_here\n", "ModuleNotFoundError"),
+                           ("def f(): f()\nf()\n", "Recursion"),
                            ("class E(Exception):\n    def __str__(self): 1 / 0\nraise E\n", ": E;"),
                            ("raise ValueError('a\\nb')\n", "ValueError: a;")):
             self.assertIn(name, str(self.refused(self.write("root/%s.wsgi" % name[:5], text), 500)))
@@ -309,8 +310,9 @@ class PlaceTest(Case):
 
         def readlink(path):
             raise OSError("no /proc")
+        links = {self.root + "/link.wsgi": outside}
         with mock.patch.object(os, "readlink", readlink), \
-                mock.patch.object(os.path, "realpath", lambda path: {self.root + "/link.wsgi": outside}.get(path, path)):
+                mock.patch.object(os.path, "realpath", lambda path: links.get(path, path)):
             self.assertEqual(self.get(path), b"x")
             self.refused(self.root + "/link.wsgi", 403)
         other = self.write("root/other.wsgi", WSGI % "x")
