@@ -26,8 +26,7 @@ _SEEN = ("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVE
 def application(environ, start_response):
     """The WSGI application."""
     render, kind = (_html, "text/html") if _wants_html(environ) else (_text, "text/plain")
-    sent = runtime.sent_parameters() or {
-        name: value for name, value in environ.items() if isinstance(value, str) and "." not in name}
+    sent = runtime.sent_parameters() or {name: value for name, value in environ.items() if "." not in name}
     front = fronts.recognise(sent)
     body = render(front, fronts.examine(front, sent, environ), [
         ("What the application sees", _seen(environ)), ("What the web server sent", _rows(sent)),

@@ -57,7 +57,8 @@ class _Case:
 
     @property
     def is_doubled(self):
-        return bool(self.script_name) and self.client_path is not None and self.path_info == self.client_path
+        is_below = (self.path_info + "/").startswith(self.script_name + "/")
+        return self.script_name != "" and is_below and self.path_info == self.client_path
 
     @property
     def proxied_prefix(self):
@@ -66,12 +67,11 @@ class _Case:
         if not file.startswith("proxy:") or "://" not in file or self.client_path is None:
             return None
         _, slash, rest = file.partition("?")[0].partition("://")[2].partition("/")
-        tail = decode(slash + rest)
-        if not self.client_path.endswith(tail) and "%" in tail:
-            tail = unquote_to_bytes(tail).decode("utf-8", "surrogateescape")
-        if not self.client_path.endswith(tail):
-            return None
-        return self.client_path[:len(self.client_path) - len(tail)].rstrip("/")
+        raw = decode(slash + rest)
+        for tail in (raw, unquote_to_bytes(raw).decode("utf-8", "surrogateescape")):
+            if self.client_path.endswith(tail):
+                return self.client_path[:len(self.client_path) - len(tail)].rstrip("/")
+        return None
 
     def problem(self, title, text, *lines):
         return Finding("problem", title, text, self._adapted(lines))
@@ -80,7 +80,7 @@ class _Case:
         return Finding("hint", title, text, self._adapted(lines))
 
     def _adapted(self, lines):
-        if self.name == NGINX and self.front.is_scgi:
+        if self.front.is_scgi:
             lines = [line.replace("fastcgi_param", "scgi_param") for line in lines]
         return list(lines)
 
@@ -112,7 +112,7 @@ def _doubled(case):
 
 def _mount_lost(case):
     prefix = case.proxied_prefix
-    if prefix and prefix != case.script_name and not case.is_doubled:
+    if prefix and prefix != case.script_name:
         return case.problem(
             "the prefix of the application is lost",
             "Apache forwards what is below %s but does not say so: SCRIPT_NAME is \"%s\", so links that the "
@@ -155,10 +155,13 @@ def _path_info_lost(case):
 
 def _rewritten(case):
     path = normalise(case.script_name + case.path_info or "/")
-    if case.client_path is None or path == case.client_path or case.is_doubled or case.proxied_prefix or \
-            _path_info_lost(case) or normalise(path + "/") == normalise(case.client_path + "/"):
+    if case.client_path is None or case.is_doubled or case.proxied_prefix or _path_info_lost(case) or \
+            normalise(path + "/") == normalise(case.client_path + "/"):
         return None
-    lines = ("Alias %s /srv/app.wsgi" % case.client_path,) if case.is_apache else ()
+    lines = ()
+    if case.is_apache and case.client_path.endswith(case.path_info):
+        prefix = case.client_path[:len(case.client_path) - len(case.path_info)]
+        lines = ("Alias %s /srv/app.wsgi" % (prefix or "/"),)
     return case.hint(
         "the web server has rewritten the path",
         "The client asked for %s, the application sees %s: links that it makes have the second form. A mapping without "

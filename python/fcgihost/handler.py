@@ -378,7 +378,7 @@ class _Handler:
     def _make_request(self, outermost, environ, start_response):
         """The one that internal_redirect() has made for this handler, or a new one."""
         made = outermost._inner
-        if made is None or made._handler is not None or made._is_over:
+        if made is None or made._handler is not None:
             return self._request_type(environ, start_response, outermost._scope)
         if type(made) is not self._request_type:
             return self._request_type(environ, start_response, outermost._scope, made.prev)

@@ -112,7 +112,6 @@ class _Script:
         self.failure = None     # why the last attempt failed, on one line
         self.retry_at = 0.0     # on the clock
         self.watch = loader.Watch()
-        self.scope = None       # of what is loaded
 
     def load(self, attribute, source):
         """Makes one attempt. Returns None, or what it failed with: then its cleanups have run."""
@@ -126,7 +125,6 @@ class _Script:
             if isinstance(error, (Exception, SystemExit)):
                 return error
             raise  # it was interrupted
-        self.scope = scope
         self.application = application
         return None
 

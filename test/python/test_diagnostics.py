@@ -80,6 +80,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual([name for name, _ in rows], sorted(name for name, _ in rows))
         self.assertIn(("HTTP_X_A", "1"), rows)
         self.assertNotIn("wsgi.input", body)
+        self.assertEqual(body.count("wsgi.url_scheme"), 1)
 
     def test_the_host_knows_what_was_sent_before_it_corrected_it(self):
         sent = {"SCRIPT_NAME": "/raw", "SERVER_SOFTWARE": "nginx/1"}
@@ -141,7 +142,10 @@ class PageTest(unittest.TestCase):
         self.assertIn("        mount = /<app>\n", text)
         self.assertIn("hint: Apache keeps the Authorization", text)
         self.assertLess(text.index("problem: "), text.index("hint: "))
-        self.assertIn("mount = /&lt;app&gt;", ask(QUERY_STRING="format=html", **sent)[2])
+        html = ask(QUERY_STRING="format=html", **sent)[2]
+        self.assertRegex(html, r"(?s)<section class=problem><h3>problem: the prefix of the application is lost</h3>"
+                               r"<p>.*mount = /&lt;app&gt;</pre>\n</section>\n<section class=hint>.*</section>\n<h2>What")
+        self.assertEqual((html.count("<table>"), html.count("</table>")), (3, 3))
 
     def test_nothing_found(self):
         for kind in ("text", "html"):
@@ -199,22 +203,28 @@ class FindingsTest(unittest.TestCase):
             path = uri.partition("?")[0].replace("%20", " ")
             sent = dict(self.APACHE, REQUEST_URI=uri, SCRIPT_FILENAME=file, PATH_INFO=path)
             self.found(title, sent, "[application]", "mount = " + mount)
+            for other in ("the application is at the root of the site", "the web server has rewritten the path"):
+                self.not_found(other, sent)
             self.not_found(title, dict(sent, SCRIPT_NAME=mount, PATH_INFO=path[len(mount):]))
         for uri, file in (("/a/b", "proxy:fcgi://h:1/a/b"), ("/app.wsgi/x", "proxy:fcgi://h//srv/www/app.wsgi"),
-                          ("/a", "/srv/a"), ("*", "proxy:fcgi://h:1/a")):
+                          ("/a", "/srv/a"), ("*", "proxy:fcgi://h:1/a"), ("/a", "proxy:balancer"),
+                          ("/a/b", "fcgi://h/b")):
             self.not_found(title, dict(self.APACHE, REQUEST_URI=uri, SCRIPT_FILENAME=file, PATH_INFO=uri))
 
     def test_a_doubled_prefix(self):
         sent = dict(self.NGINX, SCRIPT_NAME="/app", PATH_INFO="/app/a", REQUEST_URI="/app/a")
         self.found("the prefix is there twice", sent, "mount = /app", "fastcgi_split_path_info ^(/app)(/.*)?$;")
-        self.found("the prefix is there twice", dict(sent, SERVER_SOFTWARE="x"), "mount = /app")
+        for other in ({"SERVER_SOFTWARE": "x"}, {"SCGI": "1"}):
+            self.assertEqual(self.found("the prefix is there twice", dict(sent, **other)).lines,
+                             ["[application]", "mount = /app"])
         self.not_found("the web server has rewritten the path", sent)
         self.not_found("the prefix is there twice", dict(sent, REQUEST_URI="/app/app/a"))
 
     def test_an_application_at_the_root_is_asked_about(self):
         title = "the application is at the root of the site"
         self.found(title, dict(self.NGINX, PATH_INFO="/app/a", REQUEST_URI="/app/a"), "mount = /app")
-        for other in ({"PATH_INFO": "/app"}, {"SCRIPT_NAME": "/app", "PATH_INFO": "/a/b"}):
+        for other in ({"PATH_INFO": "/app"}, {"SCRIPT_NAME": "/app", "PATH_INFO": "/a/b"},
+                      {"PATH_INFO": "/a/b", "SERVER_SOFTWARE": "fcgihost"}):
             self.not_found(title, dict(self.NGINX, **other))
 
     def test_a_slash_at_the_end_of_the_prefix(self):
@@ -224,18 +234,25 @@ class FindingsTest(unittest.TestCase):
         self.found(title, sent, "mount = /app")
         root = self.found(title, dict(sent, SCRIPT_NAME="/", SERVER_SOFTWARE="lighttpd/1.4"))
         self.assertIn("fix-root-scriptname", "".join(root.lines))
+        self.assertIn('fastcgi.server = ("/" => ((', root.lines)
         self.not_found(title, dict(sent, SCRIPT_NAME="/app"))
 
     def test_path_info_that_try_files_lost(self):
         sent = dict(self.NGINX, SCRIPT_NAME="/app.wsgi", PATH_INFO="", REQUEST_URI="/app.wsgi/a/b")
         self.found("PATH_INFO is lost", sent, "set $path_info $fastcgi_path_info;",
                    "fastcgi_param PATH_INFO $path_info;")
-        self.not_found("PATH_INFO is lost", dict(sent, REQUEST_URI="/app.wsgi"))
+        self.not_found("the web server has rewritten the path", sent)
+        for other in ({"REQUEST_URI": "/app.wsgi"}, {"REQUEST_URI": "*"}, {"SCRIPT_NAME": ""}):
+            self.not_found("PATH_INFO is lost", dict(sent, **other))
 
     def test_a_path_that_was_rewritten(self):
         title = "the web server has rewritten the path"
         sent = dict(self.APACHE, SCRIPT_NAME="/app.wsgi", PATH_INFO="/a", REQUEST_URI="/app/a")
-        self.found(title, sent)
+        self.found(title, sent, "Alias /app /srv/app.wsgi")
+        self.found(title, dict(sent, REQUEST_URI="/a"), "Alias / /srv/app.wsgi")
+        for other in (dict(sent, REQUEST_URI="/b"), dict(sent, **self.NGINX)):
+            self.assertEqual(self.found(title, other).lines, [])
+        self.not_found(title, dict(sent, SCRIPT_NAME="/x://y", REQUEST_URI="/x://y/a"))
         self.not_found(title, dict(sent, REQUEST_URI="/app.wsgi//a/"))
         self.not_found(title, dict(sent, REQUEST_URI="http://host/app.wsgi/a?x#y"))
         self.not_found(title, dict(sent, REQUEST_URI="*"))
@@ -250,7 +267,8 @@ class FindingsTest(unittest.TestCase):
     def test_without_request_uri(self):
         self.found("REQUEST_URI is missing", dict(self.NGINX, REQUEST_URI=""),
                    "fastcgi_param REQUEST_URI $request_uri;")
-        self.not_found("REQUEST_URI is missing", self.NGINX)
+        for other in (self.NGINX, {"REQUEST_URI": "", "SERVER_SOFTWARE": "fcgihost"}):
+            self.not_found("REQUEST_URI is missing", other)
 
     def test_lines_for_scgi(self):
         self.found("REQUEST_URI is missing", dict(self.NGINX, REQUEST_URI="", SCGI="1"),
@@ -269,6 +287,7 @@ class FindingsTest(unittest.TestCase):
         self.found(title, sent, 'fastcgi_param REMOTE_USER "";')
         for other in (self.APACHE, {"REMOTE_USER": ""}):
             self.not_found(title, dict(sent, **other))
+        self.not_found(title, dict(self.NGINX, REMOTE_USER="ada"))
 
     def test_a_server_without_a_name(self):
         for name in ("", "_"):
@@ -305,6 +324,7 @@ class FindingsTest(unittest.TestCase):
         for software, line in (("nginx", "set_real_ip_from 10.0.0.7;"), ("Apache", "RemoteIPInternalProxy 10.0.0.7"),
                                ("lighttpd", 'extforward.forwarder = ("10.0.0.7" => "trust")')):
             self.found("REMOTE_ADDR is a proxy's", dict(sent, SERVER_SOFTWARE=software), line)
+        self.found("REMOTE_ADDR is a proxy's", {"HTTP_FORWARDED": "for=192.0.2.1", "REMOTE_ADDR": "10.0.0.7"})
         for other in ({"HTTP_X_FORWARDED_FOR": ""}, {"REMOTE_ADDR": "8.8.8.8"}, {"REMOTE_ADDR": "unix:"}):
             self.not_found("REMOTE_ADDR is a proxy's", dict(sent, **other))
 

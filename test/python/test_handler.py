@@ -341,12 +341,14 @@ class SendFileTest(Case):
 
     def test_what_is_no_file_raises_and_begins_nothing(self):
         os.mkfifo(self.folder + "/fifo")
+        before = os.listdir("/proc/self/fd")
 
         def function(req):
             self.assertRaises(FileNotFoundError, req.send_file, self.folder + "/missing")
             for path in (self.folder, self.folder + "/fifo"):
                 with self.assertRaisesRegex(ValueError, "no regular file"):
                     req.send_file(path)
+            self.assertEqual(os.listdir("/proc/self/fd"), before)
             req.headers_out["X"] = "1"
         run(function)
 
@@ -363,6 +365,13 @@ class SendFileTest(Case):
             os.unlink(self.path)
         self.assertEqual(run(function).body, self.content)
 
+    def test_a_file_begins_the_response(self):
+        def function(req):
+            req.send_file(self.path)
+            with self.assertRaisesRegex(RuntimeError, "too late"):
+                req.headers_out["X"] = "1"
+        run(function)
+
     def test_files_are_closed_whatever_happens(self):
         def function(req):
             for _ in range(3):
@@ -374,19 +383,31 @@ class SendFileTest(Case):
             if what == "redirect":
                 req.internal_redirect("/app")
             return 204 if what == "204" else None
-        before = os.listdir("/proc/self/fd")
+        opened = []
+        patch = mock.patch.object(handler, "_File", type("File", (handler._File,), {
+            "__init__": lambda file, path, init=handler._File.__init__: opened.append(file) or init(file, path)}))
+        patch.start()
+        self.addCleanup(patch.stop)
         for what in ("", "flush", "204", "raise", "redirect"):
             try:
                 run(function)
             except (ZeroDivisionError, RuntimeError):
                 pass
-            self.assertEqual(os.listdir("/proc/self/fd"), before, what)
+            self.assert_closed(opened, what)
         what = ""
         run(function, REQUEST_METHOD="HEAD")
+        self.assert_closed(opened, "HEAD")
         environ = {}
         setup_testing_defaults(environ)
         handler.adapt(function)(environ, Response().start).close()  # a client that has gone: nothing is asked for
-        self.assertEqual(os.listdir("/proc/self/fd"), before)
+        self.assert_closed(opened, "gone")
+        runtime.begin_request({})
+        handler.adapt(function)(environ, Response().start).close()
+        self.assert_closed(opened, "in the host")
+
+    def assert_closed(self, opened, what):
+        self.assertEqual([file._file.closed for file in opened], [True] * 3, what)
+        del opened[:]
 
 
 class LifeTest(Case):
@@ -700,7 +721,7 @@ class RedirectTest(Case):
 
     def test_what_is_no_path_on_this_server(self):
         def index(req):
-            for uri in ("http://example.org/", "", "x", "?a", "/a\r\nb", "/a%00"):
+            for uri in ("http://example.org/", "", "x", "?a", "/a\r\nb", "/a\x7f", "/a%00"):
                 self.assertRaises(ValueError, req.internal_redirect, uri)
             self.assertRaises(TypeError, req.internal_redirect, b"/app")
             req.write("unharmed")
@@ -816,7 +837,38 @@ class RedirectTest(Case):
                 except RuntimeError as error:
                     return str(error)
             self.assertIn("only the thread", in_thread(use))
+            self.assertIn("only the thread", in_thread(lambda: runtime.begin_request({}) and use()))
+            with mock.patch.object(runtime, "outermost_request", lambda: None):
+                self.assertIn("only the thread", use())
         run(index)
+
+    def test_a_target_of_another_role_keeps_prev_too(self):
+        def target(req):
+            self.assertIs(type(req), handler.FilterRequest)
+            self.assertIs(fcgihost.request(), req)
+            req.write(req.prev.uri)
+        adapted = handler.adapt_filter(target)
+        handler.set_resolver(lambda path: (adapted, "", path))
+        self.assertEqual(run(lambda req: req.internal_redirect("/other")).body, b"/app")
+
+    def test_the_root_of_the_site(self):
+        handler.set_resolver(lambda path: (handler.adapt(lambda req: req.write(path)), "", path))
+        for uri in ("/", "//", "/?a", "/.", "/a/.."):
+            self.assertEqual(run(lambda req: req.internal_redirect(uri)).body, b"/")
+
+    def test_a_wsgi_target_without_a_body_can_read_it_in_every_way(self):
+        def application(environ, start_response):
+            body = environ["wsgi.input"]
+            self.assertEqual((body.read(), body.read(5), body.readline(), body.readlines(), list(body)),
+                             (b"", b"", b"", [], []))
+            kept.append(fcgihost.request())
+            start_response("204 No Content", [])
+            return []
+        kept = []
+        handler.set_resolver(lambda path: (application, "", path))
+        run(lambda req: req.internal_redirect("/other"), body=b"x")
+        with self.assertRaisesRegex(RuntimeError, "is over"):
+            kept[0].log("x")
 
     def test_the_requests_of_a_redirect_are_over_with_it(self):
         kept = []
@@ -929,6 +981,7 @@ class FilterTest(Case):
             with self.assertRaisesRegex(RuntimeError, "role of a filter"):
                 req.data
         call(handler.adapt_filter(function), FCGI_DATA_LENGTH="", FCGI_DATA_LAST_MOD="x")
+        call(handler.adapt_filter(function))
 
 
 class HeadersTest(unittest.TestCase):

@@ -226,8 +226,9 @@ class FailureTest(Case):
 class NotThereTest(Case):
     def test_what_is_not_there_is_404(self):
         self.write("root/file", "")
-        for path in ("/missing", "/missing/app.wsgi", "/file/app.wsgi", "/" + "x" * 300, "/a\0b"):
-            self.assertIn("is not there", str(self.refused(self.root + path, 404)))
+        for path, reason in (("/missing", "No such"), ("/missing/app.wsgi", "No such"), ("/file/app.wsgi", "Not a"),
+                             ("/" + "x" * 300, "too long"), ("/a\0b", "null")):
+            self.assertRegex(str(self.refused(self.root + path, 404)), "is not there: .*" + reason)
         self.assertIn("no absolute path", str(self.refused("app.wsgi", 404)))
         self.assertIn("no absolute path", str(self.refused("", 404)))
         self.assertEqual(self.scripts._scripts, {})
@@ -302,6 +303,16 @@ class PlaceTest(Case):
         with mock.patch.object(scripts, "_check", replace):
             self.refused(path, 403)
         self.assertEqual(self.loads, [])
+
+    def test_what_was_opened_runs_and_not_what_has_taken_its_place_since(self):
+        path = self.write("root/app.wsgi", WSGI % "checked")
+
+        def replace(path, real, root, check=scripts._check_place):
+            check(path, real, root)
+            os.unlink(path)
+            self.write("root/app.wsgi", WSGI % "unchecked")
+        with mock.patch.object(scripts, "_check_place", replace):
+            self.assertEqual(self.get(path), b"checked")
 
     def test_without_proc(self):
         outside = self.write("outside.wsgi", COUNT + WSGI % "x")
