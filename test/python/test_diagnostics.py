@@ -205,6 +205,7 @@ class FindingsTest(unittest.TestCase):
             self.found(title, sent, "[application]", "mount = " + mount)
             for other in ("the application is at the root of the site", "the web server has rewritten the path"):
                 self.not_found(other, sent)
+            self.not_found("the web server has rewritten the path", dict(sent, PATH_INFO="/elsewhere"))
             self.not_found(title, dict(sent, SCRIPT_NAME=mount, PATH_INFO=path[len(mount):]))
         for uri, file in (("/a/b", "proxy:fcgi://h:1/a/b"), ("/app.wsgi/x", "proxy:fcgi://h//srv/www/app.wsgi"),
                           ("/a", "/srv/a"), ("*", "proxy:fcgi://h:1/a"), ("/a", "proxy:balancer"),

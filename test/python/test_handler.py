@@ -950,6 +950,16 @@ class AuthorizerTest(Case):
         self.ask(function)
         self.assertRaises(ValueError, self.ask, lambda req: req.variables.update({"A": "a\nb"}))
 
+    def test_a_file_that_is_not_sent_is_closed(self):
+        opened = []
+
+        def function(req):
+            req.send_file(__file__)
+            opened.extend(req._parts)
+            return True
+        self.assertEqual(self.ask(function).body, b"")
+        self.assertEqual([part._file.closed for part in opened], [True])
+
     def test_nothing_leaves_before_the_verdict(self):
         def function(req):
             req.write("x" * 100000)
