@@ -316,6 +316,8 @@ static int forget_application(struct parse *parse)
 {
     free(parse->config->wsgi);
     parse->config->wsgi = NULL;
+    free(parse->config->handler);
+    parse->config->handler = NULL;
     free(parse->config->script);
     parse->config->script = NULL;
     return set_key(parse, "APP", "application.callable", "application");
@@ -334,9 +336,11 @@ static int apply_app(struct parse *parse)
     const char *app = parse->app;
     bool is_script = has_suffix(app, ".py") || has_suffix(app, ".wsgi") || strchr(app, '/') != NULL;
 
-    if (parse->config->wsgi != NULL || parse->config->script != NULL) {
+    if (config_application(parse->config) != NULL) {
         return config_error_set(parse->error, "APP, --set application.%s: both are given: keep one",
-                                parse->config->wsgi != NULL ? "wsgi" : "script");
+                                parse->config->wsgi != NULL      ? "wsgi"
+                                : parse->config->handler != NULL ? "handler"
+                                                                 : "script");
     }
     parse->config->add_current_dir = true;
     return set_key(parse, "APP", is_script ? "application.script" : "application.wsgi", app);

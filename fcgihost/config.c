@@ -441,21 +441,29 @@ int config_read_file(struct config *config, const char *path, struct config_erro
     return result;
 }
 
+const char *config_application(const struct config *config)
+{
+    return config->script != NULL    ? config->script
+           : config->handler != NULL ? config->handler
+                                     : config->wsgi;
+}
+
 int config_check(const struct config *config, struct config_error *error)
 {
     const char *file = config->file != NULL ? config->file : "";
     const char *colon = config->file != NULL ? ": " : "";
 
-    if (config->wsgi == NULL && config->script == NULL) {
+    if (config->wsgi == NULL && config->handler == NULL && config->script == NULL) {
         return config_error_set(
             error,
-            "%s%s[application]: nothing to serve: set wsgi or script, or give "
+            "%s%s[application]: nothing to serve: set wsgi, handler or script, or give "
             "APP on the command line (package.module:callable, or a script file)",
             file, colon);
     }
-    if (config->wsgi != NULL && config->script != NULL) {
-        return config_error_set(error, "%s%s[application] wsgi, script: both are given: keep one",
-                                file, colon);
+    if ((config->wsgi != NULL) + (config->handler != NULL) + (config->script != NULL) > 1) {
+        return config_error_set(error, "%s%s[application] %s, %s: both are given: keep one", file,
+                                colon, config->wsgi != NULL ? "wsgi" : "handler",
+                                config->script != NULL ? "script" : "handler");
     }
     if (config->script == NULL && strcmp(config->callable, "application") != 0) {
         return config_error_set(error,

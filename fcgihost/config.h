@@ -40,6 +40,7 @@ struct config {
     uint64_t switch_interval_ms; /* 0: Python's own */
     /* [application] */
     char *wsgi;
+    char *handler;
     char *script;
     char *callable;
     char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
@@ -103,6 +104,9 @@ int config_set(struct config *config, const char *assignment, struct config_erro
  */
 int config_set_flag(struct config *config, const char *flag, const char *assignment,
                     struct config_error *error);
+
+/* What is served, as it was given, for people. */
+const char *config_application(const struct config *config);
 
 /* What no single key can tell: exactly one application, keys that need another one. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);

@@ -65,6 +65,8 @@ static const struct config_option options[] = {
 
     {"application", "wsgi", CONFIG_TYPE_WSGI, .offset = CONFIG(wsgi),
      .help = "the WSGI application as package.module:callable"},
+    {"application", "handler", CONFIG_TYPE_WSGI, .offset = CONFIG(handler),
+     .help = "or package.module:function, called with a fcgihost.Request"},
     {"application", "script", CONFIG_TYPE_PATH, .offset = CONFIG(script),
      .help = "or a script file that defines it"},
     {"application", "callable", CONFIG_TYPE_NAME, .default_text = "application",

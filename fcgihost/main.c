@@ -177,8 +177,8 @@ static void log_start(const struct config *config, const struct listener_set *li
 {
     for (size_t i = 0; i < listeners->count; i++)
         log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION,
-                 py_interpreter_version(), config->script != NULL ? config->script : config->wsgi,
-                 listeners->items[i].name, config->threads);
+                 py_interpreter_version(), config_application(config), listeners->items[i].name,
+                 config->threads);
 }
 
 static int start_and_serve(const struct config *config, struct listener_set *listeners,

@@ -27,12 +27,12 @@ static PyObject *list_imports(const struct config *config)
 /* What startup.py wants to know. */
 static PyObject *settings_new(const struct config *config)
 {
-    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),
-                         "imports", list_imports(config), "wsgi", decode(config->wsgi), "script",
-                         decode(config->script), "callable", decode(config->callable), "require",
-                         PyBool_FromLong(config->require), "exits",
-                         PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT), "retry_delay",
-                         (double)config->retry_delay_ms / 1000, "retry_max_delay",
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),
+                         "handler", decode(config->handler), "imports", list_imports(config),
+                         "wsgi", decode(config->wsgi), "script", decode(config->script), "callable",
+                         decode(config->callable), "require", PyBool_FromLong(config->require),
+                         "exits", PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT),
+                         "retry_delay", (double)config->retry_delay_ms / 1000, "retry_max_delay",
                          (double)config->retry_max_delay_ms / 1000);
 }
 
@@ -94,8 +94,7 @@ void py_startup_describe(const struct config *config)
     for (size_t i = 0; i < config->imports.count; i++)
         printf("import: %s\n", config->imports.items[i]);
     if (line != NULL)
-        printf("application: %s (%s)\n", config->script != NULL ? config->script : config->wsgi,
-               line);
+        printf("application: %s (%s)\n", config_application(config), line);
     PyErr_Clear();
     Py_XDECREF(text);
 }

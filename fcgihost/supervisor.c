@@ -275,9 +275,10 @@ static void begin_cleaning(struct supervisor *supervisor)
 {
     size_t left = poller_connection_count(supervisor->poller);
     if (supervisor->lifecycle.is_cut_off) {
-        log_error("stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
-                  "and are cut off",
-                  left, (double)supervisor->config->drain_timeout_ms / 1000);
+        log_error(
+            "stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
+            "and are cut off",
+            left, (double)supervisor->config->drain_timeout_ms / 1000);
         py_stacks_log(supervisor->pool, "requests that did not end");
     } else if (left > 0) {
         log_warning("stopping: %zu connection(s) are cut off", left);

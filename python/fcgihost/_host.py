@@ -169,7 +169,7 @@ def log_stacks(why):
 
 def _lock_folder(settings):
     """The same for all processes that serve the same application by the same settings, as siblings of mod_fcgid do."""
-    identity = "\0".join(str(settings[key]) for key in ("file", "wsgi", "script"))
+    identity = "\0".join(str(settings[key]) for key in ("file", "wsgi", "handler", "script"))
     return os.path.join(os.environ.get("TMPDIR") or "/tmp",
                         "fcgihost-%d-%08x" % (os.geteuid(), zlib.crc32(os.fsencode(identity))))
 
@@ -187,11 +187,19 @@ def _import_task(target):
 
 
 def _application_task(settings):
-    if settings["script"]:
+    if settings["handler"]:
+        load = functools.partial(_load_handler, settings["handler"])
+    elif settings["script"]:
         load = functools.partial(loader.load_script, settings["script"], settings["callable"])
     else:
         load = functools.partial(loader.load_module, settings["wsgi"])
-    return startup.Task("application " + (settings["script"] or settings["wsgi"]), load, loader.Watch())
+    return startup.Task("application " + (settings["script"] or settings["handler"] or settings["wsgi"]), load, loader.Watch())
+
+
+def _load_handler(target, watch):
+    from fcgihost import handler  # not for those who have none
+
+    return handler.adapt(loader.load_module(target, watch))
 
 
 class _StartupHost:

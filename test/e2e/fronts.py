@@ -599,7 +599,7 @@ class SpawnFcgi(NginxFastcgi):
 
 class LighttpdSpawn(Site):
     """lighttpd starts the host itself (bin-path), with its fds 1 and 2 on /dev/null."""
-    name, mount_setting, starts_host = "lighttpd-spawn", True, True
+    name, mount_setting, starts_host, processes = "lighttpd-spawn", True, True, 1
 
     def start_host(self):
         pass
@@ -608,9 +608,13 @@ class LighttpdSpawn(Site):
         self.settings["server"].pop("socket_mode")
         self.log_file = LogFile(os.path.join(self.folder, "host.log"))
         path = write_site_ini(self, {"log": {"destination": self.log_file.path}})
+        environ = ", ".join('"%s" => "%s"' % item
+                            for item in sanitizer_environ(self.folder).items())
         text = changed(example("lighttpd/spawn.conf"), {
             "/usr/local/bin/fcgihost --set application.mount=/app /srv/app/app.wsgi":
-            PROGRAM + " -c " + path, "/run/lighttpd/fcgihost.sock": self.socket_path})
+            PROGRAM + " -c " + path, "/run/lighttpd/fcgihost.sock": self.socket_path,
+            '"max-procs" => 1': '"max-procs" => %d, "bin-environment" => (%s)' % (
+                self.processes, environ)})
         return Lighttpd(self.folder, text)
 
     @property

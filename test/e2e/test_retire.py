@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from fronts import ApacheFcgid, Lighttpd, Site, write_site_ini
-from host import PROGRAM, LogFile, sanitizer_environ
+from fronts import ApacheFcgid, LighttpdSpawn
 from process import deadline
 
 FULL = bool(os.environ.get("FULL_STORM"))
@@ -19,28 +18,9 @@ LIMIT = 50
 LIMITS = {"limits": {"requests": LIMIT}}
 
 
-class LighttpdSpawn(Site):
-    """lighttpd binds a socket for each of its processes and starts one again that has ended."""
-    name, mount_setting, processes = "lighttpd-bin-path", True, 2
-
-    def start_host(self):
-        pass
-
-    def make_front(self):
-        self.settings["server"].pop("socket_mode")
-        self.log_file = LogFile(os.path.join(self.folder, "host.log"))
-        ini = write_site_ini(self, {"log": {"destination": self.log_file.path}})
-        environ = ", ".join('"%s" => "%s"' % item
-                            for item in sanitizer_environ(self.folder).items())
-        return Lighttpd(self.folder, """
-            fastcgi.server = ("%s" => ((
-                "socket" => "%s", "bin-path" => "%s -c %s", "max-procs" => %d,
-                "bin-environment" => (%s), "check-local" => "disable")))""" % (
-                    self.prefix, self.socket_path, PROGRAM, ini, self.processes, environ))
-
-    @property
-    def host_log(self):
-        return self.log_file
+class LighttpdStorm(LighttpdSpawn):
+    """lighttpd binds a socket for each of its processes."""
+    processes = 2
 
 
 class Storm:
@@ -92,7 +72,7 @@ def storm_bound(time_bound):
         signal.alarm(deadline(900))
 
 
-@pytest.mark.parametrize("kind", [ApacheFcgid, LighttpdSpawn], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [ApacheFcgid, LighttpdStorm], ids=lambda kind: kind.name)
 def test_no_request_is_lost_while_processes_retire(kind, storm_bound):
     site = kind("life_app:application", settings=LIMITS)
     storm = Storm(site).run()

@@ -172,7 +172,7 @@ class SetUpTest(unittest.TestCase):
 
 
 def settings(wsgi="", script="", callable="application", imports=(), require=False, exits=False):
-    return {"wsgi": wsgi, "script": script, "callable": callable, "file": None, "imports": list(imports), "require": require,
+    return {"wsgi": wsgi, "script": script, "callable": callable, "file": None, "handler": None, "imports": list(imports), "require": require,
             "retry_delay": 1.0, "retry_max_delay": 60.0, "exits": exits}
 
 
