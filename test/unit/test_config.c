@@ -71,6 +71,7 @@ static const char *const other_values[][2] = {
     {"python.bytecode", "no"},
     {"python.switch_interval", "1ms"},
     {"application.wsgi", "shop.web:app"},
+    {"application.handler", "shop.web:handler"},
     {"application.script", "/srv/hello.py"},
     {"application.callable", "app"},
     {"application.mount", "/shop/"},
@@ -115,6 +116,7 @@ static void assert_other_values(const struct config *config)
     assert_false(config->bytecode);
     assert_int_equal(config->switch_interval_ms, 1);
     assert_string_equal(config->wsgi, "shop.web:app");
+    assert_string_equal(config->handler, "shop.web:handler");
     assert_string_equal(config->script, "/srv/hello.py");
     assert_string_equal(config->callable, "app");
     assert_string_equal(config->mount, "/shop");
@@ -419,8 +421,9 @@ static void test_check_wants_exactly_one_application(void **state)
 {
     struct fixture *fixture = *state;
 
-    assert_check(fixture, "[application]: nothing to serve: set wsgi or script, or give APP on the "
-                          "command line (package.module:callable, or a script file)");
+    assert_check(fixture,
+                 "[application]: nothing to serve: set wsgi, handler or script, or give APP on the "
+                 "command line (package.module:callable, or a script file)");
     set(fixture, "application.wsgi=a:b");
     assert_check(fixture, "");
     set(fixture, "application.script=/x.py");
