@@ -241,14 +241,13 @@ void pathmap_split(const struct path_source *source, const struct path_files *fi
 }
 
 /* ProxyPass /app fcgi://host: of /app/x it makes SCRIPT_NAME=/app/x and
- * SCRIPT_FILENAME=proxy:fcgi://host/x. */
+ * SCRIPT_FILENAME=proxy:fcgi://host/x. prefix: SCRIPT_NAME, to be cut. */
 static bool find_hidden_prefix(const struct path_source *source, char *prefix, char *rest)
 {
     const char *url = source->script_filename;
     if (source->script_name == NULL || url == NULL || skip_proxy(url) == url ||
         !pathmap_decode_uri(url + 6, rest) || rest[1] == '\0')
         return false;
-    strcpy(prefix, source->script_name);
     if (!ends_with(prefix, rest))
         return false;
     prefix[strlen(prefix) - strlen(rest)] = '\0';
