@@ -55,13 +55,9 @@ static int add_header(struct variables *variables, const char *header)
 static int add_fixed(struct variables *variables)
 {
     static const char *const fixed[][2] = {
-        {"GATEWAY_INTERFACE", "CGI/1.1"},
-        {"SERVER_PROTOCOL", "HTTP/1.1"},
-        {"SERVER_NAME", "localhost"},
-        {"SERVER_PORT", "80"},
-        {"REMOTE_ADDR", "127.0.0.1"},
-        {"HTTP_HOST", "localhost"},
-        {"SCRIPT_NAME", ""},
+        {"GATEWAY_INTERFACE", "CGI/1.1"}, {"SERVER_PROTOCOL", "HTTP/1.1"},
+        {"SERVER_NAME", "localhost"},     {"SERVER_PORT", "80"},
+        {"REMOTE_ADDR", "127.0.0.1"},     {"HTTP_HOST", "localhost"},
         {"SERVER_SOFTWARE", "fcgihost"},
     };
     for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
@@ -70,7 +66,27 @@ static int add_fixed(struct variables *variables)
     return 0;
 }
 
-static int add_path(struct variables *variables, const char *uri)
+/* Where scripts are chosen by SCRIPT_FILENAME, a web server whose document root that is sends this.
+ * 0: there is no such section for the path. -1: out of memory. */
+static int add_script(struct variables *variables, const struct config *config, const char *path)
+{
+    for (size_t i = 0; i < config->application_count; i++) {
+        const struct config_application *application = &config->applications[i];
+        const char *mount = application->mount != NULL ? application->mount : "";
+        size_t n = strlen(mount);
+        char *file;
+        if (application->script_root == NULL || strncmp(path, mount, n) != 0 || path[n] != '/')
+            continue;
+        if (asprintf(&file, "%s%s", application->script_root, path + n) < 0)
+            return -1;
+        int result = add(variables, "SCRIPT_FILENAME", file);
+        free(file);
+        return result < 0 || add(variables, "SCRIPT_NAME", path) < 0 ? -1 : 1;
+    }
+    return 0;
+}
+
+static int add_path(struct variables *variables, const struct config *config, const char *uri)
 {
     const char *query = strchr(uri, '?');
     char *path = malloc(strlen(uri) + 2);
@@ -78,7 +94,9 @@ static int add_path(struct variables *variables, const char *uri)
         return -1;
     if (!pathmap_decode_uri(uri, path))
         memcpy(path, uri, strlen(uri) + 1);
-    int result = add(variables, "PATH_INFO", path);
+    int result = add_script(variables, config, path);
+    if (result == 0 && (result = add(variables, "SCRIPT_NAME", "")) == 0)
+        result = add(variables, "PATH_INFO", path);
     free(path);
     if (result < 0 || add(variables, "REQUEST_URI", uri) < 0)
         return -1;
@@ -97,10 +115,11 @@ static int add_body(struct variables *variables, int body_fd)
     return add(variables, "CONTENT_LENGTH", length);
 }
 
-static int collect(struct variables *variables, const struct command_line *line, int body_fd)
+static int collect(struct variables *variables, const struct command_line *line,
+                   const struct config *config, int body_fd)
 {
     if (add_fixed(variables) < 0 || add(variables, "REQUEST_METHOD", line->method) < 0 ||
-        add_path(variables, line->call_path) < 0)
+        add_path(variables, config, line->call_path) < 0)
         return -1;
     if (body_fd >= 0 && (add(variables, "CONTENT_TYPE", "application/x-www-form-urlencoded") < 0 ||
                          add_body(variables, body_fd) < 0))
@@ -123,7 +142,7 @@ int call_run(const struct command_line *line, const struct config *config, int r
     }
     struct variables variables = {.items = calloc(line->header_count + 24, sizeof(char *))};
     int status = -1;
-    if (variables.items != NULL && collect(&variables, line, body_fd) == 0)
+    if (variables.items != NULL && collect(&variables, line, config, body_fd) == 0)
         status = cgi_serve(config, variables.items, body_fd, response_fd);
     for (size_t i = 0; i < variables.count; i++)
         free(variables.items[i]);

@@ -8,6 +8,7 @@
 #include "worker.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -121,14 +122,11 @@ static int serve(struct worker *worker, struct request *request)
 int cgi_serve(const struct config *config, char *const *variables, int body_fd, int response_fd)
 {
     static uint8_t buffer[BUFFER_BYTES];
-    struct event is_loaded;
-    event_init(&is_loaded);
-    event_set(&is_loaded);
-    struct worker_pool pool = {.config = config, .is_application_loaded = &is_loaded};
+    struct worker_pool pool = {.config = config, .loaded = ULLONG_MAX};
     struct worker worker = {.pool = &pool, .number = 1};
     struct input input = {.data = buffer, .capacity = sizeof(buffer)};
     struct request *request = request_new();
-    if (request == NULL)
+    if (request == NULL || route_table_init(&pool.routes, config) < 0)
         return -1;
     request->ops = &cgi_transport;
     request->input = &input;
@@ -146,5 +144,6 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
         status = serve(&worker, request);
     }
     request_free(request);
+    route_table_clear(&pool.routes);
     return status;
 }

@@ -310,16 +310,11 @@ static int apply_flags(struct parse *parse)
     return 0;
 }
 
-/* APP replaces what the file says of the application, so that the file's other settings can be used
+/* APP replaces what the file says of applications, so that the file's other settings can be used
  * with it. */
-static int forget_application(struct parse *parse)
+static int forget_applications(struct parse *parse)
 {
-    free(parse->config->wsgi);
-    parse->config->wsgi = NULL;
-    free(parse->config->handler);
-    parse->config->handler = NULL;
-    free(parse->config->script);
-    parse->config->script = NULL;
+    config_forget_applications(parse->config);
     return set_key(parse, "APP", "application.callable", "application");
 }
 
@@ -336,11 +331,14 @@ static int apply_app(struct parse *parse)
     const char *app = parse->app;
     bool is_script = has_suffix(app, ".py") || has_suffix(app, ".wsgi") || strchr(app, '/') != NULL;
 
-    if (config_application(parse->config) != NULL) {
+    const struct config_application *application = config_find_application(parse->config, NULL);
+
+    if (application != NULL && config_responder(application) != NULL) {
         return config_error_set(parse->error, "APP, --set application.%s: both are given: keep one",
-                                parse->config->wsgi != NULL      ? "wsgi"
-                                : parse->config->handler != NULL ? "handler"
-                                                                 : "script");
+                                application->wsgi != NULL      ? "wsgi"
+                                : application->handler != NULL ? "handler"
+                                : application->script != NULL  ? "script"
+                                                               : "script_root");
     }
     parse->config->add_current_dir = true;
     return set_key(parse, "APP", is_script ? "application.script" : "application.wsgi", app);
@@ -350,7 +348,7 @@ static enum command_line_result apply(struct parse *parse)
 {
     if (read_config_file(parse) < 0)
         return COMMAND_LINE_WRONG_CONFIG;
-    if ((parse->app != NULL && forget_application(parse) < 0) || apply_flags(parse) < 0 ||
+    if ((parse->app != NULL && forget_applications(parse) < 0) || apply_flags(parse) < 0 ||
         (parse->app != NULL && apply_app(parse) < 0))
         return COMMAND_LINE_WRONG_USAGE;
     return COMMAND_LINE_OK;

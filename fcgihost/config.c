@@ -1,6 +1,7 @@
 /* Reads the configuration: defaults, then an ini file, then what the command line says. */
 #include "config.h"
 
+#include "config_application.h"
 #include "config_options.h"
 #include "config_setting.h"
 #include "config_value.h"
@@ -51,6 +52,8 @@ int config_init(struct config *config, struct config_error *error)
         const struct config_option *option = config_option_at(i);
         struct config_setting setting = {.option = option, .text = option->default_text};
 
+        if (strcmp(option->section, "application") == 0)
+            continue; /* those of each section come with it */
         if (setting.text != NULL && config_setting_apply(&setting, config) < 0) {
             config_clear(config);
             return config_error_set(error, "the default of %s.%s %s", option->section, option->key,
@@ -63,7 +66,9 @@ int config_init(struct config *config, struct config_error *error)
 void config_clear(struct config *config)
 {
     for (size_t i = 0; i < config_option_count(); i++)
-        config_setting_clear(config_option_at(i), config);
+        if (strcmp(config_option_at(i)->section, "application") != 0)
+            config_setting_clear(config_option_at(i), config);
+    config_application_clear_all(config);
     free(config->file);
     config->file = NULL;
 }
@@ -73,10 +78,14 @@ static int apply(struct config *config, struct config_setting *setting, const ch
                  struct config_error *error)
 {
     char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    void *target;
 
     if (setting->text[0] == '\0')
         return config_error_set(error, "%s: empty: write a value, or leave it out", where);
-    if (config_setting_apply(setting, config) < 0) {
+    target = config_application_target(config, setting->option, setting->section);
+    if (target == NULL)
+        return config_error_set(error, "%s: out of memory", where);
+    if (config_setting_apply(setting, target) < 0) {
         config_value_quote(setting->text, quoted);
         return config_error_set(error, "%s: \"%s\" %s", where, quoted, setting->reason.text);
     }
@@ -126,7 +135,7 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     struct config_setting setting = {0};
     char *equals = strchr(assignment, '=');
     char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
-    const char *section;
+    char *section;
     const char *key;
 
     if (dot == NULL) {
@@ -140,9 +149,11 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     *dot = '\0';
     key = trim(dot + 1);
     section = trim(assignment);
+    config_option_normalise_section(section);
     config_value_quote(section, quoted_section);
     config_value_quote(key, quoted_key);
     setting.option = config_option_find(section, key);
+    setting.section = section;
     setting.text = trim(equals + 1);
     if (setting.option == NULL) {
         bool is_section_known = config_option_has_section(section);
@@ -212,6 +223,31 @@ __attribute__((format(printf, 2, 3))) static int fail(struct ini_file *file, con
     return config_error_set(file->error, "%s:%u: %s", file->path, file->line_number, reason);
 }
 
+static int refuse_repeated(struct ini_file *file, const char *quoted, unsigned line)
+{
+    return fail(file, "%s: repeated section, the first is in line %u: move these keys there",
+                quoted, line);
+}
+
+/* [application NAME], each name once: there is an application from here on, and its keys are new.
+ */
+static int begin_application(struct ini_file *file, const char *quoted)
+{
+    const struct config_option *option = config_option_find(file->section, "wsgi");
+    struct config_application *application =
+        config_application_target(file->config, option, file->section);
+
+    if (application == NULL)
+        return fail(file, "%s: out of memory", quoted);
+    if (application->line != 0)
+        return refuse_repeated(file, quoted, application->line);
+    application->line = file->line_number;
+    for (size_t i = 0; i < config_option_count(); i++)
+        if (strcmp(config_option_at(i)->section, "application") == 0)
+            file->key_lines[i] = 0;
+    return 0;
+}
+
 static int check_section(struct ini_file *file, char *text)
 {
     char quoted[CONFIG_VALUE_QUOTED_SIZE];
@@ -227,16 +263,17 @@ static int check_section(struct ini_file *file, char *text)
                     INIH_NAME_MAX);
     }
     snprintf(file->section, sizeof(file->section), "%.*s", (int)length - 2, text + 1);
+    config_option_normalise_section(file->section);
     if (!config_option_has_section(file->section)) {
         config_option_suggest_section(file->section, hint, sizeof(hint));
         return fail(file, "%s: unknown section: %s", quoted, hint);
     }
+    if (config_option_application_name(file->section) != NULL)
+        return begin_application(file, quoted);
     while (strcmp(config_option_at(place)->section, file->section) != 0)
         place++;
-    if (file->section_lines[place] != 0) {
-        return fail(file, "%s: repeated section, the first is in line %u: move these keys there",
-                    quoted, file->section_lines[place]);
-    }
+    if (file->section_lines[place] != 0)
+        return refuse_repeated(file, quoted, file->section_lines[place]);
     file->section_lines[place] = file->line_number;
     return 0;
 }
@@ -347,12 +384,14 @@ static char *read_line(char *line, int room, void *user)
 }
 
 /* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
- * error none is read. */
-static int take_value(void *user, const char *section, const char *key, const char *value)
+ * error none is read. Its section is as it was written, file->section has it in one way. */
+static int take_value(void *user, const char *raw_section, const char *key, const char *value)
 {
     struct ini_file *file = user;
+    const char *section = file->section;
     struct config_setting setting = {
         .option = config_option_find(section, key),
+        .section = section,
         .text = value,
         .folder = file->folder,
         .source = CONFIG_FROM_FILE,
@@ -360,6 +399,7 @@ static int take_value(void *user, const char *section, const char *key, const ch
     char where[WHERE_SIZE];
     unsigned *first_line;
 
+    (void)raw_section;
     if (setting.option == NULL) {
         char hint[HINT_SIZE];
 
@@ -376,6 +416,10 @@ static int take_value(void *user, const char *section, const char *key, const ch
     *first_line = file->line_number;
     snprintf(where, sizeof(where), "%s:%u: [%s] %s", file->path, file->line_number, section, key);
     file->has_failed = apply(file->config, &setting, where, file->error) < 0;
+    if (strcmp(section, "application") == 0 && !file->has_failed) {
+        config_find_application(file->config, NULL)->line =
+            file->section_lines[config_option_find(section, "wsgi") - config_option_at(0)];
+    }
     return !file->has_failed;
 }
 
@@ -441,36 +485,13 @@ int config_read_file(struct config *config, const char *path, struct config_erro
     return result;
 }
 
-const char *config_application(const struct config *config)
-{
-    return config->script != NULL    ? config->script
-           : config->handler != NULL ? config->handler
-                                     : config->wsgi;
-}
-
 int config_check(const struct config *config, struct config_error *error)
 {
     const char *file = config->file != NULL ? config->file : "";
     const char *colon = config->file != NULL ? ": " : "";
 
-    if (config->wsgi == NULL && config->handler == NULL && config->script == NULL) {
-        return config_error_set(
-            error,
-            "%s%s[application]: nothing to serve: set wsgi, handler or script, or give "
-            "APP on the command line (package.module:callable, or a script file)",
-            file, colon);
-    }
-    if ((config->wsgi != NULL) + (config->handler != NULL) + (config->script != NULL) > 1) {
-        return config_error_set(error, "%s%s[application] %s, %s: both are given: keep one", file,
-                                colon, config->wsgi != NULL ? "wsgi" : "handler",
-                                config->script != NULL ? "script" : "handler");
-    }
-    if (config->script == NULL && strcmp(config->callable, "application") != 0) {
-        return config_error_set(error,
-                                "%s%s[application] callable: only goes with script: leave it out, "
-                                "wsgi names the callable after the \":\"",
-                                file, colon);
-    }
+    if (config_application_check_all(config, error) < 0)
+        return -1;
     if (config->retry_max_delay_ms < config->retry_delay_ms) {
         return config_error_set(error,
                                 "%s%s[startup] retry_max_delay: shorter than retry_delay: write a "

@@ -20,6 +20,24 @@ struct config_list {
     enum config_source source;
 };
 
+enum { CONFIG_APPLICATIONS_MAX = 64 };
+
+/* What a section [application] or [application NAME] says. */
+struct config_application {
+    char *name; /* NULL: [application] */
+    char *wsgi;
+    char *handler;
+    char *script;
+    char *callable;
+    char *script_root;
+    char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
+    char *authorizer;
+    char *filter;
+
+    /* What is not a key. */
+    unsigned line; /* of the section in the file; 0: none */
+};
+
 struct config {
     /* [server] */
     struct config_list listen;
@@ -38,12 +56,6 @@ struct config {
     struct config_list path;
     bool bytecode;
     uint64_t switch_interval_ms; /* 0: Python's own */
-    /* [application] */
-    char *wsgi;
-    char *handler;
-    char *script;
-    char *callable;
-    char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
     /* [startup] */
     struct config_list imports; /* "module" or "module:function" */
     bool require;
@@ -67,6 +79,9 @@ struct config {
     bool log_front;
     enum log_level log_level;
     bool show_errors;
+
+    struct config_application *applications; /* in the order in which they were named */
+    size_t application_count;
 
     /* What is not a key. */
     char *file;           /* the ini file that was read, or NULL */
@@ -105,10 +120,23 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 int config_set_flag(struct config *config, const char *flag, const char *assignment,
                     struct config_error *error);
 
-/* What is served, as it was given, for people. */
-const char *config_application(const struct config *config);
+/* The application with that name (NULL: that of [application]), or NULL. */
+struct config_application *config_find_application(const struct config *config, const char *name);
+/* Forgets what the sections say but [application]'s callable and mount, which may go with another
+ * program. */
+void config_forget_applications(struct config *config);
+/* What answers requests, as it was given; NULL if nothing does. */
+const char *config_responder(const struct config_application *application);
+/* What is served there, as it was given, for people: with an authorizer and a filter only one of
+ * them. */
+const char *config_describe_application(const struct config_application *application);
+/* Does it answer requests by its authorizer, for want of anything else? As nginx's auth_request
+ * asks. */
+bool config_answers_by_authorizer(const struct config *config,
+                                  const struct config_application *application);
 
-/* What no single key can tell: exactly one application, keys that need another one. 0, or -1. */
+/* What no single key can tell: one program in each section, a mount of its own for each, keys that
+ * need another one. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);
 
 /* Prints every option with section, default, range and help: for --help and for the documents'

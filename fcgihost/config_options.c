@@ -7,14 +7,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KIB             UINT64_C(1024)
-#define TIB             (KIB * KIB * KIB * KIB)
-#define SECOND_MS       UINT64_C(1000)
-#define HOUR_MS         (UINT64_C(3600) * SECOND_MS)
-#define DAY_MS          (UINT64_C(24) * HOUR_MS)
-#define YEAR_MS         (UINT64_C(365) * DAY_MS)
-#define CONFIG(member)  offsetof(struct config, member)
-#define RANGE(low, top) .range = {(low), (top)}
+#define KIB                 UINT64_C(1024)
+#define TIB                 (KIB * KIB * KIB * KIB)
+#define SECOND_MS           UINT64_C(1000)
+#define HOUR_MS             (UINT64_C(3600) * SECOND_MS)
+#define DAY_MS              (UINT64_C(24) * HOUR_MS)
+#define YEAR_MS             (UINT64_C(365) * DAY_MS)
+#define CONFIG(member)      offsetof(struct config, member)
+#define APPLICATION(member) offsetof(struct config_application, member)
+#define RANGE(low, top)     .range = {(low), (top)}
 
 static const char *const protocol_words[] = {"auto", "fastcgi", "scgi", NULL};
 static const char *const on_failure_words[] = {"retry", "exit", NULL};
@@ -63,17 +64,29 @@ static const struct config_option options[] = {
      .help = "how long a thread keeps Python while others wait for it; not given:\n"
              "Python's own, 5ms"},
 
-    {"application", "wsgi", CONFIG_TYPE_WSGI, .offset = CONFIG(wsgi),
+    {"application", "wsgi", CONFIG_TYPE_WSGI, .offset = APPLICATION(wsgi),
      .help = "the WSGI application as package.module:callable"},
-    {"application", "handler", CONFIG_TYPE_WSGI, .offset = CONFIG(handler),
+    {"application", "handler", CONFIG_TYPE_WSGI, .offset = APPLICATION(handler),
      .help = "or package.module:function, called with a fcgihost.Request"},
-    {"application", "script", CONFIG_TYPE_PATH, .offset = CONFIG(script),
+    {"application", "script", CONFIG_TYPE_PATH, .offset = APPLICATION(script),
      .help = "or a script file that defines it"},
     {"application", "callable", CONFIG_TYPE_NAME, .default_text = "application",
-     .offset = CONFIG(callable), .help = "its name in that script file"},
-    {"application", "mount", CONFIG_TYPE_MOUNT, .offset = CONFIG(mount),
+     .offset = APPLICATION(callable), .help = "its name in a script file"},
+    {"application", "script_root", CONFIG_TYPE_PATH, .offset = APPLICATION(script_root),
+     .help = "or the folder of many script files: the web server chooses one by\n"
+             "SCRIPT_FILENAME; only files that neither their group nor others can\n"
+             "write run"},
+    {"application", "mount", CONFIG_TYPE_MOUNT, .offset = APPLICATION(mount),
      .help = "the URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / says\n"
-             "root. Not given: as the web server splits the path"},
+             "root. Not given: as the web server splits the path. More sections,\n"
+             "[application NAME], each with a mount of its own, share the process:\n"
+             "the longest one wins"},
+    {"application", "authorizer", CONFIG_TYPE_WSGI, .offset = APPLICATION(authorizer),
+     .help = "package.module:function that allows or refuses requests, for a web\n"
+             "server that asks for FastCGI's authorizer"},
+    {"application", "filter", CONFIG_TYPE_WSGI, .offset = APPLICATION(filter),
+     .help = "package.module:function that filters files, for a web server that\n"
+             "asks for FastCGI's filter"},
 
     {"startup", "import", CONFIG_TYPE_IMPORT, .is_repeatable = true, .offset = CONFIG(imports),
      .help = "a module to import when the process starts, or module:function to\n"
@@ -142,6 +155,8 @@ static const struct config_option options[] = {
      .help = "show tracebacks in error pages; for development only"},
 };
 
+static const char NAMED_APPLICATION[] = "application ";
+
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 _Static_assert(OPTION_COUNT <= CONFIG_OPTIONS_MAX, "CONFIG_OPTIONS_MAX sizes arrays by place");
 
@@ -155,10 +170,43 @@ const struct config_option *config_option_at(size_t place)
     return &options[place];
 }
 
+static bool is_named_application(const char *section)
+{
+    return strncmp(section, NAMED_APPLICATION, strlen(NAMED_APPLICATION)) == 0;
+}
+
+const char *config_option_application_name(const char *section)
+{
+    return is_named_application(section) ? section + strlen(NAMED_APPLICATION) : NULL;
+}
+
+void config_option_normalise_section(char *section)
+{
+    size_t word = strlen(NAMED_APPLICATION) - 1;
+    size_t end = strlen(section);
+    size_t blanks =
+        strncmp(section, NAMED_APPLICATION, word) == 0 ? strspn(section + word, " \t") : 0;
+
+    if (blanks == 0)
+        return;
+    while (section[end - 1] == ' ' || section[end - 1] == '\t')
+        section[--end] = '\0';
+    if (end == word)
+        return;
+    section[word] = ' ';
+    memmove(section + word + 1, section + word + blanks, end - word - blanks + 1);
+}
+
+/* Does the option stand in a section of that name? */
+static bool is_in(const struct config_option *option, const char *section)
+{
+    return strcmp(option->section, is_named_application(section) ? "application" : section) == 0;
+}
+
 const struct config_option *config_option_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (strcmp(options[i].section, section) == 0 && strcmp(options[i].key, key) == 0)
+        if (is_in(&options[i], section) && strcmp(options[i].key, key) == 0)
             return &options[i];
     return NULL;
 }
@@ -166,7 +214,7 @@ const struct config_option *config_option_find(const char *section, const char *
 bool config_option_has_section(const char *section)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (strcmp(options[i].section, section) == 0)
+        if (is_in(&options[i], section))
             return true;
     return false;
 }
@@ -190,7 +238,7 @@ static const struct config_option *find_nearest(const char *section, const char 
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         unsigned distance;
 
-        if ((section == NULL || strcmp(options[i].section, section) == 0) &&
+        if ((section == NULL || is_in(&options[i], section)) &&
             is_near(key, options[i].key, &distance) && distance < best) {
             best = distance;
             nearest = &options[i];
@@ -225,7 +273,7 @@ void config_option_suggest_key(const char *section, const char *key, char *text,
     }
     used = (size_t)snprintf(text, text_bytes, "the keys here are ");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (strcmp(options[i].section, section) == 0 && used < text_bytes) {
+        if (is_in(&options[i], section) && used < text_bytes) {
             used +=
                 (size_t)snprintf(text + used, text_bytes - used, "%s%s", separator, options[i].key);
             separator = ", ";

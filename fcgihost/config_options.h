@@ -36,7 +36,7 @@ struct config_option {
     const char *default_text; /* parsed like any other value; NULL: none */
     struct config_value_range range;
     const char *const *words; /* ends with NULL */
-    size_t offset;            /* in struct config */
+    size_t offset;            /* in struct config, or of [application] in config_application */
     const char *help;         /* lines of at most 68 characters */
 };
 
@@ -44,6 +44,10 @@ enum { CONFIG_OPTIONS_MAX = 64 };
 
 size_t config_option_count(void);
 const struct config_option *config_option_at(size_t place);
+/* The NAME of "application NAME"; NULL of every other section. */
+const char *config_option_application_name(const char *section);
+/* One blank between "application" and its name, in place. */
+void config_option_normalise_section(char *section);
 /* NULL if there is none. */
 const struct config_option *config_option_find(const char *section, const char *key);
 bool config_option_has_section(const char *section);

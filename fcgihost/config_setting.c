@@ -234,7 +234,7 @@ static int set_destination(struct config_setting *setting, void *target)
     return is_word ? set_text(setting, target) : set_path(setting, target);
 }
 
-int config_setting_apply(struct config_setting *setting, struct config *config)
+int config_setting_apply(struct config_setting *setting, void *target)
 {
     static int (*const setters[CONFIG_TYPE_COUNT])(struct config_setting *, void *) = {
         [CONFIG_TYPE_TEXT] = set_text,
@@ -254,7 +254,7 @@ int config_setting_apply(struct config_setting *setting, struct config *config)
         [CONFIG_TYPE_DESTINATION] = set_destination,
     };
 
-    return setters[setting->option->type](setting, (char *)config + setting->option->offset);
+    return setters[setting->option->type](setting, (char *)target + setting->option->offset);
 }
 
 static bool is_kept_as_text(enum config_type type)
@@ -264,14 +264,14 @@ static bool is_kept_as_text(enum config_type type)
            type == CONFIG_TYPE_DESTINATION;
 }
 
-void config_setting_clear(const struct config_option *option, struct config *config)
+void config_setting_clear(const struct config_option *option, void *target)
 {
-    void *target = (char *)config + option->offset;
+    void *member = (char *)target + option->offset;
 
     if (option->is_repeatable) {
-        clear_list(target);
+        clear_list(member);
     } else if (is_kept_as_text(option->type)) {
-        free(*(char **)target);
-        *(char **)target = NULL;
+        free(*(char **)member);
+        *(char **)member = NULL;
     }
 }

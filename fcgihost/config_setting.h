@@ -8,17 +8,18 @@
 
 struct config_setting {
     const struct config_option *option;
+    const char *section; /* as it was written: [application] may have a name */
     const char *text;
     const char *folder; /* where a relative path starts; NULL leaves it relative */
     enum config_source source;
     struct config_value_reason reason; /* why the value was refused */
 };
 
-/* 0, or -1 with setting->reason; then struct config is as it was (a list may have got a part of
- * several). */
-int config_setting_apply(struct config_setting *setting, struct config *config);
+/* target: the struct that the option's offset counts in. 0, or -1 with setting->reason; then target
+ * is as it was (a list may have got a part of several). */
+int config_setting_apply(struct config_setting *setting, void *target);
 /* Frees what the values of this option hold. */
-void config_setting_clear(const struct config_option *option, struct config *config);
+void config_setting_clear(const struct config_option *option, void *target);
 /* path behind folder unless it is absolute. Caller frees; NULL when out of memory. */
 char *config_setting_make_absolute(const char *path, const char *folder);
 

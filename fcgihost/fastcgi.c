@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
@@ -92,6 +93,18 @@ static size_t drop_begin_padding(uint8_t *head)
     return begin.padding_bytes;
 }
 
+/* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer. A server that ends one all the
+ * same has its record dropped by the gate. */
+static int set_role(struct request *request, unsigned role)
+{
+    request->role = role;
+    state_of(request)->body.is_ended = role == ROLE_AUTHORIZER;
+    if (role == ROLE_RESPONDER)
+        return 0;
+    return request_set_param(request, "FCGI_ROLE",
+                             role == ROLE_AUTHORIZER ? "AUTHORIZER" : "FILTER");
+}
+
 static enum head_state accept_head(struct worker *worker, struct connection *connection,
                                    const struct gate_result *result)
 {
@@ -114,7 +127,8 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
         offset = 0;
     }
     offset += drop_begin_padding(worker->buffer + offset);
-    if (parse_head(worker, state, offset) < 0 || add_params(request, state->fcgx.envp) < 0) {
+    if (parse_head(worker, state, offset) < 0 || add_params(request, state->fcgx.envp) < 0 ||
+        set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;
     }
@@ -329,6 +343,33 @@ static int fastcgi_send_error(struct request *request, const char *text, size_t 
     return flush_batch(&batch);
 }
 
+static void fastcgi_begin_data(struct request *request)
+{
+    struct record_stream *body = &state_of(request)->body;
+    *body = (struct record_stream){
+        .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
+}
+
+/* An end of the connection, or FCGI_ABORT_REQUEST, behind a body that has been read. */
+static bool fastcgi_is_abandoned(const struct request *request)
+{
+    const struct fastcgi_state *state = (const void *)request->state;
+    const struct input *input = request->input;
+    uint8_t header[RECORD_HEADER_BYTES];
+    ssize_t n = RECORD_HEADER_BYTES;
+    if (!state->body.is_ended)
+        return false;
+    if (input_available(input) >= RECORD_HEADER_BYTES)
+        memcpy(header, input->data + input->begin, sizeof(header));
+    else
+        n = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+    if (n == 0)
+        return true;
+    struct record record = record_parse(header);
+    return n == RECORD_HEADER_BYTES && record.type == RECORD_ABORT_REQUEST &&
+           record.id == state->id;
+}
+
 static void fastcgi_release(struct request *request)
 {
     FCGX_Free(&state_of(request)->fcgx, 0);
@@ -342,5 +383,7 @@ const struct transport_ops fastcgi_transport = {
     .take_body = fastcgi_take_body,
     .send = fastcgi_send,
     .send_error = fastcgi_send_error,
+    .begin_data = fastcgi_begin_data,
+    .is_abandoned = fastcgi_is_abandoned,
     .release = fastcgi_release,
 };

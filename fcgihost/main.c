@@ -150,17 +150,14 @@ static int end(const struct config *config, struct supervisor *supervisor, struc
 /* Serves until the supervisor says stop. The main thread has the GIL before and after. */
 static int serve(const struct config *config, struct supervisor *supervisor, struct poller *poller)
 {
-    static struct event is_loaded;
     static struct worker_pool pool;
-    event_init(&is_loaded);
     pool = (struct worker_pool){
         .config = config,
         .poller = poller,
         .supervisor = supervisor,
-        .is_application_loaded = &is_loaded,
         .request_limit = supervisor->lifecycle.request_limit,
     };
-    if (worker_pool_start(&pool) < 0)
+    if (route_table_init(&pool.routes, config) < 0 || worker_pool_start(&pool) < 0)
         return fail_run_time("worker threads");
     if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
@@ -173,12 +170,23 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
     return end(config, supervisor, &pool);
 }
 
+/* "shop.wsgi:application", with " and 2 more" where there are three. */
+static const char *describe_applications(const struct config *config, char *text, size_t text_bytes)
+{
+    const char *first = config_describe_application(&config->applications[0]);
+    if (config->application_count == 1)
+        return first;
+    snprintf(text, text_bytes, "%s and %zu more", first, config->application_count - 1);
+    return text;
+}
+
 static void log_start(const struct config *config, const struct listener_set *listeners)
 {
+    char text[512];
     for (size_t i = 0; i < listeners->count; i++)
         log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION,
-                 py_interpreter_version(), config_application(config), listeners->items[i].name,
-                 config->threads);
+                 py_interpreter_version(), describe_applications(config, text, sizeof(text)),
+                 listeners->items[i].name, config->threads);
 }
 
 static int start_and_serve(const struct config *config, struct listener_set *listeners,

@@ -39,14 +39,7 @@ static bool is_length_unknown(const struct request *request, const struct param 
 void meta_read_content_length(struct request *request, uint64_t body_limit)
 {
     request->body_limit = body_limit;
-    request->content_length = -1;
-    const struct param *param = find_not_empty(request, "CONTENT_LENGTH");
-    if (param == NULL || param->value_bytes > 18 ||
-        strspn(param->value, "0123456789") != param->value_bytes)
-        return;
-    request->content_length = 0;
-    for (const char *p = param->value; *p != '\0'; p++)
-        request->content_length = request->content_length * 10 + (*p - '0');
+    request->content_length = request_number(request, "CONTENT_LENGTH");
 }
 
 bool meta_is_body_unlikely(const struct request *request)
@@ -181,7 +174,31 @@ static void advise(const struct path_source *source, char *buffer)
                     prefix, prefix, prefix);
 }
 
-static enum meta_result map_path(struct request *request, const struct meta_options *options)
+static const struct path_route *find_automatic(const struct path_routes *routes)
+{
+    for (size_t i = 0; i < routes->count; i++)
+        if (routes->items[i].mount == NULL)
+            return &routes->items[i];
+    return NULL;
+}
+
+/* NULL: the path is below no mount. */
+static const struct path_route *choose_route(const struct path_source *source,
+                                             const struct path_routes *routes, char *buffer,
+                                             struct path_target *target)
+{
+    const struct path_route *route = pathmap_choose(source, routes, buffer, target);
+    if (route == NULL && (route = find_automatic(routes)) != NULL) {
+        struct path_files files = {is_script_file, route->script};
+        advise(source, buffer);
+        pathmap_split(source, route->program == PATH_SCRIPT ? &files : NULL, buffer, target);
+    }
+    if (route != NULL && route->program == PATH_SCRIPT_ROOT)
+        pathmap_script(source, &(struct path_files){.is_file = is_script_file}, buffer, target);
+    return route;
+}
+
+static enum meta_result map_path(struct request *request, const struct path_routes *routes)
 {
     struct path_source source = {
         .script_name = request_value(request, "SCRIPT_NAME"),
@@ -191,23 +208,22 @@ static enum meta_result map_path(struct request *request, const struct meta_opti
         .script_filename = request_value(request, "SCRIPT_FILENAME"),
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
-    struct path_files files = {is_script_file, options->script};
-    struct path_target target;
+    struct path_target target = {0};
     char *buffer = request_alloc(request, pathmap_buffer_bytes(&source));
     if (buffer == NULL)
         return META_NO_MEMORY;
-    if (options->mount == NULL) {
-        advise(&source, buffer);
-        pathmap_split(&source, options->is_script ? &files : NULL, buffer, &target);
-    } else if (!pathmap_mount(&source, options->mount, buffer, &target))
+    request->route = choose_route(&source, routes, buffer, &target);
+    if (request->route == NULL)
         return META_NOT_MOUNTED;
+    bool is_file_known = request->route->program == PATH_SCRIPT_ROOT && target.file != NULL;
     if (request_set_param(request, "SCRIPT_NAME", target.script_name) < 0 ||
-        request_set_param(request, "PATH_INFO", target.path_info) < 0)
+        request_set_param(request, "PATH_INFO", target.path_info) < 0 ||
+        (is_file_known && request_set_param(request, "SCRIPT_FILENAME", target.file) < 0))
         return META_NO_MEMORY;
     return META_FINE;
 }
 
-enum meta_result meta_prepare(struct request *request, const struct meta_options *options)
+enum meta_result meta_prepare(struct request *request, const struct path_routes *routes)
 {
     if (find_not_empty(request, "REQUEST_METHOD") == NULL)
         return META_NO_METHOD;
@@ -220,5 +236,5 @@ enum meta_result meta_prepare(struct request *request, const struct meta_options
     drop_unwanted(request);
     if (complete(request) < 0)
         return META_NO_MEMORY;
-    return map_path(request, options);
+    return map_path(request, routes);
 }

@@ -3,6 +3,7 @@
 #ifndef FCGIHOST_META_VARIABLES_H
 #define FCGIHOST_META_VARIABLES_H
 
+#include "pathmap.h"
 #include "request.h"
 
 #include <stdbool.h>
@@ -19,20 +20,13 @@ enum meta_result {
     META_NO_METHOD,   /* nothing of a request was sent */
     META_BAD_LENGTH,  /* CONTENT_LENGTH is no number */
     META_TOO_LARGE,   /* CONTENT_LENGTH is beyond the limit */
-    META_NOT_MOUNTED, /* the path is not below the mount */
+    META_NOT_MOUNTED, /* the path is below no mount */
     META_NO_MEMORY,
 };
 
-struct meta_options {
-    const char *mount; /* NULL: automatic; "": the root; else "/prefix" */
-    bool is_script; /* the application is one script file: a front that names a file has split the
-                       path */
-    const char *script; /* that file; a front may know it under another folder */
-};
-
-/* Drops what must not reach an application, completes what must be there, maps SCRIPT_NAME and
- * PATH_INFO. */
-enum meta_result meta_prepare(struct request *request, const struct meta_options *options);
+/* Drops what must not reach an application, completes what must be there, chooses the route
+ * (request->route) and maps SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME. */
+enum meta_result meta_prepare(struct request *request, const struct path_routes *routes);
 /* "https" or "http". */
 const char *meta_url_scheme(const struct request *request);
 

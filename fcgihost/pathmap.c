@@ -128,20 +128,53 @@ static bool is_below(const char *path, const char *mount, size_t mount_bytes)
            (path[mount_bytes] == '\0' || path[mount_bytes] == '/');
 }
 
-bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
-                   struct path_target *target)
+/* By the longest mount but the root's. path may be NULL. */
+static const struct path_route *find_mount(const struct path_routes *routes, const char *path)
+{
+    const struct path_route *best = NULL;
+    size_t best_bytes = 0;
+    for (size_t i = 0; path != NULL && i < routes->count; i++) {
+        const struct path_route *route = &routes->items[i];
+        size_t n = length(route->mount);
+        if (n > best_bytes && is_below(path, route->mount, n)) {
+            best = route;
+            best_bytes = n;
+        }
+    }
+    return best;
+}
+
+static const struct path_route *find_root(const struct path_routes *routes)
+{
+    for (size_t i = 0; i < routes->count; i++)
+        if (routes->items[i].mount != NULL && routes->items[i].mount[0] == '\0')
+            return &routes->items[i];
+    return NULL;
+}
+
+const struct path_route *pathmap_choose(const struct path_source *source,
+                                        const struct path_routes *routes, char *buffer,
+                                        struct path_target *target)
 {
     char *uri_path = buffer, *joined = buffer + length(source->request_uri) + 1;
     if (source->request_uri == NULL || !pathmap_decode_uri(source->request_uri, uri_path))
         uri_path = NULL;
     const char *path = full_path(source, uri_path, joined);
-    size_t mount_bytes = strlen(mount);
-    if (!is_below(path, mount, mount_bytes) && mount_bytes > 0)
+    const struct path_route *route = find_mount(routes, path);
+    if (route == NULL && (route = find_mount(routes, uri_path)) != NULL)
         path = uri_path;
-    if (path == NULL || (mount_bytes > 0 && !is_below(path, mount, mount_bytes)))
-        return false;
-    *target = (struct path_target){.script_name = mount, .path_info = path + mount_bytes};
-    return true;
+    if (route == NULL && (route = find_root(routes)) == NULL)
+        return NULL;
+    *target =
+        (struct path_target){.script_name = route->mount, .path_info = path + strlen(route->mount)};
+    return route;
+}
+
+bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
+                   struct path_target *target)
+{
+    const struct path_routes routes = {&(struct path_route){.mount = mount}, 1};
+    return pathmap_choose(source, &routes, buffer, target) != NULL;
 }
 
 /* More folders than a script file lies in: a client chooses how many there seem to be. */

@@ -22,6 +22,21 @@ struct path_files {
     const void *context;
 };
 
+enum path_program { PATH_MODULE, PATH_SCRIPT, PATH_SCRIPT_ROOT };
+
+/* One of several applications, as far as paths matter. */
+struct path_route {
+    const char *mount; /* NULL: automatic; "": the root; else "/prefix" */
+    enum path_program program;
+    const char *script;   /* the file of PATH_SCRIPT; a front may know it under another folder */
+    unsigned application; /* its place in the configuration */
+};
+
+struct path_routes {
+    const struct path_route *items;
+    size_t count;
+};
+
 /* What a front's configuration lacks, as far as its requests give it away. */
 enum path_advice {
     PATH_ADVICE_NONE,
@@ -33,13 +48,16 @@ enum path_advice {
 
 /* How large a buffer each of these functions needs. */
 size_t pathmap_buffer_bytes(const struct path_source *source);
-/* Splits the path at the mount ("" or "/prefix"): SCRIPT_NAME is the mount, PATH_INFO what follows.
- * The results point into mount, source or buffer. false: the path is not below the mount.
+/* The route with the longest mount that the path is below, split there: SCRIPT_NAME is the mount,
+ * PATH_INFO what follows. The results point into the mount, source or buffer. NULL: no mount fits.
  *
  * Fronts split the path in many ways, or not at all. The full path is what they agree on:
  * SCRIPT_NAME and PATH_INFO joined, or the one of them that equals the path in REQUEST_URI; and
- * where a front rewrote the path, so that it is not below the mount, the one in REQUEST_URI counts.
- */
+ * where a front rewrote the path, so that it is below no mount, the one in REQUEST_URI counts. */
+const struct path_route *pathmap_choose(const struct path_source *source,
+                                        const struct path_routes *routes, char *buffer,
+                                        struct path_target *target);
+/* The same for one mount ("" or "/prefix"). false: the path is not below it. */
 bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target);
 /* Where the front chose a script file: the file that SCRIPT_FILENAME names and the split that

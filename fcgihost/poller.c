@@ -231,10 +231,24 @@ static void release_parked(struct poller *poller, uint64_t until_ms)
         eventfd_write(poller->ready_fd, count);
 }
 
+/* Nearly always the last one; one that was released too early comes back with its old end. */
+static void insert_by_end(struct poller_queue *queue, struct connection *connection)
+{
+    struct connection **next = &queue->first;
+    if (queue->last == NULL || queue->last->park_end_ms <= connection->park_end_ms) {
+        enqueue(queue, connection);
+        return;
+    }
+    while ((*next)->park_end_ms <= connection->park_end_ms)
+        next = &(*next)->next_parked;
+    connection->next_parked = *next;
+    *next = connection;
+}
+
 void poller_park(struct poller *poller, struct connection *connection)
 {
     pthread_mutex_lock(&poller->mutex);
-    enqueue(&poller->parked, connection);
+    insert_by_end(&poller->parked, connection);
     pthread_mutex_unlock(&poller->mutex);
 }
 

@@ -129,7 +129,8 @@ PyObject *py_environ_new(const struct request *request, PyObject *input, PyObjec
         return NULL;
     for (size_t i = 0; i < request->param_count; i++) {
         const struct param *param = &request->params[i];
-        bool is_ours = strncmp(param->name, "wsgi.", 5) == 0; /* never to be had from outside */
+        bool is_ours = strncmp(param->name, "wsgi.", 5) == 0 ||
+                       strncmp(param->name, "fcgihost.", 9) == 0; /* never to be had from outside */
         if (!param->is_dropped && !is_ours && set_param(environ, param) < 0)
             goto fail;
     }

@@ -10,7 +10,8 @@ static void raise_failure(const struct request *request)
 {
     const char *text = request->body_failure == BODY_TOO_LARGE
                            ? "the request body is larger than [limits] request_body"
-                           : "the request body was cut short";
+                       : request->is_data ? "the file to filter was cut short"
+                                          : "the request body was cut short";
     PyObject *arguments = Py_BuildValue("(is)", request->body_errno, text);
     if (arguments != NULL)
         PyErr_SetObject(PyExc_OSError, arguments);
@@ -94,11 +95,24 @@ static int parse_size(PyObject *const *arguments, Py_ssize_t count, size_t *size
 /* What a forked child would read is its parent's: this request's body, or already another one's. */
 static struct request *enter(struct py_stream *self)
 {
-    if (!fork_is_child())
-        return py_stream_enter(self);
-    PyErr_SetString(PyExc_OSError,
-                    "a forked child can't read the request's body: it is its parent's");
-    return NULL;
+    if (fork_is_child()) {
+        PyErr_SetString(PyExc_OSError,
+                        "a forked child can't read the request's body: it is its parent's");
+        return NULL;
+    }
+    struct request *request = py_stream_enter(self);
+    if (request == NULL || !self->is_data || request->is_data)
+        return request;
+    Py_BEGIN_ALLOW_THREADS;
+    request_begin_data(request);
+    Py_END_ALLOW_THREADS;
+    return request;
+}
+
+/* FCGI_STDIN is at its end, whatever it was, once FCGI_DATA is read. */
+static bool is_over(const struct py_stream *self, const struct request *request)
+{
+    return request->is_data && !self->is_data;
 }
 
 static PyObject *input_read(struct py_stream *self, PyObject *const *arguments, Py_ssize_t count)
@@ -109,7 +123,7 @@ static PyObject *input_read(struct py_stream *self, PyObject *const *arguments, 
     struct request *request = enter(self);
     if (request == NULL)
         return NULL;
-    PyObject *bytes = read_limited(request, size);
+    PyObject *bytes = read_limited(request, is_over(self, request) ? 0 : size);
     py_stream_leave(self);
     return bytes;
 }
@@ -163,7 +177,7 @@ static PyObject *input_readline(struct py_stream *self, PyObject *const *argumen
     struct request *request = enter(self);
     if (request == NULL)
         return NULL;
-    PyObject *line = read_line(request, limit);
+    PyObject *line = read_line(request, is_over(self, request) ? 0 : limit);
     py_stream_leave(self);
     return line;
 }

@@ -108,6 +108,33 @@ static PyObject *module_current_request(PyObject *self, PyObject *make)
     return py_wsgi_current_request(make);
 }
 
+static PyObject *module_is_client_gone(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const struct request *request = py_wsgi_served_request();
+    return PyBool_FromLong(request != NULL && request_is_peer_gone(request));
+}
+
+static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const struct request *request = py_wsgi_served_request();
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && request != NULL && i < request->param_count; i++) {
+        const struct param *param = &request->params[i];
+        const char *value = param->sent != NULL ? param->sent : param->value;
+        if (param->is_added)
+            continue;
+        PyObject *item = Py_BuildValue(
+            "NN", PyUnicode_DecodeLatin1(param->name, (Py_ssize_t)param->name_bytes, NULL),
+            PyUnicode_DecodeLatin1(value, (Py_ssize_t)strlen(value), NULL));
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
 static PyObject *ask(enum lifecycle_reason reason)
 {
     if (the_supervisor == NULL) {
@@ -148,6 +175,10 @@ static PyMethodDef methods[] = {
     {"current_request", module_current_request, METH_O,
      "current_request(make) -> the request that this thread serves, made by make(environ) when it "
      "is asked for first; None if it serves none."},
+    {"is_client_gone", module_is_client_gone, METH_NOARGS,
+     "is_client_gone() -> bool: does nobody wait for what this thread serves any more?"},
+    {"sent_parameters", module_sent_parameters, METH_NOARGS,
+     "sent_parameters() -> [(name, value)]: as the web server sent them."},
     {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks the process to end."},
     {"restart", module_restart, METH_NOARGS, "restart(): asks for a fresh process instead."},
     {NULL, NULL, 0, NULL},

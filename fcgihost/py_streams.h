@@ -11,6 +11,7 @@
 struct py_stream {
     PyObject_HEAD vectorcallfunc vectorcall; /* start_response only */
     struct request *request;                 /* NULL once it is over */
+    bool is_data;                            /* reads FCGI_DATA, which follows FCGI_STDIN */
     bool is_busy;                            /* a thread uses the request without the GIL */
     pthread_t thread; /* wsgi.errors: the worker, which alone may write to the connection */
     PyObject *line;   /* wsgi.errors: what has no newline yet, or NULL */

@@ -7,7 +7,6 @@
 
 #include <unistd.h>
 
-PyObject *py_application;
 struct py_settings py_settings;
 
 static PyObject *host_module; /* fcgihost._host */
@@ -130,15 +129,16 @@ void py_exception_log(struct request *request, const char *where)
     Py_DECREF(exception);
 }
 
+static const char plain_page[] =
+    "The application could not answer this request. The error log says why.\n";
+
 static void send_page(struct request *request, PyObject *exception)
 {
-    static const char plain[] =
-        "The application could not answer this request. The error log says why.\n";
     PyObject *text = py_settings.is_traceback_shown ? py_exception_format(exception) : NULL;
-    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain;
+    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain_page;
     if (body == NULL) {
         PyErr_Clear();
-        body = plain;
+        body = plain_page;
     }
     Py_BEGIN_ALLOW_THREADS;
     response_send_page(request, "500 Internal Server Error", body);
@@ -146,26 +146,28 @@ static void send_page(struct request *request, PyObject *exception)
     Py_XDECREF(text);
 }
 
-/* What it needs can't be had now (fcgihost.ResourceUnavailable): 503. false: it is another
- * exception. */
-static bool answer_unavailable(struct request *request, PyObject *exception)
+/* An exception that stands for an answer of its own, as fcgihost.ResourceUnavailable does for 503.
+ * false: it is another one. */
+static bool answer_as_described(struct request *request, PyObject *exception)
 {
-    PyObject *answer = py_module_call("describe_unavailable", &exception, 1);
+    PyObject *answer = py_module_call("describe_answer", &exception, 1), *cause;
     int seconds;
-    const char *text;
-    bool is_unavailable =
-        answer != NULL && answer != Py_None && PyArg_ParseTuple(answer, "is", &seconds, &text);
+    const char *status, *page, *line;
+    bool is_described = answer != NULL && answer != Py_None &&
+                        PyArg_ParseTuple(answer, "szisO", &status, &page, &seconds, &line, &cause);
     PyErr_Clear();
-    if (is_unavailable) {
+    if (is_described && cause != Py_None) {
+        log_exception(request, line, cause);
+        send_page(request, cause);
+    } else if (is_described) {
         request->response.retry_after_s = (unsigned)seconds;
         Py_BEGIN_ALLOW_THREADS;
-        request_log(request, text);
-        response_send_page(request, "503 Service Unavailable",
-                           "Something that this needs is not available now. Please try again.\n");
+        request_log(request, line);
+        response_send_page(request, status, page != NULL ? page : plain_page);
         Py_END_ALLOW_THREADS;
     }
     Py_XDECREF(answer);
-    return is_unavailable;
+    return is_described;
 }
 
 void py_exception_answer(struct request *request, PyObject *exception)
@@ -179,7 +181,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
         response_send_page(request, "413 Request Entity Too Large",
                            "The request's body is too large.\n");
         Py_END_ALLOW_THREADS;
-    } else if (!response->is_head_sent && answer_unavailable(request, exception)) {
+    } else if (!response->is_head_sent && answer_as_described(request, exception)) {
         return;
     } else if (response->is_head_sent) {
         log_exception(

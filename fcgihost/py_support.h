@@ -24,8 +24,8 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 }
 #endif
 
-/* The callable, or NULL while it is not loaded. Borrowed. */
-extern PyObject *py_application;
+/* The callable for the request's route and role, which have been loaded. Borrowed. */
+PyObject *py_program(const struct request *request);
 
 /* Imports fcgihost._host, once. 0, or -1 with an exception set. */
 int py_module_import_host(void);

@@ -5,6 +5,7 @@
 #include "py_environ.h"
 #include "py_request.h"
 #include "py_streams.h"
+#include "record.h"
 #include "worker.h"
 
 #include <stdlib.h>
@@ -16,8 +17,10 @@ enum { COPY_BYTES = 16 << 10, MAX_PIECES = RESPONSE_PIECES - 1 };
 struct python_thread {
     PyThreadState *state;
     PyObject *input, *errors, *start_response;
-    PyObject *borrowed_environ; /* while the application runs; else NULL */
-    PyObject *request;          /* what fcgihost.request() returns: NULL until it is asked for */
+    PyObject *data;               /* the file that a filter reads; NULL in other roles */
+    const struct request *served; /* NULL: none */
+    PyObject *borrowed_environ;   /* while the application runs; else NULL */
+    PyObject *request;            /* what fcgihost.request() returns: NULL until it is asked for */
     char copy[COPY_BYTES];
 };
 
@@ -48,6 +51,7 @@ void py_wsgi_leave_thread(struct worker *worker)
     struct python_thread *thread = worker->python;
     PyEval_RestoreThread(thread->state);
     Py_CLEAR(thread->input);
+    Py_CLEAR(thread->data);
     Py_CLEAR(thread->errors);
     Py_CLEAR(thread->start_response);
     PyGILState_Release(PyGILState_UNLOCKED);
@@ -192,6 +196,15 @@ static int take_result(struct python_thread *thread, struct request *request, Py
     return taken;
 }
 
+/* FastCGI 1.0, section 6.4: the file that the web server sends to a filter. */
+static int add_data(struct python_thread *thread, struct request *request, PyObject *environ)
+{
+    if (py_stream_attach(&thread->data, &py_input_type, request) < 0)
+        return -1;
+    ((struct py_stream *)thread->data)->is_data = true;
+    return PyDict_SetItemString(environ, "fcgihost.data", thread->data);
+}
+
 static int call_application(struct python_thread *thread, struct request *request,
                             struct rest *rest)
 {
@@ -202,9 +215,13 @@ static int call_application(struct python_thread *thread, struct request *reques
     PyObject *environ = py_environ_new(request, thread->input, thread->errors);
     if (environ == NULL)
         return -1;
+    if (request->role == ROLE_FILTER && add_data(thread, request, environ) < 0) {
+        Py_DECREF(environ);
+        return -1;
+    }
     PyObject *arguments[] = {environ, thread->start_response};
     thread->borrowed_environ = environ;
-    PyObject *result = PyObject_Vectorcall(py_application, arguments, 2, NULL);
+    PyObject *result = PyObject_Vectorcall(py_program(request), arguments, 2, NULL);
     int taken = -1;
     if (result != NULL) {
         taken = take_result(thread, request, result, rest);
@@ -224,6 +241,11 @@ PyObject *py_wsgi_current_request(PyObject *make)
     if (thread->request == NULL)
         thread->request = PyObject_CallOneArg(make, thread->borrowed_environ);
     return Py_XNewRef(thread->request);
+}
+
+const struct request *py_wsgi_served_request(void)
+{
+    return current_thread != NULL ? current_thread->served : NULL;
 }
 
 /* The response has left: what the request registered as cleanups runs. Takes and gives up the GIL.
@@ -252,6 +274,7 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     rest.is_failed = false;
     PyEval_RestoreThread(thread->state);
     worker_pass_turn(worker);
+    thread->served = request;
     rest.is_failed = call_application(thread, request, &rest) < 0;
     PyObject *exception = py_exception_take();
     if (thread->errors != NULL)
@@ -261,7 +284,9 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     Py_XDECREF(exception);
     py_stream_detach(thread->start_response);
     py_stream_detach(thread->input);
+    py_stream_detach(thread->data);
     py_stream_detach(thread->errors);
+    thread->served = NULL;
     PyEval_SaveThread();
     if (!rest.is_failed)
         response_send(request, rest.pieces, rest.count, true);

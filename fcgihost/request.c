@@ -3,8 +3,10 @@
 
 #include "clock.h"
 #include "log.h"
+#include "record.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,7 @@ struct request *request_new(void)
     }
     request->param_capacity = PARAM_CAPACITY;
     request->fd = -1;
+    request->role = ROLE_RESPONDER;
     request->content_length = -1;
     response_reset(&request->response);
     return request;
@@ -58,6 +61,7 @@ void request_reset(struct request *request)
     request->param_capacity = capacity;
     request->blocks = block;
     request->fd = -1;
+    request->role = ROLE_RESPONDER;
     request->content_length = -1;
     request->response = response;
     response_reset(&request->response);
@@ -178,8 +182,14 @@ int request_set_param(struct request *request, const char *name, const char *val
 {
     size_t n = strlen(name);
     struct param *param = find(request, name, n, hash_name(name, n));
-    if (param == NULL)
-        return request_add_param(request, name, n, value, strlen(value));
+    if (param == NULL) {
+        if (request_add_param(request, name, n, value, strlen(value)) < 0)
+            return -1;
+        request->params[request->param_count - 1].is_added = true;
+        return 0;
+    }
+    if (param->sent == NULL)
+        param->sent = param->value;
     param->value = value;
     param->value_bytes = (uint32_t)strlen(value);
     param->joined_capacity = 0;
@@ -200,6 +210,18 @@ const char *request_value(const struct request *request, const char *name)
     return param != NULL ? param->value : NULL;
 }
 
+int64_t request_number(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    int64_t number = 0;
+    if (param == NULL || param->value_bytes == 0 || param->value_bytes > 18 ||
+        strspn(param->value, "0123456789") != param->value_bytes)
+        return -1;
+    for (const char *p = param->value; *p != '\0'; p++)
+        number = number * 10 + (*p - '0');
+    return number;
+}
+
 void request_log(const struct request *request, const char *what)
 {
     const char *method = request_value(request, "REQUEST_METHOD");
@@ -207,12 +229,18 @@ void request_log(const struct request *request, const char *what)
     log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", what);
 }
 
+/* A filter's file follows, which has to come before the connection can be used again. */
+static bool has_more(const struct request *request)
+{
+    return request->role == ROLE_FILTER && !request->is_data;
+}
+
 /* The body's end, as the transport tells it. -1: before its time. */
 static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
     request->is_body_ended = true;
-    request->drain = state == BODY_END ? DRAIN_DONE : DRAIN_FAILED;
+    request->drain = state != BODY_END ? DRAIN_FAILED : has_more(request) ? DRAIN_WAIT : DRAIN_DONE;
     if (state == BODY_END &&
         (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
         return 0;
@@ -290,6 +318,33 @@ bool request_is_body_at_hand(struct request *request, size_t n)
                          : (size_t)available >= n || available == 0;
 }
 
+static void switch_to_data(struct request *request)
+{
+    request->is_data = true;
+    request->ops->begin_data(request);
+}
+
+void request_begin_data(struct request *request)
+{
+    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms;
+    enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
+    while (state == BODY_CONTENT) {
+        const uint8_t *content;
+        size_t n = 0;
+        state = request->ops->next_body(request, deadline_ms, &content, &n);
+        if (state == BODY_CONTENT)
+            request->ops->take_body(request, n);
+    }
+    switch_to_data(request);
+    request->content_length = request_number(request, "FCGI_DATA_LENGTH");
+    request->body_limit = 0;
+    request->body_bytes = 0;
+    request->is_body_ended = false;
+    request->body_failure = BODY_FINE;
+    if (state != BODY_END)
+        end_body(request, state);
+}
+
 enum drain_state request_drain_body(struct request *request)
 {
     if (request->drain != DRAIN_WAIT)
@@ -304,10 +359,26 @@ enum drain_state request_drain_body(struct request *request)
         if (state == BODY_CONTENT)
             request->ops->take_body(request, n);
         request->dropped_bytes += n;
+        if (state == BODY_END && has_more(request)) {
+            switch_to_data(request);
+            state = BODY_CONTENT;
+        }
     }
     if (state == BODY_END)
         request->drain = DRAIN_DONE;
     else if (state != BODY_WAIT || clock_ms() >= request->drain_deadline_ms)
         request->drain = DRAIN_FAILED;
     return request->drain;
+}
+
+bool request_is_peer_gone(const struct request *request)
+{
+    struct pollfd hangup = {.fd = request->fd};
+    if (request->response.is_peer_gone)
+        return true;
+    if (request->connection == NULL)
+        return false; /* plain CGI: nobody to tell */
+    if (poll(&hangup, 1, 0) > 0 && (hangup.revents & (POLLHUP | POLLERR)))
+        return true;
+    return request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
 }

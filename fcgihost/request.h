@@ -20,13 +20,17 @@ enum {
 };
 
 /* A CGI meta-variable (RFC 3875, section 4.1) or a header. Both strings end with NUL. */
+struct path_route;
+
 struct param {
     const char *name, *value;
     uint32_t name_bytes, value_bytes;
     uint32_t hash;
-    uint32_t next;   /* in its bucket, 1 + index; 0 ends it */
-    bool is_dropped; /* never shown to the application */
-    char *joined;    /* the value, if it was merged from several */
+    uint32_t next;    /* in its bucket, 1 + index; 0 ends it */
+    const char *sent; /* the value that the web server sent, if another one was set since */
+    bool is_added;    /* it sent none */
+    bool is_dropped;  /* never shown to the application */
+    char *joined;     /* the value, if it was merged from several */
     uint32_t joined_capacity;
 };
 
@@ -46,8 +50,10 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    bool is_keep_wanted; /* the peer asked to keep the connection */
-    bool must_close;     /* the connection can't be used again */
+    unsigned role;                  /* enum record_role */
+    const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
+    bool is_keep_wanted;            /* the peer asked to keep the connection */
+    bool must_close;                /* the connection can't be used again */
 
     struct param *params;
     size_t param_count, param_capacity;
@@ -58,6 +64,7 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     bool is_body_ended;
+    bool is_data; /* the body is FCGI_DATA by now */
     enum drain_state drain;
     uint64_t dropped_bytes;     /* by request_drain_body, … */
     uint64_t drain_deadline_ms; /* … which goes on until then; 0: it was not called yet */
@@ -87,6 +94,8 @@ int request_set_param(struct request *request, const char *name, const char *val
 const struct param *request_find(const struct request *request, const char *name);
 /* Its value, or NULL. */
 const char *request_value(const struct request *request, const char *name);
+/* Its value as a number; -1 if it is not there, empty, or no number of at most 18 digits. */
+int64_t request_number(const struct request *request, const char *name);
 
 /* A warning in the log: "GET /uri: what happened". Without the GIL. */
 void request_log(const struct request *request, const char *what);
@@ -97,6 +106,12 @@ long request_read_body(struct request *request, void *buffer, size_t n);
 /* As request_read_body, but shows what is there without using it up; request_skip_body does. */
 long request_peek_body(struct request *request, const uint8_t **content);
 void request_skip_body(struct request *request, size_t n);
+/* From now on the body is what the web server sends a filter to read, FCGI_DATA (FastCGI 1.0,
+ * section 6.4); what was not read before of FCGI_STDIN is dropped. Reading tells what went wrong.
+ */
+void request_begin_data(struct request *request);
+/* Is it known that nobody waits for the response any more? Never waits. */
+bool request_is_peer_gone(const struct request *request);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
 /* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when

@@ -61,9 +61,9 @@ void supervisor_wake(struct supervisor *supervisor)
     eventfd_write(supervisor->event_fd, 1);
 }
 
-void supervisor_set_loaded(struct supervisor *supervisor)
+void supervisor_set_loaded(struct supervisor *supervisor, unsigned application)
 {
-    event_set(supervisor->pool->is_application_loaded);
+    atomic_fetch_or(&supervisor->pool->loaded, 1ull << application);
     supervisor_wake(supervisor);
 }
 
@@ -376,17 +376,18 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
 
 static void step(struct supervisor *supervisor, uint64_t now_ms)
 {
+    unsigned long long loaded = atomic_load(&supervisor->pool->loaded);
     struct lifecycle_view view = {
         .now_ms = now_ms,
         .asked = (enum lifecycle_reason)atomic_load(&supervisor->asked),
         .requests = atomic_load(&supervisor->pool->requests),
         .resident_bytes = look_at_memory(supervisor, now_ms),
         .connections = poller_connection_count(supervisor->poller),
-        .is_loaded = event_is_set(supervisor->pool->is_application_loaded),
+        .is_loaded = loaded != 0,
         .is_python_over = event_is_set(&supervisor->is_done),
     };
-    if (view.is_loaded && !supervisor->is_unparked) {
-        supervisor->is_unparked = true;
+    if (supervisor->told_loaded != loaded) {
+        supervisor->told_loaded = loaded;
         poller_unpark(supervisor->poller);
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);

@@ -41,8 +41,8 @@ struct supervisor {
     atomic_int state;           /* enum lifecycle_state, for others */
     atomic_int asked;           /* enum lifecycle_reason: what signals and the application want */
     atomic_bool is_reopen_wanted, are_stacks_wanted;
-    atomic_ullong next_attempt_ms; /* when the main thread tries to load again; 0: not waiting */
-    bool is_unparked;              /* those who waited for the application have been told */
+    atomic_ullong next_attempt_ms;  /* when the main thread tries to load again; 0: not waiting */
+    unsigned long long told_loaded; /* as worker_pool.loaded: whose waiting requests were told */
     uint64_t looked_at_memory_ms;
     uint64_t interrupted_ms; /* when the main thread was interrupted last */
     bool is_fallback_started;
@@ -72,7 +72,7 @@ void supervisor_replace_process(struct supervisor *supervisor);
 
 /* For any thread. */
 /* What requests need has been loaded: those that wait for it are served. */
-void supervisor_set_loaded(struct supervisor *supervisor);
+void supervisor_set_loaded(struct supervisor *supervisor, unsigned application);
 void supervisor_wake(struct supervisor *supervisor);
 /* The process is to end. The first reason counts, but for SIGQUIT, which cuts the drain short. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason);

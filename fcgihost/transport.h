@@ -38,6 +38,10 @@ struct transport_ops {
     int (*send)(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
     /* Sends text to the web server's error log, where the protocol can. 0 or -1 with errno. */
     int (*send_error)(struct request *request, const char *text, size_t text_bytes);
+    /* FastCGI's filters: the body that next_body shows is FCGI_DATA from now on. */
+    void (*begin_data)(struct request *request);
+    /* Has the peer hung up, or aborted the request? NULL: there is no telling. Never blocks. */
+    bool (*is_abandoned)(const struct request *request);
     /* Gives back what begin took. */
     void (*release)(struct request *request);
 };

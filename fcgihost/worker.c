@@ -80,10 +80,9 @@ static void send_page(struct request *request, const char *status, const char *t
 /* A request that the host answers itself, before any Python. true: it has been answered. */
 static bool refuse_request(struct worker *worker, struct request *request)
 {
-    const struct config *config = worker->pool->config;
-    struct meta_options options = {
-        .mount = config->mount, .is_script = config->script != NULL, .script = config->script};
-    switch (meta_prepare(request, &options)) {
+    if (request->route != NULL)
+        return false; /* it was parked since */
+    switch (meta_prepare(request, &worker->pool->routes.roles[request->role])) {
     case META_FINE:
         return false;
     case META_NO_METHOD:
@@ -104,7 +103,7 @@ static bool refuse_request(struct worker *worker, struct request *request)
         send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
         return true;
     case META_NOT_MOUNTED:
-        request_log(request, "404: the path is not below [application] mount");
+        request_log(request, "404: the path is below no [application] mount");
         send_page(request, "404 Not Found", "Nothing is here.\n");
         return true;
     case META_NO_MEMORY:
@@ -160,12 +159,14 @@ static void refuse_unloaded(struct worker *worker, struct request *request)
               "The application is not ready. Please try again.\n");
 }
 
-void worker_serve(struct worker *worker, struct request *request)
+static bool is_loaded(struct worker_pool *pool, const struct path_route *route)
 {
-    request->worker = worker;
-    if (refuse_request(worker, request))
-        return;
-    if (!event_is_set(worker->pool->is_application_loaded)) {
+    return atomic_load(&pool->loaded) >> route->application & 1;
+}
+
+static void serve(struct worker *worker, struct request *request)
+{
+    if (!is_loaded(worker->pool, request->route)) {
         refuse_unloaded(worker, request);
         return;
     }
@@ -179,6 +180,13 @@ void worker_serve(struct worker *worker, struct request *request)
              response_is_short(request))
         request_log(request,
                     "the application sent less than its Content-Length: the connection is closed");
+}
+
+void worker_serve(struct worker *worker, struct request *request)
+{
+    request->worker = worker;
+    if (!refuse_request(worker, request))
+        serve(worker, request);
 }
 
 /* Until when the peer must send something. */
@@ -210,25 +218,28 @@ static void close_connection(struct worker *worker, struct connection *connectio
 }
 
 /* Its request came before what it needs was loaded, and may wait without a thread. */
-static bool must_park(const struct worker_pool *pool, struct connection *connection)
+static bool must_park(struct worker_pool *pool, struct connection *connection)
 {
-    if (event_is_set(pool->is_application_loaded) || connection->park_end_ms != 0 ||
-        pool->config->request_wait_ms == 0 || atomic_load(&pool->poller->is_draining))
+    if (is_loaded(pool, connection->request->route) || pool->config->request_wait_ms == 0 ||
+        atomic_load(&pool->poller->is_draining))
         return false;
-    connection->park_end_ms = clock_ms() + pool->config->request_wait_ms;
-    return true;
+    uint64_t now_ms = clock_ms();
+    if (connection->park_end_ms == 0)
+        connection->park_end_ms = now_ms + pool->config->request_wait_ms;
+    return now_ms < connection->park_end_ms;
 }
 
 static void park(struct worker *worker, struct connection *connection)
 {
     struct worker_pool *pool = worker->pool;
+    const struct path_route *route = connection->request->route;
     if (connection_keep_request(connection) == CONNECTION_CLOSE) {
         close_connection(worker, connection);
         return;
     }
     poller_park(pool->poller, connection);
     /* Meanwhile it may have been loaded, or the end have begun. */
-    if (event_is_set(pool->is_application_loaded) || atomic_load(&pool->poller->is_draining))
+    if (is_loaded(pool, route) || atomic_load(&pool->poller->is_draining))
         poller_unpark(pool->poller);
 }
 
@@ -236,12 +247,16 @@ static void serve_connection(struct worker *worker, struct connection *connectio
 {
     enum connection_step step = connection_advance(worker, connection);
     while (step == CONNECTION_READY) {
-        if (must_park(worker->pool, connection)) {
-            park(worker, connection);
-            return;
+        struct request *request = connection->request;
+        request->worker = worker;
+        if (!refuse_request(worker, request)) {
+            if (must_park(worker->pool, connection)) {
+                park(worker, connection);
+                return;
+            }
+            serve(worker, request);
         }
         connection->park_end_ms = 0;
-        worker_serve(worker, connection->request);
         worker_pass_turn(worker); /* there may be much of the body left */
         step = connection_finish_request(worker, connection);
     }
@@ -296,7 +311,7 @@ int worker_pool_start(struct worker_pool *pool)
     const struct config *config = pool->config;
     pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
                                              .max_connections = config->backlog,
-                                             .roles = 1u << ROLE_RESPONDER};
+                                             .roles = pool->routes.role_bits};
     pthread_mutex_init(&pool->turn, NULL);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
     if (pool->workers == NULL)
@@ -328,6 +343,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
         request_free(worker->spare);
     }
     free(pool->workers);
+    route_table_clear(&pool->routes);
     pthread_mutex_destroy(&pool->turn);
     return true;
 }

@@ -6,6 +6,7 @@
 #include "event.h"
 #include "gate.h"
 #include "poller.h"
+#include "route.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,7 +42,8 @@ struct worker_pool {
     struct poller *poller;
     struct supervisor *supervisor; /* NULL for plain CGI */
     struct gate_limits gate_limits;
-    struct event *is_application_loaded;
+    struct route_table routes;
+    atomic_ullong loaded; /* 1 << place in the configuration, of each application that can serve */
     /* Held by the one thread that waits for a request, until it has the GIL: so no second thread
      * ever waits for the GIL with a new request, which costs more than the request itself. */
     pthread_mutex_t turn;
@@ -52,8 +54,8 @@ struct worker_pool {
     unsigned long long request_limit; /* the supervisor is woken when there are so many; 0: never */
 };
 
-/* Starts the threads of a pool whose config, poller, supervisor and is_application_loaded are set.
- * 0, or -1 with errno. */
+/* Starts the threads of a pool whose config, poller, supervisor and routes are set. 0, or -1 with
+ * errno. */
 int worker_pool_start(struct worker_pool *pool);
 /* Waits for the threads, which end when the poller is told to quit, until the deadline
  * (clock_ms()). false: some did not end; then nothing is freed. */

@@ -13,12 +13,14 @@ import zlib
 
 import _fcgihost
 
-from fcgihost import cleanup, ending, errors, interrupt, loader, runtime, stacks, startup
+from fcgihost import cleanup, ending, errors, interrupt, loader, programs, runtime, stacks, startup
 
 _LOG_ERROR, _LOG_INFO = 0, 2
 _LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
 _STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in supervisor.h
 _PID = os.getpid()
+_SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
+                 500: ("500 Internal Server Error", None)}
 _OWN_FILES = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
 
 
@@ -97,10 +99,12 @@ def set_up(switch_interval, is_log_elsewhere, interrupt_signal, stacks_signal, s
 
 
 def start_up(settings, on_loaded):
-    """Loads the imports and the application that settings names, until it works; on_loaded(application) once requests
-    can be served. Returns whether the process goes on: False if [startup] on_failure says that it ends."""
+    """Loads the imports and the applications that settings names, until it works; on_loaded(the application's place,
+    its responder, authorizer and filter) once requests for it can be served. Returns whether the process goes on:
+    False if [startup] on_failure says that it ends."""
+    imports, applications = _tasks(settings)
     try:
-        _startup(settings).run(on_loaded)
+        _startup(settings, imports, applications).run(lambda task: on_loaded(applications.index(task), task.result))
     except startup.Stopped:
         pass
     except startup.Failed:
@@ -109,20 +113,35 @@ def start_up(settings, on_loaded):
 
 
 def start_up_once(settings):
-    """One attempt at each. Returns the application, None if it or something required failed, and whether all worked."""
-    application, failed = _startup(settings).run_once()
+    """One attempt at each. Returns a list of what on_loaded would be given for each application, None for one that
+    failed or needs what failed, and whether all worked."""
+    imports, applications = _tasks(settings)
+    failed = _startup(settings, imports, applications).run_once()
     is_required = settings["require"] or settings["exits"]
-    return (None if failed and is_required else application), not failed
+    return [None if failed and is_required else task.result for task in applications], not failed
 
 
-def describe_unavailable(exception):
-    """Of a ResourceUnavailable: the seconds for Retry-After, and a line for the log. Of others: None."""
-    if not isinstance(exception, errors.ResourceUnavailable):
-        return None
+def describe_answer(exception):
+    """Of an exception that is an answer: status line, page (None: the usual one), seconds for Retry-After, a line for
+    the log, and the exception whose traceback belongs to that line, or None. Of others: None."""
+    if isinstance(exception, errors.ResourceUnavailable):
+        return _describe_unavailable(exception)
+    if isinstance(exception, errors.ScriptError):
+        status, page = _SCRIPT_PAGES[exception.status]
+        return status, page, 0, _one_line("%d: %s" % (exception.status, exception)), exception.__cause__
+    return None
+
+
+def _describe_unavailable(exception):
     cause = exception.__cause__
     because = " (%s: %s)" % (type(cause).__name__, cause) if cause is not None and str(cause) not in str(exception) else ""
     seconds = math.ceil(min(max(1, exception.retry_after), 86400))  # in this order for inf and nan
-    return seconds, _printable("503: %s%s" % (exception, because)).replace("\n", " ")
+    return ("503 Service Unavailable", "Something that this needs is not available now. Please try again.\n", seconds,
+            _one_line("503: %s%s" % (exception, because)), None)
+
+
+def _one_line(text):
+    return _printable(text).replace("\n", " ")
 
 
 def set_stopping():
@@ -168,38 +187,27 @@ def log_stacks(why):
 
 
 def _lock_folder(settings):
-    """The same for all processes that serve the same application by the same settings, as siblings of mod_fcgid do."""
-    identity = "\0".join(str(settings[key]) for key in ("file", "wsgi", "handler", "script"))
+    """The same for all processes that serve the same applications by the same settings, as siblings of mod_fcgid do."""
+    identity = "\0".join([str(settings["file"]), *(
+        str(value) for application in settings["applications"] for value in application.values())])
     return os.path.join(os.environ.get("TMPDIR") or "/tmp",
                         "fcgihost-%d-%08x" % (os.geteuid(), zlib.crc32(os.fsencode(identity))))
 
 
-def _startup(settings):
+def _tasks(settings):
+    """The imports' and the applications' startup.Tasks."""
+    imports = [startup.Task("start-up import " + target, functools.partial(loader.load_import, target), loader.Watch())
+               for target in settings["imports"]]
+    applications = [programs.make_task(application, settings["retry_delay"]) for application in settings["applications"]]
+    programs.route_redirects(settings["applications"], applications)
+    return imports, applications
+
+
+def _startup(settings, imports, applications):
     runtime.set_lock_folder(_lock_folder(settings))
     return startup.Startup(
         _StartupHost, startup.Settings(settings["require"], settings["retry_delay"], settings["retry_max_delay"],
-                                       settings["exits"]),
-        [_import_task(target) for target in settings["imports"]], _application_task(settings))
-
-
-def _import_task(target):
-    return startup.Task("start-up import " + target, functools.partial(loader.load_import, target), loader.Watch())
-
-
-def _application_task(settings):
-    if settings["handler"]:
-        load = functools.partial(_load_handler, settings["handler"])
-    elif settings["script"]:
-        load = functools.partial(loader.load_script, settings["script"], settings["callable"])
-    else:
-        load = functools.partial(loader.load_module, settings["wsgi"])
-    return startup.Task("application " + (settings["script"] or settings["handler"] or settings["wsgi"]), load, loader.Watch())
-
-
-def _load_handler(target, watch):
-    from fcgihost import handler  # not for those who have none
-
-    return handler.adapt(loader.load_module(target, watch))
+                                       settings["exits"]), imports, applications)
 
 
 class _StartupHost:
@@ -253,6 +261,7 @@ def _report(what, exception):
 
 def describe_application(application):
     """One line on what was loaded: "function hello.application of /srv/hello.py"."""
+    application = getattr(application, "__wrapped__", application)
     kind = type(application).__name__
     named = application if hasattr(application, "__qualname__") else type(application)
     file = getattr(sys.modules.get(named.__module__), "__file__", None)

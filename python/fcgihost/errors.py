@@ -19,6 +19,21 @@ class ResourceUnavailable(Exception):
         self.name = name
 
 
+class ScriptError(Exception):
+    """A script can't serve the request.
+
+    status: the HTTP status that says so, 403, 404 or 500. The message, which is for the log alone, names the file, the
+    reason and what to do. __cause__ is what loading it raised, if that was not told before.
+    """
+
+    def __init__(self, status, message):
+        super().__init__(status, message)
+        self.status = status
+
+    def __str__(self):
+        return self.args[1]
+
+
 def report(what, exception):
     """Tells of an exception that can't be raised, because nobody would catch it. Never raises.
 

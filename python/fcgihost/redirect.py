@@ -81,8 +81,8 @@ class Relay:
 def set_resolver(resolver):
     """From now on resolver(path) says what serves a path in this process; path is decoded.
 
-    It returns (WSGI callable or adapted handler, script_name, path_info), or None: 404. set_resolver(None): a
-    handler serves what is below its own SCRIPT_NAME, the rest is 404.
+    It returns (WSGI callable or adapted handler, script_name, path_info), or None, as set_resolver(None) does for all
+    paths: a handler serves what is below its own SCRIPT_NAME, the rest is 404.
     """
     global _resolver
     _resolver = runtime.check_callable("a resolver", resolver)
@@ -95,7 +95,7 @@ def resolve(request, uri, method):
     path = normalise(unquote_to_bytes(path).decode("utf-8", "surrogateescape"))
     if "\0" in path:
         raise ValueError("internal redirect to %s: it has a NUL" % ascii(uri))
-    found = (_resolver or _below(request))(path)
+    found = (_resolver and _resolver(path)) or _below(request)(path)
     target, script_name, path_info = found or (_not_found, "", path)
     environ = dict(request.environ)
     environ.update(

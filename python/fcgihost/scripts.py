@@ -7,24 +7,10 @@ import threading
 import time
 
 from fcgihost import cleanup, errors, loader, runtime
+from fcgihost.errors import ScriptError
 
 _MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
-
-
-class ScriptError(Exception):
-    """A script can't serve the request.
-
-    status: the HTTP status that says so, 403, 404 or 500. The message, which is for the log alone, names the file, the
-    reason and what to do. __cause__ is what loading it raised, if that was not told before.
-    """
-
-    def __init__(self, status, message):
-        super().__init__(status, message)
-        self.status = status
-
-    def __str__(self):
-        return self.args[1]
 
 
 class ScriptRoot:
@@ -43,6 +29,17 @@ class ScriptRoot:
         self._clock = clock
         self._mutex = threading.Lock()
         self._scripts = {}  # path -> _Script: files that were there and could be read
+
+    def __repr__(self):
+        return "<fcgihost scripts below %s>" % self._root
+
+    def __call__(self, environ, start_response):
+        """Has the script that SCRIPT_FILENAME names answer. Raises ScriptError, or what the script raises."""
+        path = environ.get("SCRIPT_FILENAME", "")
+        if not path:
+            raise ScriptError(500, "the web server sent no SCRIPT_FILENAME, which says what file to run: nginx does "
+                              "with \"include fastcgi.conf;\", Apache with SetHandler")
+        return self.get(os.fsdecode(path.encode("latin-1")))(environ, start_response)
 
     def get(self, path):
         """The WSGI callable of the script at path, absolute. Raises ScriptError.

@@ -43,33 +43,33 @@ class Failed(Exception):
 
 
 class Startup:
-    """Runs the imports in their order, and loads the application.
+    """Runs the imports in their order, and loads the applications.
 
-    An import waits until those before it have succeeded. The application waits for them if they are required. host
+    An import waits until those before it have succeeded. The applications wait for them if they are required. host
     has begin_attempt(text), end_attempt(exception or None), wait(seconds, seconds to the next attempt) -> whether
     the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception).
     """
 
-    def __init__(self, host, settings, imports, application, clock=time.monotonic, chance=None):
+    def __init__(self, host, settings, imports, applications, clock=time.monotonic, chance=None):
         self._host = host
         self._settings = settings
         self._imports = list(imports)
-        self._application = application
+        self._applications = list(applications)
         self._clock = clock
         self._chance = chance or _chance
-        self._served = None
+        self._untold = []  # of the applications, those that are loaded and may not serve yet
 
     def run(self, on_loaded):
-        """Until all is loaded. on_loaded(application) is called once requests can be served.
+        """Until all is loaded. on_loaded(application's task) is called once requests for it can be served.
 
         Raises Stopped or Failed.
         """
-        is_told = False
         while True:
-            if not is_told and self._can_serve():
-                is_told = True
-                on_loaded(self._served)
-            if not self._imports and not self._application:
+            if not self._is_held():
+                for task in self._untold:
+                    on_loaded(task)
+                self._untold.clear()
+            if not self._imports and not self._applications:
                 return
             task = self._next()
             if self._clock() < task.due:
@@ -80,12 +80,8 @@ class Startup:
                 raise Failed(task.what)
 
     def run_once(self):
-        """One attempt at each. Returns the application and a list of what failed; the application is None if it did."""
-        failed = []
-        for task in (*self._imports, self._application):
-            if task and not self.attempt(task, is_last=True):
-                failed.append(task)
-        return self._application and self._application.result, failed
+        """One attempt at each. Returns a list of what failed; each task has its result."""
+        return [task for task in (*self._imports, *self._applications) if not self.attempt(task, is_last=True)]
 
     def attempt(self, task, is_last=False):
         """Returns whether it succeeded; what a failure had registered as cleanups has run then."""
@@ -113,31 +109,33 @@ class Startup:
             raise Stopped(task.what)
         return False
 
+    def _is_held(self):
+        """Do requests wait for an import?"""
+        return self._imports and self._settings.require
+
+    def _tasks(self):
+        """Those whose turn it is."""
+        return self._imports[:1] + ([] if self._is_held() else self._applications)
+
     def _next(self):
-        """What is to be tried next: of those whose turn it is, the one that is due first."""
-        tasks = self._imports[:1]
-        if self._application and not (self._imports and self._settings.require):
-            tasks.append(self._application)
+        """What is to be tried next: the one that is due first."""
         now = self._clock()
-        return min(tasks, key=lambda task: max(task.due, now))
+        return min(self._tasks(), key=lambda task: max(task.due, now))
 
     def _wait(self, task):
         seconds = task.due - self._clock()
         if self._host.wait(min(seconds, _LOOK), seconds):
             raise Stopped(task.what)
-        for other in (*self._imports[:1], self._application):
-            if other and other.attempts and other.watch.has_changed():
+        for other in self._imports[:1] + self._applications:
+            if other.attempts and other.watch.has_changed():
                 other.due = self._clock()
 
     def _forget(self, task):
-        if task is self._application:
-            self._application = None
-            self._served = task.result
+        if task in self._applications:
+            self._applications.remove(task)
+            self._untold.append(task)
         else:
             self._imports.remove(task)
-
-    def _can_serve(self):
-        return not self._application and not (self._imports and self._settings.require)
 
     def _delay(self, attempts):
         """The seconds to the next attempt: doubled each time, a tenth more or less by chance, up to the maximum."""
@@ -165,7 +163,7 @@ class Startup:
         self._host.log("error", "%s: %s%s\n%s" % (task.what, end, ran, self._host.format_exception(failure)))
 
     def _consequence(self, task):
-        is_required = task is self._application or self._settings.require
+        is_required = task in self._applications or self._settings.require
         return "; requests get 503 until then" if is_required else ""
 
 

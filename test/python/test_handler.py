@@ -738,7 +738,7 @@ class RedirectTest(Case):
         response = run(lambda req: kept.append(req) or req.internal_redirect("/other"))
         self.assertEqual((response.status, response.body, response.sent), ("203 Other", b"ab", []))
         self.assertEqual(seen, [("/\xe2\x82\xac", "/other", kept[0])])
-        self.assertEqual(run(lambda req: req.internal_redirect("/app")).status, "404 Not Found")
+        self.assertEqual(run(lambda req: req.internal_redirect("/elsewhere")).status, "404 Not Found")
         self.assertRaises(TypeError, handler.set_resolver, "x")
 
     def test_a_wsgi_target_is_streamed_before_the_redirect_returns_and_closed(self):

@@ -172,15 +172,24 @@ class SetUpTest(unittest.TestCase):
 
 
 def settings(wsgi="", script="", callable="application", imports=(), require=False, exits=False):
-    return {"wsgi": wsgi, "script": script, "callable": callable, "file": None, "handler": None, "imports": list(imports), "require": require,
-            "retry_delay": 1.0, "retry_max_delay": 60.0, "exits": exits}
+    return several([section(wsgi=wsgi, script=script, callable=callable)], imports, require, exits)
+
+
+def several(sections, imports=(), require=False, exits=False):
+    return {"applications": sections, "file": None, "imports": list(imports), "require": require, "retry_delay": 1.0,
+            "retry_max_delay": 60.0, "exits": exits}
+
+
+def section(**keys):
+    names = ("name", "wsgi", "handler", "script", "script_root", "mount", "authorizer", "filter")
+    return {**dict.fromkeys(names), "callable": "application", **keys}
 
 
 class ApplicationTest(support.FolderTestCase):
     def start_up(self, **keys):
         """What on_loaded was called with, and whether the process goes on."""
         loaded = []
-        goes_on = _host.start_up(settings(**keys), loaded.append)
+        goes_on = _host.start_up(settings(**keys), lambda place, programs: loaded.append(programs[0]))
         return loaded, goes_on
 
     def test_a_module(self):
@@ -236,21 +245,45 @@ class ApplicationTest(support.FolderTestCase):
     def test_once(self):
         self.write("hello.py", "application = print\n")
         self.write("one.py", "")
-        self.assertEqual(_host.start_up_once(settings("hello:application", imports=["one"])), (print, True))
+        self.assertEqual(_host.start_up_once(settings("hello:application", imports=["one"])),
+                         ([(print, None, None)], True))
         self.assertEqual(support.host_log, [])
 
     def test_once_with_an_import_that_fails(self):
         self.write("hello.py", "application = print\n")
-        for keys, application in (({}, print), ({"require": True}, None), ({"exits": True}, None)):
+        for keys, programs in (({}, (print, None, None)), ({"require": True}, None), ({"exits": True}, None)):
             with self.subTest(keys=keys):
                 done = _host.start_up_once(settings("hello:application", imports=["no_such_module"], **keys))
-                self.assertEqual(done, (application, False))
+                self.assertEqual(done, ([programs], False))
 
     def test_once_with_an_application_that_fails(self):
-        self.assertEqual(_host.start_up_once(settings("no_such_module:application")), (None, False))
+        self.assertEqual(_host.start_up_once(settings("no_such_module:application")), ([None], False))
         (level, text), = support.host_log
         self.assertEqual(level, _host._LOG_ERROR)
         self.assertIn("application no_such_module:application: can't be loaded\nModuleNotFoundError", text)
+
+    def test_one_that_fails_does_not_keep_the_others_from_serving(self):
+        self.write("hello.py", "application = print\n")
+        loaded = []
+        sections = [section(name="a", wsgi="no_such_module:a"), section(name="b", wsgi="hello:application")]
+        _host.start_up(several(sections), lambda *arguments: loaded.append(arguments))
+        self.assertEqual(loaded, [(1, (print, None, None))])
+
+    def test_the_roles_of_a_section(self):
+        self.write("hello.py", "application = print\ndef judge(req): pass\ndef change(req): pass\n")
+        loaded = []
+        _host.start_up(several([
+            section(wsgi="hello:application", authorizer="hello:judge", filter="hello:change"),
+            section(name="gate", authorizer="hello:judge")]), lambda place, programs: loaded.append(programs))
+        (responder, authorizer, filter_), (gate, other, nothing) = loaded
+        self.assertIs(responder, print)
+        self.assertEqual([authorizer.__wrapped__.__name__, filter_.__wrapped__.__name__], ["judge", "change"])
+        self.assertIs(gate, other)
+        self.assertIsNone(nothing)
+
+    def test_a_script_root_that_is_no_folder(self):
+        self.assertEqual(_host.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
+        self.assertIn("script_root /no/such/folder is no folder", support.host_log[0][1])
 
     def test_every_kind_of_application_is_described_in_a_line(self):
         path = self.write("hello.py", KINDS)
@@ -276,11 +309,14 @@ class UnavailableTest(unittest.TestCase):
     def describe(self, *arguments, cause=None, **keys):
         exception = errors.ResourceUnavailable(*arguments, **keys)
         exception.__cause__ = cause
-        return _host.describe_unavailable(exception)
+        status, page, seconds, line, told = _host.describe_answer(exception)
+        self.assertEqual((status, told), ("503 Service Unavailable", None))
+        self.assertIn("Please try again", page)
+        return seconds, line
 
     def test_other_exceptions_are_none(self):
         for exception in ValueError("x"), SystemExit(), ConnectionError():
-            self.assertIsNone(_host.describe_unavailable(exception))
+            self.assertIsNone(_host.describe_answer(exception))
 
     def test_a_line_and_the_seconds(self):
         self.assertEqual(self.describe("the index is being rebuilt", retry_after=30), (30, "503: the index is being rebuilt"))
@@ -296,7 +332,7 @@ class UnavailableTest(unittest.TestCase):
     def test_a_subclass_is_one_too(self):
         class Mine(errors.ResourceUnavailable):
             pass
-        self.assertEqual(_host.describe_unavailable(Mine("x", retry_after=2)), (2, "503: x"))
+        self.assertEqual(_host.describe_answer(Mine("x", retry_after=2))[2:], (2, "503: x", None))
 
     def test_the_cause_is_told(self):
         self.assertEqual(self.describe("shop", cause=OSError("refused"))[1], "503: shop (OSError: refused)")
@@ -307,6 +343,20 @@ class UnavailableTest(unittest.TestCase):
     def test_it_is_one_printable_line(self):
         line = self.describe("one\ntwo \udcff", cause=OSError("three\nfour"))[1]
         self.assertEqual(line, "503: one two \\udcff (OSError: three four)")
+
+
+class ScriptErrorTest(unittest.TestCase):
+    def test_what_its_status_says(self):
+        for status, line, page in ((403, "403 Forbidden", "This can't be run.\n"),
+                                   (404, "404 Not Found", "Nothing is here.\n"),
+                                   (500, "500 Internal Server Error", None)):
+            described = _host.describe_answer(errors.ScriptError(status, "/srv/a.py is odd\n"))
+            self.assertEqual(described, (line, page, 0, "%d: /srv/a.py is odd " % status, None))
+
+    def test_its_cause_is_for_the_log(self):
+        error = errors.ScriptError(500, "/srv/a.py can't be loaded")
+        error.__cause__ = ValueError("x")
+        self.assertIs(_host.describe_answer(error)[4], error.__cause__)
 
 
 class EndTest(unittest.TestCase):

@@ -87,14 +87,14 @@ class StartupTestCase(support.FolderTestCase):
 
     def startup(self, imports=(), application=None, chance=0.5, **settings):
         application = application or self.task("app")
-        return startup.Startup(self.host, startup.Settings(**settings), imports, application,
+        return startup.Startup(self.host, startup.Settings(**settings), imports, [application],
                                self.host.clock, lambda: chance)
 
     def run_startup(self, *arguments, **keys):
         self.startup(*arguments, **keys).run(self.on_loaded)
 
-    def on_loaded(self, application):
-        self.loaded.append((self.host.now, application))
+    def on_loaded(self, task):
+        self.loaded.append((self.host.now, task.result))
         self.host.tell("loaded")
 
     def names(self):
@@ -372,14 +372,30 @@ class LogTest(StartupTestCase):
 class OnceTest(StartupTestCase):
     def test_all_is_tried_once(self):
         failing = self.task("b", ValueError("x"))
-        result = self.startup([self.task("a"), failing, self.task("c")]).run_once()
-        self.assertEqual(result, ("app", [failing]))
+        application = self.task("app")
+        result = self.startup([self.task("a"), failing, self.task("c")], application).run_once()
+        self.assertEqual((application.result, result), ("app", [failing]))
         self.assertEqual(self.names(), ["a", "b", "c", "app"])
         self.assertEqual(self.host.logged, [("error", "b: can't be loaded\nValueError('x')")])
 
-    def test_an_application_that_fails_is_none(self):
+    def test_an_application_that_fails_has_no_result(self):
         application = self.task("app", SystemExit(1))
-        self.assertEqual(self.startup(application=application).run_once(), (None, [application]))
+        self.assertEqual(self.startup(application=application).run_once(), [application])
+        self.assertIsNone(application.result)
+
+
+class SeveralTest(StartupTestCase):
+    def run_several(self, *applications, imports=(), **settings):
+        startup.Startup(self.host, startup.Settings(**settings), imports, applications, self.host.clock,
+                        lambda: 0.5).run(self.on_loaded)
+
+    def test_each_serves_as_soon_as_it_is_loaded(self):
+        self.run_several(self.task("a", ValueError(), "a"), self.task("b"))
+        self.assertEqual(self.loaded, [(0.0, "b"), (1.0, "a")])
+
+    def test_a_required_import_holds_them_all(self):
+        self.run_several(self.task("a"), self.task("b"), imports=[self.task("i", ValueError(), "i")], require=True)
+        self.assertEqual(self.loaded, [(1.0, "a"), (1.0, "b")])
 
 
 class ForkTest(unittest.TestCase):

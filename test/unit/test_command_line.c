@@ -1,4 +1,5 @@
-/* links: command_line.c config.c config_options.c config_setting.c config_value.c address.c */
+/* links: command_line.c config.c config_application.c config_options.c config_setting.c
+ * config_value.c address.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,7 +114,7 @@ static void test_flags(void **state)
     assert_string_equal(fixture->config.listen.items[1], "127.0.0.1:9");
     assert_int_equal(fixture->config.threads, 7);
     assert_int_equal(fixture->config.log_level, LOG_LEVEL_DEBUG);
-    assert_string_equal(fixture->config.wsgi, "a.b:c");
+    assert_string_equal(fixture->config.applications->wsgi, "a.b:c");
     assert_fine(fixture, "--threads|3|-t5|a:b|--threads=9");
     assert_int_equal(fixture->config.threads, 9);
 }
@@ -123,21 +124,21 @@ static void test_app_is_a_module_or_a_script(void **state)
     struct fixture *fixture = *state;
 
     assert_fine(fixture, "shop.web:app");
-    assert_string_equal(fixture->config.wsgi, "shop.web:app");
-    assert_null(fixture->config.script);
+    assert_string_equal(fixture->config.applications->wsgi, "shop.web:app");
+    assert_null(fixture->config.applications->script);
     assert_true(fixture->config.add_current_dir);
     assert_fine(fixture, "hello.py");
-    assert_path(fixture->config.script, "hello.py");
-    assert_null(fixture->config.wsgi);
+    assert_path(fixture->config.applications->script, "hello.py");
+    assert_null(fixture->config.applications->wsgi);
     assert_true(fixture->config.add_current_dir);
     assert_fine(fixture, "./x.wsgi");
-    assert_path(fixture->config.script, "x.wsgi");
+    assert_path(fixture->config.applications->script, "x.wsgi");
     assert_fine(fixture, "app/main");
-    assert_path(fixture->config.script, "app/main");
+    assert_path(fixture->config.applications->script, "app/main");
     assert_fine(fixture, "/srv/x");
-    assert_string_equal(fixture->config.script, "/srv/x");
+    assert_string_equal(fixture->config.applications->script, "/srv/x");
     assert_fine(fixture, "--|-x.py");
-    assert_path(fixture->config.script, "-x.py");
+    assert_path(fixture->config.applications->script, "-x.py");
 }
 
 static void test_app_that_is_neither(void **state)
@@ -182,7 +183,7 @@ static void test_app_leaves_the_file_in_the_current_folder_unread(void **state)
     write_ini("not an ini file");
     assert_fine(fixture, "a:b");
     assert_null(fixture->config.file);
-    assert_string_equal(fixture->config.wsgi, "a:b");
+    assert_string_equal(fixture->config.applications->wsgi, "a:b");
 }
 
 static void test_app_replaces_the_application_of_a_given_file(void **state)
@@ -192,15 +193,15 @@ static void test_app_replaces_the_application_of_a_given_file(void **state)
     write_ini("[server]\nthreads = 3\n"
               "[application]\nscript = old.py\ncallable = old\nmount = /shop\n");
     assert_fine(fixture, "a:b|-c|fcgihost.ini");
-    assert_string_equal(fixture->config.wsgi, "a:b");
-    assert_null(fixture->config.script);
-    assert_string_equal(fixture->config.callable, "application");
-    assert_string_equal(fixture->config.mount, "/shop");
+    assert_string_equal(fixture->config.applications->wsgi, "a:b");
+    assert_null(fixture->config.applications->script);
+    assert_string_equal(fixture->config.applications->callable, "application");
+    assert_string_equal(fixture->config.applications->mount, "/shop");
     assert_int_equal(fixture->config.threads, 3);
     assert_int_equal(config_check(&fixture->config, &fixture->error), 0);
     assert_fine(fixture, "new.py|-c|fcgihost.ini|--set|application.callable=new");
-    assert_path(fixture->config.script, "new.py");
-    assert_string_equal(fixture->config.callable, "new");
+    assert_path(fixture->config.applications->script, "new.py");
+    assert_string_equal(fixture->config.applications->callable, "new");
 }
 
 static void test_wrong_file_is_wrong_configuration(void **state)

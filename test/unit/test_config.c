@@ -1,4 +1,5 @@
-/* links: config.c config_options.c config_setting.c config_value.c address.c */
+/* links: config.c config_application.c config_options.c config_setting.c config_value.c address.c
+ */
 /* What the keys take, what wins over what, where paths start. */
 #include "config_fixture.h"
 
@@ -19,10 +20,11 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->path.count, 0);
     assert_true(config->bytecode);
     assert_int_equal(config->switch_interval_ms, 0);
-    assert_null(config->wsgi);
-    assert_null(config->script);
-    assert_string_equal(config->callable, "application");
-    assert_null(config->mount);
+    for (size_t i = 0; i < config->application_count; i++) {
+        assert_string_equal(config->applications[i].callable, "application");
+        assert_null(config_describe_application(&config->applications[i]));
+        assert_null(config->applications[i].mount);
+    }
     assert_int_equal(config->imports.count, 0);
     assert_false(config->require);
     assert_int_equal(config->request_wait_ms, 5000);
@@ -74,7 +76,10 @@ static const char *const other_values[][2] = {
     {"application.handler", "shop.web:handler"},
     {"application.script", "/srv/hello.py"},
     {"application.callable", "app"},
+    {"application.script_root", "/srv/scripts"},
     {"application.mount", "/shop/"},
+    {"application.authorizer", "shop.gate:judge"},
+    {"application.filter", "shop.pages:filter"},
     {"startup.import", "shop.caches:fill"},
     {"startup.require", "yes"},
     {"startup.request_wait", "0"},
@@ -115,11 +120,14 @@ static void assert_other_values(const struct config *config)
     assert_list(&config->path, "/srv/lib");
     assert_false(config->bytecode);
     assert_int_equal(config->switch_interval_ms, 1);
-    assert_string_equal(config->wsgi, "shop.web:app");
-    assert_string_equal(config->handler, "shop.web:handler");
-    assert_string_equal(config->script, "/srv/hello.py");
-    assert_string_equal(config->callable, "app");
-    assert_string_equal(config->mount, "/shop");
+    assert_string_equal(config->applications->wsgi, "shop.web:app");
+    assert_string_equal(config->applications->handler, "shop.web:handler");
+    assert_string_equal(config->applications->script, "/srv/hello.py");
+    assert_string_equal(config->applications->callable, "app");
+    assert_string_equal(config->applications->script_root, "/srv/scripts");
+    assert_string_equal(config->applications->mount, "/shop");
+    assert_string_equal(config->applications->authorizer, "shop.gate:judge");
+    assert_string_equal(config->applications->filter, "shop.pages:filter");
     assert_list(&config->imports, "shop.caches:fill");
     assert_true(config->require);
     assert_int_equal(config->request_wait_ms, 0);
@@ -316,7 +324,7 @@ static void test_refused_value_leaves_the_old_one(void **state)
     assert_int_equal(config_set(&fixture->config, "server.threads=0", &fixture->error), -1);
     assert_int_equal(config_set(&fixture->config, "application.mount=b", &fixture->error), -1);
     assert_int_equal(fixture->config.threads, 8);
-    assert_string_equal(fixture->config.mount, "/a");
+    assert_string_equal(fixture->config.applications->mount, "/a");
 }
 
 static void test_command_line_wins_over_the_file(void **state)
@@ -340,7 +348,7 @@ static void test_command_line_wins_over_the_file(void **state)
     assert_list(&fixture->config.listen, "unix:/c|unix:/d");
     assert_list(&fixture->config.allow, "::2");
     assert_list(&fixture->config.path, "/p");
-    assert_string_equal(fixture->config.wsgi, "a:b");
+    assert_string_equal(fixture->config.applications->wsgi, "a:b");
 }
 
 static void test_allow_takes_several_in_one_value(void **state)
@@ -379,7 +387,7 @@ static void test_relative_paths_start_at_the_files_folder(void **state)
     assert_string_equal(fixture->config.home, in_folder("/conf/venv"));
     assert_string_equal(fixture->config.path.items[0], in_folder("/conf/lib"));
     assert_string_equal(fixture->config.path.items[1], "/opt/lib");
-    assert_string_equal(fixture->config.script, in_folder("/conf/hello.py"));
+    assert_string_equal(fixture->config.applications->script, in_folder("/conf/hello.py"));
     assert_string_equal(fixture->config.log_destination, in_folder("/conf/x.log"));
 }
 
@@ -422,8 +430,8 @@ static void test_check_wants_exactly_one_application(void **state)
     struct fixture *fixture = *state;
 
     assert_check(fixture,
-                 "[application]: nothing to serve: set wsgi, handler or script, or give APP on the "
-                 "command line (package.module:callable, or a script file)");
+                 "[application]: nothing to serve: set wsgi, handler, script or script_root, or "
+                 "give APP on the command line (package.module:callable, or a script file)");
     set(fixture, "application.wsgi=a:b");
     assert_check(fixture, "");
     set(fixture, "application.script=/x.py");
@@ -435,7 +443,7 @@ static void test_check_names_the_file(void **state)
     struct fixture *fixture = *state;
 
     read_text(fixture, "[application]\nwsgi = a:b\nscript = c.py\n");
-    assert_check(fixture, "fcgihost.ini: [application] wsgi, script: both are given: keep one");
+    assert_check(fixture, "fcgihost.ini:1: [application] wsgi, script: both are given: keep one");
 }
 
 static void test_check_wants_callable_with_script_only(void **state)
@@ -444,8 +452,8 @@ static void test_check_wants_callable_with_script_only(void **state)
 
     set(fixture, "application.wsgi=a:b");
     set(fixture, "application.callable=app");
-    assert_check(fixture, "[application] callable: only goes with script: leave it out, wsgi names "
-                          "the callable after the \":\"");
+    assert_check(fixture, "[application] callable: only goes with script or script_root: leave it "
+                          "out, wsgi names the callable after the \":\"");
 }
 
 static void test_check_takes_callable_with_script(void **state)
@@ -455,6 +463,73 @@ static void test_check_takes_callable_with_script(void **state)
     set(fixture, "application.script=/x.py");
     set(fixture, "application.callable=app");
     assert_check(fixture, "");
+}
+
+static void test_several_applications(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct config_application *shop;
+
+    read_text(fixture, "[application]\nwsgi = a:b\n[application  shop ]\nscript_root = s\n"
+                       "callable = page\nmount = /shop\n[application gate]\nauthorizer = g:j\n"
+                       "mount = /gate\n");
+    set(fixture, "application gate.filter=g:f");
+    set(fixture, "application late.handler=h:f");
+    set(fixture, "application late.mount=/late/");
+    assert_int_equal(fixture->config.application_count, 4);
+    shop = config_find_application(&fixture->config, "shop");
+    assert_string_equal(shop->callable, "page");
+    assert_string_equal(shop->mount, "/shop");
+    assert_null(shop->wsgi);
+    assert_string_equal(config_find_application(&fixture->config, NULL)->wsgi, "a:b");
+    assert_string_equal(config_find_application(&fixture->config, "gate")->filter, "g:f");
+    assert_string_equal(config_find_application(&fixture->config, "late")->mount, "/late");
+    assert_null(config_find_application(&fixture->config, "other"));
+    assert_check(fixture, "");
+}
+
+static void test_check_wants_a_program_in_each_application(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[application]\nwsgi = a:b\n[application shop]\nmount = /shop\n");
+    assert_check(fixture,
+                 "fcgihost.ini:3: [application shop]: nothing to serve: set wsgi, handler, "
+                 "script or script_root, or give APP on the command line "
+                 "(package.module:callable, or a script file)");
+    set(fixture, "application shop.filter=a:f");
+    assert_check(fixture, "");
+}
+
+static void test_check_wants_a_mount_of_its_own_for_each_application(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[application a]\nwsgi = a:b\nmount = /\n[application b]\nhandler = a:b\n"
+                       "mount = /\n");
+    assert_check(fixture, "fcgihost.ini:4: [application b] mount: \"/\" is that of "
+                          "[application a] too: give each its own");
+    set(fixture, "application b.mount=/b");
+    assert_check(fixture, "");
+    set(fixture, "application c.wsgi=a:b");
+    assert_check(fixture, "");
+    set(fixture, "application.wsgi=a:b");
+    assert_check(fixture, "[application] mount: not given here nor in [application c]: one section "
+                          "at most can take what no other mount takes: set mount");
+}
+
+/* Who asks for an authorizer never gets the page, and the other way round. */
+static void test_check_lets_roles_share_a_mount(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[application]\nwsgi = a:b\n[application gate]\nauthorizer = a:c\n"
+                       "[application more]\nfilter = a:d\n");
+    assert_check(fixture, "");
+    set(fixture, "application more.authorizer=a:e");
+    assert_check(fixture, "fcgihost.ini:5: [application more] mount: not given here nor in "
+                          "[application gate]: one section at most can take what no other mount "
+                          "takes: set mount");
 }
 
 static void test_check_wants_the_longest_delay_to_be_the_longest(void **state)
@@ -505,6 +580,10 @@ int main(void)
         TEST(test_check_names_the_file),
         TEST(test_check_wants_callable_with_script_only),
         TEST(test_check_takes_callable_with_script),
+        TEST(test_several_applications),
+        TEST(test_check_wants_a_program_in_each_application),
+        TEST(test_check_wants_a_mount_of_its_own_for_each_application),
+        TEST(test_check_lets_roles_share_a_mount),
         TEST(test_check_wants_the_longest_delay_to_be_the_longest),
         TEST(test_imports_keep_their_order),
     };

@@ -1,4 +1,5 @@
-/* links: config.c config_options.c config_setting.c config_value.c address.c */
+/* links: config.c config_application.c config_options.c config_setting.c config_value.c address.c
+ */
 /* What is refused in an ini file, and how the message reads. */
 #include "config_fixture.h"
 
@@ -121,6 +122,20 @@ static void test_repetitions_are_refused(void **state)
     assert_file_refused(*state, "[server]\n[log]\n[server]\n",
                         "fcgihost.ini:3: [server]: repeated section, the first is in line 1: move "
                         "these keys there");
+    assert_file_refused(*state, "[application a]\nwsgi = a:b\n[application  a ]\n",
+                        "fcgihost.ini:3: [application  a ]: repeated section, the first is in line "
+                        "1: move these keys there");
+    assert_file_refused(*state, "[application]\nwsgi = a:b\n[application a]\n[application]\n",
+                        "fcgihost.ini:4: [application]: repeated section, the first is in line 1: "
+                        "move these keys there");
+    assert_file_refused(*state,
+                        "[application a]\nwsgi = a:b\n[application b]\nwsgi = a:b\nwsgi = "
+                        "a:b\n",
+                        "fcgihost.ini:5: [application b] wsgi: duplicate key, the first is in line "
+                        "4: remove one of the two");
+    assert_file_refused(*state, "[application a]\nwsgis = a:b\n",
+                        "fcgihost.ini:2: [application a] wsgis: unknown key: did you mean "
+                        "\"wsgi\"?");
     assert_file_refused(*state, "[server]\nthreads = 3\n  threads = 4\n",
                         "fcgihost.ini:3: [server] threads: duplicate key, the first is in line 2: "
                         "remove one of the two");

@@ -1,4 +1,5 @@
-/* links: listener.c config.c config_options.c config_setting.c config_value.c address.c */
+/* links: listener.c config.c config_application.c config_options.c config_setting.c config_value.c
+ * address.c */
 /* Sockets that are there already: fd:N, descriptor 0, systemd's. */
 #include "listener_fixture.h"
 

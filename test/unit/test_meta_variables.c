@@ -26,18 +26,23 @@ static void send_params(struct request *request, const char *const *params)
             0);
 }
 
-static const struct meta_options automatic = {.mount = NULL};
+/* clang-format off */
+#define ONE_ROUTE(name, ...)                                                                       \
+    static const struct path_route name##_routes[] = {{__VA_ARGS__}};                              \
+    static const struct path_routes name = {name##_routes, 1}
+/* clang-format on */
+ONE_ROUTE(automatic, .mount = NULL);
 
 /* A request with the parameters; GET unless they say otherwise. */
 static enum meta_result prepare(struct request *request, const char *const *params,
-                                const struct meta_options *options, uint64_t body_limit)
+                                const struct path_routes *routes, uint64_t body_limit)
 {
     static const char *const get[] = {"REQUEST_METHOD", "GET", NULL};
     request_reset(request);
     send_params(request, get);
     send_params(request, params);
     meta_read_content_length(request, body_limit);
-    return meta_prepare(request, options);
+    return meta_prepare(request, routes);
 }
 
 static void assert_value(const struct request *request, const char *name, const char *expected)
@@ -360,7 +365,7 @@ struct path_row {
     const char *expected_script_name, *expected_path_info; /* NULL: it is not mounted there */
 };
 
-static void assert_paths(struct request *request, const struct meta_options *options,
+static void assert_paths(struct request *request, const struct path_routes *routes,
                          const struct path_row *rows, size_t count)
 {
     static const char *const names[] = {"SCRIPT_NAME", "PATH_INFO", "REQUEST_URI", "DOCUMENT_URI",
@@ -376,7 +381,7 @@ static void assert_paths(struct request *request, const struct meta_options *opt
                 params[n++] = values[j];
             }
         }
-        enum meta_result result = prepare(request, params, options, 0);
+        enum meta_result result = prepare(request, params, routes, 0);
         const char *script_name = request_value(request, "SCRIPT_NAME"),
                    *path_info = request_value(request, "PATH_INFO");
         if (rows[i].expected_script_name == NULL) {
@@ -447,7 +452,7 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
     FILE *made = fopen(file, "w");
     assert_non_null(made);
     fclose(made);
-    const struct meta_options script = {.is_script = true, .script = "/etc/app.wsgi"};
+    ONE_ROUTE(script, .program = PATH_SCRIPT, .script = "/etc/app.wsgi");
     const struct path_row rows[] = {
         /* a front that names the script has split, also where it sends no PATH_INFO */
         {"/app.wsgi", NULL, "/app.wsgi", NULL, "/srv/app.wsgi", "/app.wsgi", ""},
@@ -477,7 +482,7 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
 
 static void test_a_mount_that_is_configured(void **state)
 {
-    static const struct meta_options app = {.mount = "/app"};
+    ONE_ROUTE(app, .mount = "/app");
     static const struct path_row rows[] = {
         /* nginx, stock and split */
         {"/app/", NULL, "/app/", "/app/", "/srv/app/", "/app", "/"},
@@ -510,7 +515,7 @@ static void test_a_mount_that_is_configured(void **state)
 
 static void test_the_root_as_a_mount_undoes_the_split_of_the_front(void **state)
 {
-    static const struct meta_options root = {.mount = ""};
+    ONE_ROUTE(root, .mount = "");
     static const struct path_row rows[] = {
         {"/app", "/a/b", "/app/a/b", NULL, NULL, "", "/app/a/b"}, /* lighttpd "/" */
         {"/app", "", "/app", NULL, NULL, "", "/app"},
@@ -521,6 +526,105 @@ static void test_the_root_as_a_mount_undoes_the_split_of_the_front(void **state)
     assert_paths(*state, &root, rows, COUNT(rows));
 }
 /* clang-format on */
+
+/* More than one application: which one is it, and what does it see? */
+static void test_several_mounts(void **state)
+{
+    static const struct path_route items[] = {
+        {.mount = "/app", .application = 0},
+        {.mount = "/app/api", .application = 1},
+        {.mount = "/_auth", .application = 2},
+        {.mount = NULL, .application = 3},
+    };
+    static const struct {
+        const char *script_name, *path_info, *uri;
+        unsigned application;
+        const char *expected_script_name, *expected_path_info;
+    } rows[] = {
+        {"/app/x", NULL, "/app/x", 0, "/app", "/x"},
+        {"/app", "/api/x", "/app/api/x", 1, "/app/api", "/x"},
+        {"/app/api", NULL, "/app/api", 1, "/app/api", ""},
+        {"/app/apis", NULL, "/app/apis", 0, "/app", "/apis"},
+        /* h2o: nothing of the prefix but in the URI */
+        {"", "/x", "/app/api/x", 1, "/app/api", "/x"},
+        /* nginx's auth_request: the path is the location's, the URI the client's */
+        {"/_auth", NULL, "/app/api/x", 2, "/_auth", ""},
+        /* what no mount takes */
+        {"/other", "/x", "/other/x", 3, "/other", "/x"},
+        {"/other/x", NULL, "/other/x", 3, "", "/other/x"},
+    };
+    struct request *request = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const char *params[] = {"SCRIPT_NAME",
+                                rows[i].script_name,
+                                "REQUEST_URI",
+                                rows[i].uri,
+                                rows[i].path_info != NULL ? "PATH_INFO" : NULL,
+                                rows[i].path_info,
+                                NULL};
+        const struct path_routes routes = {items, COUNT(items)}, fewer = {items, COUNT(items) - 1};
+        assert_int_equal(prepare(request, params, &routes, 0), META_FINE);
+        assert_int_equal(request->route->application, rows[i].application);
+        assert_value(request, "SCRIPT_NAME", rows[i].expected_script_name);
+        assert_value(request, "PATH_INFO", rows[i].expected_path_info);
+        assert_int_equal(prepare(request, params, &fewer, 0),
+                         rows[i].application == 3 ? META_NOT_MOUNTED : META_FINE);
+    }
+}
+
+static void test_the_root_takes_what_no_other_mount_takes(void **state)
+{
+    static const struct path_route items[] = {{.mount = "", .application = 0},
+                                              {.mount = "/api", .application = 1}};
+    const struct path_routes routes = {items, COUNT(items)};
+    struct request *request = *state;
+    prepare(request, PARAMS("SCRIPT_NAME", "/apis", "REQUEST_URI", "/apis"), &routes, 0);
+    assert_int_equal(request->route->application, 0);
+    assert_value(request, "PATH_INFO", "/apis");
+    prepare(request, PARAMS("SCRIPT_NAME", "", "PATH_INFO", "/x", "REQUEST_URI", "/api/x"), &routes,
+            0);
+    assert_int_equal(request->route->application, 1);
+    assert_value(request, "SCRIPT_NAME", "/api");
+}
+
+static void test_a_script_root_learns_the_file(void **state)
+{
+    char folder[] = "/tmp/fcgihost-unit-XXXXXX", file[64], below[64], proxied[96], missing[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof(file), "%s/here.wsgi", folder);
+    snprintf(below, sizeof(below), "%s/here.wsgi/a/b", folder);
+    snprintf(proxied, sizeof(proxied), "proxy:fcgi://localhost%s/here.wsgi/a/b", folder);
+    snprintf(missing, sizeof(missing), "%s/gone.wsgi/a", folder);
+    FILE *made = fopen(file, "w");
+    assert_non_null(made);
+    fclose(made);
+    ONE_ROUTE(automatic_root, .program = PATH_SCRIPT_ROOT);
+    ONE_ROUTE(mounted_root, .program = PATH_SCRIPT_ROOT, .mount = "/x");
+    const struct {
+        const char *script_name, *sent, *file, *expected_script_name, *expected_path_info;
+    } rows[] = {
+        {"/x/here.wsgi", file, file, "/x/here.wsgi", ""},
+        {"/x/here.wsgi/a/b", below, file, "/x/here.wsgi", "/a/b"},
+        {"/x/here.wsgi/a/b", proxied, file, "/x/here.wsgi", "/a/b"},
+    };
+    struct request *request = *state;
+    for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+        const char *name = rows[i / 2].script_name;
+        prepare(
+            request,
+            PARAMS("SCRIPT_NAME", name, "REQUEST_URI", name, "SCRIPT_FILENAME", rows[i / 2].sent),
+            i % 2 == 0 ? &automatic_root : &mounted_root, 0);
+        assert_value(request, "SCRIPT_FILENAME", rows[i / 2].file);
+        assert_value(request, "SCRIPT_NAME", rows[i / 2].expected_script_name);
+        assert_value(request, "PATH_INFO", rows[i / 2].expected_path_info);
+    }
+    /* What is not there stays as it came: the page says so. */
+    prepare(request, PARAMS("SCRIPT_NAME", "/gone.wsgi/a", "SCRIPT_FILENAME", missing),
+            &automatic_root, 0);
+    assert_value(request, "SCRIPT_FILENAME", missing);
+    unlink(file);
+    rmdir(folder);
+}
 
 int main(void)
 {
@@ -549,6 +653,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_automatic_mount_of_a_script_file, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_mount_that_is_configured, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_several_mounts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_root_takes_what_no_other_mount_takes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_script_root_learns_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_root_as_a_mount_undoes_the_split_of_the_front,
                                         set_up, tear_down),
     };

@@ -1,0 +1,72 @@
+"""What an [application] section names, loaded: a callable for each of FastCGI's roles that it serves."""
+
+import functools
+import os
+
+from fcgihost import loader, startup
+
+
+def make_task(settings, retry_delay):
+    """The startup.Task that loads a section; its result is a tuple: the responder, the authorizer, the filter.
+
+    settings: the section's keys. retry_delay: seconds, for the files of a script_root. What the section does not
+    have is None; an authorizer alone also answers ordinary requests, as nginx's auth_request sends them.
+    """
+    named = [settings[key] for key in ("script", "handler", "script_root", "wsgi", "authorizer", "filter")
+             if settings[key]]
+    return startup.Task("application " + named[0], functools.partial(_load, settings, retry_delay), loader.Watch())
+
+
+def _load(settings, retry_delay, watch):
+    authorizer = filter_ = None
+    responder = _load_responder(settings, retry_delay, watch)
+    if settings["authorizer"]:
+        authorizer = _adapt("adapt_authorizer", settings["authorizer"], watch)
+    if settings["filter"]:
+        filter_ = _adapt("adapt_filter", settings["filter"], watch)
+    return responder or authorizer, authorizer, filter_
+
+
+def _load_responder(settings, retry_delay, watch):
+    if settings["script"]:
+        return loader.load_script(settings["script"], settings["callable"], watch)
+    if settings["wsgi"]:
+        return loader.load_module(settings["wsgi"], watch)
+    if settings["handler"]:
+        return _adapt("adapt", settings["handler"], watch)
+    if settings["script_root"]:
+        return _open_script_root(settings["script_root"], settings["callable"], retry_delay)
+    return None
+
+
+def _adapt(kind, target, watch):
+    from fcgihost import handler  # not for those who have none
+
+    return getattr(handler, kind)(loader.load_module(target, watch))
+
+
+def _open_script_root(path, attribute, retry_delay):
+    from fcgihost import scripts
+
+    if not os.path.isdir(path):
+        raise NotADirectoryError("script_root %s is no folder" % path)
+    return scripts.ScriptRoot(path, attribute, retry_delay)
+
+
+def route_redirects(sections, tasks):
+    """Lets internal redirects reach what the other sections with a mount serve."""
+    by_mount = sorted(((settings["mount"], task) for settings, task in zip(sections, tasks)
+                       if settings["mount"] is not None and not settings["script_root"]),
+                      key=lambda item: -len(item[0]))
+    if len(sections) < 2 or not by_mount:
+        return
+
+    def resolve(path):
+        for mount, task in by_mount:
+            if path == mount or path.startswith(mount + "/"):
+                return task.result and task.result[0] and (task.result[0], mount, path[len(mount):])
+        return None
+
+    from fcgihost import redirect
+
+    redirect.set_resolver(resolve)
