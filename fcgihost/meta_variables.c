@@ -9,24 +9,17 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const struct param *find_not_empty(const struct request *request, const char *name)
+REQUEST_INLINE const struct param *find_not_empty(const struct request *request, const char *name)
 {
     const struct param *param = request_find(request, name);
     return param != NULL && param->value_bytes > 0 ? param : NULL;
 }
 
-static void drop(struct request *request, const char *name)
+REQUEST_INLINE void drop(struct request *request, const char *name)
 {
     struct param *param = (struct param *)(uintptr_t)request_find(request, name);
     if (param != NULL)
         param->is_dropped = true;
-}
-
-static void drop_empty(struct request *request, const char *name)
-{
-    const struct param *param = request_find(request, name);
-    if (param != NULL && param->value_bytes == 0)
-        drop(request, name);
 }
 
 /* Caddy says -1 of a chunked body. */
@@ -70,14 +63,17 @@ const char *meta_url_scheme(const struct request *request)
  * request. */
 static void drop_unwanted(struct request *request)
 {
-    static const char *const names[] = {
-        "HTTP_CONTENT_TYPE",      "HTTP_CONTENT_LENGTH", "HTTP_PROXY", "PATH",
-        "HTTP_TRANSFER_ENCODING", "LD_LIBRARY_PATH",     "TZ"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        drop(request, names[i]);
+    drop(request, "HTTP_CONTENT_TYPE");
+    drop(request, "HTTP_CONTENT_LENGTH");
+    drop(request, "HTTP_PROXY");
+    drop(request, "HTTP_TRANSFER_ENCODING");
+    drop(request, "PATH");
+    drop(request, "LD_LIBRARY_PATH");
+    drop(request, "TZ");
     if (request->content_length < 0)
         drop(request, "CONTENT_LENGTH"); /* empty, or unknown */
-    drop_empty(request, "HTTP_HOST");
+    if (request_find(request, "HTTP_HOST") != NULL && find_not_empty(request, "HTTP_HOST") == NULL)
+        drop(request, "HTTP_HOST");
 }
 
 /* The name without its port; an IPv6 address keeps its brackets. */
@@ -102,12 +98,13 @@ static int set_host_part(struct request *request, const struct param *param)
 
 static int complete_server_name(struct request *request)
 {
-    static const char *const sources[] = {"SERVER_NAME", "HTTP_HOST", "SERVER_ADDR"};
-    for (size_t i = 0; i < sizeof(sources) / sizeof(*sources); i++) {
-        const struct param *param = find_not_empty(request, sources[i]);
-        if (param != NULL)
-            return set_host_part(request, param);
-    }
+    const struct param *source = find_not_empty(request, "SERVER_NAME");
+    if (source == NULL)
+        source = find_not_empty(request, "HTTP_HOST");
+    if (source == NULL)
+        source = find_not_empty(request, "SERVER_ADDR");
+    if (source != NULL)
+        return set_host_part(request, source);
     return request_set_param(request, "SERVER_NAME", "localhost");
 }
 
@@ -225,8 +222,10 @@ static enum meta_result map_path(struct request *request, const struct path_rout
 
 enum meta_result meta_prepare(struct request *request, const struct path_routes *routes)
 {
-    if (find_not_empty(request, "REQUEST_METHOD") == NULL)
+    const struct param *method = find_not_empty(request, "REQUEST_METHOD");
+    if (method == NULL)
         return META_NO_METHOD;
+    request->is_head = strcmp(method->value, "HEAD") == 0;
     const struct param *length = find_not_empty(request, "CONTENT_LENGTH");
     if (request->content_length < 0 && length != NULL && !is_length_unknown(request, length))
         return META_BAD_LENGTH;

@@ -25,7 +25,8 @@ enum meta_result {
 };
 
 /* Drops what must not reach an application, completes what must be there, chooses the route
- * (request->route) and maps SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME. */
+ * (request->route) and maps SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME.
+ * Fills in is_head. */
 enum meta_result meta_prepare(struct request *request, const struct path_routes *routes);
 /* "https" or "http". */
 const char *meta_url_scheme(const struct request *request);

@@ -70,7 +70,7 @@ static int add_content_length(struct request *request, size_t body_bytes)
 {
     struct response *response = &request->response;
     /* To HEAD an application may answer without the body whose length it would be. */
-    if (body_bytes == 0 && strcmp(request_value(request, "REQUEST_METHOD"), "HEAD") == 0)
+    if (body_bytes == 0 && request->is_head)
         return 0;
     if (response->is_head_sent || response->content_length >= 0 || response->status == 204 ||
         response->status == 304)

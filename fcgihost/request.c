@@ -94,15 +94,6 @@ void *request_alloc(struct request *request, size_t bytes)
     return p;
 }
 
-/* FNV-1a: short names, and the bucket is only a start. */
-static uint32_t hash_name(const char *name, size_t n)
-{
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (unsigned char)name[i]) * 16777619u;
-    return hash ^ hash >> 16;
-}
-
 static struct param *find(const struct request *request, const char *name, size_t n, uint32_t hash)
 {
     for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0;
@@ -117,10 +108,10 @@ static struct param *find(const struct request *request, const char *name, size_
 /* A value that is joined has room to grow, so that many repetitions cost no more than what they
  * hold. */
 static int join_values(struct request *request, struct param *param, const char *separator,
-                       const struct param *other)
+                       const char *value, size_t value_bytes)
 {
     size_t separator_bytes = strlen(separator);
-    size_t n = param->value_bytes + separator_bytes + other->value_bytes;
+    size_t n = param->value_bytes + separator_bytes + value_bytes;
     if (n >= param->joined_capacity) {
         char *joined = request_alloc(request, 2 * (n + 1));
         if (joined == NULL)
@@ -131,49 +122,57 @@ static int join_values(struct request *request, struct param *param, const char 
     }
     char *end = param->joined + param->value_bytes;
     memcpy(end, separator, separator_bytes);
-    memcpy(end + separator_bytes, other->value, other->value_bytes + 1);
+    memcpy(end + separator_bytes, value, value_bytes + 1);
     param->value = param->joined;
     param->value_bytes = (uint32_t)n;
     return 0;
 }
 
-static int merge(struct request *request, struct param *param, const struct param *other)
+static int merge(struct request *request, struct param *param, const char *value,
+                 size_t value_bytes)
 {
     if (param->name_bytes == 11 && memcmp(param->name, "HTTP_COOKIE", 11) == 0)
-        return join_values(request, param, "; ", other);
+        return join_values(request, param, "; ", value, value_bytes);
     if (strncmp(param->name, "HTTP_", 5) == 0 && strcmp(param->name, "HTTP_HOST") != 0)
-        return join_values(request, param, ", ", other);
-    param->value = other->value;
-    param->value_bytes = other->value_bytes;
+        return join_values(request, param, ", ", value, value_bytes);
+    param->value = value;
+    param->value_bytes = (uint32_t)value_bytes;
+    return 0;
+}
+
+/* Room for one more at the end of params. 0, or -1. */
+static int grow_params(struct request *request)
+{
+    if (request->param_count < request->param_capacity)
+        return 0;
+    if (request->param_count >= PARAM_MAX) {
+        errno = E2BIG;
+        return -1;
+    }
+    struct param *params = realloc(request->params, 2 * request->param_capacity * sizeof(*params));
+    if (params == NULL)
+        return -1;
+    request->params = params;
+    request->param_capacity *= 2;
     return 0;
 }
 
 int request_add_param(struct request *request, const char *name, size_t name_bytes,
                       const char *value, size_t value_bytes)
 {
-    struct param param = {.name = name,
-                          .value = value,
-                          .name_bytes = (uint32_t)name_bytes,
-                          .value_bytes = (uint32_t)value_bytes,
-                          .hash = hash_name(name, name_bytes)};
-    struct param *same = find(request, name, name_bytes, param.hash);
+    uint32_t hash = request_hash(name, name_bytes);
+    uint32_t *bucket = &request->buckets[hash % REQUEST_BUCKETS];
+    struct param *same = find(request, name, name_bytes, hash);
     if (same != NULL)
-        return merge(request, same, &param);
-    if (request->param_count == request->param_capacity) {
-        if (request->param_count >= PARAM_MAX) {
-            errno = E2BIG;
-            return -1;
-        }
-        struct param *params =
-            realloc(request->params, 2 * request->param_capacity * sizeof(*params));
-        if (params == NULL)
-            return -1;
-        request->params = params;
-        request->param_capacity *= 2;
-    }
-    uint32_t *bucket = &request->buckets[param.hash % REQUEST_BUCKETS];
-    param.next = *bucket;
-    request->params[request->param_count++] = param;
+        return merge(request, same, value, value_bytes);
+    if (grow_params(request) < 0)
+        return -1;
+    request->params[request->param_count++] = (struct param){.name = name,
+                                                             .value = value,
+                                                             .name_bytes = (uint32_t)name_bytes,
+                                                             .value_bytes = (uint32_t)value_bytes,
+                                                             .hash = hash,
+                                                             .next = *bucket};
     *bucket = (uint32_t)request->param_count;
     return 0;
 }
@@ -181,7 +180,7 @@ int request_add_param(struct request *request, const char *name, size_t name_byt
 int request_set_param(struct request *request, const char *name, const char *value)
 {
     size_t n = strlen(name);
-    struct param *param = find(request, name, n, hash_name(name, n));
+    struct param *param = find(request, name, n, request_hash(name, n));
     if (param == NULL) {
         if (request_add_param(request, name, n, value, strlen(value)) < 0)
             return -1;
@@ -197,17 +196,11 @@ int request_set_param(struct request *request, const char *name, const char *val
     return 0;
 }
 
-const struct param *request_find(const struct request *request, const char *name)
+const struct param *request_find_hashed(const struct request *request, const char *name,
+                                        size_t name_bytes, uint32_t hash)
 {
-    size_t n = strlen(name);
-    const struct param *param = find(request, name, n, hash_name(name, n));
+    const struct param *param = find(request, name, name_bytes, hash);
     return param != NULL && !param->is_dropped ? param : NULL;
-}
-
-const char *request_value(const struct request *request, const char *name)
-{
-    const struct param *param = request_find(request, name);
-    return param != NULL ? param->value : NULL;
 }
 
 int64_t request_number(const struct request *request, const char *name)

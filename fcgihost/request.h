@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     REQUEST_BUCKETS = 256,
@@ -54,6 +55,7 @@ struct request {
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
     bool is_keep_wanted;            /* the peer asked to keep the connection */
     bool must_close;                /* the connection can't be used again */
+    bool is_head;                   /* its method is HEAD: no body is sent back */
 
     struct param *params;
     size_t param_count, param_capacity;
@@ -90,10 +92,64 @@ int request_add_param(struct request *request, const char *name, size_t name_byt
                       const char *value, size_t value_bytes);
 /* Sets a parameter whatever it was; value must live as long as the request. 0, or -1. */
 int request_set_param(struct request *request, const char *name, const char *value);
+
+/* For what the compiler shall do itself where it knows the arguments. */
+#define REQUEST_INLINE __attribute__((always_inline)) static inline
+
+REQUEST_INLINE uint64_t request_load_8(const char *bytes)
+{
+    uint64_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
+REQUEST_INLINE uint32_t request_load_4(const char *bytes)
+{
+    uint32_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
+/* Of a name, eight bytes at a time: its first and last ones overlap. Inlined so that the compiler
+ * does it where the name is written down in the source: of 55,000 instructions a request the hashes
+ * byte by byte of some thirty such names and 26 parameters were 6,000. */
+REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
+{
+    const uint64_t factor = 0x9e3779b97f4a7c15u; /* 2^64 / the golden ratio */
+    uint64_t hash = n;
+    for (; n > 16; name += 8, n -= 8) {
+        hash = (hash ^ request_load_8(name)) * factor;
+        hash ^= hash >> 32;
+    }
+    uint64_t first, last;
+    if (n >= 8) {
+        first = request_load_8(name);
+        last = request_load_8(name + n - 8);
+    } else if (n >= 4) {
+        first = request_load_4(name);
+        last = request_load_4(name + n - 4);
+    } else {
+        first = n > 0 ? (unsigned char)name[0] | (uint64_t)(unsigned char)name[n / 2] << 8 : 0;
+        last = n > 0 ? (unsigned char)name[n - 1] : 0;
+    }
+    hash = (hash ^ first) * factor;
+    return (uint32_t)(((hash ^ hash >> 32 ^ last) * factor) >> 32);
+}
+
+const struct param *request_find_hashed(const struct request *request, const char *name,
+                                        size_t name_bytes, uint32_t hash);
 /* The parameter, or NULL if it is not there or dropped. */
-const struct param *request_find(const struct request *request, const char *name);
+REQUEST_INLINE const struct param *request_find(const struct request *request, const char *name)
+{
+    size_t n = strlen(name);
+    return request_find_hashed(request, name, n, request_hash(name, n));
+}
 /* Its value, or NULL. */
-const char *request_value(const struct request *request, const char *name);
+REQUEST_INLINE const char *request_value(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    return param != NULL ? param->value : NULL;
+}
 /* Its value as a number; -1 if it is not there, empty, or no number of at most 18 digits. */
 int64_t request_number(const struct request *request, const char *name);
 

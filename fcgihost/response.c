@@ -161,8 +161,7 @@ void response_clear(struct response *response)
 static bool is_bodyless(const struct request *request)
 {
     int status = request->response.status;
-    const char *method = request_value(request, "REQUEST_METHOD");
-    return status == 204 || status == 304 || (method != NULL && strcmp(method, "HEAD") == 0);
+    return status == 204 || status == 304 || request->is_head;
 }
 
 /* Takes over as much of the pieces as Content-Length allows. */

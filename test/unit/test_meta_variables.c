@@ -309,6 +309,24 @@ static void test_a_request_without_a_method(void **state)
     assert_int_equal(meta_prepare(request, &automatic), META_NO_METHOD);
 }
 
+static void test_head_is_told_from_other_methods(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *method;
+        bool is_head;
+    } rows[] = {{"HEAD", true}, {"head", false}, {"HEADER", false}, {"HEA", false}, {"GET", false}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        prepare(request, PARAMS("REQUEST_METHOD", rows[i].method), &automatic, 0);
+        assert_int_equal(request->is_head, rows[i].is_head);
+    }
+    /* Such a request is answered too, with a page about its length. */
+    enum meta_result result =
+        prepare(request, PARAMS("REQUEST_METHOD", "HEAD", "CONTENT_LENGTH", "x"), &automatic, 0);
+    assert_int_equal(result, META_BAD_LENGTH);
+    assert_true(request->is_head);
+}
+
 static void test_bodies_that_are_worth_waiting_for(void **state)
 {
     struct request *request = *state;
@@ -644,6 +662,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_reading_the_content_length_again_forgets_the_last_one,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_request_without_a_method, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_head_is_told_from_other_methods, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bodies_that_are_worth_waiting_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_scheme, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_automatic_mount_keeps_the_split_of_the_front,
