@@ -1,6 +1,7 @@
 """PEP 3333 as the host keeps it, over FastCGI and over SCGI, without a web server between."""
 import hashlib
 import os
+import random
 
 import pytest
 
@@ -46,6 +47,14 @@ class TestEnviron:
     def test_is_a_dictionary_of_its_own_for_each_request(self, ask):
         ask("GET", "/environ", headers=[("X-First", "1")])
         assert "HTTP_X_FIRST" not in ask("GET", "/environ").json
+
+    def test_has_the_headers_of_its_own_request_whatever_the_others_sent(self, ask):
+        chance = random.Random(1)
+        for _ in range(60):
+            sent = {"HTTP_Y_%d" % chance.randrange(400): "v" * chance.choice((0, 1, 511, 512, 513, 900))
+                    + str(chance.randrange(3)) for _ in range(chance.randrange(25))}
+            found = ask("GET", "/environ", extra=sent).json
+            assert {name: found[name] for name in found if name.startswith("HTTP_Y_")} == sent
 
     @pytest.mark.parametrize("name", ["HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH",
                                       "HTTP_TRANSFER_ENCODING",
