@@ -41,7 +41,7 @@ static bool next_content(struct parameter_reader *reader)
     return true;
 }
 
-static bool read_length(struct parameter_reader *reader, size_t *length)
+static bool read_any_length(struct parameter_reader *reader, size_t *length)
 {
     if (!next_content(reader))
         return false;
@@ -55,6 +55,14 @@ static bool read_length(struct parameter_reader *reader, size_t *length)
         }
     }
     *length = value;
+    return true;
+}
+
+static inline bool read_length(struct parameter_reader *reader, size_t *length)
+{
+    if (reader->p == reader->end || *reader->p >= 0x80)
+        return read_any_length(reader, length);
+    *length = *reader->p++;
     return true;
 }
 
@@ -76,6 +84,17 @@ static bool pass_clean(struct parameter_reader *reader, size_t length, int forbi
     return true;
 }
 
+static bool pass_pair(struct parameter_reader *reader, size_t name_bytes, size_t value_bytes)
+{
+    const uint8_t *name = reader->p;
+    if (name_bytes + value_bytes > (size_t)(reader->end - name))
+        return pass_clean(reader, name_bytes, '=') && pass_clean(reader, value_bytes, 0);
+    /* Both lie together, as nearly all do. */
+    reader->p += name_bytes + value_bytes;
+    return memchr(name, '=', name_bytes) == NULL &&
+           memchr(name, 0, name_bytes + value_bytes) == NULL;
+}
+
 /* first_record: the header of the first FCGI_PARAMS record; all of them are there. */
 static bool are_parameters_clean(const uint8_t *first_record)
 {
@@ -83,7 +102,7 @@ static bool are_parameters_clean(const uint8_t *first_record)
     while (next_content(&reader)) {
         size_t name_bytes, value_bytes;
         if (!read_length(&reader, &name_bytes) || !read_length(&reader, &value_bytes) ||
-            !pass_clean(&reader, name_bytes, '=') || !pass_clean(&reader, value_bytes, 0))
+            !pass_pair(&reader, name_bytes, value_bytes))
             return false;
     }
     return true;
