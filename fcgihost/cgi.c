@@ -60,6 +60,8 @@ static void cgi_take_body(struct request *request, size_t bytes)
 static int cgi_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
 {
     (void)is_last;
+    if (request->send_wait != NULL)
+        request->send_wait->before(request->send_wait); /* any write may wait */
     for (size_t i = 0; i < count; i++) {
         const char *bytes = pieces[i].iov_base;
         size_t left = pieces[i].iov_len;

@@ -43,7 +43,7 @@ static struct fastcgi_state *state_of(struct request *request)
 static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
 {
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-    return socket_send(fd, &piece, 1, timeout_ms);
+    return socket_send(fd, &piece, 1, timeout_ms, NULL);
 }
 
 /* The head is in the worker's buffer file at offset. Everything libfcgi learns comes from there: it
@@ -265,7 +265,9 @@ static int flush_batch(struct batch *batch)
     size_t count = batch->piece_count;
     batch->piece_count = 0;
     batch->record_count = 0;
-    return socket_send(batch->request->fd, batch->pieces, count, batch->request->io_timeout_ms);
+    const struct request *request = batch->request;
+    return socket_send(request->fd, batch->pieces, count, request->io_timeout_ms,
+                       request->send_wait);
 }
 
 static void add_piece(struct batch *batch, const void *bytes, size_t n)

@@ -18,10 +18,7 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
         PyErr_SetString(PyExc_RuntimeError, "write() was called after start_response had failed");
         return NULL;
     }
-    struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
-    Py_BEGIN_ALLOW_THREADS;
-    response_send(request, &piece, 1, false);
-    Py_END_ALLOW_THREADS;
+    py_stream_send(self, bytes, n);
     py_stream_leave(self);
     Py_RETURN_NONE;
 }

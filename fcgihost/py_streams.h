@@ -32,6 +32,8 @@ bool py_stream_is_alive(const struct py_stream *stream);
 /* For the methods: the request, now used by this thread alone, or NULL with an exception set. */
 struct request *py_stream_enter(struct py_stream *stream);
 void py_stream_leave(struct py_stream *stream);
+/* For start_response, and entered: sends bytes of the body. */
+void py_stream_send(struct py_stream *stream, char *bytes, Py_ssize_t n);
 /* Writes out what wsgi.errors has without a newline. */
 void py_errors_flush(PyObject *errors);
 

@@ -139,10 +139,7 @@ static int send_chunk(struct py_stream *stream, struct request *request, PyObjec
         return not_started();
     if (py_stream_enter(stream) == NULL)
         return -1;
-    struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
-    Py_BEGIN_ALLOW_THREADS;
-    response_send(request, &piece, 1, false);
-    Py_END_ALLOW_THREADS;
+    py_stream_send(stream, bytes, n);
     py_stream_leave(stream);
     return 0;
 }

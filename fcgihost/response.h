@@ -44,7 +44,7 @@ bool response_is_short(const struct request *request);
 
 /* Pieces of the body. Sends the head first if that has not left; with is_last the end too, unless
  * that is withheld. What goes beyond the declared length is held back and counted. 0, or -1 when
- * the peer is gone. Without the GIL. */
+ * the peer is gone. Without the GIL, or with it and request->send_wait, which gives it up. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
 /* Sends the end that was withheld, if it was. 0, or -1 when the peer is gone. */
 int response_send_end(struct request *request);

@@ -5,8 +5,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-static int wait_writable(int fd, uint64_t timeout_ms)
+static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait)
 {
+    if (wait != NULL)
+        wait->before(wait);
     for (;;) {
         struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
         int ready = poll(&pollfd, 1, (int)timeout_ms);
@@ -19,14 +21,15 @@ static int wait_writable(int fd, uint64_t timeout_ms)
     }
 }
 
-int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms)
+int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
+                struct socket_wait *wait)
 {
     while (count > 0) {
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
         ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) {
             if (errno == EINTR ||
-                ((errno == EAGAIN || errno == ENOBUFS) && wait_writable(fd, timeout_ms) == 0))
+                ((errno == EAGAIN || errno == ENOBUFS) && wait_writable(fd, timeout_ms, wait) == 0))
                 continue;
             return -1;
         }

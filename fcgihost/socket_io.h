@@ -6,8 +6,14 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+/* What a caller has to do before its thread waits for the peer, each time. */
+struct socket_wait {
+    void (*before)(struct socket_wait *wait);
+};
+
 /* Sends all pieces (and uses the array up). 0, or -1 with errno; ETIMEDOUT when the peer took
- * nothing for timeout_ms. */
-int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms);
+ * nothing for timeout_ms. wait may be NULL. */
+int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
+                struct socket_wait *wait);
 
 #endif

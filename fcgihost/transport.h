@@ -19,7 +19,8 @@ enum head_state {
 
 enum body_state { BODY_CONTENT, BODY_END, BODY_CUT, BODY_WAIT };
 
-/* Called by the worker that owns the connection, never with the GIL held. */
+/* Called by the worker that owns the connection; with the GIL held, a send where send_wait is set,
+ * and looks at a body that do not wait. */
 struct transport_ops {
     const char *name;
     /* Looks at what the connection has received. On HEAD_WHOLE connection->request holds the

@@ -506,6 +506,14 @@ class TestConcurrency:
             assert peer.read_response().text == "slept %d" % number
         assert fourth.read_response().text == "ready"
 
+    @protocols
+    def test_a_chunk_that_nobody_takes_holds_up_nobody_else(self, protocol):
+        host = Host(settings={"server": {"threads": 2}})
+        connection = protocol.Connection(host.address)
+        connection.send(protocol.request_bytes("GET", "/close?how=endless"))
+        assert len(connection.receive_exactly(1000)) == 1000
+        assert serves(host)
+
     def test_many_clients_over_both_protocols_get_their_own_answers(self, shared_host):
         def ask(number):
             module, body = (fastcgi, scgi)[number % 2], os.urandom(number * 613 % 40000)

@@ -81,16 +81,16 @@ static void test_all_pieces_are_sent_in_their_order(void **state)
     int *fds = *state;
     struct iovec pieces[] = {text_piece("one "), text_piece(""), text_piece("two"),
                              text_piece(" three"), text_piece("")};
-    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000), 0);
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL), 0);
     assert_read(fds, "one two three");
 }
 
 static void test_nothing_is_sent_for_nothing(void **state)
 {
     int *fds = *state;
-    assert_int_equal(socket_send(fds[OURS], NULL, 0, 1000), 0);
+    assert_int_equal(socket_send(fds[OURS], NULL, 0, 1000, NULL), 0);
     struct iovec pieces[] = {text_piece(""), text_piece("")};
-    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000), 0);
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL), 0);
     assert_int_equal(recv(fds[THEIRS], &(char){0}, 1, MSG_DONTWAIT), -1);
     assert_int_equal(errno, EAGAIN);
 }
@@ -110,7 +110,7 @@ static void assert_large_send(int *fds, const size_t *sizes, size_t size_count)
             pieces[count] = (struct iovec){.iov_base = bytes + sent, .iov_len = n};
             sent += n;
         }
-        assert_int_equal(socket_send(fds[OURS], pieces, count, 60000), 0);
+        assert_int_equal(socket_send(fds[OURS], pieces, count, 60000, NULL), 0);
     }
     shutdown(fds[OURS], SHUT_WR);
     void *wrong = NULL;
@@ -139,7 +139,7 @@ static void test_a_descriptor_that_does_not_block_is_the_same(void **state)
     close(fds[THEIRS]);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     struct iovec piece = text_piece("text");
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0), 0);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, NULL), 0);
     assert_read(fds, "text");
 }
 
@@ -150,9 +150,33 @@ static void test_a_peer_that_takes_nothing(void **state)
     uint8_t *bytes = make_bytes(LARGE_BYTES);
     for (size_t i = 0; i < COUNT(timeouts); i++) {
         struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-        assert_int_equal(socket_send(fds[OURS], &piece, 1, timeouts[i]), -1);
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, timeouts[i], NULL), -1);
         assert_int_equal(errno, ETIMEDOUT);
     }
+    free(bytes);
+}
+
+struct counted_wait {
+    struct socket_wait wait;
+    int count;
+};
+
+static void count_wait(struct socket_wait *wait)
+{
+    ((struct counted_wait *)(void *)wait)->count++;
+}
+
+static void test_what_is_done_before_a_wait_is_not_done_without_one(void **state)
+{
+    int *fds = *state;
+    struct counted_wait waits = {.wait.before = count_wait};
+    struct iovec piece = text_piece("text");
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait), 0);
+    assert_int_equal(waits.count, 0);
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    piece = (struct iovec){.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait), -1);
+    assert_int_equal(waits.count, 1);
     free(bytes);
 }
 
@@ -160,7 +184,7 @@ static void assert_gone(int *fds)
 {
     for (int i = 0; i < 2; i++) {
         struct iovec piece = text_piece("for nobody");
-        assert_int_equal(socket_send(fds[OURS], &piece, 1, 1000), -1);
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, 1000, NULL), -1);
         assert_true(errno == EPIPE || errno == ECONNRESET);
     }
 }
@@ -195,7 +219,7 @@ static void test_a_peer_that_goes_while_it_is_waited_for(void **state)
     pthread_t closer;
     assert_int_equal(pthread_create(&closer, NULL, close_later, fds), 0);
     struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000), -1);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL), -1);
     assert_true(errno == EPIPE || errno == ECONNRESET);
     pthread_join(closer, NULL);
     free(bytes);
@@ -227,7 +251,7 @@ static void test_signals_cut_nothing_short(void **state)
     void *arguments[] = {fds, &self};
     assert_int_equal(pthread_create(&reader, NULL, signal_and_read, arguments), 0);
     struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000), 0);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL), 0);
     shutdown(fds[OURS], SHUT_WR);
     void *wrong = NULL;
     pthread_join(reader, &wrong);
@@ -239,7 +263,7 @@ static void test_a_descriptor_that_is_none(void **state)
 {
     (void)state;
     struct iovec piece = text_piece("x");
-    assert_int_equal(socket_send(-1, &piece, 1, 1000), -1);
+    assert_int_equal(socket_send(-1, &piece, 1, 1000, NULL), -1);
     assert_int_equal(errno, EBADF);
 }
 
@@ -253,6 +277,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_odd_pieces_sent_in_parts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_descriptor_that_does_not_block_is_the_same, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_done_before_a_wait_is_not_done_without_one,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_takes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_an_error_and_no_signal, set_up,
                                         tear_down),
