@@ -31,14 +31,31 @@ static bool append(struct response *response, const char *bytes, size_t n)
     return true;
 }
 
-/* Control characters but the tab, which header values may hold. */
+/* What a byte may be part of. */
+enum { IS_TOKEN = 1, IS_CONTROL = 2 };
+
+/* Tokens: RFC 9110, section 5.6.2. Control characters but the tab, which header values may hold. */
+static const unsigned char classes[256] = {
+    [0x00 ... 0x08] = IS_CONTROL,
+    [0x0a ... 0x1f] = IS_CONTROL,
+    [0x7f] = IS_CONTROL,
+    ['a' ... 'z'] = IS_TOKEN,
+    ['A' ... 'Z'] = IS_TOKEN,
+    ['0' ... '9'] = IS_TOKEN,
+    ['!'] = IS_TOKEN,
+    ['#' ... '\''] = IS_TOKEN,
+    ['*' ... '+'] = IS_TOKEN,
+    ['-' ... '.'] = IS_TOKEN,
+    ['^' ... '`'] = IS_TOKEN,
+    ['|'] = IS_TOKEN,
+    ['~'] = IS_TOKEN,
+};
+
 static bool has_control(const char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
+    for (size_t i = 0; i < n; i++)
+        if (classes[(unsigned char)bytes[i]] == IS_CONTROL)
             return true;
-    }
     return false;
 }
 
@@ -67,16 +84,11 @@ const char *response_set_status(struct response *response, const char *status, s
     return NULL;
 }
 
-/* RFC 9110, section 5.6.2. */
 static bool is_token(const char *bytes, size_t n)
 {
-    static const char other[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < n; i++) {
-        char c = bytes[i];
-        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!is_alnum && (c == '\0' || strchr(other, c) == NULL))
+    for (size_t i = 0; i < n; i++)
+        if (classes[(unsigned char)bytes[i]] != IS_TOKEN)
             return false;
-    }
     return n > 0;
 }
 
@@ -84,18 +96,23 @@ static bool is_token(const char *bytes, size_t n)
  * own. */
 static bool is_servers(const char *name, size_t n)
 {
-    static const char *const names[] = {"connection",
-                                        "keep-alive",
-                                        "proxy-authenticate",
-                                        "proxy-authorization",
-                                        "te",
-                                        "trailers",
-                                        "trailer",
-                                        "transfer-encoding",
-                                        "upgrade",
-                                        "status"};
+    static const struct {
+        const char *name;
+        size_t bytes;
+    } names[] = {
+        {"connection", 10},
+        {"keep-alive", 10},
+        {"proxy-authenticate", 18},
+        {"proxy-authorization", 19},
+        {"te", 2},
+        {"trailers", 8},
+        {"trailer", 7},
+        {"upgrade", 7},
+        {"transfer-encoding", 17},
+        {"status", 6},
+    };
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-        if (strlen(names[i]) == n && strncasecmp(names[i], name, n) == 0)
+        if (names[i].bytes == n && strncasecmp(names[i].name, name, n) == 0)
             return true;
     return false;
 }
