@@ -271,20 +271,29 @@ static struct connection *take_ready(struct poller *poller)
     return connection;
 }
 
+/* Whose turn it is. NULL: a signal came instead. */
+static enum pollable *next_pollable(struct poller *poller)
+{
+    if (poller->next_event >= poller->event_count) {
+        poller->next_event = 0;
+        poller->event_count = epoll_wait(poller->epoll_fd, poller->events, POLLER_EVENTS, -1);
+    }
+    return poller->event_count > 0 ? poller->events[poller->next_event++].data.ptr : NULL;
+}
+
 struct connection *poller_next(struct poller *poller)
 {
     while (!atomic_load(&poller->is_quitting)) {
-        struct epoll_event event;
-        if (epoll_wait(poller->epoll_fd, &event, 1, -1) != 1)
+        enum pollable *pollable = next_pollable(poller);
+        if (pollable == NULL)
             continue;
-        enum pollable *pollable = event.data.ptr;
         if (*pollable == POLLABLE_CONNECTION) {
-            struct connection *connection = event.data.ptr;
+            struct connection *connection = (struct connection *)(void *)pollable;
             atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
             return connection;
         }
         if (*pollable == POLLABLE_LISTENER) {
-            struct poller_listener *listener = event.data.ptr;
+            struct poller_listener *listener = (struct poller_listener *)(void *)pollable;
             struct connection *connection = accept_connection(poller, listener->listener);
             if (connection != NULL)
                 return connection;
