@@ -46,11 +46,28 @@ static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
     return socket_send(fd, &piece, 1, timeout_ms, NULL);
 }
 
-/* The head is in the worker's buffer file at offset. Everything libfcgi learns comes from there: it
- * never sees the connection, so no byte that the gate has not looked at. */
-static int parse_head(struct worker *worker, struct fastcgi_state *state, size_t offset)
+/* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
+ * follows. The head then begins that many bytes later. */
+static size_t drop_begin_padding(uint8_t *head)
+{
+    struct record begin = record_parse(head);
+    if (begin.padding_bytes == 0)
+        return 0;
+    memmove(head + begin.padding_bytes, head, RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES);
+    record_put_header(head + begin.padding_bytes, RECORD_BEGIN_REQUEST, begin.id,
+                      RECORD_BEGIN_BYTES);
+    return begin.padding_bytes;
+}
+
+/* Everything libfcgi learns comes from the end of the worker's buffer file: it never sees the
+ * connection, so no byte that the gate has not looked at. */
+static int parse_head(struct worker *worker, struct fastcgi_state *state, const uint8_t *head,
+                      size_t head_bytes)
 {
     FCGX_Request *fcgx = &state->fcgx;
+    size_t offset = worker->file_bytes - head_bytes;
+    memcpy(worker->buffer + offset, head, head_bytes);
+    offset += drop_begin_padding(worker->buffer + offset);
     if (lseek(worker->buffer_fd, (off_t)offset, SEEK_SET) < 0)
         return -1;
     FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
@@ -78,19 +95,6 @@ static int add_params(struct request *request, char **envp)
             return -1;
     }
     return 0;
-}
-
-/* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
- * follows. The head then begins that many bytes later. */
-static size_t drop_begin_padding(uint8_t *head)
-{
-    struct record begin = record_parse(head);
-    if (begin.padding_bytes == 0)
-        return 0;
-    memmove(head + begin.padding_bytes, head, RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES);
-    record_put_header(head + begin.padding_bytes, RECORD_BEGIN_REQUEST, begin.id,
-                      RECORD_BEGIN_BYTES);
-    return begin.padding_bytes;
 }
 
 /* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer. A server that ends one all the
@@ -121,13 +125,8 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
-    size_t offset = input->begin;
-    if (input->is_owned) {
-        memcpy(worker->buffer, input->data + input->begin, result->head_bytes);
-        offset = 0;
-    }
-    offset += drop_begin_padding(worker->buffer + offset);
-    if (parse_head(worker, state, offset) < 0 || add_params(request, state->fcgx.envp) < 0 ||
+    if (parse_head(worker, state, input->data + input->begin, result->head_bytes) < 0 ||
+        add_params(request, state->fcgx.envp) < 0 ||
         set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;

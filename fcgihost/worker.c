@@ -25,8 +25,8 @@ static int map_buffer(struct worker *worker)
     if (worker->buffer_fd < 0)
         return -1;
     void *buffer = MAP_FAILED;
-    if (ftruncate(worker->buffer_fd, (off_t)worker->buffer_bytes) == 0)
-        buffer = mmap(NULL, worker->buffer_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+    if (ftruncate(worker->buffer_fd, (off_t)worker->file_bytes) == 0)
+        buffer = mmap(NULL, worker->file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                       worker->buffer_fd, 0);
     if (buffer == MAP_FAILED) {
         close(worker->buffer_fd);
@@ -40,7 +40,7 @@ static int map_buffer(struct worker *worker)
 int worker_renew_buffer(struct worker *worker)
 {
     if (worker->buffer != NULL)
-        munmap(worker->buffer, worker->buffer_bytes);
+        munmap(worker->buffer, worker->file_bytes);
     worker->buffer = NULL;
     return map_buffer(worker);
 }
@@ -290,8 +290,9 @@ static void *run(void *argument)
 
 static int start_worker(struct worker *worker)
 {
-    worker->buffer_bytes =
-        worker->pool->config->request_head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
+    size_t head_bytes = worker->pool->config->request_head_bytes;
+    worker->buffer_bytes = head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
+    worker->file_bytes = worker->buffer_bytes + head_bytes;
     if (map_buffer(worker) < 0)
         return -1;
     int error = pthread_create(&worker->thread, NULL, run, worker);
@@ -338,7 +339,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     for (unsigned i = 0; i < pool->count; i++) {
         struct worker *worker = &pool->workers[i];
         pthread_join(worker->thread, NULL);
-        munmap(worker->buffer, worker->buffer_bytes);
+        munmap(worker->buffer, worker->file_bytes);
         close(worker->buffer_fd);
         request_free(worker->spare);
     }

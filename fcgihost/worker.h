@@ -26,7 +26,9 @@ struct worker {
      * which reads descriptors only, reads their heads from it. */
     int buffer_fd;
     uint8_t *buffer;
-    size_t buffer_bytes;
+    size_t buffer_bytes; /* for requests */
+    size_t file_bytes;   /* and room for a head behind them, where a read finds the end of the file:
+                          * of a head elsewhere it would copy 8 KiB, which takes 0.4 µs longer */
 
     struct request *spare; /* to be reused */
     struct python_thread *python;
