@@ -135,13 +135,14 @@ test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECOND
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
 FUZZ_SECONDS ?= 20
 
-# A unit test links the module it tests and what that needs, nothing else: the line above its
+# A unit test links the module it tests and what that needs, nothing else: the comment above its
 # includes says which ("links: gate.c record.c").
 UNIT_TESTS    := $(wildcard test/unit/test_*.c)
 UNIT_PROGRAMS := $(UNIT_TESTS:test/unit/%.c=$(BUILD)/unit/%)
 unit-programs: $(UNIT_PROGRAMS)
 
-unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n 's/.*links: *\([a-z_.\/ ]*\).*/\1/p' $(1)))
+unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n \
+    '/links:/{:more;/\*\//!{N;b more;};s/.*links://;s/\*\///;s/\n \*//g;p;q;}' $(1)))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 	@mkdir -p $(@D)
