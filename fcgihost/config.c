@@ -229,8 +229,15 @@ static int refuse_repeated(struct ini_file *file, const char *quoted, unsigned l
                 quoted, line);
 }
 
-/* [application NAME], each name once: there is an application from here on, and its keys are new.
- */
+/* Each section about an application has keys of its own. */
+static void forget_application_keys(struct ini_file *file)
+{
+    for (size_t i = 0; i < config_option_count(); i++)
+        if (strcmp(config_option_at(i)->section, "application") == 0)
+            file->key_lines[i] = 0;
+}
+
+/* [application NAME], each name once: there is an application from here on. */
 static int begin_application(struct ini_file *file, const char *quoted)
 {
     const struct config_option *option = config_option_find(file->section, "wsgi");
@@ -242,9 +249,6 @@ static int begin_application(struct ini_file *file, const char *quoted)
     if (application->line != 0)
         return refuse_repeated(file, quoted, application->line);
     application->line = file->line_number;
-    for (size_t i = 0; i < config_option_count(); i++)
-        if (strcmp(config_option_at(i)->section, "application") == 0)
-            file->key_lines[i] = 0;
     return 0;
 }
 
@@ -268,6 +272,7 @@ static int check_section(struct ini_file *file, char *text)
         config_option_suggest_section(file->section, hint, sizeof(hint));
         return fail(file, "%s: unknown section: %s", quoted, hint);
     }
+    forget_application_keys(file);
     if (config_option_application_name(file->section) != NULL)
         return begin_application(file, quoted);
     while (strcmp(config_option_at(place)->section, file->section) != 0)

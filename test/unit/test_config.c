@@ -470,9 +470,9 @@ static void test_several_applications(void **state)
     struct fixture *fixture = *state;
     const struct config_application *shop;
 
-    read_text(fixture, "[application]\nwsgi = a:b\n[application  shop ]\nscript_root = s\n"
-                       "callable = page\nmount = /shop\n[application gate]\nauthorizer = g:j\n"
-                       "mount = /gate\n");
+    read_text(fixture, "[application  shop ]\nscript_root = s\ncallable = page\nmount = /shop\n"
+                       "[application]\nwsgi = a:b\ncallable = application\n"
+                       "[application gate]\nauthorizer = g:j\nmount = /gate\n");
     set(fixture, "application gate.filter=g:f");
     set(fixture, "application late.handler=h:f");
     set(fixture, "application late.mount=/late/");
