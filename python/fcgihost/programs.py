@@ -4,6 +4,7 @@ import functools
 import os
 
 from fcgihost import loader, startup
+from fcgihost.errors import ResourceUnavailable
 
 
 def make_task(settings, retry_delay):
@@ -54,9 +55,9 @@ def _open_script_root(path, attribute, retry_delay):
 
 
 def route_redirects(sections, tasks):
-    """Lets internal redirects reach what the other sections with a mount serve."""
+    """Lets internal redirects reach what the other sections with a mount serve, or will once they are loaded."""
     by_mount = sorted(((settings["mount"], task) for settings, task in zip(sections, tasks)
-                       if settings["mount"] is not None and not settings["script_root"]),
+                       if settings["mount"] is not None and _can_be_redirected_to(settings)),
                       key=lambda item: -len(item[0]))
     if len(sections) < 2 or not by_mount:
         return
@@ -64,9 +65,16 @@ def route_redirects(sections, tasks):
     def resolve(path):
         for mount, task in by_mount:
             if path == mount or path.startswith(mount + "/"):
-                return task.result and task.result[0] and (task.result[0], mount, path[len(mount):])
+                if task.result is None:
+                    raise ResourceUnavailable("%s has not been loaded yet" % task.what)
+                return task.result[0], mount, path[len(mount):]
         return None
 
     from fcgihost import redirect
 
     redirect.set_resolver(resolve)
+
+
+def _can_be_redirected_to(settings):
+    """Does it answer requests, and those that name no file?"""
+    return any(settings[key] for key in ("script", "wsgi", "handler", "authorizer")) and not settings["script_root"]

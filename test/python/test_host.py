@@ -281,6 +281,22 @@ class ApplicationTest(support.FolderTestCase):
         self.assertIs(gate, other)
         self.assertIsNone(nothing)
 
+    def test_redirects_reach_the_sections_with_a_mount(self):
+        from fcgihost import redirect
+
+        self.addCleanup(redirect.set_resolver, None)
+        self.write("hello.py", "application = print\ndef change(req): pass\n")
+        sections = [section(name="root", wsgi="hello:application", mount=""),
+                    section(name="late", wsgi="late:application", mount="/late"),
+                    section(name="filter", filter="hello:change", mount="/filter"),
+                    section(name="files", script_root="/", mount="/files")]
+        _host.start_up_once(several(sections))
+        self.assertEqual(redirect._resolver("/x/y"), (print, "", "/x/y"))
+        self.assertEqual(redirect._resolver("/filter/x"), (print, "", "/filter/x"))
+        self.assertEqual(redirect._resolver("/files/x"), (print, "", "/files/x"))
+        with self.assertRaisesRegex(errors.ResourceUnavailable, "application late:application has not been loaded yet"):
+            redirect._resolver("/late/x")
+
     def test_a_script_root_that_is_no_folder(self):
         self.assertEqual(_host.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
         self.assertIn("script_root /no/such/folder is no folder", support.host_log[0][1])
