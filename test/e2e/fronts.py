@@ -290,6 +290,7 @@ class Site:
     survives_stderr = True
     # What it does with paths, uploads and heads before a host sees them.
     merges_slashes = resolves_dots = True
+    adds_slash = False  # it redirects /app to /app/
     takes_chunked = True  # uploads; else it answers 411
     chunked_parts = 200  # how much of one it takes
     head_bytes = 18000  # a head of this size passes
@@ -338,6 +339,12 @@ class Site:
     def request(self, method="GET", path="/", *args, **kwargs):
         """path: below the prefix."""
         return http_request(self.port, method, self.prefix + path, *args, **kwargs)
+
+    def normalized(self, path):
+        """What the front makes of // and x/.. in a path."""
+        if self.merges_slashes:
+            path = re.sub("//+", "/", path)
+        return path.replace("/x/..", "") if self.resolves_dots else path
 
     def get(self, path="/", **kwargs):
         return self.request("GET", path, **kwargs)
@@ -406,6 +413,27 @@ class NginxFastcgiKept(NginxFastcgi):
 
 class NginxScgi(NginxFastcgi):
     name, prefix_port, root_port = "nginx-scgi", 8004, 8005
+    carries_stderr = False
+
+
+class NginxStock(NginxFastcgi):
+    """The README's way: one location, nginx's own parameters, and the host is told the prefix."""
+    name, mount_setting, adds_slash = "nginx-stock", True, True
+    pass_directive, parameters = "fastcgi_pass", "fastcgi_params"
+
+    def make_front(self):
+        with open(os.path.join(ROOT, "README")) as file:
+            server = re.search(r"\n    server \{\n.*?\n    \}\n", file.read(), re.S)[0]
+        text = changed("events {}\nhttp {\n%s}\n" % server, {
+            "listen 80": "listen 127.0.0.1:8001", "location / ": "location %s/ " % self.prefix,
+            "include fastcgi_params": "include /etc/nginx/" + self.parameters,
+            "fastcgi_pass unix:/run/fcgihost.sock":
+            "%s unix:%s" % (self.pass_directive, self.socket_path)})
+        return Nginx(self.folder, text)
+
+
+class NginxStockScgi(NginxStock):
+    name, pass_directive, parameters = "nginx-stock-scgi", "scgi_pass", "scgi_params"
     carries_stderr = False
 
 
@@ -615,6 +643,8 @@ class LighttpdSpawn(Site):
             PROGRAM + " -c " + path, "/run/lighttpd/fcgihost.sock": self.socket_path,
             '"max-procs" => 1': '"max-procs" => %d, "bin-environment" => (%s)' % (
                 self.processes, environ)})
+        if not self.prefix:
+            text = changed(text, {'"/app" =>': '"/" =>'})
         return Lighttpd(self.folder, text)
 
     @property
@@ -622,7 +652,6 @@ class LighttpdSpawn(Site):
         return self.log_file
 
 
-ROOT_TOO = [NginxFastcgiKept, NginxFastcgi, NginxScgi, ApacheFcgid, ApacheProxyReuse, ApacheProxy,
-            ApacheProxyScgi, SpawnFcgi, LighttpdFastcgi, LighttpdScgi, HaproxyFastcgi,
-            CaddyFastcgi, H2oFastcgi]
-ALL = ROOT_TOO + [LighttpdSpawn]
+ALL = [NginxFastcgiKept, NginxFastcgi, NginxScgi, NginxStock, NginxStockScgi, ApacheFcgid,
+       ApacheProxyReuse, ApacheProxy, ApacheProxyScgi, SpawnFcgi, LighttpdFastcgi, LighttpdScgi,
+       LighttpdSpawn, HaproxyFastcgi, CaddyFastcgi, H2oFastcgi]

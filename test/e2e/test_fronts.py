@@ -16,6 +16,11 @@ MIB = 1024 * 1024
 UPLOAD = hashlib.sha256(b"seed").digest() * (20 * MIB // 32)  # 20 MiB
 DOWNLOAD_SHA256 = hashlib.sha256(bytes(range(256)) * (20 * MIB // 256)).hexdigest()
 
+# Paths below a mount that every front decodes alike, and the PATH_INFO that comes of them.
+PATHS = [("/", "/"), ("/a/b", "/a/b"), ("/a/b/", "/a/b/"), ("/a%20b", "/a b"),
+         ("/caf%C3%A9", "/caf\xc3\xa9"), ("/caf%C3%A9%20x/", "/caf\xc3\xa9 x/"),
+         ("/a%2Bb+c", "/a+b+c"), ("/a;b=c", "/a;b=c"), ("/a%3Bb%3Fc", "/a;b?c")]
+
 
 def site_fixture(app, kinds, prefix, settings=None, modules=()):
     """One site for all tests of a module that use it: to start web servers takes longer."""
@@ -30,7 +35,7 @@ def site_fixture(app, kinds, prefix, settings=None, modules=()):
 
 
 site = site_fixture("wsgi_app:application", fronts.ALL, "/app")
-root_site = site_fixture("wsgi_app:application", fronts.ROOT_TOO, "")
+root_site = site_fixture("wsgi_app:application", fronts.ALL, "")
 flask_site = site_fixture("flask_app:application", fronts.ALL, "/app", modules=["flask"])
 django_site = site_fixture("django_app:application", fronts.ALL, "/app", modules=["django"])
 front_log_site = site_fixture("wsgi_app:application",
@@ -56,33 +61,49 @@ def form_data(fields, name, content):
 
 
 class TestPath:
-    @pytest.mark.parametrize("path, path_info", [
-        ("", ""), ("/", "/"), ("/a/b", "/a/b"), ("/a/b/", "/a/b/"),
-        ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
-        ("/a%2Bb+c", "/a+b+c")])
+    def test_the_prefix_alone(self, site):
+        if site.adds_slash:
+            response = fronts.http_request(site.port, "GET", "/app?show-environ")
+            assert response.status == 301
+            assert response.get("Location").endswith("/app/?show-environ")
+            return
+        found = environ(site, "")
+        assert (found["SCRIPT_NAME"], found.get("PATH_INFO", "")) == ("/app", "")
+
+    @pytest.mark.parametrize("path, path_info", PATHS)
     def test_a_prefix_becomes_script_name(self, site, path, path_info):
         found = environ(site, path)
-        assert (found["SCRIPT_NAME"], found.get("PATH_INFO", "")) == ("/app", path_info)
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/app", path_info)
 
-    def test_slashes_dots_and_semicolons(self, site):
-        """Some fronts pass them on as the client sent them."""
-        slashes = "/a/b" if site.merges_slashes else "/a//b"
-        dots = "/b" if site.resolves_dots else "/x/../b"
-        for path, path_info in (("/a//b", slashes), ("/x/../b", dots), ("/a;b=c", "/a;b=c"),
-                                ("/a%3Bb%3Fc", "/a;b?c")):
-            found = environ(site, path)
-            assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/app", path_info)
+    @pytest.mark.parametrize("path", ["/a//b", "/x/../b"])
+    def test_slashes_and_dots(self, site, path):
+        found = environ(site, path)
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/app", site.normalized(path))
+
+    @pytest.mark.parametrize("path", ["/../b", "/x/../../b"])
+    def test_dots_do_not_leave_the_mount(self, site, path):
+        """A front that passes them on gets them back: the host does not resolve them either."""
+        response = site.get(path + "?show-environ&")
+        if response.status not in (403, 404):
+            found = response.json
+            assert not site.resolves_dots
+            assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/app", path)
 
     def test_a_mount_is_not_left_by_its_escaped_spelling(self, site):
         response = fronts.http_request(site.port, "GET", "/%61pp/a?show-environ")
         assert response.status == 404 or response.json["PATH_INFO"] == "/a"
 
-    @pytest.mark.parametrize("path, path_info", [
-        ("/", "/"), ("/app", "/app"), ("/app/", "/app/"), ("/a/b", "/a/b"),
-        ("/caf%C3%A9%20x", "/caf\xc3\xa9 x")])
+    @pytest.mark.parametrize("path, path_info", PATHS + [
+        ("/app", "/app"), ("/app/", "/app/"), ("/app/a/b", "/app/a/b"),
+        ("/application", "/application")])
     def test_at_the_root_the_whole_path_is_path_info(self, root_site, path, path_info):
         found = environ(root_site, path)
         assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", path_info)
+
+    @pytest.mark.parametrize("path", ["/a//b", "/app//b", "/x/../b"])
+    def test_slashes_and_dots_at_the_root(self, root_site, path):
+        found = environ(root_site, path)
+        assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", root_site.normalized(path))
 
     def test_query_string_arrives_raw(self, site):
         found = environ(site, "/x?show-environ&a=%C3%A9&b=1%202&c=+&&d")
@@ -98,8 +119,8 @@ class TestPath:
         assert urllib.parse.urlsplit(found["REQUEST_URI"]).path == "/app/caf%C3%A9"
 
     def test_a_similar_prefix_is_not_ours(self, site):
-        response = fronts.http_request(site.port, "GET", "/application/environ")
-        assert response.status == 404, response
+        for path in ("/application", "/application/environ", "/app.x", "/app;x"):
+            assert fronts.http_request(site.port, "GET", path).status == 404
 
 
 class TestEnviron:
