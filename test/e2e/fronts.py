@@ -534,9 +534,14 @@ class ApacheFcgid(Site):
     """mod_fcgid starts the host itself, as www-data, who may not enter the source folder: the
     program and its package are copied, side by side as in the build tree."""
     name, mount_setting, starts_host = "apache-fcgid", True, True
+    script = "# the host has its own application\n"
 
     def start_host(self):
         pass
+
+    def command(self):
+        """The wrapper, instead of the examples' words."""
+        return "%s -c %s" % (self.program(), write_site_ini(self))
 
     def program(self):
         python = os.path.realpath(os.environ.get("PYTHON", "/usr/bin/python3"))
@@ -552,12 +557,11 @@ class ApacheFcgid(Site):
     def make_front(self):
         self.settings["server"].pop("socket_mode")
         os.chmod(self.folder, 0o777)  # sanitizers' reports are www-data's
-        command = "%s -c %s" % (self.program(), write_site_ini(self))
+        command = self.command()
+        write_file(os.path.join(self.folder, "app.wsgi"), self.script, 0o755)
         environ = "\n".join('FcgidInitialEnv %s "%s"' % item
                             for item in sanitizer_environ(self.folder).items())
         if self.prefix:
-            write_file(os.path.join(self.folder, "app.wsgi"),
-                       "# the host has its own application\n", 0o755)
             text = changed(example("apache-fcgid/fcgihost.conf"), {
                 "/usr/local/bin/fcgihost --threads 1 /srv/app/app.wsgi": command})
         else:

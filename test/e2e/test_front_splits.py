@@ -111,6 +111,29 @@ class TestScriptFiles:
         assert site.split("/app.wsgi" + rest) == ("/app.wsgi", path_info)
 
 
+class FcgidAsInTheExamples(fronts.ApacheFcgid):
+    """No configuration file, and no mount: mod_fcgid splits the path itself."""
+    mount_setting, script = False, ENVIRON_PAGE
+    split = ScriptSite.split
+
+    def command(self):
+        return "%s --threads 1 %s/app.wsgi" % (self.program(), self.folder)
+
+
+@pytest.mark.parametrize("prefix", ["/app", ""], ids=["prefix", "root"])
+def test_mod_fcgid_needs_no_mount(prefix):
+    site = FcgidAsInTheExamples(None, prefix)
+    for path, path_info in (("/", "/"), ("/a/b", "/a/b"), ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
+                            ("/a//b", "/a/b"), ("/x/../b", "/b"), ("/a;b=c", "/a;b=c"),
+                            ("/application", "/application")):
+        assert site.split(prefix + path) == (prefix, path_info)
+    if prefix:
+        assert site.split("/app") == ("/app", "")
+    for path in ("/application", "/app.x") if prefix else ():
+        assert fronts.http_request(site.port, "GET", path).status == 404
+    assert " warning: " not in site.host_log.read()
+
+
 # -------------------------------------------------------------------------------
 # What cannot be known is said: each of these configurations lacks something.
 
