@@ -323,6 +323,13 @@ class Site:
     def start_host(self):
         self.host = Host(self.app, self.settings, folder=self.folder, watched=False)
 
+    def replace_host(self, pid, number=None):
+        """Ends the host by a signal, or waits for the end that it has chosen, and starts another."""
+        if number:
+            os.kill(pid, number)
+        assert self.host.wait_exit() == (-number if number == signal.SIGKILL else 0)
+        self.start_host()
+
     # What tests use.
 
     @property
@@ -539,6 +546,11 @@ class ApacheFcgid(Site):
     def start_host(self):
         pass
 
+    def replace_host(self, pid, number=None):
+        if number:
+            os.kill(pid, number)
+            wait_until(lambda: process.state(pid) in (None, "Z"), "the host to end")
+
     def command(self):
         """The wrapper, instead of the examples' words."""
         return "%s -c %s" % (self.program(), write_site_ini(self))
@@ -586,47 +598,72 @@ class ApacheFcgid(Site):
 
 class SpawnFcgi(NginxFastcgi):
     """spawn-fcgi binds the socket, has the host's fds 1 and 2 on /dev/null, and leaves."""
-    name, starts_host = "spawn-fcgi", True
+    name, starts_host, options = "spawn-fcgi", True, ""
+    pids = ()
 
     def start_host(self):
-        self.settings["server"].pop("socket_mode")
+        self.settings["server"].pop("socket_mode", None)
         self.log_file = LogFile(os.path.join(self.folder, "host.log"))
-        path = write_site_ini(self, {"log": {"destination": self.log_file.path}})
+        settings = write_site_ini(self, {"log": {"destination": self.log_file.path}})
         needs("spawn-fcgi", "spawn-fcgi")
-        pid_file = os.path.join(self.folder, "spawn.pid")
-        script = changed(self.example("spawn-fcgi/start"), {
-            "/run/fcgihost.pid": pid_file, "/usr/local/bin/fcgihost -c /etc/fcgihost.ini":
-            PROGRAM + " -c " + path, "-M 0660 -u app -g www-data": "-M 0666"})
-        subprocess.run(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL,
+        self.script = changed(self.example("spawn-fcgi/start"), {
+            "/run/fcgihost.pid": self.pid_file, "/usr/local/bin/fcgihost -c /etc/fcgihost.ini":
+            PROGRAM + " -c " + settings, "-M 0660 -u app -g www-data": "-M 0666" + self.options})
+        self.spawn()
+
+    @property
+    def pid_file(self):
+        return os.path.join(self.folder, "spawn.pid")
+
+    def spawn(self):
+        subprocess.run(["/bin/sh", "-c", self.script], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE,
                        env=dict(os.environ, **sanitizer_environ(self.folder)), check=True,
                        timeout=deadline(30))
-        with open(pid_file) as file:
-            self.pid = int(file.read())
-        process.adopted.add(self.pid)
+        with open(self.pid_file) as file:
+            self.pids = [int(word) for word in file.read().split()]
+        process.adopted.update(self.pids)
 
     @property
     def host_log(self):
         return self.log_file
 
-    def stop_host(self):
-        if not hasattr(self, "pid"):
-            return []
-        os.kill(self.pid, signal.SIGTERM)
+    def replace_host(self, pid, number=None):
+        """Nobody starts it again but who started it before; a process that retires does so itself."""
+        if number:
+            os.kill(pid, number)
+            assert self.wait_exit(pid) == (number if number == signal.SIGKILL else 0)
+            self.spawn()
+
+    def wait_exit(self, pid):
+        """The wait status of one of the processes, which is killed if it does not end."""
+        self.pids = [other for other in self.pids if other != pid]
         status = []
 
         def has_ended():
-            pid, found = os.waitpid(self.pid, os.WNOHANG)
+            ended, found = os.waitpid(pid, os.WNOHANG)
             status.append(found)
-            return pid
+            return ended
         try:
             wait_until(has_ended, "the host to end", 30)
-        except AssertionError as error:
-            process.end_adopted(self.pid)
-            return [str(error)]
+        except AssertionError:
+            process.end_adopted(pid)
+            raise
         finally:
-            process.adopted.discard(self.pid)
-        return ["wait status %d" % status[-1]] if status[-1] else []
+            process.adopted.discard(pid)
+        return status[-1]
+
+    def stop_host(self):
+        pids, complaints = self.pids, []
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        for pid in pids:
+            try:
+                status = self.wait_exit(pid)
+                complaints += ["wait status %d" % status] if status else []
+            except AssertionError as error:
+                complaints.append(str(error))
+        return complaints
 
 
 class LighttpdSpawn(Site):
@@ -635,6 +672,14 @@ class LighttpdSpawn(Site):
 
     def start_host(self):
         pass
+
+    def replace_host(self, pid, number=None):
+        """After a crash lighttpd answers 503 for up to two seconds, whatever the host does."""
+        if number:
+            os.kill(pid, number)
+            wait_until(lambda: process.state(pid) is None, "the host to end")
+        if number == signal.SIGKILL:
+            wait_until(self.is_ready, "another process")
 
     def make_front(self):
         self.settings["server"].pop("socket_mode")

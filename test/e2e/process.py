@@ -112,6 +112,15 @@ def end_adopted(pid):
         pass
 
 
+def state(pid):
+    """The letter of ps, Z for one that is dead and not collected yet; None: there is none."""
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+
+
 def descriptors(pid):
     """What each open descriptor of a process is: {number: target}."""
     folder, found = "/proc/%d/fd" % pid, {}

@@ -405,26 +405,32 @@ class TestDjango:
 
 
 class TestLife:
-    @pytest.mark.parametrize("kind", [kind for kind in fronts.ALL if not kind.starts_host],
-                             ids=lambda kind: kind.name)
-    def test_a_restarted_host_is_found_again(self, kind):
-        """The host closed connections that the web server keeps: no request is lost."""
+    @pytest.mark.parametrize("kind", fronts.ALL, ids=lambda kind: kind.name)
+    def test_the_request_after_the_end_of_a_process_is_served(self, kind):
+        """However it ended, and whatever connections to it the web server keeps."""
         site = kind()
-        for number in range(5):
-            assert site.get("/ignore?token=%d" % number).status == 200
-        assert site.host.stop() == []
-        site.start_host()
-        for number in range(5):
-            assert site.get("/ignore?token=%d" % number).status == 200
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            pid = site.get("/served").json["pid"]
+            site.replace_host(pid, number)
+            for token in range(3):
+                response = site.get("/ignore?token=%d" % token)
+                assert (response.status, response.text) == (200, "ignored %d" % token)
+            assert site.get("/served").json["pid"] != pid
 
-    @pytest.mark.parametrize("kind", [fronts.ApacheFcgid, fronts.LighttpdSpawn],
-                             ids=lambda kind: kind.name)
-    def test_a_host_that_ended_is_started_again(self, kind):
-        site = kind()
-        first = site.get("/atexit?path=%s/atexit" % site.folder).text
-        os.kill(int(first), signal.SIGTERM)
-        process.wait_until(lambda: site.get("/ready").status == 200 and
-                           site.get("/atexit?path=/dev/null").text != first, "another process")
+    @pytest.mark.parametrize("kind", fronts.ALL, ids=lambda kind: kind.name)
+    def test_the_request_after_a_retirement_is_served(self, kind):
+        """Where something else than the test started it, the host retires by becoming a fresh one
+        with the same pid: no request fails. The test starts another where it has ended."""
+        site = kind(settings={"limits": {"requests": 15}})
+        served = again = site.get("/served").json
+        while again["requests"] >= served["requests"]:
+            served = again
+            if served["requests"] == 15 and not site.starts_host:
+                site.replace_host(served["pid"])
+            again = site.get("/served").json
+        assert (again["pid"] == served["pid"]) == site.starts_host
+        assert site.get("/ignore?token=x").text == "ignored x"
+        site.host_log.wait(r"\[limits\] requests: \d+ requests have been served")
 
     def test_mod_fcgid_stops_its_processes_cleanly(self, tmp_path):
         site = fronts.ApacheFcgid()

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import fcgihost
 from routes import answer, answer_json, query, raw, route, state
 
 
@@ -135,6 +136,12 @@ def register_atexit(environ, start_response):
             file.write("atexit in %s\n" % os.getpid())
     atexit.register(note)
     return answer(start_response, str(os.getpid()))
+
+
+@route("/served")
+def served(environ, start_response):
+    """Which process this is, and how many requests it has served, with this one."""
+    return answer_json(start_response, {"pid": os.getpid(), "requests": fcgihost.process.requests})
 
 
 @raw("/kill-self")
