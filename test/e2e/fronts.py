@@ -294,6 +294,7 @@ class Site:
     takes_chunked = True  # uploads; else it answers 411
     chunked_parts = 200  # how much of one it takes
     head_bytes = 18000  # a head of this size passes
+    notices_leaving = True  # of a client, while the application sends
     starts_host = False
 
     def __init__(self, app="wsgi_app:application", prefix="/app", settings=None, shared=False):
@@ -469,11 +470,20 @@ class ApacheProxyScgi(ApacheProxy):
 
 class LighttpdFastcgi(Site):
     name, mount_setting = "lighttpd-fastcgi", True  # it takes /application too
+    notices_leaving = False
     prefix_port, root_port = 8001, 8002
 
     def make_front(self):
         return Lighttpd(self.folder, self.example("lighttpd/lighttpd.conf"),
                         self.prefix_port if self.prefix else self.root_port)
+
+
+class LighttpdStreaming(LighttpdFastcgi):
+    """It reads no faster than its client, and so it sees that one leave."""
+    name, notices_leaving = "lighttpd-streaming", True
+
+    def example(self, name):
+        return super().example(name) + "server.stream-response-body = 2\n"
 
 
 class LighttpdScgi(LighttpdFastcgi):
@@ -629,11 +639,11 @@ class SpawnFcgi(NginxFastcgi):
         return self.log_file
 
     def replace_host(self, pid, number=None):
-        """Nobody starts it again but who started it before; a process that retires does so itself."""
+        """Nobody starts it again but who started it before."""
         if number:
             os.kill(pid, number)
-            assert self.wait_exit(pid) == (number if number == signal.SIGKILL else 0)
-            self.spawn()
+        assert self.wait_exit(pid) == (number if number == signal.SIGKILL else 0)
+        self.spawn()
 
     def wait_exit(self, pid):
         """The wait status of one of the processes, which is killed if it does not end."""
@@ -669,6 +679,7 @@ class SpawnFcgi(NginxFastcgi):
 class LighttpdSpawn(Site):
     """lighttpd starts the host itself (bin-path), with its fds 1 and 2 on /dev/null."""
     name, mount_setting, starts_host, processes = "lighttpd-spawn", True, True, 1
+    notices_leaving = False
 
     def start_host(self):
         pass

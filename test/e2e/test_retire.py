@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from fronts import ApacheFcgid, LighttpdSpawn
+from fronts import ApacheFcgid, LighttpdSpawn, SpawnFcgi
 from process import deadline
 
 FULL = bool(os.environ.get("FULL_STORM"))
@@ -84,3 +84,38 @@ def test_no_request_is_lost_while_processes_retire(kind, storm_bound):
                          r"connections wait for a fresh process", log)
     assert len(retired) > REQUESTS // LIMIT // 2
     assert "cut off" not in log
+
+
+class SpawnTwo(SpawnFcgi):
+    """Two processes that share a socket, and kept connections: those go to one of the two."""
+    prefix_port, options = 8006, " -F 2"
+
+
+def test_of_two_processes_one_retires_and_the_other_goes_on():
+    """Nobody replaces it, and the other has to keep the socket. One client at a time: all its
+    requests go over one connection, and so to one process."""
+    site = SpawnTwo("life_app:application", settings=LIMITS)
+
+    def retired():
+        log = site.host_log.read()
+        return [pid for pid in site.pids
+                if re.search(r"\[%d\] info: \[limits\] requests: \d+ requests" % pid, log)]
+    asked = collections.Counter()
+    while not retired():
+        asked[whoami(site)] += 1
+        assert sum(asked.values()) < 40 * LIMIT
+    gone, = retired()
+    other, = set(site.pids) - {gone}
+    assert asked[gone] > asked[other]
+    storm = Storm(site, LIMIT // 2).run()
+    assert not storm.failures, storm.failures
+    assert site.wait_exit(gone) == 0
+    assert whoami(site) == other
+    assert os.path.exists(site.socket_path)
+    assert "cut off" not in site.host_log.read()
+
+
+def whoami(site):
+    response = site.get("/whoami?token=x")
+    assert response.status == 200, response
+    return int(response.text.rpartition(" ")[2])

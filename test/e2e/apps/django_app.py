@@ -40,6 +40,10 @@ def old(request):
     return redirect("item", name="new")
 
 
+def folder(request):
+    return HttpResponse("folder")
+
+
 def greet(request):
     form = Greeting(request.POST)
     if not form.is_valid():
@@ -62,7 +66,7 @@ def stream(request):
 
 urlpatterns = [
     path("", home), path("address", address), path("item/<str:name>", item, name="item"),
-    path("old", old),
+    path("old", old), path("folder/", folder),
     path("greet", greet), path("upload", upload), path("stream", stream),
 ]
 application = get_wsgi_application()

@@ -29,6 +29,11 @@ def old():
     return redirect(url_for("item", name="new"))
 
 
+@application.route("/folder/")
+def folder():
+    return "folder"
+
+
 @application.route("/form", methods=["POST"])
 def form():
     return jsonify({name: request.form.getlist(name) for name in request.form})

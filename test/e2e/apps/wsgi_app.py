@@ -163,7 +163,7 @@ def status(environ, start_response):
 
 @route("/redirect")
 def redirect(environ, start_response):
-    return answer(start_response, "see there", "302 Found",
+    return answer(start_response, "see there", query(environ, "code", "302") + " Chosen",
                   [("Location", query(environ, "to", "/there"))])
 
 
@@ -346,6 +346,22 @@ def close(environ, start_response):
             yield b"y" * 65536
     start_response("200 OK", TEXT)
     return Closing(parts())
+
+
+@route("/endless")
+def endless(environ, start_response):
+    """More than anybody waits for; the log has its begin, and whether it was closed in its middle."""
+    token, log = query(environ, "token"), environ["wsgi.errors"]
+
+    def parts():
+        log.write("endless %s begins\n" % token)
+        try:
+            yield from pattern(2000 << 20)
+        except GeneratorExit:
+            log.write("endless %s is closed\n" % token)
+            raise
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    return parts()
 
 
 @route("/close-unstarted")
