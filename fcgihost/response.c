@@ -14,7 +14,8 @@ enum { HEAD_BYTES = 512, SEND_PIECES = RESPONSE_PIECES - 1 };
 
 static const char out_of_memory[] = "out of memory";
 
-static bool append(struct response *response, const char *bytes, size_t n)
+/* Room for n bytes in the head, before what is there from a place on. NULL: out of memory. */
+static char *make_room(struct response *response, size_t at, size_t n)
 {
     if (response->head_bytes + n > response->head_capacity) {
         size_t capacity = response->head_capacity > 0 ? response->head_capacity : HEAD_BYTES;
@@ -22,13 +23,22 @@ static bool append(struct response *response, const char *bytes, size_t n)
             capacity *= 2;
         char *head = realloc(response->head, capacity);
         if (head == NULL)
-            return false;
+            return NULL;
         response->head = head;
         response->head_capacity = capacity;
     }
-    memcpy(response->head + response->head_bytes, bytes, n);
+    char *room = response->head + at;
+    memmove(room + n, room, response->head_bytes - at);
     response->head_bytes += n;
-    return true;
+    return room;
+}
+
+static bool append(struct response *response, const char *bytes, size_t n)
+{
+    char *room = make_room(response, response->head_bytes, n);
+    if (room != NULL)
+        memcpy(room, bytes, n);
+    return room != NULL;
 }
 
 /* What a byte may be part of. */
@@ -143,9 +153,16 @@ const char *response_add_header(struct response *response, const char *name, siz
         if (reason != NULL)
             return reason;
     }
-    if (!append(response, name, name_bytes) || !append(response, ": ", 2) ||
-        !append(response, value, value_bytes) || !append(response, "\r\n", 2))
+    /* HAProxy 2.6 lets the last of Status and Location decide, and takes Location for a 302. */
+    bool is_location = name_bytes == 8 && strncasecmp(name, "location", 8) == 0;
+    size_t at = is_location ? 0 : response->head_bytes;
+    char *line = make_room(response, at, name_bytes + value_bytes + 4);
+    if (line == NULL)
         return out_of_memory;
+    memcpy(line, name, name_bytes);
+    memcpy(line + name_bytes, ": ", 2);
+    memcpy(line + name_bytes + 2, value, value_bytes);
+    memcpy(line + name_bytes + 2 + value_bytes, "\r\n", 2);
     return NULL;
 }
 

@@ -13,7 +13,7 @@ struct request;
 enum { RESPONSE_PIECES = 65 }; /* what a transport gets at most in one call of send */
 
 struct response {
-    char *head; /* "Status: 200 OK\r\nName: value\r\n", without the empty line */
+    char *head; /* "Status: 200 OK\r\nName: value\r\n", Location first, without the empty line */
     size_t head_bytes, head_capacity;
     int status;             /* 0: none was set */
     int64_t content_length; /* as declared, -1 if not */

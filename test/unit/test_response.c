@@ -213,6 +213,17 @@ static void test_a_status_starts_the_head_again(void **state)
     assert_sent("Status: 500 Oops\r\nContent-Length: 0\r\n\r\n");
 }
 
+static void test_location_comes_before_the_status(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "303 See Other", "0");
+    assert_null(add_header(request, "LOCATION", "/x"));
+    assert_null(add_header(request, "Locations", "y"));
+    assert_int_equal(send_text(request, "", true), 0);
+    assert_sent(
+        "LOCATION: /x\r\nStatus: 303 See Other\r\nContent-Length: 0\r\nLocations: y\r\n\r\n");
+}
+
 static void test_a_status_that_is_refused_leaves_the_head(void **state)
 {
     struct request *request = *state;
@@ -741,6 +752,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_statuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_status_starts_the_head_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_location_comes_before_the_status, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_status_that_is_refused_leaves_the_head, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_headers, set_up, tear_down),
