@@ -111,6 +111,33 @@ class TestScriptFiles:
         assert site.split("/app.wsgi" + rest) == ("/app.wsgi", path_info)
 
 
+def what_counts(environ):
+    """What applications read, and is not the number of a port or an object's own."""
+    names = {"REQUEST_METHOD", "REQUEST_URI", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING",
+             "CONTENT_TYPE", "CONTENT_LENGTH", "SERVER_NAME", "SERVER_PROTOCOL", "REMOTE_ADDR",
+             "HTTP_X_TOKEN", "HTTP_COOKIE", "HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
+             "wsgi.version", "wsgi.url_scheme", "wsgi.multithread", "wsgi.multiprocess",
+             "wsgi.run_once", "wsgi.input_terminated"}
+    return {name: environ[name] for name in environ if name in names}
+
+
+@pytest.mark.parametrize("prefix", ["/app", ""], ids=["prefix", "root"])
+@pytest.mark.parametrize("kinds", [
+    (fronts.NginxFastcgi, fronts.NginxScgi), (fronts.NginxStock, fronts.NginxStockScgi),
+    (fronts.ApacheProxy, fronts.ApacheProxyScgi), (fronts.LighttpdFastcgi, fronts.LighttpdScgi)],
+    ids=lambda kinds: kinds[0].name)
+def test_scgi_gives_the_environ_that_fastcgi_gives(kinds, prefix):
+    pair = [kind(prefix=prefix) for kind in kinds]
+    for path in ("/", "/a/b", "/a%20b", "/caf%C3%A9", "/a//b", "/a;b", "/x/../b", "/application"):
+        seen = []
+        for site in pair:
+            found = site.request("POST", path + "?show-environ&a=%20", b"1234", [
+                ("Content-Type", "a/b"), ("X-Token", "t"), ("Cookie", "a=b")]).json
+            seen.append(what_counts(found))
+        assert seen[0]["CONTENT_LENGTH"] == "4" and "SCRIPT_NAME" in seen[0]
+        assert seen[0] == seen[1]
+
+
 class FcgidAsInTheExamples(fronts.ApacheFcgid):
     """No configuration file, and no mount: mod_fcgid splits the path itself."""
     mount_setting, script = False, ENVIRON_PAGE
