@@ -1,10 +1,9 @@
 """fcgihost: what the host offers to the Python code that it runs."""
 
+import sys
+
 from fcgihost.cleanup import register_cleanup, unregister_cleanup
 from fcgihost.errors import ResourceUnavailable
-from fcgihost.lock import lock
-from fcgihost.pool import Pool
-from fcgihost.resource import resource
 from fcgihost.runtime import process, request, restart, shutdown, stopping
 
 __version__ = "0.1.0"
@@ -27,9 +26,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name in ("InternalRedirect", "Request"):
-        from fcgihost import handler  # slow to import, and only handlers need it
+# Imported when they are asked for: those that no application uses, as often none does, would be a tenth of the time
+# from the host's start to its first response. No module has the name of what it defines: while it is imported, another
+# thread would find the module in that place.
+_MODULES = {"InternalRedirect": "handler", "Pool": "pool", "Request": "handler", "lock": "locks",
+            "resource": "resources"}
 
-        return getattr(handler, name)
-    raise AttributeError("module 'fcgihost' has no attribute %r" % name)
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError("module 'fcgihost' has no attribute %r" % name)
+    module = "fcgihost." + _MODULES[name]
+    __import__(module)
+    return globals().setdefault(name, getattr(sys.modules[module], name))
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

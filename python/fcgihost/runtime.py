@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-import weakref
+from _weakrefset import WeakSet  # threading has imported it; weakref would come on top
 
 from fcgihost import cleanup, errors
 
@@ -17,7 +17,7 @@ _PID = os.getpid()
 SLICE = 1.0  # seconds: what waits can be reached, by an exception raised in its thread, that often
 
 _local = threading.local()     # .request, outside the host
-_reset_in_child = weakref.WeakSet()
+_reset_in_child = WeakSet()
 
 stopping = threading.Event()   # set when the process begins to end: for background threads to wait on
 
