@@ -135,6 +135,18 @@ static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
     return list;
 }
 
+/* The builtin compile() first makes the hundreds of types of the ast module, to tell whether it was
+ * given a tree: a tenth of the time from the start to the first response, and 0.4 MB. */
+static PyObject *module_compile(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    const char *source;
+    PyObject *path;
+    if (!PyArg_ParseTuple(arguments, "yU", &source, &path))
+        return NULL;
+    return Py_CompileStringObject(source, path, Py_file_input, NULL, -1);
+}
+
 static PyObject *ask(enum lifecycle_reason reason)
 {
     if (the_supervisor == NULL) {
@@ -179,6 +191,8 @@ static PyMethodDef methods[] = {
      "is_client_gone() -> bool: does nobody wait for what this thread serves any more?"},
     {"sent_parameters", module_sent_parameters, METH_NOARGS,
      "sent_parameters() -> [(name, value)]: as the web server sent them."},
+    {"compile", module_compile, METH_VARARGS,
+     "compile(source, path) -> code: of a file's bytes, as the builtin compile() does."},
     {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks the process to end."},
     {"restart", module_restart, METH_NOARGS, "restart(): asks for a fresh process instead."},
     {NULL, NULL, 0, NULL},

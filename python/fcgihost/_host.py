@@ -2,14 +2,10 @@
 
 import faulthandler
 import functools
-import importlib
-import math
 import os
 import sys
 import threading
 import time
-import traceback
-import zlib
 
 import _fcgihost
 
@@ -21,7 +17,7 @@ _STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  #
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
                  500: ("500 Internal Server Error", None)}
-_OWN_FILES = (os.path.dirname(__file__) + os.sep, importlib.__file__, "<frozen importlib")
+_OWN_FILES = (os.path.dirname(__file__) + os.sep, "<frozen importlib")
 
 
 class FileWrapper:
@@ -135,7 +131,7 @@ def describe_answer(exception):
 def _describe_unavailable(exception):
     cause = exception.__cause__
     because = " (%s: %s)" % (type(cause).__name__, cause) if cause is not None and str(cause) not in str(exception) else ""
-    seconds = math.ceil(min(max(1, exception.retry_after), 86400))  # in this order for inf and nan
+    seconds = -int(-min(max(1, exception.retry_after), 86400) // 1)  # rounded up; in this order for inf and nan
     return ("503 Service Unavailable", "Something that this needs is not available now. Please try again.\n", seconds,
             _one_line("503: %s%s" % (exception, because)), None)
 
@@ -191,7 +187,7 @@ def _lock_folder(settings):
     identity = "\0".join([str(settings["file"]), *(
         str(value) for application in settings["applications"] for value in application.values())])
     return os.path.join(os.environ.get("TMPDIR") or "/tmp",
-                        "fcgihost-%d-%08x" % (os.geteuid(), zlib.crc32(os.fsencode(identity))))
+                        "fcgihost-%d-%08x" % (os.geteuid(), loader.checksum(os.fsencode(identity))))
 
 
 def _tasks(settings):
@@ -273,5 +269,4 @@ def format_exception(exception):
     start = exception.__traceback__
     while start and start.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
         start = start.tb_next
-    lines = traceback.format_exception(type(exception), exception, start)
-    return _printable("".join(lines)).rstrip("\n")
+    return _printable(errors.format_exception(exception, start)).rstrip("\n")

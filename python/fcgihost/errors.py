@@ -1,4 +1,8 @@
-"""What the package raises of its own, and where exceptions go that nobody is there to catch."""
+"""What the package raises of its own, how exceptions are shown, and where they go if nobody is there to catch them.
+
+The traceback module is imported when it is needed: with all that it imports it would take a sixth of the time from the
+host's start to its first response, and 1.1 MB.
+"""
 
 import sys
 
@@ -51,11 +55,51 @@ def report_to(reporter):
     _reporter = reporter
 
 
-def _print(what, exception):
-    import traceback  # ten times as slow to import as this package
+def format_exception(exception, start):
+    """The exception as the traceback module shows it, its own frames from start (a traceback) on."""
+    try:
+        import traceback
+    except Exception:  # the process is out of descriptors, say
+        return "Traceback (most recent call last):\n%s%s\n" % (
+            _format_frames(_frames_of(start)), _describe(exception))
+    return "".join(traceback.format_exception(type(exception), exception, start))
 
-    lines = traceback.format_exception(type(exception), exception, exception.__traceback__)
-    sys.stderr.write("fcgihost: %s failed\n%s" % (what, "".join(lines)))
+
+def format_stack(frame):
+    """What calls frame, and it, as the traceback module shows it."""
+    try:
+        import traceback
+    except Exception:
+        return _format_frames(reversed(list(_callers_of(frame))))
+    return "".join(traceback.format_stack(frame))
+
+
+def _frames_of(traceback):
+    while traceback:
+        yield traceback.tb_frame, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+def _callers_of(frame):
+    while frame:
+        yield frame, frame.f_lineno
+        frame = frame.f_back
+
+
+def _format_frames(frames):
+    return "".join('  File "%s", line %s, in %s\n' % (frame.f_code.co_filename, line, frame.f_code.co_name)
+                   for frame, line in frames)
+
+
+def _describe(exception):
+    try:
+        return "%s: %s" % (type(exception).__name__, exception)
+    except Exception:
+        return type(exception).__name__
+
+
+def _print(what, exception):
+    sys.stderr.write("fcgihost: %s failed\n%s" % (what, format_exception(exception, exception.__traceback__)))
 
 
 _reporter = None

@@ -29,7 +29,7 @@ class possible:
 
 def set_up(signal_number):
     """Installs the handler of the host's signal. On the main thread."""
-    import signal
+    import _signal as signal  # signal itself would import enum and re: a tenth of the host's start
 
     global _main
     _main = threading.get_ident()

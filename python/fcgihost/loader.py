@@ -1,12 +1,13 @@
 """Loads applications: a callable of a module, or of a script file. A load that fails leaves nothing behind."""
 
-import contextlib
-import importlib
 import os
 import sys
-import traceback
 import types
-import zlib
+
+try:
+    import _fcgihost as _host
+except ImportError:
+    _host = None  # outside the host
 
 
 class Watch:
@@ -25,7 +26,10 @@ class Watch:
         seen = set()
         while error is not None and id(error) not in seen:
             seen.add(id(error))
-            files.update(frame.filename for frame in traceback.extract_tb(error.__traceback__))
+            step = error.__traceback__
+            while step:
+                files.add(step.tb_frame.f_code.co_filename)
+                step = step.tb_next
             if isinstance(error, SyntaxError) and error.filename:
                 files.add(error.filename)
             if isinstance(error, ImportError) and error.path:
@@ -42,7 +46,7 @@ def load_import(target, watch=None):
     """
     module_name, _, function = target.partition(":")
     with _own_modules(module_name, watch) as files:
-        module = importlib.import_module(module_name)
+        module = _import(module_name)
         files.append(_file_of(module))
         return _check_callable(_attribute(module, function), target)() if function else module
 
@@ -56,7 +60,7 @@ def load_module(target, watch=None):
     """
     module_name, _, attribute = target.partition(":")
     with _own_modules(module_name, watch) as files:
-        module = importlib.import_module(module_name)
+        module = _import(module_name)
         files.append(_file_of(module))
         return _check_callable(_attribute(module, attribute), target)
 
@@ -67,7 +71,7 @@ def load_script(path, attribute, watch=None, source=None):
     Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file. source: what the
     file contains, if it has been read already.
     """
-    name = "_fcgihost_%s_%08x" % (os.path.splitext(os.path.basename(path))[0], zlib.crc32(os.fsencode(path)))
+    name = "_fcgihost_%s_%08x" % (os.path.splitext(os.path.basename(path))[0], checksum(os.fsencode(path)))
     module = types.ModuleType(name)
     module.__file__ = path
     before = set(sys.modules)
@@ -76,7 +80,7 @@ def load_script(path, attribute, watch=None, source=None):
         if source is None:
             with open(path, "rb") as file:
                 source = file.read()
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+        exec(_compile(source, path), module.__dict__)
         try:
             application = getattr(module, attribute)
         except AttributeError:
@@ -92,26 +96,58 @@ def load_script(path, attribute, watch=None, source=None):
         for other in own:
             del sys.modules[other]
         sys.modules.pop(name, None)
-        importlib.invalidate_caches()
+        _forget_folders()
         raise
 
 
-@contextlib.contextmanager
-def _own_modules(module_name, watch):
-    """Drops, if its body raises, the modules of the module's top-level package that the body added."""
-    before = set(sys.modules)
-    files = []
-    try:
-        yield files
-    except BaseException as error:
-        package = module_name.partition(".")[0]
-        own = [name for name in set(sys.modules) - before if name.partition(".")[0] == package]
-        if watch is not None:
-            watch.note(error, files + [_file_of(sys.modules[name]) for name in own])
+def checksum(data):
+    """32 bits of bytes (FNV-1a), the same in each process. zlib's would take its library into the process for this."""
+    value = 2166136261
+    for byte in data:
+        value = (value ^ byte) * 16777619 & 0xffffffff
+    return value
+
+
+class _own_modules:
+    """A context that drops, if its body raises, the modules of the module's top-level package that the body added."""
+
+    def __init__(self, module_name, watch):
+        self._package = module_name.partition(".")[0]
+        self._watch = watch
+
+    def __enter__(self):
+        self._before = set(sys.modules)
+        self._files = []
+        return self._files
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            return
+        own = [name for name in set(sys.modules) - self._before if name.partition(".")[0] == self._package]
+        if self._watch is not None:
+            self._watch.note(error, self._files + [_file_of(sys.modules[name]) for name in own])
         for name in own:
             del sys.modules[name]
-        importlib.invalidate_caches()
-        raise
+        _forget_folders()
+
+
+def _compile(source, path):
+    if isinstance(source, bytes) and b"\0" not in source and hasattr(_host, "compile"):
+        return _host.compile(source, path)
+    return compile(source, path, "exec", dont_inherit=True)
+
+
+def _import(name):
+    """importlib.import_module(name), without the import of importlib."""
+    __import__(name)
+    return sys.modules[name]
+
+
+def _forget_folders():
+    """The next import looks anew at what the folders contain."""
+    import importlib
+
+    importlib.invalidate_caches()
 
 
 def _attribute(thing, path):

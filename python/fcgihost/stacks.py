@@ -2,7 +2,8 @@
 
 import sys
 import threading
-import traceback
+
+from fcgihost import errors
 
 _OWN_THREAD = "fcgihost-errand"
 
@@ -23,7 +24,7 @@ def format_stacks(activities, frames=None, names=None):
         if ident in serving:
             doing = ", serving %s for %.1f s" % serving[ident]
         parts.append("thread %s%s, most recent call last:\n%s" % (
-            names.get(ident, "%#x" % ident), doing, "".join(traceback.format_stack(frame)).rstrip("\n")))
+            names.get(ident, "%#x" % ident), doing, errors.format_stack(frame).rstrip("\n")))
     for ident in sorted(set(serving) - set(frames)):
         parts.append("thread %#x, serving %s for %.1f s: not in Python" % ((ident,) + serving[ident]))
     return "\n".join(parts) or "no thread is in Python"

@@ -190,6 +190,18 @@ class TestCheck:
         assert done.returncode == 4
         assert "broken.py" in done.stderr.decode() and "SyntaxError" in done.stderr.decode()
 
+    @pytest.mark.parametrize("source, answer", [
+        (b"# coding: latin-1\ntext = '\xe9'\n", "'\\xe9'"),
+        (b"\xef\xbb\xbftext = '\xc3\xa9'\n", "'\\xe9'"),
+        (b"from __future__ import annotations\ndef text(x: missing): pass\n", "<function text"),
+        (b"text = 1\x00", "null bytes"), (b"def text(:\r\n", "SyntaxError")])
+    def test_a_script_s_source_is_read_as_python_reads_it(self, folder, source, answer):
+        (folder / "app.py").write_bytes(source + b"\ndef application(environ, start_response):\n"
+                                        b"    start_response('200 OK', [])\n"
+                                        b"    return [ascii(text).encode()]\n")
+        done = run("--call", "/", "./app.py", cwd=folder)
+        assert answer in done.stdout.decode() + done.stderr.decode()
+
     def test_a_missing_script_is_4_or_3(self, folder):
         done = run("--check", "./missing.py", cwd=folder)
         assert done.returncode in (3, 4)

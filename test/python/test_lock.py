@@ -9,11 +9,10 @@ import unittest
 from unittest import mock
 
 import fcgihost
-from fcgihost import runtime
+from fcgihost import locks as lock_module, runtime
 from test_cleanup import in_child, in_thread
 from test_pool import Interrupt
 
-lock_module = sys.modules["fcgihost.lock"]
 
 
 def close(locks):
@@ -240,7 +239,7 @@ class ThreadsTest(Case):
         self.assertTrue(self.is_free())
 
     def interrupt_everywhere(self, step, check):
-        """Calls step(lock) again and again, with a KeyboardInterrupt at each line of lock.py, one after the other,
+        """Calls step(lock) again and again, with a KeyboardInterrupt at each line of locks.py, one after the other,
         and then check(lock, where)."""
         number = 0
         while True:

@@ -5,11 +5,9 @@ import unittest
 from unittest import mock
 
 import fcgihost
-from fcgihost import cleanup, errors, runtime
+from fcgihost import cleanup, errors, pool as pool_module, runtime
 from fcgihost.cleanup import Scope
 from test_cleanup import in_child, in_thread
-
-pool_module = sys.modules["fcgihost.pool"]
 
 
 class Thing:

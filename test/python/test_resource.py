@@ -7,7 +7,7 @@ from unittest import mock
 import fcgihost
 from fcgihost import cleanup, errors
 from fcgihost.cleanup import Scope
-from fcgihost.resource import Resource
+from fcgihost.resources import Resource
 from test_cleanup import in_child, in_thread
 
 

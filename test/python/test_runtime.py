@@ -26,12 +26,25 @@ class PackageTest(unittest.TestCase):
         for name in fcgihost.__all__:
             self.assertFalse(isinstance(getattr(fcgihost, name), types.ModuleType), name)
 
-    def test_a_submodule_does_not_take_a_functions_place(self):
-        text = "import fcgihost.lock, fcgihost.resource\nprint(callable(fcgihost.lock), callable(fcgihost.resource))"
-        self.assertEqual(subprocess.check_output([sys.executable, "-B", "-c", text]), b"True True\n")
+    def test_no_submodule_takes_the_place_of_what_it_defines(self):
+        folder = os.path.dirname(fcgihost.__file__)
+        modules = {os.path.splitext(name)[0] for name in os.listdir(folder)}
+        self.assertIn("locks", modules)
+        self.assertEqual(modules.intersection(fcgihost.__all__), set())
+
+    def test_what_is_imported_later_is_listed_and_the_same_each_time(self):
+        text = ("import sys, fcgihost\nassert not {'fcgihost.pool', 'fcgihost.locks'}.intersection(sys.modules)\n"
+                "print(set(fcgihost.__all__) - set(dir(fcgihost)), fcgihost.lock is fcgihost.lock, fcgihost.Pool)\n"
+                "from fcgihost import *\nprint(resource is fcgihost.resource)")
+        self.assertEqual(subprocess.check_output([sys.executable, "-B", "-c", text]),
+                         b"set() True <class 'fcgihost.pool.Pool'>\nTrue\n")
+
+    def test_what_it_does_not_have_is_an_attribute_error(self):
+        with self.assertRaisesRegex(AttributeError, "has no attribute 'Lock'"):
+            fcgihost.Lock
 
     def test_importing_it_loads_nothing_slow(self):
-        text = ("import sys; import threading, collections, weakref; before = set(sys.modules); import fcgihost\n"
+        text = ("import sys; import threading; before = set(sys.modules); import fcgihost\n"
                 "print({n for n in set(sys.modules) - before if not n.startswith('fcgihost')})")
         loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-B", "-c", text]).decode().strip()
                                   .replace("set()", "()"))
@@ -244,6 +257,33 @@ class ErrorsTest(unittest.TestCase):
         with mock.patch.object(sys, "stderr", stderr):
             errors.report("close of x", ValueError("why"))
         self.assertEqual(stderr.getvalue(), "fcgihost: close of x failed\nValueError: why\n")
+
+    def test_without_the_traceback_module_an_exception_is_shown_plainly(self):
+        class Mute(Exception):
+            def __str__(self):
+                raise ValueError
+
+        shown = []
+        with mock.patch.dict(sys.modules, {"traceback": None}):  # its import fails
+            for raised in ValueError("why"), Mute():
+                try:
+                    raise raised
+                except Exception as error:
+                    shown.append(errors.format_exception(error, error.__traceback__).splitlines())
+            stack = errors.format_stack(sys._getframe()).splitlines()
+        place = 'File "%s", line ' % __file__
+        self.assertEqual((shown[0][0], shown[0][2]), ("Traceback (most recent call last):", "ValueError: why"))
+        self.assertRegex(shown[0][1], "  %s[0-9]+, in test_without" % place)
+        self.assertEqual(shown[1][2], "Mute")
+        self.assertRegex(stack[-1], "  %s[0-9]+, in test_without" % place)
+        self.assertNotIn("test_without", stack[0])
+
+    def test_with_it_they_have_their_lines(self):
+        try:
+            raise ValueError("why")  # here
+        except Exception as error:
+            self.assertIn('raise ValueError("why")  # here', errors.format_exception(error, error.__traceback__))
+        self.assertIn("sys._getframe())", errors.format_stack(sys._getframe()))
 
     def test_a_report_goes_where_the_host_wants_it_and_never_raises(self):
         reports = []
