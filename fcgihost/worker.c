@@ -173,13 +173,16 @@ static void serve(struct worker *worker, struct request *request)
     begin_serving(worker, request);
     py_wsgi_serve(worker, request);
     end_serving(worker);
-    if (request->response.excess_bytes > 0)
-        request_log(request,
-                    "the application sent more than its Content-Length: the rest was held back");
-    else if (!request->response.is_peer_gone && !request->response.is_failed &&
-             response_is_short(request))
-        request_log(request,
-                    "the application sent less than its Content-Length: the connection is closed");
+    const struct response *response = &request->response;
+    const char *wrong = NULL;
+    if (response->excess_bytes > 0)
+        wrong = "the application sent more than its Content-Length: the rest was held back";
+    else if (!response->is_peer_gone && !response->is_failed && response_is_short(request))
+        wrong = "the application sent less than its Content-Length: the connection is closed";
+    if (wrong != NULL) {
+        py_wsgi_let_go(worker);
+        request_log(request, wrong);
+    }
 }
 
 void worker_serve(struct worker *worker, struct request *request)
@@ -208,8 +211,10 @@ static void close_connection(struct worker *worker, struct connection *connectio
     const char *refusal = connection->refusal;
     if (atomic_load(&connection->is_expired) && connection_has_begun(connection))
         refusal = "the peer did not send the rest of its request within [limits] io_timeout";
-    if (refusal != NULL)
+    if (refusal != NULL) {
+        py_wsgi_let_go(worker);
         log_warning("connection closed: %s", refusal);
+    }
     if (connection->request != NULL) {
         connection->request->ops->release(connection->request);
         worker_give_request(worker, connection->request);
@@ -259,10 +264,13 @@ static void serve_connection(struct worker *worker, struct connection *connectio
         connection->park_end_ms = 0;
         worker_pass_turn(worker); /* there may be much of the body left */
         step = connection_finish_request(worker, connection);
+        if (step == CONNECTION_READY)
+            py_wsgi_let_go(worker);
     }
     uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
     if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
         close_connection(worker, connection);
+    py_wsgi_let_go(worker);
 }
 
 static void *run(void *argument)

@@ -514,6 +514,26 @@ class TestConcurrency:
         assert len(connection.receive_exactly(1000)) == 1000
         assert serves(host)
 
+    @protocols
+    def test_long_computed_response_that_nobody_takes_holds_up_nobody_else(self, protocol):
+        """It is sent with the GIL held, until the peer must be waited for."""
+        host = Host(settings={"server": {"threads": 2}})
+        connection = protocol.Connection(host.address)
+        connection.send(protocol.request_bytes("GET", "/long_head"))
+        assert len(connection.receive_exactly(1000)) == 1000
+        assert serves(host)
+        connection.close()
+        assert serves(host)
+
+    @protocols
+    def test_long_computing_keeps_and_loses_its_connection_as_others_do(self, protocol):
+        host = Host(settings={"server": {"threads": 2}})
+        with protocol.Connection(host.address) as connection:
+            for _ in range(3 if protocol is fastcgi else 1):
+                connection.send(protocol.request_bytes("GET", "/long"))
+                assert connection.read_response().text == "computed"
+        assert serves(host)
+
     def test_many_clients_over_both_protocols_get_their_own_answers(self, shared_host):
         def ask(number):
             module, body = (fastcgi, scgi)[number % 2], os.urandom(number * 613 % 40000)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import threading
+import time
 from wsgiref.validate import validator
 
 import process_routes  # noqa: F401 (it adds its routes)
@@ -130,6 +131,28 @@ def download(environ, start_response):
     size = int(query(environ, "size", str(20 * 1024 * 1024)))
     start_response("200 OK", [("Content-Type", "application/octet-stream")])
     return pattern(size, int(query(environ, "chunk", "65536")))
+
+
+def compute():
+    end = time.monotonic() + 0.01
+    while time.monotonic() < end:
+        pass
+
+
+@raw("/long")
+def long(environ, start_response):
+    """Takes long, and all of it with the GIL."""
+    compute()
+    start_response("200 OK", [])
+    return [b"computed"]
+
+
+@raw("/long_head")
+def long_head(environ, start_response):
+    """More than a socket takes, all of it in the head."""
+    compute()
+    start_response("200 OK", [("X-Long", "x" * (4 << 20))])
+    return [b"computed"]
 
 
 @raw("/big")
