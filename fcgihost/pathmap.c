@@ -244,8 +244,12 @@ bool pathmap_script(const struct path_source *source, const struct path_files *f
     size_t n = length(source->script_filename);
     char *file = buffer, *tail = file + n + 1, *script_name = tail + n + 1;
     char *uri_path = script_name + length(source->script_name) + 1;
-    if (n == 0 || !find_file(source->script_filename, files, file, tail))
+    if (n == 0)
         return false;
+    if (!find_file(source->script_filename, files, file, tail)) {
+        target->file = tail;
+        return false;
+    }
     memcpy(script_name, source->script_name != NULL ? source->script_name : "",
            length(source->script_name) + 1);
     *target = (struct path_target){script_name, "", file};

@@ -63,7 +63,7 @@ bool pathmap_mount(const struct path_source *source, const char *mount, char *bu
 /* Where the front chose a script file: the file that SCRIPT_FILENAME names and the split that
  * belongs to it. SCRIPT_FILENAME may be a proxy's URL, and the part of the path behind the file may
  * be in it, in SCRIPT_NAME, or in REQUEST_URI alone. The results point into source or buffer.
- * false: it names no file. */
+ * false: it names no file; then target->file alone is set, to the path without a proxy's URL. */
 bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,
                     struct path_target *target);
 /* Without a mount the front's own split counts; a front that sent no PATH_INFO did not split, and

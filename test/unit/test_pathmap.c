@@ -751,6 +751,27 @@ static void test_a_script_is_not_looked_for_in_endless_folders(void **state)
     free(buffer);
 }
 
+static void test_a_file_that_is_not_there_is_named_without_the_proxy(void **state)
+{
+    (void)state;
+    static const struct path_files files = {is_listed, ""};
+    static const char *const rows[][2] = {
+        {"/srv/a.wsgi", "/srv/a.wsgi"},
+        {"//srv/a.wsgi/x", "/srv/a.wsgi/x"},
+        {"proxy:fcgi://localhost//srv/a%20b.wsgi?q=1", "/srv/a b.wsgi"},
+        {"proxy:unix:/s|fcgi://localhost/srv/a.wsgi", "/srv/a.wsgi"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        struct path_source source = {.script_filename = rows[i][0]};
+        struct path_target target = {0};
+        char *buffer = malloc(pathmap_buffer_bytes(&source));
+        assert_non_null(buffer);
+        assert_false(pathmap_script(&source, &files, buffer, &target));
+        assert_string_equal(target.file, rows[i][1]);
+        free(buffer);
+    }
+}
+
 static void test_random_sources_stay_within_the_buffer(void **state)
 {
     (void)state;
@@ -807,6 +828,7 @@ int main(void)
         cmocka_unit_test(test_the_script_file_that_a_front_chose),
         cmocka_unit_test(test_what_the_configuration_of_a_front_lacks),
         cmocka_unit_test(test_a_script_is_not_looked_for_in_endless_folders),
+        cmocka_unit_test(test_a_file_that_is_not_there_is_named_without_the_proxy),
         cmocka_unit_test(test_random_sources_stay_within_the_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
