@@ -1,12 +1,10 @@
 """Where the web server splits the path, or fails to: script files, and what the log says of it."""
-import os
-
 import pytest
 
 import fronts
+import script_fronts
 from conftest import end_shared
 from fronts import changed
-from host import write_file
 
 ENVIRON_PAGE = '''
 import json
@@ -17,90 +15,18 @@ def application(environ, start_response):
 '''
 
 
-class ScriptSite(fronts.Site):
-    """A script file in the document root, and no mount."""
-
-    def __init__(self):
-        super().__init__(app=None, prefix="/app.wsgi", shared=True)
-
-    def start(self):
-        self.documents = os.path.join(self.folder, "documents")
-        os.mkdir(self.documents)
-        self.script = write_file(os.path.join(self.documents, "app.wsgi"), ENVIRON_PAGE)
-        self.settings["application"] = {"script": self.script}
-        super().start()
-
-    def start_host(self):
-        # There is no /ready: any answer tells that it is.
-        self.host = fronts.Host(None, self.settings, folder=self.folder, watched=False, probe=False)
-
-    def split(self, path):
-        response = fronts.http_request(self.port, "GET", path)
-        assert response.status == 200, response
-        return response.json["SCRIPT_NAME"], response.json["PATH_INFO"]
-
-
-class NginxScripts(ScriptSite):
-    """try_files loses what follows the file."""
-    name = "nginx"
-
-    def make_front(self):
-        return fronts.Nginx(self.folder, """
-            events {}
-            http {
-                server {
-                    listen 127.0.0.1:8001;
-                    root %s;
-                    location ~ ^/app\\.wsgi(/|$) {
-                        fastcgi_split_path_info ^(.+?\\.wsgi)(/.*)?$;
-                        try_files $fastcgi_script_name =404;
-                        include /etc/nginx/fastcgi.conf;
-                        fastcgi_param PATH_INFO $fastcgi_path_info;
-                        fastcgi_pass unix:%s;
-                    }
-                }
-            }""" % (self.documents, self.socket_path))
-
-
-class ApacheMatchScripts(ScriptSite):
-    name = "apache-match"
-
-    def make_front(self):
-        return fronts.Apache(self.folder, ["proxy", "proxy_fcgi"], """
-            ProxyPassMatch ^/(.*\\.wsgi(/.*)?)$ "unix:%s|fcgi://localhost%s/"
-            """ % (self.socket_path, self.documents))
-
-
-class ApacheHandlerScripts(ScriptSite):
-    name = "apache-handler"
-
-    def make_front(self):
-        return fronts.Apache(self.folder, ["proxy", "proxy_fcgi"], """
-            <FilesMatch "\\.wsgi$">
-                SetHandler "proxy:unix:%s|fcgi://localhost"
-            </FilesMatch>
-            """ % self.socket_path)
-
-
-class LighttpdScripts(ScriptSite):
-    name = "lighttpd"
-
-    def make_front(self):
-        return fronts.Lighttpd(self.folder, """
-            server.modules = ("mod_fastcgi")
-            server.bind = "127.0.0.1"
-            server.port = 8001
-            server.document-root = "/var/www/html"
-            fastcgi.server = (".wsgi" => (("socket" => "%s")))
-            """ % self.socket_path)
+class OneScript:
+    """The host serves one script file, wherever the web server finds it."""
+    def keys(self):
+        return {"script": self.write("app.wsgi", ENVIRON_PAGE)}
 
 
 class TestScriptFiles:
     @pytest.fixture(scope="module", ids=lambda kind: kind.name,
-                    params=[NginxScripts, ApacheMatchScripts, ApacheHandlerScripts,
-                            LighttpdScripts])
+                    params=[script_fronts.NginxTryFilesScripts, script_fronts.ApacheMatchScripts,
+                            script_fronts.ApacheHandlerScripts, script_fronts.LighttpdScripts])
     def site(self, request):
-        found = request.param()
+        found = type("OneScriptSite", (OneScript, request.param), {})()
         yield found
         end_shared(found)
 
@@ -108,7 +34,9 @@ class TestScriptFiles:
         ("", ""), ("/", "/"), ("/a/b", "/a/b"), ("/caf%C3%A9%20x", "/caf\xc3\xa9 x"),
         ("/a;b=c", "/a;b=c"), ("?a=/b", "")])
     def test_the_file_becomes_script_name(self, site, rest, path_info):
-        assert site.split("/app.wsgi" + rest) == ("/app.wsgi", path_info)
+        response = site.ask("/app.wsgi" + rest)
+        assert response.status == 200, response
+        assert response.json == {"SCRIPT_NAME": "/app.wsgi", "PATH_INFO": path_info}
 
 
 def what_counts(environ):
