@@ -97,14 +97,16 @@ static int add_params(struct request *request, char **envp)
     return 0;
 }
 
-/* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer. A server that ends one all the
- * same has its record dropped by the gate. */
+/* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer, and no CONTENT_LENGTH. A server
+ * that sends them all the same has its records dropped by the gate. */
 static int set_role(struct request *request, unsigned role)
 {
     request->role = role;
     state_of(request)->body.is_ended = role == ROLE_AUTHORIZER;
     if (role == ROLE_RESPONDER)
         return 0;
+    if (role == ROLE_AUTHORIZER && request_set_param(request, "CONTENT_LENGTH", "0") < 0)
+        return -1;
     return request_set_param(request, "FCGI_ROLE",
                              role == ROLE_AUTHORIZER ? "AUTHORIZER" : "FILTER");
 }
