@@ -69,7 +69,11 @@ def test_scgi_gives_the_environ_that_fastcgi_gives(kinds, prefix):
 class FcgidAsInTheExamples(fronts.ApacheFcgid):
     """No configuration file, and no mount: mod_fcgid splits the path itself."""
     mount_setting, script = False, ENVIRON_PAGE
-    split = ScriptSite.split
+
+    def split(self, path):
+        response = fronts.http_request(self.port, "GET", path)
+        assert response.status == 200, response
+        return response.json["SCRIPT_NAME"], response.json["PATH_INFO"]
 
     def command(self):
         return "%s --threads 1 %s/app.wsgi" % (self.program(), self.folder)
