@@ -132,15 +132,12 @@ class AuthnzGate(ApacheGate, fronts.Site):
     def make_front(self):
         self.write_page()
         self.tcp_port = fronts.process.free_port()
-        return fronts.Apache(self.folder, ["authnz_fcgi"] + self.modules, """
-            AuthnzFcgiDefineProvider authn gate fcgi://127.0.0.1:%d/
-            <Location /private>
-                AuthType Basic
-                AuthName "fcgihost"
-                AuthBasicProvider gate
-                Require valid-user
-            </Location>
-            %s""" % (self.tcp_port, SHOW))
+        text = changed(fronts.example("authorizer/apache.conf"), {
+            "#   AuthnzFcgiDefineProvider authn gate fcgi://127.0.0.1:9000/\n":
+            "AuthnzFcgiDefineProvider authn gate fcgi://127.0.0.1:%d/\n" % self.tcp_port,
+            'FcgidAuthenticator "/usr/local/bin/fcgihost --config /srv/app/fcgihost.ini"\n':
+            "AuthBasicProvider gate\n"})
+        return fronts.Apache(self.folder, ["authnz_fcgi"] + self.modules, text + SHOW)
 
     def start_host(self):
         self.settings["server"].pop("socket_mode")
