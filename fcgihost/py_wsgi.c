@@ -19,6 +19,7 @@ struct python_thread {
     struct socket_wait send_wait; /* gives up the GIL that is_gil_kept */
     bool is_gil_kept;
     PyThreadState *state;
+    bool is_state_own;
     PyObject *input, *errors, *start_response;
     PyObject *data;               /* the file that a filter reads; NULL in other roles */
     const struct request *served; /* NULL: none */
@@ -57,10 +58,18 @@ int py_wsgi_enter_thread(struct worker *worker)
     if (thread == NULL)
         return -1;
     thread->send_wait.before = let_go;
+    /* The main thread, where it serves, has its own. For the others it is made without the GIL, for
+     * which PyGILState_Ensure() would wait, and take it from the main thread, which loads. */
+    thread->state = PyGILState_GetThisThreadState();
+    thread->is_state_own = thread->state == NULL;
+    if (thread->is_state_own)
+        thread->state = PyThreadState_New(PyInterpreterState_Main());
+    if (thread->state == NULL) {
+        free(thread);
+        return -1;
+    }
     worker->python = thread;
     current_thread = thread;
-    PyGILState_Ensure();
-    thread->state = PyEval_SaveThread();
     return 0;
 }
 
@@ -72,7 +81,11 @@ void py_wsgi_leave_thread(struct worker *worker)
     Py_CLEAR(thread->data);
     Py_CLEAR(thread->errors);
     Py_CLEAR(thread->start_response);
-    PyGILState_Release(PyGILState_UNLOCKED);
+    if (thread->is_state_own) {
+        PyThreadState_Clear(thread->state);
+        PyThreadState_DeleteCurrent();
+    } else
+        PyEval_SaveThread();
     free(thread);
     worker->python = NULL;
 }

@@ -277,6 +277,9 @@ static void *run(void *argument)
 {
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
+    char name[16];
+    snprintf(name, sizeof(name), "fcgihost-%u", worker->number % 1000);
+    pthread_setname_np(pthread_self(), name);
     if (py_wsgi_enter_thread(worker) < 0) {
         log_error("worker %u: no Python thread state: out of memory", worker->number);
         atomic_fetch_sub(&pool->running, 1);
@@ -308,9 +311,6 @@ static int start_worker(struct worker *worker)
         errno = error;
         return -1;
     }
-    char name[16];
-    snprintf(name, sizeof(name), "fcgihost-%u", worker->number % 1000);
-    pthread_setname_np(worker->thread, name);
     atomic_fetch_add(&worker->pool->running, 1);
     return 0;
 }
