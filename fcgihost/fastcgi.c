@@ -43,7 +43,7 @@ static struct fastcgi_state *state_of(struct request *request)
 static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
 {
     struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
-    return socket_send(fd, &piece, 1, timeout_ms, NULL);
+    return socket_send(fd, &piece, 1, timeout_ms, NULL, NULL);
 }
 
 /* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
@@ -128,8 +128,7 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
     if (parse_head(worker, state, input->data + input->begin, result->head_bytes) < 0 ||
-        add_params(request, state->fcgx.envp) < 0 ||
-        set_role(request, result->role) < 0) {
+        add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;
     }
@@ -268,7 +267,7 @@ static int flush_batch(struct batch *batch)
     batch->record_count = 0;
     const struct request *request = batch->request;
     return socket_send(request->fd, batch->pieces, count, request->io_timeout_ms,
-                       request->send_wait);
+                       request->send_wait, request->input);
 }
 
 static void add_piece(struct batch *batch, const void *bytes, size_t n)

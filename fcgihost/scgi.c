@@ -105,7 +105,8 @@ static int scgi_send(struct request *request, const struct iovec *pieces, size_t
     struct iovec copy[RESPONSE_PIECES];
     for (size_t i = 0; i < count; i++)
         copy[i] = pieces[i];
-    return socket_send(request->fd, copy, count, request->io_timeout_ms, request->send_wait);
+    return socket_send(request->fd, copy, count, request->io_timeout_ms, request->send_wait,
+                       request->input);
 }
 
 static int scgi_send_error(struct request *request, const char *text, size_t text_bytes)

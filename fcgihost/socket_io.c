@@ -1,35 +1,55 @@
 /* Sending to a non-blocking socket, with a deadline for each wait. */
 #include "socket_io.h"
 
+#include "input.h"
+
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
-static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait)
+/* The peer may want to send before it reads on: what there is room for is taken from it. Returns
+ * whether there is room left. */
+static bool take_in(struct input *input, int fd)
+{
+    if (input_available(input) == input->capacity) {
+        size_t capacity = 2 * input->capacity;
+        if (input->capacity >= SOCKET_KEPT_BYTES || input_own(input, capacity) < 0)
+            return false;
+    }
+    long n = input_receive(input, fd);
+    return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, struct input *input)
 {
     if (wait != NULL)
         wait->before(wait);
     for (;;) {
         struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+        if (input != NULL)
+            pollfd.events |= POLLIN;
         int ready = poll(&pollfd, 1, (int)timeout_ms);
-        if (ready > 0)
+        if (ready > 0 && (pollfd.revents & ~POLLIN) != 0)
             return 0;
+        if (ready > 0 && !take_in(input, fd))
+            input = NULL;
         if (ready == 0)
             errno = ETIMEDOUT;
-        if (ready == 0 || errno != EINTR)
+        if (ready == 0 || (ready < 0 && errno != EINTR))
             return -1;
     }
 }
 
 int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
-                struct socket_wait *wait)
+                struct socket_wait *wait, struct input *input)
 {
     while (count > 0) {
         struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
         ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0) {
-            if (errno == EINTR ||
-                ((errno == EAGAIN || errno == ENOBUFS) && wait_writable(fd, timeout_ms, wait) == 0))
+            if (errno == EINTR || ((errno == EAGAIN || errno == ENOBUFS) &&
+                                   wait_writable(fd, timeout_ms, wait, input) == 0))
                 continue;
             return -1;
         }

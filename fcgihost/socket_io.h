@@ -11,9 +11,15 @@ struct socket_wait {
     void (*before)(struct socket_wait *wait);
 };
 
+struct input;
+
+enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input of that capacity grows no more */
+
 /* Sends all pieces (and uses the array up). 0, or -1 with errno; ETIMEDOUT when the peer took
- * nothing for timeout_ms. wait may be NULL. */
+ * nothing for timeout_ms. A peer that reads on only when it has sent everything (mod_fcgid) is
+ * listened to while it is waited for: what it sends goes to input, which may become a heap block.
+ * wait and input may be NULL. */
 int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
-                struct socket_wait *wait);
+                struct socket_wait *wait, struct input *input);
 
 #endif

@@ -260,6 +260,22 @@ class TestBodies:
             assert (response.status, response.text) == (200, "ignored %d" % number)
             assert site.request("POST", "/echo", b"body %d" % number).json["size"] == 6
 
+    def test_a_body_that_is_not_read_and_a_large_response(self, site):
+        """mod_fcgid reads nothing before it has sent the whole body."""
+        for size in (300000, 800000):
+            response = site.request("POST", "/big?size=%d" % (20 * MIB), UPLOAD[:size])
+            assert response.status == 200
+            assert hashlib.sha256(response.body).hexdigest() == DOWNLOAD_SHA256
+
+    @pytest.mark.parametrize("kind", [fronts.ApacheFcgid, fronts.ApacheProxy, fronts.ApacheProxyScgi,
+                                      fronts.LighttpdFastcgi], ids=lambda kind: kind.name)
+    def test_a_body_that_is_read_after_a_large_part_of_the_response(self, kind):
+        """nginx sends no more of a body once it has the head of the response."""
+        site = kind()
+        response = site.request("POST", "/answer-first", UPLOAD[:500000])
+        assert len(response.body) == 5 * MIB + 64
+        assert response.body[-64:].decode() == hashlib.sha256(UPLOAD[:500000]).hexdigest()
+
     @pytest.mark.parametrize("kind", [fronts.NginxFastcgi, fronts.NginxScgi, fronts.ApacheFcgid,
                                       fronts.ApacheProxy, fronts.LighttpdFastcgi],
                              ids=lambda kind: kind.name)

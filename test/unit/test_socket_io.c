@@ -1,4 +1,4 @@
-/* links: socket_io.c */
+/* links: socket_io.c input.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "socket_io.h"
 
 enum { OURS, THEIRS, LARGE_BYTES = 3 << 20 };
@@ -81,16 +82,16 @@ static void test_all_pieces_are_sent_in_their_order(void **state)
     int *fds = *state;
     struct iovec pieces[] = {text_piece("one "), text_piece(""), text_piece("two"),
                              text_piece(" three"), text_piece("")};
-    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL), 0);
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL, NULL), 0);
     assert_read(fds, "one two three");
 }
 
 static void test_nothing_is_sent_for_nothing(void **state)
 {
     int *fds = *state;
-    assert_int_equal(socket_send(fds[OURS], NULL, 0, 1000, NULL), 0);
+    assert_int_equal(socket_send(fds[OURS], NULL, 0, 1000, NULL, NULL), 0);
     struct iovec pieces[] = {text_piece(""), text_piece("")};
-    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL), 0);
+    assert_int_equal(socket_send(fds[OURS], pieces, COUNT(pieces), 1000, NULL, NULL), 0);
     assert_int_equal(recv(fds[THEIRS], &(char){0}, 1, MSG_DONTWAIT), -1);
     assert_int_equal(errno, EAGAIN);
 }
@@ -110,7 +111,7 @@ static void assert_large_send(int *fds, const size_t *sizes, size_t size_count)
             pieces[count] = (struct iovec){.iov_base = bytes + sent, .iov_len = n};
             sent += n;
         }
-        assert_int_equal(socket_send(fds[OURS], pieces, count, 60000, NULL), 0);
+        assert_int_equal(socket_send(fds[OURS], pieces, count, 60000, NULL, NULL), 0);
     }
     shutdown(fds[OURS], SHUT_WR);
     void *wrong = NULL;
@@ -139,7 +140,7 @@ static void test_a_descriptor_that_does_not_block_is_the_same(void **state)
     close(fds[THEIRS]);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
     struct iovec piece = text_piece("text");
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, NULL), 0);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, NULL, NULL), 0);
     assert_read(fds, "text");
 }
 
@@ -150,7 +151,7 @@ static void test_a_peer_that_takes_nothing(void **state)
     uint8_t *bytes = make_bytes(LARGE_BYTES);
     for (size_t i = 0; i < COUNT(timeouts); i++) {
         struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-        assert_int_equal(socket_send(fds[OURS], &piece, 1, timeouts[i], NULL), -1);
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, timeouts[i], NULL, NULL), -1);
         assert_int_equal(errno, ETIMEDOUT);
     }
     free(bytes);
@@ -171,11 +172,11 @@ static void test_what_is_done_before_a_wait_is_not_done_without_one(void **state
     int *fds = *state;
     struct counted_wait waits = {.wait.before = count_wait};
     struct iovec piece = text_piece("text");
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait), 0);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait, NULL), 0);
     assert_int_equal(waits.count, 0);
     uint8_t *bytes = make_bytes(LARGE_BYTES);
     piece = (struct iovec){.iov_base = bytes, .iov_len = LARGE_BYTES};
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait), -1);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 0, &waits.wait, NULL), -1);
     assert_int_equal(waits.count, 1);
     free(bytes);
 }
@@ -184,7 +185,7 @@ static void assert_gone(int *fds)
 {
     for (int i = 0; i < 2; i++) {
         struct iovec piece = text_piece("for nobody");
-        assert_int_equal(socket_send(fds[OURS], &piece, 1, 1000, NULL), -1);
+        assert_int_equal(socket_send(fds[OURS], &piece, 1, 1000, NULL, NULL), -1);
         assert_true(errno == EPIPE || errno == ECONNRESET);
     }
 }
@@ -219,7 +220,7 @@ static void test_a_peer_that_goes_while_it_is_waited_for(void **state)
     pthread_t closer;
     assert_int_equal(pthread_create(&closer, NULL, close_later, fds), 0);
     struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL), -1);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL, NULL), -1);
     assert_true(errno == EPIPE || errno == ECONNRESET);
     pthread_join(closer, NULL);
     free(bytes);
@@ -251,7 +252,7 @@ static void test_signals_cut_nothing_short(void **state)
     void *arguments[] = {fds, &self};
     assert_int_equal(pthread_create(&reader, NULL, signal_and_read, arguments), 0);
     struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
-    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL), 0);
+    assert_int_equal(socket_send(fds[OURS], &piece, 1, 60000, NULL, NULL), 0);
     shutdown(fds[OURS], SHUT_WR);
     void *wrong = NULL;
     pthread_join(reader, &wrong);
@@ -259,11 +260,68 @@ static void test_signals_cut_nothing_short(void **state)
     free(bytes);
 }
 
+struct talker {
+    int *fds;
+    size_t bytes; /* that it sends before it reads */
+};
+
+static void *talk_then_read(void *argument)
+{
+    struct talker *talker = argument;
+    uint8_t *bytes = make_bytes(talker->bytes);
+    ssize_t sent = send(talker->fds[THEIRS], bytes, talker->bytes, MSG_NOSIGNAL);
+    free(bytes);
+    return sent == (ssize_t)talker->bytes ? read_all(talker->fds) : NULL;
+}
+
+/* The peer sends that much first. What socket_send returns for a large piece; input is the
+ * caller's to clear. */
+static int send_to_talker(int *fds, size_t bytes, uint64_t timeout_ms, struct input *input)
+{
+    *input = (struct input){.data = malloc(4096), .capacity = 4096, .is_owned = true};
+    assert_non_null(input->data);
+    struct talker talker = {.fds = fds, .bytes = bytes};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, talk_then_read, &talker), 0);
+    uint8_t *sent = make_bytes(LARGE_BYTES);
+    struct iovec piece = {.iov_base = sent, .iov_len = LARGE_BYTES};
+    int result = socket_send(fds[OURS], &piece, 1, timeout_ms, NULL, input);
+    int error = errno;
+    shutdown(fds[OURS], SHUT_RDWR);
+    void *wrong = NULL;
+    pthread_join(thread, &wrong);
+    free(sent);
+    if (wrong != NULL)
+        fail_msg("%s", (const char *)wrong);
+    errno = error;
+    return result;
+}
+
+static void test_a_peer_that_sends_before_it_reads(void **state)
+{
+    struct input input;
+    assert_int_equal(send_to_talker(*state, 700000, 60000, &input), 0);
+    assert_int_equal(input_available(&input), 700000);
+    for (size_t i = 0; i < 700000; i++)
+        if (input.data[input.begin + i] != byte_at(i))
+            fail_msg("byte %zu is wrong", i);
+    input_clear(&input);
+}
+
+static void test_no_more_is_kept_than_the_limit(void **state)
+{
+    struct input input;
+    assert_int_equal(send_to_talker(*state, 3 * SOCKET_KEPT_BYTES, 100, &input), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_int_equal(input_available(&input), SOCKET_KEPT_BYTES);
+    input_clear(&input);
+}
+
 static void test_a_descriptor_that_is_none(void **state)
 {
     (void)state;
     struct iovec piece = text_piece("x");
-    assert_int_equal(socket_send(-1, &piece, 1, 1000, NULL), -1);
+    assert_int_equal(socket_send(-1, &piece, 1, 1000, NULL, NULL), -1);
     assert_int_equal(errno, EBADF);
 }
 
@@ -286,6 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_peer_that_goes_while_it_is_waited_for, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_signals_cut_nothing_short, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_sends_before_it_reads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_no_more_is_kept_than_the_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_descriptor_that_is_none, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -162,6 +162,17 @@ def big(environ, start_response):
     return [body]
 
 
+@route("/answer-first")
+def answer_first(environ, start_response):
+    """5 MiB, and only then reads the body; its digest comes last."""
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    yield from pattern(5 << 20)
+    digest = hashlib.sha256()
+    for data in chunks_of(environ["wsgi.input"]):
+        digest.update(data)
+    yield digest.hexdigest().encode()
+
+
 @raw("/empty-list")
 def empty_list(environ, start_response):
     start_response("200 OK", TEXT)
