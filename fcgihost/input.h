@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_INPUT_H
 #define FCGIHOST_INPUT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +14,20 @@ struct input {
     size_t end;    /* behind the last received byte */
     bool is_owned; /* data is this input's heap block; else it is lent by a worker */
     bool is_at_eof;
+    atomic_bool is_in_use; /* see input_enter */
 };
+
+/* A thread of the application may read a body while another one sends: before its buffer is
+ * touched, where that can be, one of both enters. false: the other one has. */
+static inline bool input_enter(struct input *input)
+{
+    return !atomic_exchange(&input->is_in_use, true);
+}
+
+static inline void input_leave(struct input *input)
+{
+    atomic_store(&input->is_in_use, false);
+}
 
 static inline size_t input_available(const struct input *input)
 {

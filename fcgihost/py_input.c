@@ -2,6 +2,7 @@
 #include "fork.h"
 #include "py_streams.h"
 
+#include <sched.h>
 #include <string.h>
 
 enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20 };
@@ -101,12 +102,22 @@ static struct request *enter(struct py_stream *self)
         return NULL;
     }
     struct request *request = py_stream_enter(self);
-    if (request == NULL || !self->is_data || request->is_data)
+    if (request == NULL)
+        return NULL;
+    while (!input_enter(request->input))
+        sched_yield(); /* a thread that sends takes in what is there, and does not wait for more */
+    if (!self->is_data || request->is_data)
         return request;
     Py_BEGIN_ALLOW_THREADS;
     request_begin_data(request);
     Py_END_ALLOW_THREADS;
     return request;
+}
+
+static void leave(struct py_stream *self, struct request *request)
+{
+    input_leave(request->input);
+    py_stream_leave(self);
 }
 
 /* FCGI_STDIN is at its end, whatever it was, once FCGI_DATA is read. */
@@ -124,7 +135,7 @@ static PyObject *input_read(struct py_stream *self, PyObject *const *arguments, 
     if (request == NULL)
         return NULL;
     PyObject *bytes = read_limited(request, is_over(self, request) ? 0 : size);
-    py_stream_leave(self);
+    leave(self, request);
     return bytes;
 }
 
@@ -178,7 +189,7 @@ static PyObject *input_readline(struct py_stream *self, PyObject *const *argumen
     if (request == NULL)
         return NULL;
     PyObject *line = read_line(request, is_over(self, request) ? 0 : limit);
-    py_stream_leave(self);
+    leave(self, request);
     return line;
 }
 

@@ -8,9 +8,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* The peer may want to send before it reads on: what there is room for is taken from it. Returns
- * whether there is room left. */
-static bool take_in(struct input *input, int fd)
+static bool take_what_is_there(struct input *input, int fd)
 {
     if (input_available(input) == input->capacity) {
         size_t capacity = 2 * input->capacity;
@@ -19,6 +17,17 @@ static bool take_in(struct input *input, int fd)
     }
     long n = input_receive(input, fd);
     return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* The peer may want to send before it reads on: what there is room for is taken from it. false:
+ * there is none left, or the application reads. */
+static bool take_in(struct input *input, int fd)
+{
+    if (!input_enter(input))
+        return false;
+    bool has_room = take_what_is_there(input, fd);
+    input_leave(input);
+    return has_room;
 }
 
 static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, struct input *input)
