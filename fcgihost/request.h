@@ -126,10 +126,10 @@ REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
     uint64_t first, last;
     if (n >= 8) {
         first = request_load_8(name);
-        last = request_load_8(name + n - 8);
+        last = request_load_8(name + (n - 8));
     } else if (n >= 4) {
         first = request_load_4(name);
-        last = request_load_4(name + n - 4);
+        last = request_load_4(name + (n - 4));
     } else {
         first = n > 0 ? (unsigned char)name[0] | (uint64_t)(unsigned char)name[n / 2] << 8 : 0;
         last = n > 0 ? (unsigned char)name[n - 1] : 0;

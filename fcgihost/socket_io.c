@@ -41,7 +41,7 @@ static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, 
         int ready = poll(&pollfd, 1, (int)timeout_ms);
         if (ready > 0 && (pollfd.revents & ~POLLIN) != 0)
             return 0;
-        if (ready > 0 && !take_in(input, fd))
+        if (ready > 0 && input != NULL && !take_in(input, fd))
             input = NULL;
         if (ready == 0)
             errno = ETIMEDOUT;
