@@ -1,10 +1,14 @@
-"""fcgihost: what the host offers to the Python code that it runs."""
+"""fcgihost: what the host offers to the Python code that it runs.
+
+What the host imports before it serves does without threading, for functools and collections come with it: a fifth of
+the time from the start to the first response. Then the main thread imports it, as _host.py says.
+"""
 
 import sys
 
 from fcgihost.cleanup import register_cleanup, unregister_cleanup
 from fcgihost.errors import ResourceUnavailable
-from fcgihost.runtime import process, request, restart, shutdown, stopping
+from fcgihost.runtime import process, request, restart, shutdown
 
 __version__ = "0.1.0"
 
@@ -30,7 +34,7 @@ __all__ = [
 # from the host's start to its first response. No module has the name of what it defines: while it is imported, another
 # thread would find the module in that place.
 _MODULES = {"InternalRedirect": "handler", "Pool": "pool", "Request": "handler", "lock": "locks",
-            "resource": "resources"}
+            "resource": "resources", "stopping": "runtime"}
 
 
 def __getattr__(name):

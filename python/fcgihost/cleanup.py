@@ -2,15 +2,15 @@
 
 import os
 import sys
-import threading
+from _thread import RLock, _local as Local  # as threading has them: see __init__.py
 
 from fcgihost import errors, interrupt
 
 _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
-_local = threading.local()  # .stack: the scopes that are active in this thread
+_local = Local()            # .stack: the scopes that are active in this thread
 _loads = []                 # the scopes that were active somewhere and are neither adopted nor closed
-_mutex = threading.RLock()  # guards all scopes; reentrant, for a finaliser may come in between
+_mutex = RLock()            # guards all scopes; reentrant, for a finaliser may come in between
 
 
 class Scope:
@@ -280,7 +280,7 @@ def _arrange_exit():
 
 def _after_fork():
     global _mutex
-    _mutex = threading.RLock()
+    _mutex = RLock()
 
 
 _is_exit_arranged = False

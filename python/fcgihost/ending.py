@@ -1,7 +1,7 @@
 """The end of the process, on the main thread: cleanups, the application's threads, atexit's functions."""
 
 import atexit
-import threading
+import sys
 import time
 
 from fcgihost import cleanup, interrupt
@@ -25,6 +25,9 @@ def run_cleanups(log, on_start):
 
 def join_threads(seconds, clock=time.monotonic):
     """Waits until the application's non-daemon threads have ended, for that long at most. Returns those that have not."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return []  # nobody has started a thread
     deadline = clock() + seconds * (1 - _RESERVE)
     waker = threading.Thread(target=_wake_executors, name="fcgihost-executors", daemon=True)
     waker.start()
@@ -42,12 +45,16 @@ def run_exit_functions():
 
 
 def _own_threads(waker):
+    import threading
+
     return [thread for thread in threading.enumerate()
             if thread is not threading.main_thread() and thread is not waker and not thread.daemon]
 
 
 def _wake_executors():
     """What threading._shutdown() would call first: concurrent.futures tells its threads so that they may end."""
+    import threading
+
     for function in reversed(list(getattr(threading, "_threading_atexits", ()))):
         try:
             function()

@@ -5,7 +5,7 @@ that nothing of the host's or the package's is ever torn. What waits in C code t
 libpq does, can't be reached so.
 """
 
-import threading
+from _thread import get_ident  # as threading has it: see __init__.py
 
 
 class Interrupted(BaseException):
@@ -17,7 +17,7 @@ class possible:
 
     def __enter__(self):
         global _depth
-        self._is_main = threading.get_ident() == _main
+        self._is_main = get_ident() == _main
         if self._is_main:
             _depth += 1
 
@@ -32,7 +32,7 @@ def set_up(signal_number):
     import _signal as signal  # signal itself would import enum and re: a tenth of the host's start
 
     global _main
-    _main = threading.get_ident()
+    _main = get_ident()
     signal.signal(signal_number, _on_signal)
 
 
@@ -42,4 +42,4 @@ def _on_signal(number, frame):
 
 
 _depth = 0
-_main = threading.main_thread().ident
+_main = get_ident()

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import types
 
 try:
     import _fcgihost as _host
@@ -72,7 +71,7 @@ def load_script(path, attribute, watch=None, source=None):
     file contains, if it has been read already.
     """
     name = "_fcgihost_%s_%08x" % (os.path.splitext(os.path.basename(path))[0], checksum(os.fsencode(path)))
-    module = types.ModuleType(name)
+    module = type(sys)(name)
     module.__file__ = path
     before = set(sys.modules)
     sys.modules[name] = module

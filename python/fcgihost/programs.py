@@ -1,6 +1,5 @@
 """What an [application] section names, loaded: a callable for each of FastCGI's roles that it serves."""
 
-import functools
 import os
 
 from fcgihost import loader, startup
@@ -15,7 +14,7 @@ def make_task(settings, retry_delay):
     """
     named = [settings[key] for key in ("script", "handler", "script_root", "wsgi", "authorizer", "filter")
              if settings[key]]
-    return startup.Task("application " + named[0], functools.partial(_load, settings, retry_delay), loader.Watch())
+    return startup.Task("application " + named[0], lambda watch: _load(settings, retry_delay, watch), loader.Watch())
 
 
 def _load(settings, retry_delay, watch):

@@ -1,9 +1,9 @@
 """What the package knows of the process and of the request that a thread serves; and waiting, and forking."""
 
 import os
-import threading
 import time
-from _weakrefset import WeakSet  # threading has imported it; weakref would come on top
+from _thread import RLock, _local as Local  # as threading has them: see __init__.py
+from _weakref import ref
 
 from fcgihost import cleanup, errors
 
@@ -16,10 +16,12 @@ _STARTED = time.time()
 _PID = os.getpid()
 SLICE = 1.0  # seconds: what waits can be reached, by an exception raised in its thread, that often
 
-_local = threading.local()     # .request, outside the host
-_reset_in_child = WeakSet()
+_local = Local()         # .request, outside the host
+_reset_in_child = set()  # references
 
-stopping = threading.Event()   # set when the process begins to end: for background threads to wait on
+_stopping = None         # the Event, once it has been asked for
+_is_stopping = False     # what it is then
+_mutex = RLock()         # guards both
 
 
 class Process:
@@ -56,7 +58,7 @@ class Process:
     @property
     def stopping(self):
         """True once it has begun to end."""
-        return stopping.is_set() or self.state in ("draining", "cleaning")
+        return _has_begun_to_end() or self.state in ("draining", "cleaning")
 
 
 process = Process()
@@ -171,7 +173,27 @@ def shutdown():
 
 def set_stopping():
     """Says that the process begins to end. Not to be called by what interrupts a thread: it takes a lock."""
-    stopping.set()
+    global _is_stopping
+    with _mutex:
+        _is_stopping = True
+        event = _stopping
+    if event is not None:
+        event.set()
+
+
+def __getattr__(name):
+    """stopping: an Event, set when the process begins to end, for background threads to wait on."""
+    if name != "stopping":
+        raise AttributeError("module 'fcgihost.runtime' has no attribute %r" % name)
+    import threading
+
+    global _stopping
+    with _mutex:
+        if _stopping is None:
+            _stopping = threading.Event()
+            if _is_stopping:
+                _stopping.set()
+        return _stopping
 
 
 def set_lock_folder(path):
@@ -221,7 +243,11 @@ def check_callable(what, value, is_optional=True):
 
 def reset_in_child(thing):
     """Has thing._after_fork() called in each forked child, first of all."""
-    _reset_in_child.add(thing)
+    _reset_in_child.add(ref(thing, _reset_in_child.discard))
+
+
+def _has_begun_to_end():
+    return _stopping.is_set() if _stopping is not None else _is_stopping
 
 
 def _has(function):
@@ -255,12 +281,17 @@ def _report_cleanup(name, exception):
 
 
 def _after_fork():
-    is_set = stopping.is_set()
-    stopping.__init__()  # its lock may have been held by a thread that the child hasn't got
-    if is_set:
-        stopping.set()
-    for thing in list(_reset_in_child):
-        thing._after_fork()
+    global _mutex
+    _mutex = RLock()  # it, and the Event's, may have been held by a thread that the child hasn't got
+    if _stopping is not None:
+        is_set = _stopping.is_set()
+        _stopping.__init__()
+        if is_set:
+            _stopping.set()
+    for reference in list(_reset_in_child):
+        thing = reference()
+        if thing is not None:
+            thing._after_fork()
 
 
 lock_folder = None

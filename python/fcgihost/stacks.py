@@ -1,7 +1,7 @@
 """The stacks of all threads, with what they serve, for the log."""
 
 import sys
-import threading
+from _thread import get_ident
 
 from fcgihost import errors
 
@@ -13,9 +13,10 @@ def format_stacks(activities, frames=None, names=None):
     if frames is None:
         frames = sys._current_frames()
     if names is None:
-        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        threading = sys.modules.get("threading")  # which is not to be imported here: see __init__.py
+        names = {thread.ident: thread.name for thread in threading.enumerate()} if threading else {}
     serving = {ident: (request, seconds) for ident, request, seconds in activities}
-    own = threading.get_ident()
+    own = get_ident()
     parts = []
     for ident, frame in sorted(frames.items()):
         if ident == own:

@@ -3,6 +3,7 @@ import faulthandler
 import io
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -415,6 +416,42 @@ class EndTest(unittest.TestCase):
         self.assertEqual(level, _host._LOG_ERROR)
         self.assertIn("did not end: refresh, poll:", text)
         self.assertIn("serving GET /slow for 1.0 s", text)
+
+
+class ThreadingTest(unittest.TestCase):
+    """threading, imported after the requests of other threads can be served."""
+
+    SCRIPT = """
+import sys, _thread
+sys.modules["_fcgihost"] = type(sys)("_fcgihost")
+sys.path.insert(0, %r)
+from fcgihost import _host
+assert "threading" not in sys.modules
+begun, done = _thread.allocate_lock(), _thread.allocate_lock()
+begun.acquire(), done.acquire()
+
+def work():
+    begun.release()
+    import threading
+    found.append(threading.main_thread().ident)
+    done.release()
+
+def serve():
+    _thread.start_new_thread(work, ())
+    begun.acquire()
+    assert not done.acquire(timeout=0.2)
+
+found = []
+_host._import_threading(serve)
+done.acquire()
+assert found == [_thread.get_ident()], found
+_host._import_threading(lambda: found.append("again"))
+print(found[1:], [finder for finder in sys.meta_path if "Announcer" in repr(finder)])
+""" % os.path.dirname(os.path.dirname(_host.__file__))
+
+    def test_main_thread_stays_the_main_thread_whoever_imports_it_meanwhile(self):
+        self.assertEqual(subprocess.check_output([sys.executable, "-I", "-S", "-B", "-c", self.SCRIPT], timeout=60),
+                         b"['again'] []\n")
 
 
 class TracebackTest(support.FolderTestCase):

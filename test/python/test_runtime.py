@@ -44,7 +44,7 @@ class PackageTest(unittest.TestCase):
             fcgihost.Lock
 
     def test_importing_it_loads_nothing_slow(self):
-        text = ("import sys; import threading; before = set(sys.modules); import fcgihost\n"
+        text = ("import sys; before = set(sys.modules); import fcgihost\n"
                 "print({n for n in set(sys.modules) - before if not n.startswith('fcgihost')})")
         loaded = ast.literal_eval(subprocess.check_output([sys.executable, "-B", "-c", text]).decode().strip()
                                   .replace("set()", "()"))
@@ -60,6 +60,16 @@ class OutsideTest(unittest.TestCase):
         self.assertIn("outside", repr(process))
         with self.assertRaises(AttributeError):
             process.state = "serving"
+
+    def test_stopping_that_is_asked_for_late(self):
+        text = ("import sys, fcgihost\nfrom fcgihost import runtime\nruntime.set_stopping()\n"
+                "print('threading' in sys.modules, fcgihost.process.stopping, fcgihost.stopping.is_set())\n"
+                "fcgihost.stopping.clear()\n"
+                "print(fcgihost.process.stopping, fcgihost.stopping is runtime.stopping)\n"
+                "runtime.set_stopping()\nprint(fcgihost.stopping.is_set())")
+        self.assertEqual(subprocess.check_output([sys.executable, "-I", "-B", "-c", "import sys; sys.path[:0] = [%r]\n"
+                                                  % os.path.join(ROOT, "python") + text]),
+                         b"False True True\nFalse True\nTrue\n")
 
     def test_restart_and_shutdown_say_that_they_need_the_host(self):
         for function in (fcgihost.restart, fcgihost.shutdown):
