@@ -12,6 +12,14 @@ static inline uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+/* For what takes less. */
+static inline uint64_t clock_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 /* That far from now, for a condition variable that uses CLOCK_MONOTONIC. */
 static inline struct timespec clock_deadline(uint64_t timeout_ms)
 {

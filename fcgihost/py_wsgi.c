@@ -10,7 +10,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { COPY_BYTES = 16 << 10, MAX_PIECES = RESPONSE_PIECES - 1, LONG_US = 200 };
@@ -293,13 +292,6 @@ static void end_request(struct python_thread *thread, PyObject *held)
     PyEval_SaveThread();
 }
 
-static long long now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* To give up the GIL wakes the thread that waits for it, which then often takes the core too, and
  * this thread gets back to its response when that one's request is done. Where the application took
  * so long that a few system calls are nothing to it, the response is sent, and its connection
@@ -307,10 +299,10 @@ static long long now_us(void)
  * requests: of 2 ms of Python on 4 threads and one core the 99th percentile fell from 15.3 ms
  * to 10.9, where the four make 8 at least. */
 static bool may_keep_gil(const struct python_thread *thread, const struct worker *worker,
-                         const struct request *request, const struct rest *rest, long long began_us)
+                         const struct request *request, const struct rest *rest)
 {
     return worker->pool->config->threads > 1 && request->connection != NULL && !rest->is_failed &&
-           rest->held == NULL && thread->request == NULL && now_us() - began_us >= LONG_US;
+           rest->held == NULL && thread->request == NULL && worker->application_us >= LONG_US;
 }
 
 /* Returns with the GIL, if it comes through without having to wait for the peer. */
@@ -332,10 +324,10 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     rest.held = NULL;
     rest.is_failed = false;
     PyEval_RestoreThread(thread->state);
-    worker_pass_turn(worker);
+    worker_begin_application(worker);
     thread->served = request;
-    long long began_us = now_us();
     rest.is_failed = call_application(thread, request, &rest) < 0;
+    worker_end_application(worker);
     PyObject *exception = py_exception_take();
     if (thread->errors != NULL)
         py_errors_flush(thread->errors);
@@ -347,11 +339,13 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     py_stream_detach(thread->data);
     py_stream_detach(thread->errors);
     thread->served = NULL;
-    if (may_keep_gil(thread, worker, request, &rest, began_us)) {
+    if (may_keep_gil(thread, worker, request, &rest)) {
         send_with_gil(thread, request, &rest);
         return;
     }
     PyEval_SaveThread();
+    if (rest.held != NULL)
+        worker_pass_turn(worker); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
         response_send(request, rest.pieces, rest.count, true);
     if (rest.held != NULL || thread->request != NULL)

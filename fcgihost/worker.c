@@ -16,6 +16,9 @@
 #include <unistd.h>
 
 enum {
+    SLOW_APPLICATION_US = 100,     /* while others could be served */
+    SLOW_WEIGHT = 16,              /* of a slow request, against 1 of each that is not; … */
+    SLOW_WEIGHT_MAX = 64,          /* … one alone may only have been preempted */
     BUFFER_SLACK_BYTES = 16 << 10, /* record headers and padding beside a body's bytes */
 };
 
@@ -66,8 +69,40 @@ void worker_pass_turn(struct worker *worker)
 {
     if (worker->has_turn) {
         worker->has_turn = false;
-        pthread_mutex_unlock(&worker->pool->turn);
+        turn_pass(&worker->pool->turn, worker->number);
     }
+}
+
+void worker_begin_application(struct worker *worker)
+{
+    worker->application_began_us = clock_us();
+    if (atomic_load_explicit(&worker->pool->slowness, memory_order_relaxed) > SLOW_WEIGHT)
+        worker_pass_turn(worker);
+    else if (worker->has_turn)
+        turn_offer(&worker->pool->turn, worker->number);
+}
+
+/* When two threads count at the same time, one of both is lost: no harm. */
+void worker_end_application(struct worker *worker)
+{
+    atomic_uint *slowness = &worker->pool->slowness;
+    unsigned before = atomic_load_explicit(slowness, memory_order_relaxed), after = before;
+    worker->application_us = clock_us() - worker->application_began_us;
+    if (worker->application_us <= SLOW_APPLICATION_US)
+        after = before > 0 ? before - 1 : 0;
+    else if (before <= SLOW_WEIGHT_MAX - SLOW_WEIGHT)
+        after = before + SLOW_WEIGHT;
+    if (after != before)
+        atomic_store_explicit(slowness, after, memory_order_relaxed);
+}
+
+/* Waits for it, unless it was offered and nobody took it. */
+static void take_turn(struct worker *worker)
+{
+    struct turn *turn = &worker->pool->turn;
+    if (!worker->has_turn || !turn_reclaim(turn, worker->number))
+        turn_take(turn, worker->number);
+    worker->has_turn = true;
 }
 
 /* The peer may be slow to take it: others wait for requests meanwhile. */
@@ -262,7 +297,8 @@ static void serve_connection(struct worker *worker, struct connection *connectio
             serve(worker, request);
         }
         connection->park_end_ms = 0;
-        worker_pass_turn(worker); /* there may be much of the body left */
+        if (worker->has_turn)
+            turn_offer(&worker->pool->turn, worker->number); /* much of the body may be left */
         step = connection_finish_request(worker, connection);
         if (step == CONNECTION_READY)
             py_wsgi_let_go(worker);
@@ -287,13 +323,12 @@ static void *run(void *argument)
     }
     struct connection *connection;
     do {
-        pthread_mutex_lock(&pool->turn);
-        worker->has_turn = true;
+        take_turn(worker);
         connection = poller_next(pool->poller);
         if (connection != NULL)
             serve_connection(worker, connection);
-        worker_pass_turn(worker);
     } while (connection != NULL);
+    worker_pass_turn(worker);
     py_wsgi_leave_thread(worker);
     atomic_fetch_sub(&pool->running, 1);
     return NULL;
@@ -321,7 +356,7 @@ int worker_pool_start(struct worker_pool *pool)
     pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
                                              .max_connections = config->backlog,
                                              .roles = pool->routes.role_bits};
-    pthread_mutex_init(&pool->turn, NULL);
+    turn_init(&pool->turn);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
     if (pool->workers == NULL)
         return -1;
@@ -353,6 +388,6 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     }
     free(pool->workers);
     route_table_clear(&pool->routes);
-    pthread_mutex_destroy(&pool->turn);
+    turn_destroy(&pool->turn);
     return true;
 }

@@ -7,6 +7,7 @@
 #include "gate.h"
 #include "poller.h"
 #include "route.h"
+#include "turn.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,7 +21,7 @@ struct worker {
     struct worker_pool *pool;
     unsigned number; /* from 1 */
     pthread_t thread;
-    bool has_turn;
+    bool has_turn; /* or had it when it offered it */
 
     /* A memory file mapped into this thread: requests are received straight into it, and libfcgi,
      * which reads descriptors only, reads their heads from it. */
@@ -37,6 +38,7 @@ struct worker {
     pthread_mutex_t mutex;
     const struct request *served; /* with the mutex held; NULL: none */
     uint64_t since_ms;
+    uint64_t application_began_us, application_us; /* how long the last one took */
 };
 
 struct worker_pool {
@@ -46,9 +48,10 @@ struct worker_pool {
     struct gate_limits gate_limits;
     struct route_table routes;
     atomic_ullong loaded; /* 1 << place in the configuration, of each application that can serve */
-    /* Held by the one thread that waits for a request, until it has the GIL: so no second thread
-     * ever waits for the GIL with a new request, which costs more than the request itself. */
-    pthread_mutex_t turn;
+    /* Of the one thread that waits for a request, until it has the GIL: so no second thread ever
+     * waits for the GIL with a new request, which costs more than the request itself. */
+    struct turn turn;
+    atomic_uint slowness; /* the more, the more likely it is that the next request takes long */
     struct worker *workers;
     unsigned count;
     atomic_uint running;              /* threads that have not ended */
@@ -74,9 +77,12 @@ bool worker_get_activity(struct worker *worker, struct worker_activity *activity
 
 /* Answers one request, through the application or by the host itself. */
 void worker_serve(struct worker *worker, struct request *request);
-/* Lets the next thread wait for a request. Called as soon as this one has the GIL, or needs it no
- * more. */
+/* Lets the next thread wait for a request. Called before this one waits for a peer. */
 void worker_pass_turn(struct worker *worker);
+/* The application is about to run, with the GIL held, and has run. Lets the next thread wait for a
+ * request: at once if applications have been slow lately, else if this one proves to be. */
+void worker_begin_application(struct worker *worker);
+void worker_end_application(struct worker *worker);
 /* libfcgi has closed the buffer's descriptor: makes a new one. 0, or -1 with errno. */
 int worker_renew_buffer(struct worker *worker);
 struct request *worker_take_request(struct worker *worker);
