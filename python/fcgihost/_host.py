@@ -223,11 +223,14 @@ def _lock_folder(settings):
 
 def _tasks(settings):
     """The imports' and the applications' startup.Tasks."""
-    imports = [startup.Task("start-up import " + target, lambda watch, target=target: loader.load_import(target, watch), loader.Watch())
-               for target in settings["imports"]]
+    imports = [_import_task(target) for target in settings["imports"]]
     applications = [programs.make_task(application, settings["retry_delay"]) for application in settings["applications"]]
     programs.route_redirects(settings["applications"], applications)
     return imports, applications
+
+
+def _import_task(target):
+    return startup.Task("start-up import " + target, lambda watch: loader.load_import(target, watch), loader.Watch())
 
 
 def _startup(settings, imports, applications):
