@@ -559,7 +559,7 @@ class ApacheFcgid(Site):
     def replace_host(self, pid, number=None):
         if number:
             os.kill(pid, number)
-            wait_until(lambda: process.state(pid) in (None, "Z"), "the host to end")
+            wait_until(lambda: process.has_gone(pid), "the host to end")
 
     def command(self):
         """The wrapper, instead of the examples' words."""

@@ -112,6 +112,15 @@ def end_adopted(pid):
         pass
 
 
+def has_gone(pid):
+    """Has the process ended, with all its threads? Until then its sockets are open, also if its first
+    thread is a zombie already."""
+    try:
+        return state(pid) in (None, "Z") and os.listdir("/proc/%d/task" % pid) == [str(pid)]
+    except OSError:
+        return True
+
+
 def state(pid):
     """The letter of ps, Z for one that is dead and not collected yet; None: there is none."""
     try:
