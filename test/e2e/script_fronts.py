@@ -102,6 +102,18 @@ class ApacheHandlerScripts(ScriptSite):
             """ % self.socket_path)
 
 
+class ApacheHandlerScgiScripts(ScriptSite):
+    """Over SCGI the file's name comes as it is."""
+    name = "apache-handler-scgi"
+
+    def make_front(self):
+        return fronts.Apache(self.folder, ["proxy", "proxy_scgi"], """
+            <FilesMatch "\\.wsgi$">
+                SetHandler "proxy:unix:%s|scgi://localhost"
+            </FilesMatch>
+            """ % self.socket_path)
+
+
 class ApacheFcgidScripts(ScriptSite, fronts.ApacheFcgid):
     """FcgidWrapper for all .wsgi files, in the folder of the example."""
     name = "apache-fcgid"
@@ -188,5 +200,5 @@ hosts:
 
 
 ALL = [NginxScripts, NginxTryFilesScripts, NginxScgiScripts, ApacheMatchScripts,
-       ApacheHandlerScripts, ApacheFcgidScripts, LighttpdScripts, LighttpdScgiScripts, CaddyScripts,
-       HaproxyScripts, H2oScripts]
+       ApacheHandlerScripts, ApacheHandlerScgiScripts, ApacheFcgidScripts, LighttpdScripts,
+       LighttpdScgiScripts, CaddyScripts, HaproxyScripts, H2oScripts]

@@ -52,6 +52,22 @@ class NginxGate(Gated, fronts.Site):
         return fronts.Nginx(self.folder, self.example_text())
 
 
+class NginxScgiGate(NginxGate):
+    """The example with scgi in the place of fastcgi; over SCGI nginx sends a CONTENT_LENGTH itself."""
+    name = "nginx-scgi"
+
+    def example_text(self):
+        return changed(super().example_text(), {
+            '            fastcgi_param CONTENT_LENGTH "";\n': ""}).replace("fastcgi_", "scgi_")
+
+
+class CaddyGate(Gated, fronts.Site):
+    name, example_name = "caddy", "Caddyfile"
+
+    def make_front(self):
+        return fronts.Caddy(self.folder, self.example_text())
+
+
 class LighttpdGate(Gated, fronts.Site):
     name, example_name = "lighttpd", "lighttpd.conf"
 
@@ -153,7 +169,7 @@ def named(kinds):
 
 
 class TestAuthorizer:
-    @named([NginxGate, LighttpdGate])
+    @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate])
     def test_what_it_says_reaches_the_application(self, kind):
         site = kind()
         found = site.get("/x?token=first").json
@@ -169,21 +185,21 @@ class TestAuthorizer:
     def test_it_is_asked_in_fastcgi_s_role(self, kind):
         assert kind().get("/x").json["kept"]["role"] == "AUTHORIZER"
 
-    @named([NginxGate])
+    @named([NginxGate, NginxScgiGate, CaddyGate])
     def test_auth_request_is_an_ordinary_request(self, kind):
         assert kind().get("/x").json["kept"]["role"] is None
 
-    @named([NginxGate, LighttpdGate])
+    @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate])
     def test_a_refusal(self, kind):
         site = kind()
         assert site.get("/x?verdict=no").status == 403
         response = site.get("/x?verdict=challenge")
         assert response.status == 401
         assert response.get("WWW-Authenticate") == 'Basic realm="test"'
-        assert site.get("/x?verdict=404").status == (404 if kind is LighttpdGate else 500)
+        assert site.get("/x?verdict=404").status == (404 if kind in (LighttpdGate, CaddyGate) else 500)
         assert site.get("/x").status == 200
 
-    @named([NginxGate, LighttpdGate, FcgidAccessGate])
+    @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate, FcgidAccessGate])
     def test_one_that_fails_lets_nobody_pass(self, kind, expected_log):
         expected_log("announced failure")
         site = kind()
@@ -191,7 +207,7 @@ class TestAuthorizer:
         assert response.status == (401 if kind is FcgidAccessGate else 500)
         assert "staff" not in response.text and "a file" not in response.text
 
-    @named([NginxGate, LighttpdGate])
+    @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate])
     def test_the_example(self, kind):
         site = kind("gate:allow", "gate:page", {"python": {"path": EXAMPLE}})
         response = site.get("/x", headers=basic("ada"))
