@@ -352,24 +352,34 @@ static void fastcgi_begin_data(struct request *request)
         .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
 }
 
-/* An end of the connection, or FCGI_ABORT_REQUEST, behind a body that has been read. */
+/* Is there an FCGI_ABORT_REQUEST in what has come of the body, or behind it? Nothing is taken. */
 static bool fastcgi_is_abandoned(const struct request *request)
 {
     const struct fastcgi_state *state = (const void *)request->state;
-    const struct input *input = request->input;
+    const uint8_t *bytes = request->input->data + request->input->begin;
+    size_t n = input_available(request->input);
+    struct record_stream body = state->body;
     uint8_t header[RECORD_HEADER_BYTES];
-    ssize_t n = RECORD_HEADER_BYTES;
-    if (!state->body.is_ended)
+    while (!body.is_ended) {
+        struct stream_step step;
+        enum stream_event event = record_stream_next(&body, bytes, n, &step);
+        if (event == STREAM_ABORT)
+            return true;
+        if (event == STREAM_MORE || event == STREAM_BAD)
+            return false;
+        record_stream_take(&body, step.content_bytes);
+        bytes += step.used_bytes + step.content_bytes;
+        n -= step.used_bytes + step.content_bytes;
+    }
+    if (n == 0) {
+        ssize_t peeked = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+        bytes = header;
+        n = peeked > 0 ? (size_t)peeked : 0;
+    }
+    if (n < RECORD_HEADER_BYTES)
         return false;
-    if (input_available(input) >= RECORD_HEADER_BYTES)
-        memcpy(header, input->data + input->begin, sizeof(header));
-    else
-        n = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
-    if (n == 0)
-        return true;
-    struct record record = record_parse(header);
-    return n == RECORD_HEADER_BYTES && record.type == RECORD_ABORT_REQUEST &&
-           record.id == state->id;
+    struct record record = record_parse(bytes);
+    return record.type == RECORD_ABORT_REQUEST && record.id == state->id;
 }
 
 static void fastcgi_release(struct request *request)

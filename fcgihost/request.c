@@ -366,12 +366,12 @@ enum drain_state request_drain_body(struct request *request)
 
 bool request_is_peer_gone(const struct request *request)
 {
-    struct pollfd hangup = {.fd = request->fd};
+    struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
     if (request->response.is_peer_gone)
         return true;
     if (request->connection == NULL)
         return false; /* plain CGI: nobody to tell */
-    if (poll(&hangup, 1, 0) > 0 && (hangup.revents & (POLLHUP | POLLERR)))
-        return true;
+    if (poll(&hangup, 1, 0) > 0)
+        return true; /* over TCP, the end of what the peer sends is all that is seen */
     return request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
 }

@@ -41,7 +41,8 @@ struct transport_ops {
     int (*send_error)(struct request *request, const char *text, size_t text_bytes);
     /* FastCGI's filters: the body that next_body shows is FCGI_DATA from now on. */
     void (*begin_data)(struct request *request);
-    /* Has the peer hung up, or aborted the request? NULL: there is no telling. Never blocks. */
+    /* Has the peer aborted the request, its connection standing? NULL: the protocol knows no such
+     * thing. Never blocks. */
     bool (*is_abandoned)(const struct request *request);
     /* Gives back what begin took. */
     void (*release)(struct request *request);
