@@ -115,6 +115,16 @@ static PyObject *module_is_client_gone(PyObject *self, PyObject *unused)
     return PyBool_FromLong(request != NULL && request_is_peer_gone(request));
 }
 
+static int append_parameter(PyObject *list, const char *name, const char *value)
+{
+    PyObject *item =
+        Py_BuildValue("NN", PyUnicode_DecodeLatin1(name, (Py_ssize_t)strlen(name), NULL),
+                      PyUnicode_DecodeLatin1(value, (Py_ssize_t)strlen(value), NULL));
+    int result = item != NULL ? PyList_Append(list, item) : -1;
+    Py_XDECREF(item);
+    return result;
+}
+
 static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -122,16 +132,15 @@ static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && request != NULL && i < request->param_count; i++) {
         const struct param *param = &request->params[i];
-        const char *value = param->sent != NULL ? param->sent : param->value;
-        if (param->is_added)
-            continue;
-        PyObject *item = Py_BuildValue(
-            "NN", PyUnicode_DecodeLatin1(param->name, (Py_ssize_t)param->name_bytes, NULL),
-            PyUnicode_DecodeLatin1(value, (Py_ssize_t)strlen(value), NULL));
-        if (item == NULL || PyList_Append(list, item) < 0)
+        if (!param->is_added &&
+            append_parameter(list, param->name, param->sent != NULL ? param->sent : param->value) <
+                0)
             Py_CLEAR(list);
-        Py_XDECREF(item);
     }
+    /* It belongs to the protocol: no application gets it. */
+    if (list != NULL && request != NULL && request->ops == &scgi_transport &&
+        append_parameter(list, "SCGI", "1") < 0)
+        Py_CLEAR(list);
     return list;
 }
 

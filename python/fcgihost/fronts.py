@@ -34,7 +34,8 @@ def recognise(sent):
     for start, name in _OTHERS:
         if software.lower().startswith(start):
             return Front(name, software, is_scgi)
-    return Front("", software, is_scgi)
+    is_nginx = is_scgi and not software and "DOCUMENT_URI" in sent  # its scgi_params lack SERVER_SOFTWARE
+    return Front(NGINX if is_nginx else "", software, is_scgi)
 
 
 def examine(front, sent, environ):

@@ -162,6 +162,7 @@ class RecogniseTest(unittest.TestCase):
                 (fronts.HAPROXY, {"SERVER_SOFTWARE": "HAProxy 2.6.12"}),
                 (fronts.HAPROXY, {"SERVER_SOFTWARE": "haproxy"}),
                 (fronts.CADDY, {"SERVER_SOFTWARE": "Caddy/v2.6.2"}), (fronts.H2O, {"SERVER_SOFTWARE": "h2o/2.2.5"}),
+                (fronts.NGINX, {"SCGI": "1", "DOCUMENT_URI": "/app"}), ("", {"SCGI": "1"}), ("", {"DOCUMENT_URI": "/app"}),
                 (fronts.CALL, {"SERVER_SOFTWARE": "fcgihost"}), ("", {"SERVER_SOFTWARE": "IIS"}), ("", {}),
                 (fronts.FCGID, {"SERVER_SOFTWARE": "Apache/2.4.71 (Debian)", "SCRIPT_FILENAME": "/srv/app.wsgi"}),
                 (fronts.PROXY_FCGI, {"SERVER_SOFTWARE": "Apache", "SCRIPT_FILENAME": "proxy:fcgi://h:1/a"}),
