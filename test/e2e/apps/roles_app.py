@@ -52,7 +52,7 @@ def change(req):
     if action == "input":
         lines.append(b"input " + req.read())
     if action == "late-input":
-        lines += [b"data " + req.data.read(), b"input " + req.read()]
+        lines += [b"data " + req.data.read(5), b"input " + req.read(), b"rest " + req.data.read()]
     elif action == "some":
         lines.append(req.data.read(5))
     elif action == "short":
