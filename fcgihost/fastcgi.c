@@ -353,7 +353,7 @@ static void fastcgi_begin_data(struct request *request)
 }
 
 /* Is there an FCGI_ABORT_REQUEST in what has come of the body, or behind it? Nothing is taken. */
-static bool fastcgi_is_abandoned(const struct request *request)
+static bool find_abort(const struct request *request)
 {
     const struct fastcgi_state *state = (const void *)request->state;
     const uint8_t *bytes = request->input->data + request->input->begin;
@@ -380,6 +380,15 @@ static bool fastcgi_is_abandoned(const struct request *request)
         return false;
     struct record record = record_parse(bytes);
     return record.type == RECORD_ABORT_REQUEST && record.id == state->id;
+}
+
+static bool fastcgi_is_abandoned(const struct request *request)
+{
+    if (!input_enter(request->input))
+        return false; /* a thread that reads the body will find it */
+    bool is_found = find_abort(request);
+    input_leave(request->input);
+    return is_found;
 }
 
 static void fastcgi_release(struct request *request)

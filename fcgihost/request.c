@@ -94,7 +94,8 @@ void *request_alloc(struct request *request, size_t bytes)
     return p;
 }
 
-static inline struct param *find(const struct request *request, const char *name, size_t n, uint32_t hash)
+static inline struct param *find(const struct request *request, const char *name, size_t n,
+                                 uint32_t hash)
 {
     for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0;
          i = request->params[i - 1].next) {

@@ -52,7 +52,7 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    struct socket_wait *send_wait; /* while a send may have to wait with the GIL held; else NULL */
+    struct socket_wait *send_wait;  /* while a send may have to wait with the GIL held; else NULL */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
     bool is_keep_wanted;            /* the peer asked to keep the connection */
