@@ -281,9 +281,23 @@ static enum pollable *next_pollable(struct poller *poller)
     return poller->event_count > 0 ? poller->events[poller->next_event++].data.ptr : NULL;
 }
 
+/* Where one connection came, more may wait: to ask the listener first saves an epoll_wait for each
+ * of them. Not for ever, as the others wait meanwhile. */
+static struct connection *accept_another(struct poller *poller)
+{
+    struct connection *connection = NULL;
+    if (poller->accepts_in_row > 0 && poller->accepts_in_row < POLLER_EVENTS)
+        connection = accept_connection(poller, poller->last_listener);
+    poller->accepts_in_row = connection != NULL ? poller->accepts_in_row + 1 : 0;
+    return connection;
+}
+
 struct connection *poller_next(struct poller *poller)
 {
     while (!atomic_load(&poller->is_quitting)) {
+        struct connection *another = accept_another(poller);
+        if (another != NULL)
+            return another;
         enum pollable *pollable = next_pollable(poller);
         if (pollable == NULL)
             continue;
@@ -295,6 +309,8 @@ struct connection *poller_next(struct poller *poller)
         if (*pollable == POLLABLE_LISTENER) {
             struct poller_listener *listener = (struct poller_listener *)(void *)pollable;
             struct connection *connection = accept_connection(poller, listener->listener);
+            poller->last_listener = listener->listener;
+            poller->accepts_in_row = connection != NULL;
             if (connection != NULL)
                 return connection;
         }
