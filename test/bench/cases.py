@@ -50,11 +50,13 @@ FRONTED_KEPT = ("nginx+uwsgi", "nginx+fcgihost", "nginx+gunicorn")
 FRONTED_NEW = ("nginx+uwsgi", "nginx+fcgihost", "nginx+uwsgi-scgi", "nginx+fcgihost-scgi",
                "nginx+gunicorn", "apache+mod_wsgi")
 
+# With one connection a server sleeps after each request: the kernel's waking is most of the figure,
+# which says little of the server. So that has no goal.
 CASES = [
-    *(Case("hello-kept-%d" % number, "hello, %s, kept" % plural(number), "cpu_us", Goal(0.45),
-           connections=number) for number in (1, 4, 32, 256)),
+    *(Case("hello-kept-%d" % number, "hello, %s, kept" % plural(number), "cpu_us",
+           Goal(0.45) if number > 1 else None, connections=number) for number in (1, 4, 32, 256)),
     *(Case("hello-new-%d" % number, "hello, %s, each for one request" % plural(number), "cpu_us",
-           Goal(0.70), connections=number, is_kept=False,
+           Goal(0.70) if number > 1 else None, connections=number, is_kept=False,
            peers=DIRECT_SCGI if number == 4 else DIRECT) for number in (1, 4, 32, 256)),
     Case("nginx-kept", "hello through nginx, upstream connections kept", "cpu_us", Goal(0.50),
          peers=FRONTED_KEPT),
