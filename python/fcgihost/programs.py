@@ -24,7 +24,7 @@ def _load(settings, retry_delay, watch):
         authorizer = _adapt("adapt_authorizer", settings["authorizer"], watch)
     if settings["filter"]:
         filter_ = _adapt("adapt_filter", settings["filter"], watch)
-    return responder or authorizer, authorizer, filter_
+    return authorizer if responder is None else responder, authorizer, filter_
 
 
 def _load_responder(settings, retry_delay, watch):

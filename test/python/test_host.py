@@ -298,6 +298,12 @@ class ApplicationTest(support.FolderTestCase):
         with self.assertRaisesRegex(errors.ResourceUnavailable, "application late:application has not been loaded yet"):
             redirect._resolver("/late/x")
 
+    def test_a_responder_that_counts_as_false_is_one_all_the_same(self):
+        self.write("hello.py", "class App(list):\n    def __call__(self, e, s): pass\n"
+                               "application = App()\ndef judge(req): pass\n")
+        programs, = _host.start_up_once(several([section(wsgi="hello:application", authorizer="hello:judge")]))[0]
+        self.assertEqual(type(programs[0]).__name__, "App")
+
     def test_a_script_root_that_is_no_folder(self):
         self.assertEqual(_host.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
         self.assertIn("script_root /no/such/folder is no folder", support.host_log[0][1])
