@@ -405,6 +405,7 @@ class TestApplication:
     @pytest.mark.parametrize("path", ["/application", "/other", "/"])
     def test_what_is_not_below_the_mount_is_404(self, path):
         host = Host(settings={"application": {"mount": "/app"}})
+        host.log.wait("loaded at attempt 1")  # 404 comes without it
         response = host.exchange("GET", path,
                                  extra={"SCRIPT_NAME": path, "PATH_INFO": None, "REQUEST_URI": path,
                                                      "DOCUMENT_URI": None})
