@@ -8,7 +8,7 @@ from _thread import allocate_lock
 
 import _fcgihost
 
-from fcgihost import cleanup, ending, errors, interrupt, loader, programs, runtime, stacks, startup
+from fcgihost import cleanup, errors, interrupt, loader, programs, runtime, startup
 
 _LOG_ERROR, _LOG_INFO = 0, 2
 _LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
@@ -99,13 +99,19 @@ def start_up(settings, on_loaded):
     False if [startup] on_failure says that it ends."""
     imports, applications = _tasks(settings)
     try:
-        _startup(settings, imports, applications).run(lambda task: _import_threading(
+        _startup(settings, imports, applications).run(lambda task: _import_late(
             lambda: on_loaded(applications.index(task), task.result)))
     except startup.Stopped:
         pass
     except startup.Failed:
         return False
     return True
+
+
+def _import_late(serve):
+    """Calls serve(), and imports on the main thread what the first response does not need."""
+    _import_threading(serve)
+    from fcgihost import ending, stacks  # noqa: F401
 
 
 def _import_threading(serve):
@@ -186,6 +192,8 @@ def end(seconds, is_stuck):
 
     is_stuck: a worker is still in Python. Returns whether all went well: then Python itself can be ended.
     """
+    from fcgihost import ending
+
     deadline = time.monotonic() + seconds
     runtime.set_stopping()
     interrupted = ending.run_cleanups(_log_failed_cleanup, _begin_cleanup)
@@ -194,7 +202,7 @@ def end(seconds, is_stuck):
     if left:
         _fcgihost.log(_LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that is no "
                       "daemon has to watch fcgihost.stopping\n%s" % (
-                          ", ".join(thread.name for thread in left), stacks.format_stacks(_fcgihost.activities())))
+                          ", ".join(thread.name for thread in left), _format_stacks()))
     _fcgihost.begin_step(_STEP_EXIT, "an atexit function")
     ending.run_exit_functions()
     return not left and not interrupted and not is_stuck
@@ -202,6 +210,8 @@ def end(seconds, is_stuck):
 
 def run_cleanups():
     """The cleanups alone, on another thread, because the main thread does not come back from what it is loading."""
+    from fcgihost import ending
+
     for scope in cleanup.loads():
         scope.run(_log_failed_cleanup)
     ending.run_cleanups(_log_failed_cleanup, None)
@@ -209,8 +219,13 @@ def run_cleanups():
 
 def log_stacks(why):
     """Logs the stacks of all threads."""
-    _fcgihost.log(_LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(
-        stacks.format_stacks(_fcgihost.activities()))))
+    _fcgihost.log(_LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
+
+
+def _format_stacks():
+    from fcgihost import stacks
+
+    return stacks.format_stacks(_fcgihost.activities())
 
 
 def _lock_folder(settings):
