@@ -386,7 +386,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
         close(worker->buffer_fd);
         request_free(worker->spare);
     }
-    free(pool->workers);
+    /* The workers stay: who asks what they do may come until Python's end. */
     route_table_clear(&pool->routes);
     turn_destroy(&pool->turn);
     return true;

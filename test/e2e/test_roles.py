@@ -201,8 +201,8 @@ class TestAuthorizer:
 
     @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate, FcgidAccessGate])
     def test_one_that_fails_lets_nobody_pass(self, kind, expected_log):
-        expected_log("announced failure")
         site = kind()
+        expected_log("announced failure")
         response = site.get("/x?verdict=raise")
         assert response.status == (401 if kind is FcgidAccessGate else 500)
         assert "staff" not in response.text and "a file" not in response.text
@@ -269,8 +269,8 @@ class TestPassword:
 
     @named(APACHE)
     def test_behind_apache(self, kind, expected_log):
-        expected_log("announced failure with %d characters" % len(self.PASSWORD))
         site = kind(settings={"log": {"level": "debug", "show_errors": "yes"}})
+        expected_log("announced failure with %d characters" % len(self.PASSWORD))
         headers = basic("ada", self.PASSWORD)
         assert site.get("/x?verdict=log", headers=headers).status == 200
         texts = [site.get("/x?verdict=" + verdict, headers=headers).text
