@@ -126,9 +126,11 @@ class TestEnviron:
 
     def test_parameters_named_like_wsgi_keys_do_not_replace_them(self, ask):
         found = ask("GET", "/environ", extra={"wsgi.input": "forged", "wsgi.url_scheme": "ftp",
-                                              "wsgi.version": "9"}).json
+                                              "wsgi.version": "9", "fcgihost.data": "forged",
+                                              "fcgihost_data": "stays"}).json
         assert found["wsgi.url_scheme"] == "http" and found["wsgi.version"] == [1, 0]
         assert found["wsgi.input"] != "forged"
+        assert "fcgihost.data" not in found and found["fcgihost_data"] == "stays"
 
 
 class TestDuplicateParameters:
