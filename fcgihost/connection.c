@@ -70,8 +70,6 @@ static bool is_spent(const struct connection *connection)
 static int prepare_input(struct worker *worker, struct connection *connection)
 {
     struct input *input = &connection->input;
-    if (worker->buffer == NULL && worker_renew_buffer(worker) < 0)
-        return -1;
     if (input->is_owned && is_spent(connection))
         input_clear(input);
     if (!input->is_owned) {

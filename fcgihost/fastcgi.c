@@ -1,10 +1,8 @@
 /* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
  * written here. */
-#include "fastcgi.h"
-
 #include "connection.h"
 #include "gate.h"
-#include "process.h"
+#include "libfcgi_os.h"
 #include "record.h"
 #include "request.h"
 #include "socket_io.h"
@@ -14,9 +12,8 @@
 #include <fcgiapp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
+enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256, ANY_DESCRIPTOR = 0 };
 
 struct fastcgi_state {
     FCGX_Request fcgx;
@@ -27,13 +24,6 @@ struct fastcgi_state {
 
 _Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,
                "request.h: REQUEST_STATE_BYTES is too small");
-
-int fastcgi_init(void)
-{
-    int result = FCGX_Init();
-    process_ignore_signals(); /* libfcgi has put a handler in the place of SIG_IGN */
-    return result == 0 ? 0 : -1;
-}
 
 static struct fastcgi_state *state_of(struct request *request)
 {
@@ -59,27 +49,21 @@ static size_t drop_begin_padding(uint8_t *head)
     return begin.padding_bytes;
 }
 
-/* Everything libfcgi learns comes from the end of the worker's buffer file: it never sees the
- * connection, so no byte that the gate has not looked at. */
-static int parse_head(struct worker *worker, struct fastcgi_state *state, const uint8_t *head,
-                      size_t head_bytes)
+/* All that libfcgi learns is the head: it never sees the connection, so no byte that the gate has
+ * not looked at. */
+static int parse_head(struct fastcgi_state *state, uint8_t *head, size_t head_bytes)
 {
     FCGX_Request *fcgx = &state->fcgx;
-    size_t offset = worker->file_bytes - head_bytes;
-    memcpy(worker->buffer + offset, head, head_bytes);
-    offset += drop_begin_padding(worker->buffer + offset);
-    if (lseek(worker->buffer_fd, (off_t)offset, SEEK_SET) < 0)
-        return -1;
+    size_t skipped_bytes = drop_begin_padding(head);
+    libfcgi_os_feed(head + skipped_bytes, head_bytes - skipped_bytes);
     FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx->ipcFd = worker->buffer_fd;
-    fcgx->keepConnection = 1; /* else the first thing that FCGX_Accept_r does is close ipcFd */
-    if (FCGX_Accept_r(fcgx) < 0) {
-        worker_renew_buffer(worker);
-        return -1;
-    }
-    int error = FCGX_GetError(fcgx->in);
+    fcgx->ipcFd = ANY_DESCRIPTOR;
+    fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
+    int result = FCGX_Accept_r(fcgx);
     fcgx->ipcFd = -1;
-    return error == 0 && fcgx->requestId == state->id ? 0 : -1;
+    if (result < 0 || FCGX_GetError(fcgx->in) != 0)
+        return -1;
+    return fcgx->requestId == state->id ? 0 : -1;
 }
 
 static int add_params(struct request *request, char **envp)
@@ -127,7 +111,7 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
-    if (parse_head(worker, state, input->data + input->begin, result->head_bytes) < 0 ||
+    if (parse_head(state, input->data + input->begin, result->head_bytes) < 0 ||
         add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;

@@ -5,8 +5,8 @@
 #include "clock.h"
 #include "command_line.h"
 #include "config.h"
-#include "fastcgi.h"
 #include "fork.h"
+#include "libfcgi_os.h"
 #include "listener.h"
 #include "log.h"
 #include "poller.h"
@@ -182,6 +182,13 @@ static const char *describe_applications(const struct config *config, char *text
     return text;
 }
 
+static int fail_library(void)
+{
+    log_error("this libfcgi was built so that a program cannot define the functions of fcgios.h in "
+              "its place (-Bsymbolic, hidden symbols): link another one");
+    return EXIT_RUN_TIME;
+}
+
 static void log_start(const struct config *config, const struct listener_set *listeners)
 {
     char text[512];
@@ -197,7 +204,9 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     struct config_error error;
     if (process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (fastcgi_init() < 0 || poller_init(poller, listeners, config, supervisor->event_fd) < 0)
+    if (libfcgi_os_init() < 0)
+        return fail_library();
+    if (poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
     bool is_shared = listeners->items[0].is_inherited;
     int code = start_python(

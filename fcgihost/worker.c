@@ -11,9 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 enum {
     SLOW_APPLICATION_US = 100,     /* while others could be served */
@@ -21,32 +19,6 @@ enum {
     SLOW_WEIGHT_MAX = 64,          /* … one alone may only have been preempted */
     BUFFER_SLACK_BYTES = 16 << 10, /* record headers and padding beside a body's bytes */
 };
-
-static int map_buffer(struct worker *worker)
-{
-    worker->buffer_fd = memfd_create("fcgihost-request", MFD_CLOEXEC);
-    if (worker->buffer_fd < 0)
-        return -1;
-    void *buffer = MAP_FAILED;
-    if (ftruncate(worker->buffer_fd, (off_t)worker->file_bytes) == 0)
-        buffer = mmap(NULL, worker->file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-                      worker->buffer_fd, 0);
-    if (buffer == MAP_FAILED) {
-        close(worker->buffer_fd);
-        worker->buffer_fd = -1;
-        return -1;
-    }
-    worker->buffer = buffer;
-    return 0;
-}
-
-int worker_renew_buffer(struct worker *worker)
-{
-    if (worker->buffer != NULL)
-        munmap(worker->buffer, worker->file_bytes);
-    worker->buffer = NULL;
-    return map_buffer(worker);
-}
 
 struct request *worker_take_request(struct worker *worker)
 {
@@ -338,8 +310,8 @@ static int start_worker(struct worker *worker)
 {
     size_t head_bytes = worker->pool->config->request_head_bytes;
     worker->buffer_bytes = head_bytes + REQUEST_PREFETCH_BYTES + BUFFER_SLACK_BYTES;
-    worker->file_bytes = worker->buffer_bytes + head_bytes;
-    if (map_buffer(worker) < 0)
+    worker->buffer = malloc(worker->buffer_bytes);
+    if (worker->buffer == NULL)
         return -1;
     int error = pthread_create(&worker->thread, NULL, run, worker);
     if (error != 0) {
@@ -382,8 +354,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     for (unsigned i = 0; i < pool->count; i++) {
         struct worker *worker = &pool->workers[i];
         pthread_join(worker->thread, NULL);
-        munmap(worker->buffer, worker->file_bytes);
-        close(worker->buffer_fd);
+        free(worker->buffer);
         request_free(worker->spare);
     }
     /* The workers stay: who asks what they do may come until Python's end. */

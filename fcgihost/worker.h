@@ -23,13 +23,8 @@ struct worker {
     pthread_t thread;
     bool has_turn; /* or had it when it offered it */
 
-    /* A memory file mapped into this thread: requests are received straight into it, and libfcgi,
-     * which reads descriptors only, reads their heads from it. */
-    int buffer_fd;
-    uint8_t *buffer;
-    size_t buffer_bytes; /* for requests */
-    size_t file_bytes;   /* and room for a head behind them, where a read finds the end of the file:
-                          * of a head elsewhere it would copy 8 KiB, which takes 0.4 µs longer */
+    uint8_t *buffer; /* that requests are received into */
+    size_t buffer_bytes;
 
     struct request *spare; /* to be reused */
     struct python_thread *python;
@@ -83,8 +78,6 @@ void worker_pass_turn(struct worker *worker);
  * request: at once if applications have been slow lately, else if this one proves to be. */
 void worker_begin_application(struct worker *worker);
 void worker_end_application(struct worker *worker);
-/* libfcgi has closed the buffer's descriptor: makes a new one. 0, or -1 with errno. */
-int worker_renew_buffer(struct worker *worker);
 struct request *worker_take_request(struct worker *worker);
 void worker_give_request(struct worker *worker, struct request *request);
 

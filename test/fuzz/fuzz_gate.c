@@ -1,14 +1,13 @@
-/* links: gate.c record.c
+/* links: gate.c libfcgi_os.c record.c
  * A connection of many requests, received in pieces: the gate, its cuts, libfcgi for the heads that
  * it lets pass, and the walk through the bodies. libfcgi must take every such head, and find as
  * many parameters as there are. */
 #include "fuzz.h"
 
 #include <fcgiapp.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "gate.h"
+#include "libfcgi_os.h"
 
 enum { HEAD_BYTES = 2048 };
 
@@ -53,13 +52,7 @@ static struct pairs count_pairs(const uint8_t *head, size_t n)
 
 static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_result *result)
 {
-    static int fd = -1;
-    if (fd < 0) {
-        MUST(FCGX_Init() == 0);
-        fd = memfd_create("fuzz", MFD_CLOEXEC);
-    }
-    MUST(fd >= 0);
-    MUST(ftruncate(fd, 0) == 0);
+    MUST(libfcgi_os_init() == 0);
     /* The host drops the padding of the first record: libfcgi would take it for records. */
     size_t begin_bytes = RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES;
     size_t padding_bytes = record_parse(head).padding_bytes;
@@ -67,12 +60,10 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     record_put_header(compact, RECORD_BEGIN_REQUEST, result->id, RECORD_BEGIN_BYTES);
     memcpy(compact + RECORD_HEADER_BYTES, head + RECORD_HEADER_BYTES, RECORD_BEGIN_BYTES);
     MUST(n - padding_bytes >= begin_bytes);
-    MUST(pwrite(fd, compact, n - padding_bytes, 0) == (ssize_t)(n - padding_bytes));
-    free(compact);
-    MUST(lseek(fd, 0, SEEK_SET) == 0);
+    libfcgi_os_feed(compact, n - padding_bytes);
     FCGX_Request fcgx;
     FCGX_InitRequest(&fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx.ipcFd = fd;
+    fcgx.ipcFd = 0;
     fcgx.keepConnection = 1;
     MUST(FCGX_Accept_r(&fcgx) == 0);
     MUST(FCGX_GetError(fcgx.in) == 0);
@@ -84,9 +75,9 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
         got.bytes += strlen(fcgx.envp[1 + got.count]);
     MUST(got.count == expected.count);
     MUST(got.bytes == expected.bytes);
-    MUST(lseek(fd, 0, SEEK_END) == (off_t)(n - padding_bytes)); /* nothing was written to it */
     fcgx.ipcFd = -1;
     FCGX_Free(&fcgx, 0);
+    free(compact);
 }
 
 struct connection {

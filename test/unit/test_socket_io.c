@@ -303,7 +303,8 @@ static void test_a_peer_that_sends_before_it_reads(void **state)
     int *fds = *state, left;
     struct input input;
     assert_int_equal(send_to_talker(fds, 700000, 60000, &input), 0);
-    /* The peer reads on as soon as it has sent all, the last of which need not be taken for that. */
+    /* The peer reads on as soon as it has sent all, the last of which need not be taken for that.
+     */
     assert_int_equal(ioctl(fds[OURS], FIONREAD, &left), 0);
     assert_true(left < 300000);
     assert_int_equal(input_available(&input) + (size_t)left, 700000);

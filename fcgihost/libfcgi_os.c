@@ -1,0 +1,93 @@
+/* The operating system that libfcgi sees.
+ *
+ * libfcgi's parser (fcgiapp.c) reaches the system through a few functions (fcgios.h), which a
+ * program may define in the place of the library's own. Of these here, one hands out the bytes that
+ * the gate let pass, and the others refuse: so libfcgi can neither wait, nor answer anybody, nor
+ * close a descriptor, nor put its signal handlers in the place of others. Instead of a memory file,
+ * this saves two system calls a request, 0.6 of 17 µs. */
+#include "libfcgi_os.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <fcgios.h>
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_in_use;
+static _Thread_local const uint8_t *next_byte;
+static _Thread_local size_t bytes_left;
+
+int libfcgi_os_init(void)
+{
+    return FCGX_Init() == 0 && is_in_use ? 0 : -1;
+}
+
+void libfcgi_os_feed(const uint8_t *bytes, size_t n)
+{
+    next_byte = bytes;
+    bytes_left = n;
+}
+
+int OS_LibInit(int stdio_fds[3])
+{
+    (void)stdio_fds;
+    is_in_use = true;
+    return 0;
+}
+
+int OS_Read(int fd, char *buffer, size_t n)
+{
+    (void)fd;
+    if (n > bytes_left)
+        n = bytes_left;
+    memcpy(buffer, next_byte, n);
+    next_byte += n;
+    bytes_left -= n;
+    return (int)n;
+}
+
+static int refuse(void)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+int OS_Write(int fd, char *buffer, size_t n)
+{
+    (void)fd;
+    (void)buffer;
+    (void)n;
+    return refuse();
+}
+
+int OS_CreateLocalIpcFd(const char *path, int backlog)
+{
+    (void)path;
+    (void)backlog;
+    return refuse();
+}
+
+int OS_Accept(int listener_fd, int is_failing_on_signals, const char *allowed_addresses)
+{
+    (void)listener_fd;
+    (void)is_failing_on_signals;
+    (void)allowed_addresses;
+    return refuse();
+}
+
+int OS_IpcClose(int fd, int is_shut_down)
+{
+    (void)fd;
+    (void)is_shut_down;
+    return 0;
+}
+
+int OS_IsFcgi(int fd)
+{
+    (void)fd;
+    return 1;
+}
+
+void OS_ShutdownPending(void)
+{
+}
