@@ -56,7 +56,7 @@ def run_case(case, bench, rounds):
     chosen = [name for name in case.peers if not peers.PEERS[name].programs()]
     taken = {name: [] for name in chosen}
     problems = {name: [] for name in chosen}
-    for _ in range(min(rounds, case.max_rounds)):
+    for _ in range(case.rounds(rounds)):
         for name in chosen:
             try:
                 found, wrong = measure.measure(peers.PEERS[name], case, bench)
@@ -64,10 +64,11 @@ def run_case(case, bench, rounds):
                 found, wrong = {}, [str(error)]
             taken[name].append(found)
             problems[name] += wrong
-    rows, baseline = [], figures.medians(taken.get(case.baseline(), []))
+    rows = []
     for name in chosen:
         found = figures.medians(taken[name])
-        figure_ratio = figures.ratio(found.get(case.figure), baseline.get(case.figure))
+        figure_ratio = figures.median_ratio(taken[name], taken.get(case.baseline(), []),
+                                            case.figure)
         is_judged = name in ("fcgihost", "nginx+fcgihost")
         rows.append({"name": name, "title": peers.PEERS[name].title, "figures": found,
                      "ratio": figure_ratio, "rounds": taken[name], "is_judged": is_judged,

@@ -27,10 +27,14 @@ class Goal(namedtuple("Goal", "limit is_ratio is_least", defaults=(True, False))
 
 
 class Case(namedtuple("Case", "name title figure goal kind peers path body connections is_kept "
-                              "upload_bytes app max_rounds",
+                              "upload_bytes app max_rounds repeats",
                       defaults=("load", ("uwsgi", "fcgihost"), "/hello", HELLO, 4, True, 0,
-                                "app.py", 100))):
-    """The first of peers is the baseline; kind is how measure.py takes the figure."""
+                                "app.py", 100, 1))):
+    """The first of peers is the baseline; kind is how measure.py takes the figure, repeats how
+    often in each of the rounds, of which there are max_rounds at most."""
+
+    def rounds(self, wanted):
+        return min(wanted, self.max_rounds) * self.repeats
 
     def baseline(self):
         return self.peers[0]
@@ -77,7 +81,7 @@ CASES = [
     Case("django", "a page by Django", "cpu_us", None, path="/page", body=PAGE,
          app="django_page.py"),
     Case("memory", "resident memory, idle", "memory_mib", Goal(0.70), "memory", max_rounds=3),
-    Case("start", "start to first response", "start_ms", Goal(0.80), "start"),
+    Case("start", "start to first response", "start_ms", Goal(0.80), "start", repeats=5),
     Case("growth", "growth of memory over 200,000 requests", "growth_kib", Goal(512, False),
          "growth", max_rounds=1),
     Case("stalled", "hello beside 4 peers that stall, 4 threads", "undisturbed_percent",

@@ -16,10 +16,14 @@ def percentile(latencies, share):
     return None
 
 
-def ratio(figure, baseline):
-    if figure is None or not baseline:
-        return None
-    return figure / baseline
+def median_ratio(rounds, baseline_rounds, figure):
+    """The median of the rounds' ratios to the baseline's. The two of a round were taken one after
+    the other, so the machine's mood, which changes from minute to minute, is in both. None
+    without figures."""
+    pairs = [(own.get(figure), baseline.get(figure))
+             for own, baseline in zip(rounds, baseline_rounds)]
+    ratios = [own / baseline for own, baseline in pairs if own is not None and baseline]
+    return statistics.median(ratios) if ratios else None
 
 
 def medians(rounds):
@@ -148,4 +152,4 @@ def machine_lines(report):
     return ["%s, %d cores, Linux %s; %s" % (machine["cpu"], machine["core_count"],
                                             machine["kernel"], pinned),
             "; ".join(report["versions"].values()),
-            "median of %d, %g s of load each" % (report["rounds"], report["seconds"])]
+            "median of %d rounds, and of their ratios, %g s of load each" % (report["rounds"], report["seconds"])]

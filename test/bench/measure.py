@@ -39,15 +39,16 @@ def memory(site):
 
 
 def start(site):
-    """From before the process is made (site.started) to the first right response."""
-    end = site.started + peers.READY_SECONDS
+    """From the program's execution to the first right response."""
+    started = site.executed_at()
+    end = started + peers.READY_SECONDS
     while time.perf_counter() < end:
         try:
             response = fastcgi.exchange(site.socket, "GET", site.case.path)
         except (OSError, AssertionError):
             time.sleep(0.0005)
             continue
-        milliseconds = (time.perf_counter() - site.started) * 1e3
+        milliseconds = (time.perf_counter() - started) * 1e3
         wrong = response.status != 200 or response.body != site.case.body
         return {"start_ms": milliseconds}, ["a wrong first response"] if wrong else []
     raise peers.Unusable("%s does not answer; its log:\n%s" % (site.peer.title, site.log()))
@@ -90,9 +91,7 @@ KINDS = {"load": load, "memory": memory, "start": start, "growth": growth, "stal
 
 def measure(peer, case, bench):
     """Starts the peer anew and takes the figures of one round."""
-    started = time.perf_counter()
     with peers.Site(peer, case, bench) as site:
-        site.started = started
         found, problems = KINDS[case.kind](site)
     assert set(found) <= set(UNITS), found
     return found, problems

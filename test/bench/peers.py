@@ -1,8 +1,10 @@
 """The servers that are compared, each with its whole configuration in a temporary folder."""
 import json
+import mmap
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -224,6 +226,7 @@ class Site:
         self.front_socket = os.path.join(self.folder, "front.sock")
         self.address = "unix:" + self.socket
         self.children = []
+        self.shared = mmap.mmap(-1, 8)  # with the children
 
     def __enter__(self):
         try:
@@ -239,11 +242,20 @@ class Site:
         self.stop()
 
     def start(self, command):
-        cores = self.bench.server_cores
         with open(os.path.join(self.folder, "log"), "ab") as log:
-            self.children.append(process.start(
-                command, stdout=log, stderr=log, cwd=os.path.dirname(self.app),
-                run_first=(lambda: os.sched_setaffinity(0, cores)) if cores else None))
+            self.children.append(process.start(command, stdout=log, stderr=log,
+                                               cwd=os.path.dirname(self.app),
+                                               run_first=self.prepare_child))
+
+    def prepare_child(self):
+        if self.bench.server_cores:
+            os.sched_setaffinity(0, self.bench.server_cores)
+        self.shared[:8] = struct.pack("d", time.perf_counter())
+
+    def executed_at(self):
+        """On the clock of time.perf_counter(): when the program that was started last was about
+        to be executed, so without the time that Python takes to fork."""
+        return struct.unpack("d", self.shared[:8])[0]
 
     def log(self):
         texts = []

@@ -36,12 +36,19 @@ class PercentileTest(unittest.TestCase):
 
 
 class ArithmeticTest(unittest.TestCase):
-    def test_ratio(self):
-        self.assertEqual(figures.ratio(5, 20), 0.25)
-        self.assertEqual(figures.ratio(0, 20), 0)
-        self.assertIsNone(figures.ratio(None, 20))
-        self.assertIsNone(figures.ratio(5, None))
-        self.assertIsNone(figures.ratio(5, 0))
+    def test_median_ratio(self):
+        def rounds(*values):
+            return [{} if value is None else {"x": value} for value in values]
+        self.assertEqual(figures.median_ratio(rounds(5), rounds(20), "x"), 0.25)
+        self.assertEqual(figures.median_ratio(rounds(0), rounds(20), "x"), 0)
+        # Each round by itself, where 6 / 20 would be 0.3.
+        self.assertEqual(figures.median_ratio(rounds(1, 6, 40), rounds(2, 20, 50), "x"), 0.5)
+        # A figure that is missing does not shift the pairs.
+        self.assertEqual(figures.median_ratio(rounds(None, 4, 6), rounds(1, 8, 12), "x"), 0.5)
+        self.assertEqual(figures.median_ratio(rounds(1, 4, 6), rounds(None, 8, 12), "x"), 0.5)
+        self.assertIsNone(figures.median_ratio(rounds(None), rounds(20), "x"))
+        self.assertIsNone(figures.median_ratio(rounds(5), rounds(0), "x"))
+        self.assertIsNone(figures.median_ratio(rounds(5), [], "x"))
 
     def test_medians_leave_out_rounds_without_a_figure(self):
         rounds = [{"a": 1, "b": None}, {"a": 9, "b": None}, {"a": 2}]
