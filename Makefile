@@ -54,7 +54,10 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HA
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
               $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
-LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
+FCGI_ARCHIVE := $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
+FCGI_LIB    := $(if $(FCGI_ARCHIVE),$(BUILD)/libfcgi.a)
+FCGI_LDLIBS := $(or $(FCGI_LIB),-lfcgi)
+LDLIBS      = $(FCGI_LDLIBS) -linih $(PY_LDLIBS) -ldl -lm
 FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
 INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
 
@@ -65,8 +68,14 @@ HEADERS := $(wildcard fcgihost/*.h)
 all: $(PROGRAM) ## build build/fcgihost
 	@test -n "$(SAN)" || cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
 
-$(PROGRAM): $(OBJECTS)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+$(PROGRAM): $(OBJECTS) $(FCGI_LIB)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
+
+# libfcgi asks libfcgi_os.c for its memory, so that what it makes of a request goes at once. Where there is no
+# archive, it has malloc() as usual, which takes 1 µs of 16 longer.
+$(BUILD)/libfcgi.a: $(FCGI_ARCHIVE)
+	@mkdir -p $(BUILD)
+	objcopy $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
 
 $(BUILD)/py_%.o: fcgihost/py_%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
 	$(CC) $(ALL_CFLAGS) -isystem $(PY_INCLUDE) -c -o $@ $<
@@ -146,7 +155,7 @@ unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n \
 .SECONDEXPANSION:
 $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka -lfcgi -linih
+	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
 
 bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/load

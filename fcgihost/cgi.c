@@ -101,7 +101,7 @@ static int add_variables(struct request *request, char *const *variables)
         size_t n = separator != NULL ? (size_t)(separator - *variables) : 0;
         if (n == 0)
             continue;
-        char *name = request_alloc(request, n + 1);
+        char *name = arena_alloc(&request->arena, n + 1);
         if (name == NULL)
             return -1;
         memcpy(name, *variables, n);

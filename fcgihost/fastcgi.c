@@ -51,11 +51,12 @@ static size_t drop_begin_padding(uint8_t *head)
 
 /* All that libfcgi learns is the head: it never sees the connection, so no byte that the gate has
  * not looked at. */
-static int parse_head(struct fastcgi_state *state, uint8_t *head, size_t head_bytes)
+static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
 {
+    struct fastcgi_state *state = state_of(request);
     FCGX_Request *fcgx = &state->fcgx;
     size_t skipped_bytes = drop_begin_padding(head);
-    libfcgi_os_feed(head + skipped_bytes, head_bytes - skipped_bytes);
+    libfcgi_os_feed(&request->arena, head + skipped_bytes, head_bytes - skipped_bytes);
     FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
     fcgx->ipcFd = ANY_DESCRIPTOR;
     fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
@@ -111,7 +112,7 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
-    if (parse_head(state, input->data + input->begin, result->head_bytes) < 0 ||
+    if (parse_head(request, input->data + input->begin, result->head_bytes) < 0 ||
         add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;

@@ -2,13 +2,21 @@
 #ifndef FCGIHOST_LIBFCGI_OS_H
 #define FCGIHOST_LIBFCGI_OS_H
 
+#include "arena.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
 /* FCGX_Init(). 0; -1: this libfcgi does not take its operating system from here. */
 int libfcgi_os_init(void);
-/* What libfcgi reads next in this thread, from whatever descriptor; then it finds the end. The
- * bytes are not copied. */
-void libfcgi_os_feed(const uint8_t *bytes, size_t n);
+/* What libfcgi reads next in this thread, from whatever descriptor, before it finds the end, and
+ * whose memory it takes. The bytes are not copied. What it makes of them has to be freed by
+ * FCGX_Free(), before the arena is. */
+void libfcgi_os_feed(struct arena *arena, const uint8_t *bytes, size_t n);
+
+/* What malloc(), realloc() and free() are called in the archive that the program is linked with. */
+void *libfcgi_os_malloc(size_t n);
+void *libfcgi_os_realloc(void *memory, size_t n);
+void libfcgi_os_free(void *memory);
 
 #endif

@@ -88,7 +88,7 @@ static int set_host_part(struct request *request, const struct param *param)
                    ? 0
                    : request_set_param(request, "SERVER_NAME", value);
     size_t n = (size_t)(colon - value);
-    char *host = request_alloc(request, n + 1);
+    char *host = arena_alloc(&request->arena, n + 1);
     if (host == NULL)
         return -1;
     memcpy(host, value, n);
@@ -206,7 +206,7 @@ static enum meta_result map_path(struct request *request, const struct path_rout
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
     struct path_target target = {0};
-    char *buffer = request_alloc(request, pathmap_buffer_bytes(&source));
+    char *buffer = arena_alloc(&request->arena, pathmap_buffer_bytes(&source));
     if (buffer == NULL)
         return META_NO_MEMORY;
     request->route = choose_route(&source, routes, buffer, &target);

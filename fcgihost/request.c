@@ -10,13 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, BLOCK_BYTES = 4096 };
-
-struct request_block {
-    struct request_block *next;
-    size_t used, capacity;
-    _Alignas(16) char bytes[];
-};
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192 };
 
 struct request *request_new(void)
 {
@@ -36,30 +30,17 @@ struct request *request_new(void)
     return request;
 }
 
-static void free_blocks(struct request_block *block)
-{
-    while (block != NULL) {
-        struct request_block *next = block->next;
-        free(block);
-        block = next;
-    }
-}
-
 void request_reset(struct request *request)
 {
     struct param *params = request->params;
     size_t capacity = request->param_capacity;
-    struct request_block *block = request->blocks;
-    if (block != NULL) {
-        free_blocks(block->next);
-        block->next = NULL;
-        block->used = 0;
-    }
+    struct arena arena = request->arena;
+    arena_reset(&arena);
     struct response response = request->response;
     memset(request, 0, offsetof(struct request, state));
     request->params = params;
     request->param_capacity = capacity;
-    request->blocks = block;
+    request->arena = arena;
     request->fd = -1;
     request->role = ROLE_RESPONDER;
     request->content_length = -1;
@@ -71,27 +52,10 @@ void request_free(struct request *request)
 {
     if (request == NULL)
         return;
-    free_blocks(request->blocks);
+    arena_free(&request->arena);
     response_clear(&request->response);
     free(request->params);
     free(request);
-}
-
-void *request_alloc(struct request *request, size_t bytes)
-{
-    bytes = (bytes + 15) & ~(size_t)15;
-    struct request_block *block = request->blocks;
-    if (block == NULL || block->capacity - block->used < bytes) {
-        size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-        block = malloc(sizeof(*block) + capacity);
-        if (block == NULL)
-            return NULL;
-        *block = (struct request_block){.next = request->blocks, .capacity = capacity};
-        request->blocks = block;
-    }
-    void *p = block->bytes + block->used;
-    block->used += bytes;
-    return p;
 }
 
 static inline struct param *find(const struct request *request, const char *name, size_t n,
@@ -114,7 +78,7 @@ static int join_values(struct request *request, struct param *param, const char 
     size_t separator_bytes = strlen(separator);
     size_t n = param->value_bytes + separator_bytes + value_bytes;
     if (n >= param->joined_capacity) {
-        char *joined = request_alloc(request, 2 * (n + 1));
+        char *joined = arena_alloc(&request->arena, 2 * (n + 1));
         if (joined == NULL)
             return -1;
         memcpy(joined, param->value, param->value_bytes);

@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_REQUEST_H
 #define FCGIHOST_REQUEST_H
 
+#include "arena.h"
 #include "input.h"
 #include "response.h"
 #include "socket_io.h"
@@ -62,7 +63,7 @@ struct request {
     struct param *params;
     size_t param_count, param_capacity;
     uint32_t buckets[REQUEST_BUCKETS];
-    struct request_block *blocks; /* memory that lives as long as the request */
+    struct arena arena; /* memory that lives as long as the request */
 
     int64_t content_length; /* -1: not known, read to the end of the stream */
     uint64_t body_limit;    /* 0: none */
@@ -83,9 +84,6 @@ struct request {
 struct request *request_new(void);
 void request_reset(struct request *request);
 void request_free(struct request *request);
-
-/* Memory that is freed with the request; NULL when there is none. */
-void *request_alloc(struct request *request, size_t bytes);
 
 /* Adds a parameter; the strings must live as long as the request. A name that is there already is
  * merged: HTTP_COOKIE with "; ", other HTTP_* but HTTP_HOST with ", "; of anything else the last

@@ -20,7 +20,7 @@ static struct scgi_state *state_of(struct request *request)
 
 static int add_params(struct request *request, const struct scgi_head *head)
 {
-    char *pairs = request_alloc(request, head->pairs_bytes);
+    char *pairs = arena_alloc(&request->arena, head->pairs_bytes);
     if (pairs == NULL)
         return -1;
     memcpy(pairs, head->pairs, head->pairs_bytes);

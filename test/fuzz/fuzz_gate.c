@@ -1,4 +1,4 @@
-/* links: gate.c libfcgi_os.c record.c
+/* links: gate.c libfcgi_os.c arena.c record.c
  * A connection of many requests, received in pieces: the gate, its cuts, libfcgi for the heads that
  * it lets pass, and the walk through the bodies. libfcgi must take every such head, and find as
  * many parameters as there are. */
@@ -60,7 +60,7 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     record_put_header(compact, RECORD_BEGIN_REQUEST, result->id, RECORD_BEGIN_BYTES);
     memcpy(compact + RECORD_HEADER_BYTES, head + RECORD_HEADER_BYTES, RECORD_BEGIN_BYTES);
     MUST(n - padding_bytes >= begin_bytes);
-    libfcgi_os_feed(compact, n - padding_bytes);
+    libfcgi_os_feed(NULL, compact, n - padding_bytes);
     FCGX_Request fcgx;
     FCGX_InitRequest(&fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
     fcgx.ipcFd = 0;

@@ -1,4 +1,4 @@
-/* links: libfcgi_os.c
+/* links: libfcgi_os.c arena.c
  * What the host relies on in libfcgi, some of which its documentation does not promise: a new one
  * that does otherwise fails here. */
 #include "unit.h"
@@ -14,6 +14,7 @@
 
 enum { ID = 7 };
 
+static struct arena arena;
 static int connection[2]; /* libfcgi gets the first one, and must leave it alone */
 
 static int set_up_library(void **state)
@@ -21,6 +22,7 @@ static int set_up_library(void **state)
     (void)state;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, connection) < 0)
         return -1;
+    setenv("FCGI_WEB_SERVER_ADDRS", "127.0.0.1", 1); /* which it copies */
     return libfcgi_os_init();
 }
 
@@ -29,6 +31,7 @@ static int close_connection(void **state)
     (void)state;
     close(connection[0]);
     close(connection[1]);
+    arena_free(&arena);
     return 0;
 }
 
@@ -45,7 +48,7 @@ static void assert_connection_is_untouched(void)
 /* As fastcgi.c does. */
 static int accept_head(FCGX_Request *request, const struct bytes *head)
 {
-    libfcgi_os_feed(head->data, head->n);
+    libfcgi_os_feed(&arena, head->data, head->n);
     FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR);
     request->ipcFd = connection[0];
     request->keepConnection = 1;

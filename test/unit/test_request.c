@@ -1,4 +1,4 @@
-/* links: request.c response.c fork.c log.c */
+/* links: request.c arena.c response.c fork.c log.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -168,7 +168,7 @@ static void test_the_same_header_many_times(void **state)
     enum { TIMES = 100000 };
     struct bytes expected = {0};
     for (int i = 0; i < TIMES; i++) {
-        char *value = request_alloc(request, 8);
+        char *value = arena_alloc(&request->arena, 8);
         assert_non_null(value);
         snprintf(value, 8, "%d", i);
         add(request, "HTTP_X", value);
@@ -204,7 +204,7 @@ static void test_a_value_that_is_merged_keeps_to_its_own_room(void **state)
         request_reset(request);
         add(request, "HTTP_X", "aaa");
         add(request, "HTTP_X", "bb");
-        char *behind = request_alloc(request, 16);
+        char *behind = arena_alloc(&request->arena, 16);
         assert_non_null(behind);
         memset(behind, 'x', 16);
         add(request, "HTTP_X", letters + i);
@@ -221,7 +221,7 @@ static void test_thousands_of_parameters(void **state)
     enum { MANY = 8192 };
     for (int round = 0; round < 2; round++) {
         for (int i = 0; i < MANY; i++) {
-            char *name = request_alloc(request, 32);
+            char *name = arena_alloc(&request->arena, 32);
             assert_non_null(name);
             snprintf(name, 32, "HTTP_X_%d", i);
             add(request, name, name + 7);
@@ -280,23 +280,6 @@ static void test_a_dropped_parameter_is_not_found_until_it_is_set(void **state)
     assert_int_equal(request_set_param(request, "HTTP_PROXY", "mine"), 0);
     assert_value(request, "HTTP_PROXY", "mine");
     assert_int_equal(request->param_count, 1);
-}
-
-static void test_memory_lives_as_long_as_the_request(void **state)
-{
-    struct request *request = *state;
-    static const size_t sizes[] = {0, 1, 15, 16, 17, 100, 4096, 4097, 100000, 8};
-    uint8_t *blocks[COUNT(sizes) * 20];
-    for (size_t i = 0; i < COUNT(blocks); i++) {
-        size_t n = sizes[i % COUNT(sizes)];
-        blocks[i] = request_alloc(request, n);
-        assert_non_null(blocks[i]);
-        assert_int_equal((uintptr_t)blocks[i] % 16, 0);
-        memset(blocks[i], (int)i, n);
-    }
-    for (size_t i = 0; i < COUNT(blocks); i++)
-        for (size_t j = 0; j < sizes[i % COUNT(sizes)]; j++)
-            assert_int_equal(blocks[i][j], (uint8_t)i);
 }
 
 static void test_reset_makes_a_request_new(void **state)
@@ -666,8 +649,6 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_dropped_parameter_is_not_found_until_it_is_set,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_memory_lives_as_long_as_the_request, set_up,
-                                        tear_down),
         cmocka_unit_test_setup_teardown(test_reset_makes_a_request_new, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_body_is_read_whole_whatever_its_pieces, set_up,
                                         tear_down),

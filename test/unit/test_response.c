@@ -1,4 +1,4 @@
-/* links: response.c request.c log.c */
+/* links: response.c request.c arena.c log.c */
 #include "unit.h"
 
 #include "fork.h"
