@@ -286,9 +286,13 @@ static enum pollable *next_pollable(struct poller *poller)
 static struct connection *accept_another(struct poller *poller)
 {
     struct connection *connection = NULL;
-    if (poller->accepts_in_row > 0 && poller->accepts_in_row < POLLER_EVENTS)
+    int accepts = atomic_load_explicit(&poller->accepts_in_row, memory_order_relaxed);
+    if (accepts == 0)
+        return NULL;
+    if (accepts < POLLER_EVENTS)
         connection = accept_connection(poller, poller->last_listener);
-    poller->accepts_in_row = connection != NULL ? poller->accepts_in_row + 1 : 0;
+    atomic_store_explicit(&poller->accepts_in_row, connection != NULL ? accepts + 1 : 0,
+                          memory_order_relaxed);
     return connection;
 }
 
@@ -310,7 +314,8 @@ struct connection *poller_next(struct poller *poller)
             struct poller_listener *listener = (struct poller_listener *)(void *)pollable;
             struct connection *connection = accept_connection(poller, listener->listener);
             poller->last_listener = listener->listener;
-            poller->accepts_in_row = connection != NULL;
+            atomic_store_explicit(&poller->accepts_in_row, connection != NULL,
+                                  memory_order_relaxed);
             if (connection != NULL)
                 return connection;
         }
@@ -326,6 +331,8 @@ struct connection *poller_next(struct poller *poller)
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
 {
     int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
+    if (!connection->is_registered) /* its request has not come, so there will be no others yet */
+        atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
     connection->is_registered = true;
     atomic_store(&connection->has_head, connection->request != NULL);
     atomic_store(&connection->deadline_ms, deadline_ms);

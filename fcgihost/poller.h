@@ -30,7 +30,7 @@ struct poller {
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
     struct listener *last_listener; /* that has had … */
-    int accepts_in_row;             /* … so many connections, without another event between */
+    atomic_int accepts_in_row;      /* … so many connections, without another event between */
     int wake_fd;                    /* readable once the workers are to end */
     int change_fd; /* an eventfd of the supervisor's: told when the last connection has gone */
     uint64_t io_timeout_ms;

@@ -25,9 +25,11 @@ void turn_destroy(struct turn *turn)
     pthread_mutex_destroy(&turn->queue);
 }
 
-static void wait_a_tick(struct turn *turn)
+/* looks: how often one request was found after the other. */
+static void wait_a_tick(struct turn *turn, unsigned looks)
 {
-    struct timespec end = clock_deadline(TURN_TICK_MS);
+    struct timespec end =
+        clock_deadline(looks < TURN_CALM_LOOKS ? TURN_TICK_MS : TURN_CALM_TICK_MS);
     pthread_cond_timedwait(&turn->condition, &turn->mutex, &end);
 }
 
@@ -53,7 +55,7 @@ void turn_take(struct turn *turn, unsigned number)
     pthread_mutex_lock(&turn->mutex);
     unsigned long long state = atomic_load(&turn->state), before;
     bool is_unchanged = false;
-    for (;;) {
+    for (unsigned looks = 0;; looks++) {
         bool is_to_be_had = (state & OWNER) == 0 || ((state & OFFERED) && is_unchanged);
         unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
         if (is_to_be_had && atomic_compare_exchange_strong(&turn->state, &state, taken))
@@ -62,7 +64,7 @@ void turn_take(struct turn *turn, unsigned number)
         if (is_unchanged && !is_to_be_had)
             wait_asleep(turn, state);
         else
-            wait_a_tick(turn);
+            wait_a_tick(turn, looks);
         state = atomic_load(&turn->state);
         is_unchanged = state == before;
     }

@@ -75,7 +75,7 @@ CASES = [
     Case("upload-1m", "POST of 1 MiB", "cpu_us", Goal(0.80), path="/upload",
          upload_bytes=1 << 20, body=upload_answer(1 << 20)),
     Case("compute-1ms", "1 ms of Python on 4 threads", "p99_ms", Goal(0.50), path="/compute",
-         body=COMPUTED),
+         body=COMPUTED, repeats=3),
     Case("sleep-10ms", "10 ms of sleeping on 4 threads", "cpu_us", None, path="/sleep"),
     Case("flask", "a page by Flask", "cpu_us", None, path="/page", body=PAGE, app="flask_page.py"),
     Case("django", "a page by Django", "cpu_us", None, path="/page", body=PAGE,
