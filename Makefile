@@ -6,14 +6,14 @@
 #             PREFIX=/usr/local DESTDIR=
 #             T=pattern                 for the test targets: only tests whose name contains it
 #             PORT=8080                 for demo
-#             CASE=hello-*,start ROUNDS=5 SECONDS=0.6    for bench
+#             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
 
 PYTHON  ?= /usr/bin/python3
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PORT    ?= 8080
 CASE    ?=
-ROUNDS  ?= 5
+ROUNDS  ?= 7
 SECONDS ?= 0.6
 SAN     ?=
 T       ?=

@@ -66,24 +66,33 @@ def growth(site):
     return {"growth_kib": site.resident_kib() - before}, problems
 
 
-def stalled(site):
-    """Requests a second while peers that sent half of a request's head say no more, against those
-    of the same server without them."""
-    warm_up(site)
-    alone, problems = under_load(site)
+@contextlib.contextmanager
+def stalling_peers(site):
+    """That sent half of a request's head and say no more."""
     with contextlib.ExitStack() as stack:
         half = fastcgi.request_bytes("GET", "/hello")
         for _ in range(STALLED_PEERS):
             peer = stack.enter_context(fastcgi.Connection(site.socket))
             peer.send(half[:len(half) // 2])
         time.sleep(0.1)
+        yield
+
+
+def stalled(site):
+    """Requests a second beside peers that stall, against those of the same server without them,
+    just before and just after."""
+    warm_up(site)
+    before, problems = under_load(site)
+    with stalling_peers(site):
         result = site.load(seconds=site.bench.seconds, grace=1)
     beside = figures.load_figures(result, 0)
+    after, more_problems = under_load(site) if result["served"] else (before, [])
+    problems += more_problems
     if result["errors"]:
         problems += figures.load_problems(result)
+    alone = (before["requests_a_second"] + after["requests_a_second"]) / 2
     return {"requests_a_second": beside["requests_a_second"], "p99_ms": beside["p99_ms"],
-            "undisturbed_percent":
-                100 * beside["requests_a_second"] / alone["requests_a_second"]}, problems
+            "undisturbed_percent": 100 * beside["requests_a_second"] / alone}, problems
 
 
 KINDS = {"load": load, "memory": memory, "start": start, "growth": growth, "stalled": stalled}
