@@ -153,7 +153,7 @@ unit-programs: $(UNIT_PROGRAMS)
 unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n \
     '/links:/{:more;/\*\//!{N;b more;};s/.*links://;s/\*\///;s/\n \*//g;p;q;}' $(1)))
 .SECONDEXPANSION:
-$(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
+$(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags $(FCGI_LIB)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
 
