@@ -4,6 +4,7 @@
 #             CC=gcc                    or clang
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
 #             PREFIX=/usr/local DESTDIR=
+#             FCGI_ARCHIVE=/path/libfcgi.a  linked statically; FCGI_ARCHIVE= links -lfcgi
 #             T=pattern                 for the test targets: only tests whose name contains it
 #             PORT=8080                 for demo
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
@@ -54,7 +55,8 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HA
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
               $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
-FCGI_ARCHIVE := $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
+FCGI_ARCHIVE ?= $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
+OBJCOPY ?= objcopy
 FCGI_LIB    := $(if $(FCGI_ARCHIVE),$(BUILD)/libfcgi.a)
 FCGI_LDLIBS := $(or $(FCGI_LIB),-lfcgi)
 LDLIBS      = $(FCGI_LDLIBS) -linih $(PY_LDLIBS) -ldl -lm
@@ -73,9 +75,8 @@ $(PROGRAM): $(OBJECTS) $(FCGI_LIB)
 
 # libfcgi asks libfcgi_os.c for its memory, so that what it makes of a request goes at once. Where there is no
 # archive, it has malloc() as usual, which takes 1 µs of 16 longer.
-$(BUILD)/libfcgi.a: $(FCGI_ARCHIVE)
-	@mkdir -p $(BUILD)
-	objcopy $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
+$(BUILD)/libfcgi.a: $(FCGI_ARCHIVE) $(BUILD)/.flags
+	$(OBJCOPY) $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
 
 $(BUILD)/py_%.o: fcgihost/py_%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
 	$(CC) $(ALL_CFLAGS) -isystem $(PY_INCLUDE) -c -o $@ $<
@@ -100,8 +101,8 @@ $(BUILD)/build_facts.h: FORCE
 # Changes when the flags do, and so everything is compiled again.
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD)
-	@echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS)' | cmp -s - $@ || \
-	 echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS)' > $@
+	@echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS) $(FCGI_VERSION)' | cmp -s - $@ || \
+	 echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS) $(FCGI_VERSION)' > $@
 FORCE:
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
@@ -150,8 +151,9 @@ UNIT_TESTS    := $(wildcard test/unit/test_*.c)
 UNIT_PROGRAMS := $(UNIT_TESTS:test/unit/%.c=$(BUILD)/unit/%)
 unit-programs: $(UNIT_PROGRAMS)
 
-unit_links = $(patsubst %.c,$(BUILD)/%.o,$(shell sed -n \
-    '/links:/{:more;/\*\//!{N;b more;};s/.*links://;s/\*\///;s/\n \*//g;p;q;}' $(1)))
+unit_words = $(shell sed -n '/links:/{:more;/\*\//!{N;b more;};s/.*links://;s/\*\///;s/\n \*//g;p;q;}' $(1))
+unit_links = $(if $(filter-out %.c,$(unit_words)),$(error $(1): the comment with "links:" names nothing else)) \
+             $(patsubst %.c,$(BUILD)/%.o,$(unit_words))
 .SECONDEXPANSION:
 $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags $(FCGI_LIB)
 	@mkdir -p $(@D)
@@ -174,7 +176,7 @@ $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
 lint: deps-lint lint-includes lint-docs lint-c lint-python ## include rules, documents against the table, clang-tidy, cppcheck
 
 lint-includes:
-	@bad=$$(grep -ln 'include.*fcgiapp\.h' fcgihost/*.[ch] | grep -Ev '^fcgihost/(fastcgi|libfcgi_os)\.c$$'; \
+	@bad=$$(grep -ln 'include.*fcgi\(app\|os\)\.h' fcgihost/*.[ch] | grep -Ev '^fcgihost/(fastcgi|libfcgi_os)\.c$$'; \
 	        grep -ln 'include.*[<"]ini\.h' fcgihost/*.[ch] | grep -v '^fcgihost/config\.c$$'; \
 	        grep -ln 'include.*Python\.h' fcgihost/*.[ch] | grep -v '^fcgihost/py_'); \
 	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi

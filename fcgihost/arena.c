@@ -1,12 +1,23 @@
 /* Memory that is freed all at once. */
 #include "arena.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
+#ifdef __has_feature
+#define HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HAS_FEATURE(feature) 0
+#endif
+
 /* What libfcgi takes for a head of usual size fits into one; of its streams' buffers, 16 KiB of
  * these, it uses little, and what is never used takes no memory. */
-enum { BLOCK_BYTES = 24 << 10 };
+#if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
+enum { BLOCK_BYTES = 0, IS_BLOCK_KEPT = false }; /* each piece is one, so that it sees their ends */
+#else
+enum { BLOCK_BYTES = 24 << 10, IS_BLOCK_KEPT = true };
+#endif
 
 struct arena_block {
     struct arena_block *next;
@@ -16,11 +27,7 @@ struct arena_block {
 
 static struct arena_block *add_block(struct arena *arena, size_t bytes)
 {
-#ifdef __SANITIZE_ADDRESS__
-    size_t capacity = bytes; /* so that a byte behind it is noticed */
-#else
     size_t capacity = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-#endif
     struct arena_block *block = malloc(sizeof(*block) + capacity);
     if (block == NULL)
         return NULL;
@@ -56,8 +63,10 @@ static void free_blocks(struct arena_block *block)
 void arena_reset(struct arena *arena)
 {
     struct arena_block *block = arena->blocks;
-    if (block == NULL)
+    if (block == NULL || !IS_BLOCK_KEPT) {
+        arena_free(arena);
         return;
+    }
     free_blocks(block->next);
     block->next = NULL;
     block->used = 0;

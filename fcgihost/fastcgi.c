@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256, ANY_DESCRIPTOR = 0 };
+enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
 
 struct fastcgi_state {
     FCGX_Request fcgx;
@@ -58,11 +58,11 @@ static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
     size_t skipped_bytes = drop_begin_padding(head);
     libfcgi_os_feed(&request->arena, head + skipped_bytes, head_bytes - skipped_bytes);
     FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx->ipcFd = ANY_DESCRIPTOR;
+    fcgx->ipcFd = LIBFCGI_OS_DESCRIPTOR;
     fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
     int result = FCGX_Accept_r(fcgx);
     fcgx->ipcFd = -1;
-    if (result < 0 || FCGX_GetError(fcgx->in) != 0)
+    if (result < 0 || FCGX_GetError(fcgx->in) != 0 || libfcgi_os_has_refused())
         return -1;
     return fcgx->requestId == state->id ? 0 : -1;
 }

@@ -331,7 +331,8 @@ struct connection *poller_next(struct poller *poller)
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
 {
     int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
-    if (!connection->is_registered) /* its request has not come, so there will be no others yet */
+    /* A new one's request has not come yet, so that more connections have not either. */
+    if (!connection->is_registered && connection->served == 0)
         atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
     connection->is_registered = true;
     atomic_store(&connection->has_head, connection->request != NULL);

@@ -25,7 +25,7 @@ void turn_destroy(struct turn *turn)
     pthread_mutex_destroy(&turn->queue);
 }
 
-/* looks: how often one request was found after the other. */
+/* looks: how many there were since it slept. */
 static void wait_a_tick(struct turn *turn, unsigned looks)
 {
     struct timespec end =
@@ -61,9 +61,10 @@ void turn_take(struct turn *turn, unsigned number)
         if (is_to_be_had && atomic_compare_exchange_strong(&turn->state, &state, taken))
             break;
         before = state;
-        if (is_unchanged && !is_to_be_had)
+        if (is_unchanged && !is_to_be_had) {
             wait_asleep(turn, state);
-        else
+            looks = 0;
+        } else
             wait_a_tick(turn, looks);
         state = atomic_load(&turn->state);
         is_unchanged = state == before;

@@ -121,7 +121,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--load", required=True, help="the load generator")
     parser.add_argument("--case", default="", help="names or patterns, with commas between them")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.6, help="of load for each figure")
     parser.add_argument("--json", default="build/bench.json")
     return parser.parse_args()

@@ -152,4 +152,5 @@ def machine_lines(report):
     return ["%s, %d cores, Linux %s; %s" % (machine["cpu"], machine["core_count"],
                                             machine["kernel"], pinned),
             "; ".join(report["versions"].values()),
-            "median of %d rounds, and of their ratios, %g s of load each" % (report["rounds"], report["seconds"])]
+            "%d rounds, %g s of load each; medians, and the median of the rounds' ratios"
+            % (report["rounds"], report["seconds"])]

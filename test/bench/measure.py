@@ -23,7 +23,7 @@ def under_load(site):
     result = site.load(seconds=site.bench.seconds)
     cpu_seconds = site.cpu_seconds() - before
     if result is None:
-        return {}, ["the load generator could not connect"]
+        raise peers.Unusable("%s: the load generator could not connect" % site.peer.title)
     return figures.load_figures(result, cpu_seconds), figures.load_problems(result)
 
 
@@ -85,6 +85,8 @@ def stalled(site):
     before, problems = under_load(site)
     with stalling_peers(site):
         result = site.load(seconds=site.bench.seconds, grace=1)
+    if result is None:
+        raise peers.Unusable("%s: no connection beside the others" % site.peer.title)
     beside = figures.load_figures(result, 0)
     after, more_problems = under_load(site) if result["served"] else (before, [])
     problems += more_problems

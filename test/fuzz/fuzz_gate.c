@@ -63,10 +63,11 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     libfcgi_os_feed(NULL, compact, n - padding_bytes);
     FCGX_Request fcgx;
     FCGX_InitRequest(&fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx.ipcFd = 0;
+    fcgx.ipcFd = LIBFCGI_OS_DESCRIPTOR;
     fcgx.keepConnection = 1;
     MUST(FCGX_Accept_r(&fcgx) == 0);
     MUST(FCGX_GetError(fcgx.in) == 0);
+    MUST(!libfcgi_os_has_refused());
     MUST(fcgx.requestId == result->id);
     MUST((fcgx.keepConnection != 0) == result->is_kept);
     struct pairs got = {0, 0}, expected = count_pairs(head, n);

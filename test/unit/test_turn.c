@@ -95,6 +95,26 @@ static void test_the_first_who_waits_gets_what_stays_offered(void **state)
     }
 }
 
+static void test_it_is_still_found_offered_after_many_short_requests(void **state)
+{
+    (void)state;
+    pthread_t two;
+    turn_take(&turn, 1);
+    turn_offer(&turn, 1);
+    assert_true(turn_reclaim(&turn, 1));
+    assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
+    for (unsigned request = 0; request < 10 * TURN_CALM_LOOKS; request++) {
+        turn_offer(&turn, 1);
+        if (!turn_reclaim(&turn, 1))
+            break; /* a busy machine */
+        usleep(TURN_TICK_MS * 1000 / 5);
+    }
+    turn_offer(&turn, 1);
+    pthread_join(two, NULL);
+    assert_false(turn_reclaim(&turn, 1));
+    turn_pass(&turn, 2);
+}
+
 static unsigned entered, entries;
 
 /* Gives the turn up in every way; entered and entries are guarded by nothing else. */
@@ -146,6 +166,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_the_first_who_waits_gets_what_stays_offered, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_it_is_still_found_offered_after_many_short_requests,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_thread_at_a_time_has_it_and_each_gets_it, set_up,
                                         tear_down),
     };
