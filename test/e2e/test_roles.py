@@ -391,6 +391,7 @@ class TestUnknownRole:
             connection.send(fastcgi.head(message.parameters("GET", "/x"), 1, role, keep=False))
             assert connection.read_raw() == (b"", b"", (0, fastcgi.UNKNOWN_ROLE))
             assert connection.is_closed_by_peer()
+        assert fastcgi.exchange(host.address, "GET", "/private/x").status == 200
 
     def test_of_an_authorizer_s_host_it_is_the_filter_s(self):
         host = start_host()
