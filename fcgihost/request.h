@@ -111,8 +111,8 @@ REQUEST_INLINE uint32_t request_load_4(const char *bytes)
 }
 
 /* Of a name, eight bytes at a time: its first and last ones overlap. Inlined so that the compiler
- * does it where the name is written down in the source: of 55,000 instructions a request the hashes
- * byte by byte of some thirty such names and 26 parameters were 6,000. */
+ * does it where the name is written down in the source: byte by byte the hashes of some thirty such
+ * names and 26 parameters took 1 µs a request. */
 REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
 {
     const uint64_t factor = 0x9e3779b97f4a7c15u; /* 2^64 / the golden ratio */
