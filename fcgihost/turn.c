@@ -10,67 +10,83 @@ void turn_init(struct turn *turn)
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&turn->condition, &attributes);
+    pthread_cond_init(&turn->look, &attributes);
+    pthread_cond_init(&turn->sleep, &attributes);
     pthread_condattr_destroy(&attributes);
-    pthread_mutex_init(&turn->queue, NULL);
     pthread_mutex_init(&turn->mutex, NULL);
+    turn->has_looker = false;
+    turn->sleepers = 0;
     atomic_init(&turn->state, 0);
     atomic_init(&turn->is_asleep, false);
 }
 
 void turn_destroy(struct turn *turn)
 {
-    pthread_cond_destroy(&turn->condition);
+    pthread_cond_destroy(&turn->look);
+    pthread_cond_destroy(&turn->sleep);
     pthread_mutex_destroy(&turn->mutex);
-    pthread_mutex_destroy(&turn->queue);
+}
+
+/* With the mutex held, here and below. */
+static void set_looker(struct turn *turn, bool has_looker)
+{
+    turn->has_looker = has_looker;
+    atomic_store(&turn->is_asleep, !has_looker && turn->sleepers > 0);
 }
 
 /* looks: how many there were since it slept. */
-static void wait_a_tick(struct turn *turn, unsigned looks)
+static void look(struct turn *turn, unsigned looks)
 {
     struct timespec end =
         clock_deadline(looks < TURN_CALM_LOOKS ? TURN_TICK_MS : TURN_CALM_TICK_MS);
-    pthread_cond_timedwait(&turn->condition, &turn->mutex, &end);
+    set_looker(turn, true);
+    pthread_cond_timedwait(&turn->look, &turn->mutex, &end);
+    set_looker(turn, false);
 }
 
-/* Until it is offered or passed, which changes the state. */
-static void wait_asleep(struct turn *turn, unsigned long long state)
+/* Until it is passed, or offered while nobody looks. */
+static void sleep_until_woken(struct turn *turn, unsigned long long state)
 {
-    atomic_store(&turn->is_asleep, true);
-    if (atomic_load(&turn->state) == state) /* else its owner may have found us awake */
-        pthread_cond_wait(&turn->condition, &turn->mutex);
-    atomic_store(&turn->is_asleep, false);
+    turn->sleepers++;
+    set_looker(turn, turn->has_looker);
+    if (atomic_load(&turn->state) == state) /* else its owner may have found nobody asleep */
+        pthread_cond_wait(&turn->sleep, &turn->mutex);
+    turn->sleepers--;
+    set_looker(turn, turn->has_looker);
 }
 
 static void wake_first(struct turn *turn)
 {
     pthread_mutex_lock(&turn->mutex);
-    pthread_cond_signal(&turn->condition);
+    pthread_cond_t *first = turn->has_looker ? &turn->look : &turn->sleep;
+    atomic_store(&turn->is_asleep, false); /* one is enough */
     pthread_mutex_unlock(&turn->mutex);
+    pthread_cond_signal(first); /* now, as it may run at once, and needs the mutex */
 }
 
 void turn_take(struct turn *turn, unsigned number)
 {
-    pthread_mutex_lock(&turn->queue);
     pthread_mutex_lock(&turn->mutex);
     unsigned long long state = atomic_load(&turn->state), before;
-    bool is_unchanged = false;
-    for (unsigned looks = 0;; looks++) {
+    bool is_unchanged = false; /* since the last look */
+    unsigned looks = 0;
+    for (;;) {
         bool is_to_be_had = (state & OWNER) == 0 || ((state & OFFERED) && is_unchanged);
         unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
         if (is_to_be_had && atomic_compare_exchange_strong(&turn->state, &state, taken))
             break;
         before = state;
-        if (is_unchanged && !is_to_be_had) {
-            wait_asleep(turn, state);
+        bool is_busy = (state & OFFERED) || (looks > 0 && !is_unchanged);
+        if (is_busy && !turn->has_looker)
+            look(turn, looks++);
+        else {
+            sleep_until_woken(turn, state);
             looks = 0;
-        } else
-            wait_a_tick(turn, looks);
+        }
         state = atomic_load(&turn->state);
-        is_unchanged = state == before;
+        is_unchanged = looks > 0 && state == before;
     }
     pthread_mutex_unlock(&turn->mutex);
-    pthread_mutex_unlock(&turn->queue);
 }
 
 void turn_offer(struct turn *turn, unsigned number)
