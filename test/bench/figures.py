@@ -77,6 +77,12 @@ def parent_and_reaped_ticks(stat):
     return int(fields[1]), int(fields[13]) + int(fields[14])
 
 
+def stolen_percent(before, after):
+    """What the hypervisor stole of all CPUs' time between two first lines of /proc/stat."""
+    ticks = [int(now) - int(then) for then, now in zip(before.split()[1:9], after.split()[1:9])]
+    return 100 * ticks[7] / sum(ticks) if sum(ticks) else 0
+
+
 def cpu_model(cpuinfo):
     match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.M)
     return match.group(1).strip() if match else "unknown"
@@ -123,7 +129,11 @@ def case_lines(case):
     kept = [column for column in range(len(rows[0]))
             if any(row[column] not in ("", "-") for row in rows[1:])]
     lines = aligned([tuple(row[column] for column in kept) for row in rows], 1)
-    lines = ["%s: %s" % (case["name"], case["title"])] + ["  " + line for line in lines]
+    stolen = case["stolen_percent"]
+    title = "%s: %s" % (case["name"], case["title"])
+    if stolen > 2:
+        title += " (disturbed: the hypervisor stole up to %.0f %%)" % stolen
+    lines = [title] + ["  " + line for line in lines]
     lines += ["  %s: %s" % (peer["title"], problem) for peer in case["peers"]
               for problem in peer["problems"]]
     return lines

@@ -13,6 +13,11 @@ GROWTH_SECONDS = 20
 STALLED_PEERS = 4
 
 
+def machine_ticks():
+    with open("/proc/stat") as file:
+        return file.readline()
+
+
 def warm_up(site):
     site.wait_until_ready()
     site.load(seconds=0.1)

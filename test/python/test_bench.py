@@ -17,9 +17,9 @@ def peer(title, figure, ratio=None, is_judged=False, verdict="", problems=()):
             "verdict": verdict, "problems": list(problems)}
 
 
-def case(*peers_of_it, goal="≤ 0.45"):
+def case(*peers_of_it, goal="≤ 0.45", stolen_percent=0.3):
     return {"name": "hello", "title": "a hello", "figure": "cpu_us", "unit": UNITS["cpu_us"],
-            "goal": goal, "peers": list(peers_of_it)}
+            "goal": goal, "peers": list(peers_of_it), "stolen_percent": stolen_percent}
 
 
 class PercentileTest(unittest.TestCase):
@@ -36,6 +36,12 @@ class PercentileTest(unittest.TestCase):
 
 
 class ArithmeticTest(unittest.TestCase):
+    def test_stolen_percent(self):
+        before = "cpu  100 0 50 800 10 0 0 40 7 7\n"
+        self.assertEqual(figures.stolen_percent(before, before), 0)
+        self.assertEqual(figures.stolen_percent(before, "cpu  150 0 80 810 10 0 0 50 9 9\n"), 10)
+        self.assertEqual(figures.stolen_percent(before, "cpu  150 0 90 810 10 0 0 40 99 7\n"), 0)
+
     def test_median_ratio(self):
         def rounds(*values):
             return [{} if value is None else {"x": value} for value in values]
@@ -130,6 +136,11 @@ class TableTest(unittest.TestCase):
                                  "  fcgihost    8.00   0.40  ≤ 0.45  met",
                                  "  other          -      -",
                                  "  other: 2 wrong responses (why)"])
+
+    def test_a_case_that_was_disturbed(self):
+        lines = figures.case_lines(case(peer("uWSGI", 20, 1.0), stolen_percent=7.6))
+        self.assertEqual(lines[0],
+                         "hello: a hello (disturbed: the hypervisor stole up to 8 %)")
 
     def test_the_summary_has_a_row_for_each_case_that_fcgihost_took_part_in(self):
         report = {"cases": [case(peer("uWSGI", 20, 1.0), peer("fcgihost", 8, 0.4, True, "met")),
