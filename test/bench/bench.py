@@ -18,8 +18,6 @@ import measure
 import peers
 from cases import CASES, UNITS
 
-CALM_PERCENT = 1  # of the machine's time, stolen during a round that counts
-
 
 class Bench:
     """The options of a run, its temporary folder, and who runs where."""
@@ -69,20 +67,10 @@ class Round:
         self.stolen_percent = figures.stolen_percent(before, measure.machine_ticks())
 
 
-def take_rounds(case, chosen, bench, wanted):
-    """Of up to twice as many as are wanted, those that were disturbed least: a stolen millisecond
-    is a large part of a latency, and caches are cold after it."""
-    rounds = []
-    while sum(one.stolen_percent <= CALM_PERCENT for one in rounds) < wanted and \
-            len(rounds) < 2 * wanted:
-        rounds.append(Round(case, chosen, bench))
-    return sorted(rounds, key=lambda one: one.stolen_percent)[:wanted], rounds
-
-
 def run_case(case, bench, rounds):
     """The case as it stands in the JSON."""
     chosen = [name for name in case.peers if not peers.PEERS[name].programs()]
-    calmest, every = take_rounds(case, chosen, bench, case.rounds(rounds))
+    calmest, every = figures.take_calm(lambda: Round(case, chosen, bench), case.rounds(rounds))
     taken = {name: [one.found[name] for one in calmest] for name in chosen}
     problems = {name: sum((one.problems[name] for one in every), []) for name in chosen}
     rows = []

@@ -1,6 +1,7 @@
 """The benchmark's arithmetic and tables, and its table of cases."""
 import os
 import sys
+import types
 import unittest
 
 from support import ROOT
@@ -41,6 +42,15 @@ class ArithmeticTest(unittest.TestCase):
         self.assertEqual(figures.stolen_percent(before, before), 0)
         self.assertEqual(figures.stolen_percent(before, "cpu  150 0 80 810 10 0 0 50 9 9\n"), 10)
         self.assertEqual(figures.stolen_percent(before, "cpu  150 0 90 810 10 0 0 40 99 7\n"), 0)
+
+    def test_rounds_that_were_disturbed_are_taken_again(self):
+        def taken(*percents):
+            left = [types.SimpleNamespace(stolen_percent=percent) for percent in percents]
+            calmest, every = figures.take_calm(lambda: left.pop(0), 3)
+            return [one.stolen_percent for one in calmest], len(every)
+        self.assertEqual(taken(0, 1, 0.5, 9), ([0, 0.5, 1], 3))
+        self.assertEqual(taken(0, 20, 0.5, 7, 1, 9), ([0, 0.5, 1], 5))
+        self.assertEqual(taken(6, 5, 4, 3, 0, 7, 0), ([0, 3, 4], 6))
 
     def test_median_ratio(self):
         def rounds(*values):
