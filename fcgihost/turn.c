@@ -15,7 +15,7 @@ void turn_init(struct turn *turn)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&turn->mutex, NULL);
     turn->has_looker = false;
-    turn->sleepers = 0;
+    turn->sleepers = turn->calm_looks = 0;
     atomic_init(&turn->state, 0);
     atomic_init(&turn->is_asleep, false);
 }
@@ -34,11 +34,10 @@ static void set_looker(struct turn *turn, bool has_looker)
     atomic_store(&turn->is_asleep, !has_looker && turn->sleepers > 0);
 }
 
-/* looks: how many there were since it slept. */
-static void look(struct turn *turn, unsigned looks)
+static void look(struct turn *turn)
 {
     struct timespec end =
-        clock_deadline(looks < TURN_CALM_LOOKS ? TURN_TICK_MS : TURN_CALM_TICK_MS);
+        clock_deadline(turn->calm_looks < TURN_CALM_LOOKS ? TURN_TICK_MS : TURN_CALM_TICK_MS);
     set_looker(turn, true);
     pthread_cond_timedwait(&turn->look, &turn->mutex, &end);
     set_looker(turn, false);
@@ -68,24 +67,25 @@ void turn_take(struct turn *turn, unsigned number)
 {
     pthread_mutex_lock(&turn->mutex);
     unsigned long long state = atomic_load(&turn->state), before;
-    bool is_unchanged = false; /* since the last look */
-    unsigned looks = 0;
+    bool has_looked = false, is_unchanged = false; /* since it looked */
     for (;;) {
         bool is_to_be_had = (state & OWNER) == 0 || ((state & OFFERED) && is_unchanged);
         unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
         if (is_to_be_had && atomic_compare_exchange_strong(&turn->state, &state, taken))
             break;
         before = state;
-        bool is_busy = (state & OFFERED) || (looks > 0 && !is_unchanged);
-        if (is_busy && !turn->has_looker)
-            look(turn, looks++);
-        else {
+        bool is_busy = (state & OFFERED) || (has_looked && !is_unchanged);
+        has_looked = is_busy && !turn->has_looker;
+        if (has_looked)
+            look(turn);
+        else
             sleep_until_woken(turn, state);
-            looks = 0;
-        }
         state = atomic_load(&turn->state);
-        is_unchanged = looks > 0 && state == before;
+        is_unchanged = has_looked && state == before;
+        turn->calm_looks += has_looked;
     }
+    if (is_unchanged)
+        turn->calm_looks = 0; /* it was offered for a whole tick */
     pthread_mutex_unlock(&turn->mutex);
 }
 

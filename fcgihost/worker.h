@@ -17,6 +17,11 @@
 
 struct supervisor;
 
+/* Between threads, by the kernel: as this one waited, and as others were to run. */
+struct worker_switches {
+    long own, forced;
+};
+
 struct worker {
     struct worker_pool *pool;
     unsigned number; /* from 1 */
@@ -34,6 +39,8 @@ struct worker {
     const struct request *served; /* with the mutex held; NULL: none */
     uint64_t since_ms;
     uint64_t application_began_us, application_us; /* how long the last one took */
+    bool is_suspected; /* of being slow: what happens to it is counted */
+    struct worker_switches switches_before;
 };
 
 struct worker_pool {

@@ -115,6 +115,55 @@ static void test_it_is_still_found_offered_after_many_short_requests(void **stat
     turn_pass(&turn, 2);
 }
 
+static unsigned count_calm_looks(void)
+{
+    pthread_mutex_lock(&turn.mutex);
+    unsigned looks = turn.calm_looks;
+    pthread_mutex_unlock(&turn.mutex);
+    return looks;
+}
+
+/* Until one who waits has looked so often. false: the machine was busy, and the turn is lost. */
+static bool serve_short_requests(unsigned looks)
+{
+    unsigned before = count_calm_looks(), now = before;
+    while (now < before + looks) {
+        turn_offer(&turn, 1);
+        if (!turn_reclaim(&turn, 1))
+            return false;
+        usleep(TURN_TICK_MS * 1000 / 5);
+        now = count_calm_looks();
+        assert_true(now >= before);
+    }
+    return true;
+}
+
+static bool has_counted_over_a_rest(void)
+{
+    if (!serve_short_requests(3))
+        return false;
+    wait_until_it_sleeps();
+    return serve_short_requests(3);
+}
+
+static void test_looks_in_vain_are_counted_until_a_request_is_long(void **state)
+{
+    (void)state;
+    bool has_counted = false;
+    for (unsigned attempt = 0; attempt < 10 && !has_counted; attempt++) {
+        pthread_t two;
+        turn_take(&turn, 1);
+        assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
+        wait_until_it_sleeps();
+        has_counted = has_counted_over_a_rest();
+        turn_offer(&turn, 1);
+        pthread_join(two, NULL);
+        assert_int_equal(count_calm_looks(), 0);
+        turn_pass(&turn, 2);
+    }
+    assert_true(has_counted);
+}
+
 static unsigned entered, entries;
 
 /* Gives the turn up in every way; entered and entries are guarded by nothing else. */
@@ -167,6 +216,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_first_who_waits_gets_what_stays_offered, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_it_is_still_found_offered_after_many_short_requests,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_looks_in_vain_are_counted_until_a_request_is_long,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_thread_at_a_time_has_it_and_each_gets_it, set_up,
                                         tear_down),
