@@ -30,7 +30,8 @@ struct config_application {
     char *script;
     char *callable;
     char *script_root;
-    char *mount; /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
+    char *extensions; /* ".py .wsgi": of files that a web server may choose; one space between */
+    char *mount;      /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
     char *authorizer;
     char *filter;
 

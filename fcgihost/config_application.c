@@ -11,6 +11,9 @@
 
 enum { WHERE_SIZE = 512 };
 
+/* The defaults of keys that only go with others. */
+static const char CALLABLE[] = "application", EXTENSIONS[] = ".py .wsgi";
+
 struct config_application *config_find_application(const struct config *config, const char *name)
 {
     for (size_t i = 0; i < config->application_count; i++) {
@@ -105,7 +108,8 @@ void config_forget_applications(struct config *config)
     config_application_clear_all(config);
     if (kept.callable != NULL && (unnamed = add(config, NULL)) != NULL) {
         free(unnamed->callable);
-        *unnamed = kept;
+        unnamed->callable = kept.callable;
+        unnamed->mount = kept.mount;
     } else {
         clear(&kept);
     }
@@ -183,10 +187,16 @@ static int check_program(const struct config *config, const struct config_applic
                       "APP on the command line (package.module:callable, or a script file)");
     }
     if (application->script == NULL && application->script_root == NULL &&
-        strcmp(application->callable, "application") != 0) {
+        strcmp(application->callable, CALLABLE) != 0) {
         return refuse(config, application, error,
                       " callable: only goes with script or script_root: leave it out, wsgi names "
                       "the callable after the \":\"");
+    }
+    if (application->script == NULL && application->script_root == NULL &&
+        strcmp(application->extensions, EXTENSIONS) != 0) {
+        return refuse(config, application, error,
+                      " extensions: only goes with script or script_root: leave it out, no other "
+                      "program is chosen by a file's name");
     }
     return 0;
 }
@@ -226,7 +236,8 @@ static int check_pair(const struct config *config, const struct config_applicati
 
 int config_application_check_all(const struct config *config, struct config_error *error)
 {
-    static const struct config_application none = {.callable = (char *)(uintptr_t) "application"};
+    static const struct config_application none = {.callable = (char *)(uintptr_t)CALLABLE,
+                                                   .extensions = (char *)(uintptr_t)EXTENSIONS};
 
     if (config->application_count == 0)
         return check_program(config, &none, error);

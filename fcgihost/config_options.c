@@ -75,7 +75,11 @@ static const struct config_option options[] = {
     {"application", "script_root", CONFIG_TYPE_PATH, .offset = APPLICATION(script_root),
      .help = "or the folder of many script files: the web server chooses one by\n"
              "SCRIPT_FILENAME; only files that neither their group nor others can\n"
-             "write run"},
+             "write, and whose name ends as extensions says, run"},
+    {"application", "extensions", CONFIG_TYPE_EXTENSIONS, .default_text = ".py .wsgi",
+     .offset = APPLICATION(extensions),
+     .help = "how the names of files end that a web server may choose to run, with\n"
+             "spaces between; upper and lower case differ"},
     {"application", "mount", CONFIG_TYPE_MOUNT, .offset = APPLICATION(mount),
      .help = "the URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / says\n"
              "root. Not given: as the web server splits the path. More sections,\n"

@@ -24,6 +24,7 @@ enum config_type {
     CONFIG_TYPE_IMPORT,  /* char *, "module" or "module:function" */
     CONFIG_TYPE_NAME,    /* char *, one Python name */
     CONFIG_TYPE_MOUNT,   /* char *, without its trailing slash */
+    CONFIG_TYPE_EXTENSIONS,  /* char *, ends of files' names with one space between */
     CONFIG_TYPE_DESTINATION, /* char *, a word or an absolute path */
     CONFIG_TYPE_COUNT
 };

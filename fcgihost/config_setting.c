@@ -227,6 +227,18 @@ static int set_mount(struct config_setting *setting, void *target)
     return store(target, normal, setting);
 }
 
+static int set_extensions(struct config_setting *setting, void *target)
+{
+    char *normal = malloc(strlen(setting->text) + 1);
+
+    if (normal != NULL &&
+        config_value_parse_extensions(setting->text, normal, &setting->reason) < 0) {
+        free(normal);
+        return -1;
+    }
+    return store(target, normal, setting);
+}
+
 static int set_destination(struct config_setting *setting, void *target)
 {
     bool is_word = strcmp(setting->text, "stderr") == 0 || strcmp(setting->text, "syslog") == 0;
@@ -251,6 +263,7 @@ int config_setting_apply(struct config_setting *setting, void *target)
         [CONFIG_TYPE_IMPORT] = set_import,
         [CONFIG_TYPE_NAME] = set_name,
         [CONFIG_TYPE_MOUNT] = set_mount,
+        [CONFIG_TYPE_EXTENSIONS] = set_extensions,
         [CONFIG_TYPE_DESTINATION] = set_destination,
     };
 
@@ -261,7 +274,7 @@ static bool is_kept_as_text(enum config_type type)
 {
     return type == CONFIG_TYPE_TEXT || type == CONFIG_TYPE_PATH || type == CONFIG_TYPE_WSGI ||
            type == CONFIG_TYPE_IMPORT || type == CONFIG_TYPE_NAME || type == CONFIG_TYPE_MOUNT ||
-           type == CONFIG_TYPE_DESTINATION;
+           type == CONFIG_TYPE_EXTENSIONS || type == CONFIG_TYPE_DESTINATION;
 }
 
 void config_setting_clear(const struct config_option *option, void *target)

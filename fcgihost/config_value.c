@@ -314,6 +314,29 @@ int config_value_parse_mount(const char *text, char *normal, struct config_value
     return 0;
 }
 
+int config_value_parse_extensions(const char *text, char *normal,
+                                  struct config_value_reason *reason)
+{
+    char *end = normal;
+
+    for (const char *at = text + strspn(text, " \t"); *at != '\0'; at += strspn(at, " \t")) {
+        size_t length = strcspn(at, " \t");
+
+        if (at[0] != '.' || length < 2 || memchr(at, '/', length) != NULL ||
+            memchr(at, ',', length) != NULL) {
+            return refuse(reason, "is no list of extensions: write each with its dot, and spaces "
+                                  "between them, like .py .wsgi");
+        }
+        if (end != normal)
+            *end++ = ' ';
+        memcpy(end, at, length);
+        end += length;
+        at += length;
+    }
+    *end = '\0';
+    return end != normal ? 0 : refuse(reason, "holds no extension: write one, like .wsgi");
+}
+
 void config_value_format(uint64_t number, enum config_value_unit unit, char text[24])
 {
     const struct unit *at = unit == CONFIG_VALUE_TIME ? time_units : size_units;

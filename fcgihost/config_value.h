@@ -47,6 +47,11 @@ int config_value_check_name(const char *text, struct config_value_reason *reason
  * strlen(text) + 1. */
 int config_value_parse_mount(const char *text, char *normal, struct config_value_reason *reason);
 
+/* Ends of files' names, ".py .wsgi", with one space between. normal has room for strlen(text) + 1.
+ */
+int config_value_parse_extensions(const char *text, char *normal,
+                                  struct config_value_reason *reason);
+
 /* "1ms", "24h", "64K": the shortest way to write a number of that kind, for messages. */
 enum config_value_unit { CONFIG_VALUE_PLAIN, CONFIG_VALUE_TIME, CONFIG_VALUE_SIZE };
 void config_value_format(uint64_t number, enum config_value_unit unit, char text[24]);

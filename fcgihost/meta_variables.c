@@ -133,12 +133,25 @@ static const char *last_segment(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-/* A file, or what looks like the script itself: the front may see it in another folder. */
-static bool is_script_file(const char *path, const void *script)
+static bool is_file(const char *path, const void *unused)
 {
     struct stat found;
-    return (stat(path, &found) == 0 && S_ISREG(found.st_mode)) ||
-           (script != NULL && strcmp(last_segment(path), last_segment(script)) == 0);
+    (void)unused;
+    return stat(path, &found) == 0 && S_ISREG(found.st_mode);
+}
+
+/* What a front runs: the script itself, which it may see in another folder, or a file that it may
+ * have chosen, another script or the program that starts the host (mod_fcgid's ScriptAlias). Of
+ * other files a path leads to one by chance, or because a client wishes it: /me.gif/x. */
+static bool is_script_file(const char *path, const void *context)
+{
+    const struct path_route *route = context;
+    struct stat found;
+    if (route->script != NULL && strcmp(last_segment(path), last_segment(route->script)) == 0)
+        return true;
+    return stat(path, &found) == 0 && S_ISREG(found.st_mode) &&
+           ((found.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0 ||
+            pathmap_has_extension(path, route->extensions));
 }
 
 /* Once for each process: what the web server lacks, it lacks in every request. */
@@ -186,12 +199,12 @@ static const struct path_route *choose_route(const struct path_source *source,
 {
     const struct path_route *route = pathmap_choose(source, routes, buffer, target);
     if (route == NULL && (route = find_automatic(routes)) != NULL) {
-        struct path_files files = {is_script_file, route->script};
+        struct path_files files = {is_script_file, route};
         advise(source, buffer);
         pathmap_split(source, route->program == PATH_SCRIPT ? &files : NULL, buffer, target);
     }
     if (route != NULL && route->program == PATH_SCRIPT_ROOT)
-        pathmap_script(source, &(struct path_files){.is_file = is_script_file}, buffer, target);
+        pathmap_script(source, &(struct path_files){.is_file = is_file}, buffer, target);
     return route;
 }
 

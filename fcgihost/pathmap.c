@@ -229,6 +229,19 @@ static bool ends_with(const char *text, const char *end)
     return n >= end_bytes && strcmp(text + n - end_bytes, end) == 0;
 }
 
+bool pathmap_has_extension(const char *path, const char *extensions)
+{
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
+    size_t name_bytes = strlen(name);
+    while (extensions != NULL && *extensions != '\0') {
+        size_t n = strcspn(extensions, " ");
+        if (n > 0 && name_bytes > n && memcmp(name + name_bytes - n, extensions, n) == 0)
+            return true;
+        extensions += n + strspn(extensions + n, " ");
+    }
+    return false;
+}
+
 /* Is the tail, as it is or decoded, at the end of SCRIPT_NAME? Then that is cut off. */
 static bool move_tail(char *script_name, char *tail)
 {

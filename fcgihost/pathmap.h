@@ -28,8 +28,9 @@ enum path_program { PATH_MODULE, PATH_SCRIPT, PATH_SCRIPT_ROOT };
 struct path_route {
     const char *mount; /* NULL: automatic; "": the root; else "/prefix" */
     enum path_program program;
-    const char *script;   /* the file of PATH_SCRIPT; a front may know it under another folder */
-    unsigned application; /* its place in the configuration */
+    const char *script;     /* the file of PATH_SCRIPT; a front may know it under another folder */
+    const char *extensions; /* ".py .wsgi": how the names of other scripts end; NULL: none do */
+    unsigned application;   /* its place in the configuration */
 };
 
 struct path_routes {
@@ -74,6 +75,8 @@ void pathmap_split(const struct path_source *source, const struct path_files *fi
  * wrong. prefix: that of the application, in buffer. */
 enum path_advice pathmap_advise(const struct path_source *source, char *buffer,
                                 const char **prefix);
+/* Does the path end with one of extensions, and its last part not consist of it alone? */
+bool pathmap_has_extension(const char *path, const char *extensions);
 /* The path of REQUEST_URI: without scheme, authority, query and fragment, percent-decoded once,
  * slashes merged, dots resolved. false if there is none ("*", "host:port", a NUL). out:
  * strlen(request_uri) + 1 bytes. */

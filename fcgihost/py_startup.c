@@ -32,11 +32,12 @@ static PyObject *list_applications(const struct config *config)
     for (size_t i = 0; list != NULL && i < config->application_count; i++) {
         const struct config_application *application = &config->applications[i];
         PyObject *item = Py_BuildValue(
-            "{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "name", decode(application->name), "wsgi",
+            "{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "name", decode(application->name), "wsgi",
             decode(application->wsgi), "handler", decode(application->handler), "script",
             decode(application->script), "callable", decode(application->callable), "script_root",
-            decode(application->script_root), "mount", decode(application->mount), "authorizer",
-            decode(application->authorizer), "filter", decode(application->filter));
+            decode(application->script_root), "extensions", decode(application->extensions),
+            "mount", decode(application->mount), "authorizer", decode(application->authorizer),
+            "filter", decode(application->filter));
         if (item == NULL)
             Py_CLEAR(list);
         else

@@ -42,6 +42,7 @@ int route_table_init(struct route_table *table, const struct config *config)
                 .mount = application->mount,
                 .program = role == ROLE_RESPONDER ? program_of(application) : PATH_MODULE,
                 .script = application->script,
+                .extensions = application->extensions,
                 .application = i};
         }
         table->roles[role].count = count;

@@ -35,7 +35,7 @@ def _load_responder(settings, retry_delay, watch):
     if settings["handler"]:
         return _adapt("adapt", settings["handler"], watch)
     if settings["script_root"]:
-        return _open_script_root(settings["script_root"], settings["callable"], retry_delay)
+        return _open_script_root(settings, retry_delay)
     return None
 
 
@@ -45,12 +45,13 @@ def _adapt(kind, target, watch):
     return getattr(handler, kind)(loader.load_module(target, watch))
 
 
-def _open_script_root(path, attribute, retry_delay):
+def _open_script_root(settings, retry_delay):
     from fcgihost import scripts
 
+    path = settings["script_root"]
     if not os.path.isdir(path):
         raise NotADirectoryError("script_root %s is no folder" % path)
-    return scripts.ScriptRoot(path, attribute, retry_delay)
+    return scripts.ScriptRoot(path, settings["callable"], retry_delay, settings["extensions"].split())
 
 
 def route_redirects(sections, tasks):

@@ -16,15 +16,21 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 class ScriptRoot:
     """The scripts below a folder. get() loads a file when it is asked for first, and keeps it.
 
-    A script runs if it is a regular file below root once all links are resolved, and nobody but its owner can write
-    it; nor may others put another one in its place: all folders from root down to it must not be writable by everybody
-    (by their group they may: its members are those who deploy). attribute: the name of the WSGI callable in a script.
-    retry_delay: seconds until a script that could not be loaded is tried again, if no file of it changes before.
+    A script runs if it is a regular file below root once all links are resolved, its name then ends with one of
+    extensions, and nobody but its owner can write it; nor may others put another one in its place: all folders from
+    root down to it must not be writable by everybody (by their group they may: its members are those who deploy).
+    attribute: the name of the WSGI callable in a script. retry_delay: seconds until a script that could not be loaded
+    is tried again, if no file of it changes before.
+
+    That it was chosen says nothing: of /uploads/me.gif/x.wsgi a web server makes a script's path by its last part,
+    and what is there on the disk is what somebody has uploaded.
     """
 
-    def __init__(self, root, attribute="application", retry_delay=1.0, clock=time.monotonic):
+    def __init__(self, root, attribute="application", retry_delay=1.0, extensions=(".py", ".wsgi"),
+                 clock=time.monotonic):
         self._root = root
         self._attribute = attribute
+        self._extensions = tuple(extensions)
         self._retry_delay = runtime.check_seconds("retry_delay", retry_delay)
         self._clock = clock
         self._mutex = threading.Lock()
@@ -80,7 +86,7 @@ class ScriptRoot:
         if not is_changed and now < script.retry_at:
             raise ScriptError(500, _failure(script, script.retry_at - now))
         try:
-            source = _read(script.path, self._root)
+            source = _read(script.path, self._root, self._extensions)
         except ScriptError:
             self._forget(script.path)
             raise
@@ -137,7 +143,7 @@ def _check(path):
     _check_state(path, state)
 
 
-def _read(path, root):
+def _read(path, root, extensions):
     """The content of the file at path, if it may run. Raises ScriptError.
 
     All is checked of what has been opened: what is at path may have been replaced since.
@@ -152,6 +158,7 @@ def _read(path, root):
         _check_state(path, state)
         real = _real_path(path, descriptor, state)
         _check_place(path, real, root)
+        _check_name(path, real, extensions)
         if state.st_size > _MAX_BYTES:
             raise ScriptError(403, "%s is no script: it has %d bytes" % (path, state.st_size))
         try:
@@ -202,6 +209,16 @@ def _check_place(path, real, root):
         if mode & stat.S_IWOTH:
             raise ScriptError(403, "%s is not allowed to run: everybody can put another file in its place, as the "
                               "folder %s has mode %04o: chmod o-w" % (ascii(path), ascii(folder), stat.S_IMODE(mode)))
+
+
+def _check_name(path, real, extensions):
+    """The file's own name counts: neither that of a link to it, nor what followed it in a path."""
+    name = os.path.basename(real)
+    if any(name.endswith(extension) and name != extension for extension in extensions):
+        return
+    which = "its" if real == path else "it is %s, and its" % ascii(real)
+    raise ScriptError(403, "%s is not allowed to run: %s name does not end in %s: rename it, or set [application] "
+                      "extensions, if it is a script" % (ascii(path), which, " or ".join(extensions)))
 
 
 def _unreachable(path, error):

@@ -83,6 +83,11 @@ def example(name):
         return file.read()
 
 
+def readme():
+    with open(os.path.join(ROOT, "README")) as file:
+        return file.read()
+
+
 def changed(text, changes):
     """The text with each part replaced; every one of them must be there."""
     for part, replacement in changes.items():
@@ -430,8 +435,7 @@ class NginxStock(NginxFastcgi):
     pass_directive, parameters = "fastcgi_pass", "fastcgi_params"
 
     def make_front(self):
-        with open(os.path.join(ROOT, "README")) as file:
-            server = re.search(r"\n    server \{\n.*?\n    \}\n", file.read(), re.S)[0]
+        server = re.search(r"\n    server \{\n.*?\n    \}\n", readme(), re.S)[0]
         text = changed("events {}\nhttp {\n%s}\n" % server, {
             "listen 80": "listen 127.0.0.1:8001", "location / ": "location %s/ " % self.prefix,
             "include fastcgi_params": "include /etc/nginx/" + self.parameters,

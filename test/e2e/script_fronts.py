@@ -1,5 +1,6 @@
 """Web servers that choose a script file in their document root, each over a host without a mount."""
 import os
+import re
 
 import fronts
 from host import write_file
@@ -36,7 +37,25 @@ class ScriptSite(fronts.Site):
 
 
 class NginxScripts(ScriptSite):
-    name, more = "nginx", ""
+    """The example's way, which is the README's too."""
+    name = "nginx"
+
+    def make_front(self):
+        text = fronts.example("nginx/nginx.conf")
+        assert location_of(text) == location_of(fronts.readme())
+        return fronts.Nginx(self.folder, fronts.changed(text, {
+            "/run/fcgihost.sock": self.socket_path, "/srv/pages;": self.documents + ";"}), 8007)
+
+
+def location_of(text):
+    """That of script files in a configuration of nginx, without indentation."""
+    found = re.search(r"(?s)location ~ \\.wsgi\(/\|\$\) \{.*?\}", text)[0]
+    return [line.strip() for line in found.replace("/etc/nginx/", "").splitlines()]
+
+
+class NginxSplitScripts(ScriptSite):
+    """It does not ask whether there is such a file."""
+    name, more = "nginx-only-split", ""
 
     def make_front(self):
         return fronts.Nginx(self.folder, """
@@ -56,7 +75,7 @@ class NginxScripts(ScriptSite):
             }""" % (self.documents, self.more, self.socket_path))
 
 
-class NginxTryFilesScripts(NginxScripts):
+class NginxTryFilesScripts(NginxSplitScripts):
     """try_files loses what follows the file."""
     name, more = "nginx-try-files", "try_files $fastcgi_script_name =404;"
 
@@ -199,6 +218,6 @@ hosts:
 """ % (self.socket_path, self.documents))
 
 
-ALL = [NginxScripts, NginxTryFilesScripts, NginxScgiScripts, ApacheMatchScripts,
-       ApacheHandlerScripts, ApacheHandlerScgiScripts, ApacheFcgidScripts, LighttpdScripts,
-       LighttpdScgiScripts, CaddyScripts, HaproxyScripts, H2oScripts]
+ALL = [NginxScripts, NginxSplitScripts, NginxTryFilesScripts, NginxScgiScripts,
+       ApacheMatchScripts, ApacheHandlerScripts, ApacheHandlerScgiScripts, ApacheFcgidScripts,
+       LighttpdScripts, LighttpdScgiScripts, CaddyScripts, HaproxyScripts, H2oScripts]

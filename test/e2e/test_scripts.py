@@ -98,6 +98,20 @@ class TestBehindEachWebServer:
         assert path not in response.text
         site.host_log.wait(re.escape(path) + "' is not allowed to run: its group can write it")
 
+    @pytest.mark.parametrize("name", ["me.gif", "app.wsgi~", "app.py.bak"])
+    def test_a_file_that_was_uploaded_does_not_run(self, site, name):
+        ran = os.path.join(site.documents, "ran")
+        site.write("uploads/" + name, "open(%r, 'w')\n" % ran + hello())
+        os.chmod(site.documents, 0o777)
+        for rest in ("", "/", "/x.wsgi", "/x.py/y", "/a.wsgi/b.wsgi"):
+            response = site.ask("/uploads/" + name + rest)
+            # What is asked for by its own name a web server may send, as the file that it is.
+            assert response.status in (403, 404) or response.text.startswith("open("), rest
+        os.chmod(site.documents, 0o755)
+        assert not os.path.exists(ran)
+        site.write("right.wsgi", hello("this may"))
+        assert site.ask("/right.wsgi/x").text == "this may"
+
     def test_one_that_is_not_there(self, site):
         assert site.ask("/missing.wsgi").status == 404
         assert site.ask("/missing.wsgi/a").status == 404
@@ -225,6 +239,44 @@ class TestRefusals:
         os.unlink(root / "link.wsgi")
         os.symlink(script(root, "inside.wsgi", hello()), root / "link.wsgi")
         assert ask(host, root / "link.wsgi").text == "hello"
+
+    @PROTOCOLS
+    @pytest.mark.parametrize("front", [
+        lambda path: {"SCRIPT_FILENAME": path},
+        lambda path: {"SCRIPT_FILENAME": path, "PATH_INFO": "/x.wsgi"},
+        lambda path: {"SCRIPT_FILENAME": path + "/x.wsgi"},
+        lambda path: {"SCRIPT_FILENAME": path + "/x.wsgi", "PATH_INFO": "/y"},
+        lambda path: {"SCRIPT_FILENAME": path + "/../me.gif/x.py"},
+        lambda path: {"SCRIPT_FILENAME": "proxy:fcgi://localhost/" + path + "/x.wsgi"},
+        lambda path: {"SCRIPT_FILENAME": "proxy:fcgi://localhost" + path.replace("me", "%6De")},
+        lambda path: {"SCRIPT_FILENAME": path + "?x.wsgi"},
+    ], ids=["alone", "path-info", "below", "both", "dots", "proxy", "encoded", "query"])
+    def test_what_does_not_end_as_a_script_does(self, start, root, protocol, front):
+        host = start()
+        path = script(root, "me.gif", "open(%r, 'w')\n" % str(root / "ran") + hello())
+        response = protocol.exchange(host.address, "GET", "/x", script_name="/me.gif",
+                                     extra=front(path))
+        assert response.status in (403, 404) and "hello" not in response.text
+        assert not (root / "ran").exists()
+        host.log.wait(r"GET /me.gif/x: 40[34]: .*me.gif")
+        assert "Traceback" not in host.log.read()
+
+    def test_the_page_and_the_log_line_of_one_that_does_not(self, start, root):
+        host = start()
+        path = script(root, "app.wsgi~", hello())
+        self.check(host, path, 403, "app.wsgi~' is not allowed to run: its name does not end in .py or .wsgi: rename it, "
+                   r"or set \[application\] extensions")
+
+    def test_other_extensions(self, start, root):
+        host = start({"extensions": ".cgi"})
+        assert ask(host, script(root, "a.cgi", hello())).text == "hello"
+        self.check(host, script(root, "a.wsgi", hello()), 403, "does not end in .cgi")
+
+    def test_a_link_to_a_picture(self, start, root):
+        host = start()
+        script(root, "me.gif", hello())
+        os.symlink("me.gif", root / "x.wsgi")
+        self.check(host, root / "x.wsgi", 403, "x.wsgi' is not allowed to run: it is .*/me.gif', and its name does not")
 
     @PROTOCOLS
     def test_dots_that_lead_out_of_the_root(self, start, root, tmp_path, protocol):

@@ -263,6 +263,48 @@ class NotThereTest(Case):
             self.assertIn("removed while", str(self.refused(path, 404)))
 
 
+class ExtensionTest(Case):
+    """What does not end as a script does is data, whatever the web server says."""
+
+    def test_only_files_that_end_as_scripts_do_run(self):
+        for name in ("me.gif", "app.py.bak", "app.wsgi~", "app.wsgi.orig", "app.pyc", "app.PY", "app.WSGI", "app.pyw",
+                     "app", "apppy", "wsgi", ".wsgi", ".py", "app.wsgi ", "app.wsgi.", "app.wsgi\n"):
+            path = self.write("root/uploads/" + name, COUNT + WSGI % "x")
+            self.assertRegex(str(self.refused(path, 403)), "is not allowed to run: its name does not end in .py or .wsgi")
+        self.assertEqual((self.loads, self.scripts._scripts), ([], {}))
+        for name in ("a.py", "a.wsgi", "me.gif.py", "\xe9.wsgi", ".hidden.wsgi"):
+            self.assertEqual(self.get(self.write("root/" + name, WSGI % "ran")), b"ran")
+
+    def test_the_name_that_counts_is_that_of_the_file_behind_all_links(self):
+        for name in ("root/me.gif", "root/folder.wsgi/me.gif"):
+            path = self.write(name, COUNT + WSGI % "x")
+            self.refused(path, 403)
+        os.symlink("me.gif", self.root + "/link.wsgi")
+        os.symlink("link.wsgi", self.root + "/twice.wsgi")
+        for name in ("/link.wsgi", "/twice.wsgi"):
+            self.assertIn("me.gif", str(self.refused(self.root + name, 403)))
+        self.assertEqual(self.loads, [])
+
+    def test_other_extensions(self):
+        self.scripts = scripts.ScriptRoot(self.root, extensions=(".cgi", ".tar.py"))
+        for name in ("a.cgi", "a.tar.py"):
+            self.assertEqual(self.get(self.write("root/" + name, WSGI % "ran")), b"ran")
+        for name in ("a.py", "a.wsgi"):
+            self.assertIn("does not end in .cgi or .tar.py", str(self.refused(self.write("root/" + name, WSGI % "x"), 403)))
+
+    def test_one_that_is_replaced_by_a_picture_while_it_is_opened(self):
+        path = self.write("root/app.wsgi", WSGI % "x")
+        picture = self.write("root/me.gif", COUNT + WSGI % "x")
+
+        def replace(path, check=scripts._check):
+            check(path)
+            os.unlink(path)
+            os.symlink(picture, path)
+        with mock.patch.object(scripts, "_check", replace):
+            self.refused(path, 403)
+        self.assertEqual(self.loads, [])
+
+
 class PlaceTest(Case):
     def test_outside_of_the_root(self):
         outside = self.write("outside/app.wsgi", COUNT + WSGI % "x")
@@ -367,7 +409,7 @@ class PlaceTest(Case):
         self.assertEqual(self.get(path), b"x")
 
     def test_a_file_that_is_no_script(self):
-        path = self.root + "/large"
+        path = self.root + "/large.py"
         with open(path, "wb") as file:
             file.truncate(scripts._MAX_BYTES + 1)
         self.assertIn("is no script", str(self.refused(path, 403)))

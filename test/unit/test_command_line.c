@@ -191,12 +191,13 @@ static void test_app_replaces_the_application_of_a_given_file(void **state)
     struct fixture *fixture = *state;
 
     write_ini("[server]\nthreads = 3\n"
-              "[application]\nscript = old.py\ncallable = old\nmount = /shop\n");
+              "[application]\nscript = old.py\ncallable = old\nextensions = .old\nmount = /shop\n");
     assert_fine(fixture, "a:b|-c|fcgihost.ini");
     assert_string_equal(fixture->config.applications->wsgi, "a:b");
     assert_null(fixture->config.applications->script);
     assert_string_equal(fixture->config.applications->callable, "application");
     assert_string_equal(fixture->config.applications->mount, "/shop");
+    assert_string_equal(fixture->config.applications->extensions, ".py .wsgi");
     assert_int_equal(fixture->config.threads, 3);
     assert_int_equal(config_check(&fixture->config, &fixture->error), 0);
     assert_fine(fixture, "new.py|-c|fcgihost.ini|--set|application.callable=new");

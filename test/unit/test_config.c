@@ -22,6 +22,7 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->switch_interval_ms, 0);
     for (size_t i = 0; i < config->application_count; i++) {
         assert_string_equal(config->applications[i].callable, "application");
+        assert_string_equal(config->applications[i].extensions, ".py .wsgi");
         assert_null(config_describe_application(&config->applications[i]));
         assert_null(config->applications[i].mount);
     }
@@ -77,6 +78,7 @@ static const char *const other_values[][2] = {
     {"application.script", "/srv/hello.py"},
     {"application.callable", "app"},
     {"application.script_root", "/srv/scripts"},
+    {"application.extensions", ".cgi  .wsgi "},
     {"application.mount", "/shop/"},
     {"application.authorizer", "shop.gate:judge"},
     {"application.filter", "shop.pages:filter"},
@@ -125,6 +127,7 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->applications->script, "/srv/hello.py");
     assert_string_equal(config->applications->callable, "app");
     assert_string_equal(config->applications->script_root, "/srv/scripts");
+    assert_string_equal(config->applications->extensions, ".cgi .wsgi");
     assert_string_equal(config->applications->mount, "/shop");
     assert_string_equal(config->applications->authorizer, "shop.gate:judge");
     assert_string_equal(config->applications->filter, "shop.pages:filter");
@@ -456,6 +459,19 @@ static void test_check_wants_callable_with_script_only(void **state)
                           "out, wsgi names the callable after the \":\"");
 }
 
+static void test_check_wants_extensions_with_script_only(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.wsgi=a:b");
+    set(fixture, "application.extensions=.wsgi");
+    assert_check(fixture,
+                 "[application] extensions: only goes with script or script_root: leave it "
+                 "out, no other program is chosen by a file's name");
+    set(fixture, "application.extensions=.py .wsgi");
+    assert_check(fixture, "");
+}
+
 static void test_check_takes_callable_with_script(void **state)
 {
     struct fixture *fixture = *state;
@@ -579,6 +595,7 @@ int main(void)
         TEST(test_check_wants_exactly_one_application),
         TEST(test_check_names_the_file),
         TEST(test_check_wants_callable_with_script_only),
+        TEST(test_check_wants_extensions_with_script_only),
         TEST(test_check_takes_callable_with_script),
         TEST(test_several_applications),
         TEST(test_check_wants_a_program_in_each_application),

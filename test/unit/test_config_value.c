@@ -337,6 +337,39 @@ static void test_mounts(void **state)
     assert_mount("/a\nb", NULL, "holds a control character: write a URL prefix like /shop");
 }
 
+static void assert_extensions(const char *text, const char *expected)
+{
+    struct config_value_reason reason = {""};
+    char normal[64];
+
+    if (config_value_parse_extensions(text, normal, &reason) == 0)
+        assert_string_equal(normal, expected);
+    else
+        assert_string_equal(reason.text, expected);
+}
+
+static void test_extensions(void **state)
+{
+    static const char none[] = "holds no extension: write one, like .wsgi";
+    static const char no_list[] = "is no list of extensions: write each with its dot, and spaces "
+                                  "between them, like .py .wsgi";
+
+    (void)state;
+    assert_extensions(".py", ".py");
+    assert_extensions(".py .wsgi", ".py .wsgi");
+    assert_extensions(" .py\t .WSGI  ", ".py .WSGI");
+    assert_extensions(".tar.py", ".tar.py");
+    assert_extensions("", none);
+    assert_extensions("  ", none);
+    assert_extensions("py", no_list);
+    assert_extensions(".py wsgi", no_list);
+    assert_extensions(".", no_list);
+    assert_extensions(".py .", no_list);
+    assert_extensions(".py,.wsgi", no_list);
+    assert_extensions(".py .a/b", no_list);
+    assert_extensions("*.py", no_list);
+}
+
 static void test_formats_are_the_shortest(void **state)
 {
     char text[24];
@@ -457,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_wsgi),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_mounts),
+        cmocka_unit_test(test_extensions),
         cmocka_unit_test(test_formats_are_the_shortest),
         cmocka_unit_test(test_quoted_text_is_one_short_line),
         cmocka_unit_test(test_distances),

@@ -3,6 +3,7 @@
 
 #include "meta_variables.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int set_up(void **state)
@@ -463,6 +464,7 @@ static void test_an_automatic_mount_is_the_root_where_the_front_did_not_split(vo
 static void test_an_automatic_mount_of_a_script_file(void **state)
 {
     char folder[] = "/tmp/fcgihost-unit-XXXXXX", file[64], below[64], proxied[96];
+    char picture[64], below_picture[64], wrapper[64];
     assert_non_null(mkdtemp(folder));
     snprintf(file, sizeof(file), "%s/here.wsgi", folder);
     snprintf(below, sizeof(below), "%s/here.wsgi/a/b", folder);
@@ -470,7 +472,16 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
     FILE *made = fopen(file, "w");
     assert_non_null(made);
     fclose(made);
-    ONE_ROUTE(script, .program = PATH_SCRIPT, .script = "/etc/app.wsgi");
+    snprintf(picture, sizeof(picture), "%s/me.gif", folder);
+    snprintf(below_picture, sizeof(below_picture), "%s/me.gif/x.wsgi", folder);
+    snprintf(wrapper, sizeof(wrapper), "%s/start", folder);
+    assert_non_null(made = fopen(picture, "w"));
+    fclose(made);
+    assert_non_null(made = fopen(wrapper, "w"));
+    fclose(made);
+    assert_int_equal(chmod(wrapper, 0755), 0);
+    ONE_ROUTE(script, .program = PATH_SCRIPT, .script = "/etc/app.wsgi",
+              .extensions = ".py .wsgi");
     const struct path_row rows[] = {
         /* a front that names the script has split, also where it sends no PATH_INFO */
         {"/app.wsgi", NULL, "/app.wsgi", NULL, "/srv/app.wsgi", "/app.wsgi", ""},
@@ -483,6 +494,11 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
         {"/app", NULL, "/app", NULL, file, "/app", ""},
         {"/here.wsgi/a/b", NULL, "/here.wsgi/a/b", NULL, below, "/here.wsgi", "/a/b"},
         {"/here.wsgi/a/b", NULL, "/here.wsgi/a/b", NULL, proxied, "/here.wsgi", "/a/b"},
+        /* and one whose file starts the host */
+        {"/app", NULL, "/app", NULL, wrapper, "/app", ""},
+        /* a file that only happens to be there is not what it has chosen */
+        {"/me.gif", NULL, "/me.gif", NULL, picture, "", "/me.gif"},
+        {"/me.gif/x.wsgi", NULL, "/me.gif/x.wsgi", NULL, below_picture, "", "/me.gif/x.wsgi"},
         /* but not with a folder, or with what is not there */
         {"/app", NULL, "/app", NULL, folder, "", "/app"},
         {"/x/setup.py", NULL, "/x/setup.py", NULL, "/srv/x/setup.py", "", "/x/setup.py"},
@@ -494,6 +510,8 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
         {"/app", "", "/app/a/b", NULL, NULL, "/app", ""},
     };
     assert_paths(*state, &script, rows, COUNT(rows));
+    unlink(wrapper);
+    unlink(picture);
     unlink(file);
     rmdir(folder);
 }

@@ -661,6 +661,25 @@ static void test_the_script_file_that_a_front_chose(void **state)
     }
 }
 
+static void test_files_that_end_as_scripts_do(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {"/a/b.py", "/b.wsgi", "b.py", "/b.gif.py", "/.b.wsgi"};
+    static const char *const others[] = {"",         "/",          "/.py",      "/a.py/",
+                                         "/a.py/b",  "/a.py.bak",  "/a.wsgi~",  "/a.PY",
+                                         "/a.pyc",   "/apy",       "/a.wsgi /", "/a.py .wsgi.",
+                                         "/a.wsg",   ".wsgi",      "/a.gif"};
+    for (size_t i = 0; i < COUNT(scripts); i++)
+        if (!pathmap_has_extension(scripts[i], ".py .wsgi"))
+            fail_msg("%s is no script", scripts[i]);
+    for (size_t i = 0; i < COUNT(others); i++)
+        if (pathmap_has_extension(others[i], ".py .wsgi"))
+            fail_msg("%s is a script", others[i]);
+    assert_false(pathmap_has_extension("/a.py", ""));
+    assert_false(pathmap_has_extension("/a.py", NULL));
+    assert_true(pathmap_has_extension("/a.cgi", "  .cgi "));
+}
+
 static void test_what_the_configuration_of_a_front_lacks(void **state)
 {
     (void)state;
@@ -826,6 +845,7 @@ int main(void)
         cmocka_unit_test(test_only_whole_segments_are_below_a_mount),
         cmocka_unit_test(test_request_uris_that_are_no_path),
         cmocka_unit_test(test_the_script_file_that_a_front_chose),
+        cmocka_unit_test(test_files_that_end_as_scripts_do),
         cmocka_unit_test(test_what_the_configuration_of_a_front_lacks),
         cmocka_unit_test(test_a_script_is_not_looked_for_in_endless_folders),
         cmocka_unit_test(test_a_file_that_is_not_there_is_named_without_the_proxy),
