@@ -6,6 +6,7 @@
 #             PREFIX=/usr/local DESTDIR=
 #             FCGI_ARCHIVE=/path/libfcgi.a  linked statically; FCGI_ARCHIVE= links -lfcgi
 #             T=pattern                 for the test targets: only tests whose name contains it
+#             SUITES="bookworm trixie"  for test-fresh
 #             PORT=8080                 for demo
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
 
@@ -22,11 +23,11 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint demo test test-unit test-python test-e2e test-fuzz bench \
-        lint lint-includes lint-docs lint-c lint-python format install uninstall clean help
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh demo test test-unit test-python test-e2e test-fuzz test-fresh \
+        bench lint lint-includes lint-docs lint-c lint-python format install uninstall clean help
 
 # What the embedded Python says of itself: interpreter, headers and library come from one place.
-ifneq ($(filter-out help clean deps% demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help clean deps% demo test-fresh,$(or $(MAKECMDGOALS),all)),)
 python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
 ifeq ($(python_facts),)
 # Nothing to embed yet: `make test`, `make bench` and `make demo` install it first and call make again.
@@ -119,6 +120,8 @@ deps-bench:
 	@.ci/deps build bench
 deps-lint:
 	@.ci/deps build lint
+deps-fresh:
+	@.ci/deps fresh
 
 demo: deps-demo ## serve examples/ behind nginx on 127.0.0.1:8080 (PORT=) until interrupted
 	@$(MAKE) --no-print-directory all
@@ -140,6 +143,10 @@ test-python: ## the Python package, without a host
 	@$(TEST_RUN) python
 test-e2e: all ## the real program behind real web servers (make test-e2e T=kept_connection)
 	@$(TEST_RUN) e2e
+
+test-fresh: deps-fresh ## make test and make demo as the first commands on bare roots of Debian (takes root)
+	@T='$(T)' sh test/fresh.sh $(SUITES)
+SUITES ?= bookworm trixie
 
 test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
