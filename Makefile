@@ -1,6 +1,6 @@
 # fcgihost: a FastCGI and SCGI host for Python. `make help` lists the targets.
 #
-# Variables:  PYTHON=/usr/bin/python3   the Python to embed (3.9 to 3.13), with its headers and library
+# Variables:  PYTHON=/usr/bin/python3   the Python to embed (3.9 to 3.14), with its headers and library
 #             CC=gcc                    or clang
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
 #             PREFIX=/usr/local DESTDIR=
@@ -23,18 +23,33 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh demo test test-unit test-python test-e2e test-fuzz test-fresh \
-        bench lint lint-includes lint-docs lint-c lint-python format install uninstall clean help
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh demo test run-test test-unit test-python test-e2e \
+        test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format install \
+        uninstall clean help
 
+# What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
+# packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
+INSTALLING := deps deps-% demo test test-fresh bench lint
+NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
+goals := $(or $(MAKECMDGOALS),all)
+
+ifneq ($(and $(word 2,$(goals)),$(filter $(INSTALLING),$(goals))),)
+# Beside others (`make deps install`) each has a make of its own.
+.NOTPARALLEL:
+.PHONY: $(goals)
+$(goals):
+	@$(MAKE) --no-print-directory $@
+else
+
+ifneq ($(filter-out $(NEEDS_NO_PACKAGE),$(goals)),)
 # What the embedded Python says of itself: interpreter, headers and library come from one place.
-ifneq ($(filter-out help clean deps% demo test-fresh,$(or $(MAKECMDGOALS),all)),)
 python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
 ifeq ($(python_facts),)
-# Nothing to embed yet: `make test`, `make bench` and `make demo` install it first and call make again.
-ifneq ($(filter-out test bench,$(or $(MAKECMDGOALS),all)),)
-$(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make deps` installs Debian's)
+$(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make $(if $(filter test-%,$(goals)),deps-test,deps)` installs Debian's)
 endif
-endif
+FCGI_ARCHIVE ?= $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
+FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
+INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
 endif
 PY_VERSION := $(word 1,$(python_facts))
 PY_INCLUDE := $(word 2,$(python_facts))
@@ -56,13 +71,10 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HA
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
               $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
-FCGI_ARCHIVE ?= $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
 OBJCOPY ?= objcopy
 FCGI_LIB    := $(if $(FCGI_ARCHIVE),$(BUILD)/libfcgi.a)
 FCGI_LDLIBS := $(or $(FCGI_LIB),-lfcgi)
 LDLIBS      = $(FCGI_LDLIBS) -linih $(PY_LDLIBS) -ldl -lm
-FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
-INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
 
 SOURCES := $(wildcard fcgihost/*.c)
 OBJECTS := $(SOURCES:fcgihost/%.c=$(BUILD)/%.o)
@@ -130,7 +142,9 @@ demo: deps-demo ## serve examples/ behind nginx on 127.0.0.1:8080 (PORT=) until 
 ##@ Tests
 
 test: deps-test ## run every suite; the last line is "N passed, N failed, N skipped"
-	@$(MAKE) --no-print-directory all unit-programs
+	@$(MAKE) --no-print-directory run-test
+
+run-test: all unit-programs
 	@$(TEST_RUN) unit python e2e
 
 # The tests' own Python is Debian's, which has pytest; the program embeds PYTHON.
@@ -167,7 +181,9 @@ $(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags
 	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
 
 bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
-	@$(MAKE) --no-print-directory all $(BUILD)/bench/load
+	@$(MAKE) --no-print-directory run-bench
+
+run-bench: all $(BUILD)/bench/load
 	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
 	   --case '$(CASE)' --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
 
@@ -180,7 +196,10 @@ $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
 
 ##@ Upkeep
 
-lint: deps-lint lint-includes lint-docs lint-c lint-python ## include rules, documents against the table, clang-tidy, cppcheck
+lint: deps-lint ## include rules, documents against the table, clang-tidy, cppcheck
+	@$(MAKE) --no-print-directory run-lint
+
+run-lint: lint-includes lint-docs lint-c lint-python
 
 lint-includes:
 	@bad=$$(grep -ln 'include.*fcgi\(app\|os\)\.h' fcgihost/*.[ch] | grep -Ev '^fcgihost/(fastcgi|libfcgi_os)\.c$$'; \
@@ -226,3 +245,5 @@ clean: ## remove build/
 help: ## this list
 	@sed -n '/^# Variables/,/^$$/s/^# \{0,1\}//p' Makefile
 	@awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
+
+endif
