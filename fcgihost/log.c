@@ -2,6 +2,8 @@
  * ours. */
 #include "log.h"
 
+#include "own_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -264,7 +266,7 @@ void log_debug(const char *format, ...)
 
 static int open_file(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    return own_file_open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0640);
 }
 
 /* Is descriptor 2 closed or /dev/null? A closed one is plugged: otherwise the next connection would
@@ -325,7 +327,7 @@ void log_reopen(void)
     fd = open_file(file_path);
     if (fd < 0 || dup3(fd, log_fd, O_CLOEXEC) < 0) {
         log_error("log file \"%s\": can't be opened again: %s: the old one stays in use", file_path,
-                  strerror(errno));
+                  own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
     }
     if (fd >= 0)
         close(fd);

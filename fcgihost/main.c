@@ -9,6 +9,7 @@
 #include "libfcgi_os.h"
 #include "listener.h"
 #include "log.h"
+#include "own_file.h"
 #include "poller.h"
 #include "process.h"
 #include "py_errand.h"
@@ -255,10 +256,11 @@ static int run(const struct command_line *line, const struct config *config)
     if (line->command == COMMAND_CHECK)
         return run_check(config);
     if (log_open(config->log_destination, config->log_level) < 0) {
+        const char *why = own_file_refusal(errno);
         config_error_set(
             &error,
             "[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
-            config->log_destination, config_error_describe(errno));
+            config->log_destination, why != NULL ? why : config_error_describe(errno));
         return fail(&error, EXIT_CONFIG);
     }
     if (line->command == COMMAND_CALL)

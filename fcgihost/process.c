@@ -1,6 +1,8 @@
 /* What the process takes on before Python starts: descriptors, umask, folder, pid file. */
 #include "process.h"
 
+#include "own_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -69,15 +71,6 @@ int process_take_stdout(void)
     return fd;
 }
 
-static int write_pid_file(const char *path)
-{
-    FILE *file = fopen(path, "we");
-    if (file == NULL)
-        return -1;
-    fprintf(file, "%ld\n", (long)getpid());
-    return fclose(file) == 0 ? 0 : -1;
-}
-
 int process_apply(const struct config *config, struct config_error *error)
 {
     if (config->umask_mode >= 0)
@@ -89,25 +82,27 @@ int process_apply(const struct config *config, struct config_error *error)
     return 0;
 }
 
+static void print_pid(char text[24])
+{
+    snprintf(text, 24, "%ld\n", (long)getpid());
+}
+
 int process_write_pid_file(const struct config *config, struct config_error *error)
 {
-    if (config->pid_file != NULL && write_pid_file(config->pid_file) < 0)
-        return config_error_set(
-            error,
-            "[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
-            config->pid_file, config_error_describe(errno));
-    return 0;
+    char text[24];
+    print_pid(text);
+    if (config->pid_file == NULL || own_file_replace(config->pid_file, text) == 0)
+        return 0;
+    const char *why = own_file_refusal(errno);
+    return config_error_set(
+        error, "[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
+        config->pid_file, why != NULL ? why : config_error_describe(errno));
 }
 
 void process_remove_pid_file(const struct config *config)
 {
-    if (config->pid_file == NULL)
-        return;
-    FILE *file = fopen(config->pid_file, "re");
-    long pid = 0;
-    if (file == NULL)
-        return;
-    if (fscanf(file, "%ld", &pid) == 1 && pid == (long)getpid())
-        unlink(config->pid_file);
-    fclose(file);
+    char text[24];
+    print_pid(text);
+    if (config->pid_file != NULL)
+        own_file_remove(config->pid_file, text);
 }

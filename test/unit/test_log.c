@@ -1,4 +1,4 @@
-/* links: log.c */
+/* links: log.c own_file.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: meta_variables.c pathmap.c request.c arena.c response.c fork.c log.c */
+/* links: meta_variables.c pathmap.c request.c arena.c response.c fork.c log.c own_file.c */
 #include "unit.h"
 
 #include "meta_variables.h"

@@ -1,4 +1,4 @@
-/* links: request.c arena.c response.c fork.c log.c */
+/* links: request.c arena.c response.c fork.c log.c own_file.c */
 #include "unit.h"
 
 #include <errno.h>

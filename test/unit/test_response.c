@@ -1,4 +1,4 @@
-/* links: response.c request.c arena.c log.c */
+/* links: response.c request.c arena.c log.c own_file.c */
 #include "unit.h"
 
 #include "fork.h"
