@@ -3,6 +3,7 @@
 
 #include "log.h"
 #include "pathmap.h"
+#include "record.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -208,6 +209,19 @@ static const struct path_route *choose_route(const struct path_source *source,
     return route;
 }
 
+bool meta_asks_authorizer(const struct request *request)
+{
+    const char *role = request_value(request, "FCGI_ROLE");
+    return request->role == ROLE_RESPONDER && role != NULL && strcmp(role, "AUTHORIZER") == 0;
+}
+
+/* nginx's auth_request asks with the client's REQUEST_URI: below what that names there may well be
+ * an authorizer, but it is not the one that was asked. */
+static bool has_path_beside_uri(const struct path_source *source)
+{
+    return source->script_name != NULL || source->path_info != NULL || source->document_uri != NULL;
+}
+
 static enum meta_result map_path(struct request *request, const struct path_routes *routes)
 {
     struct path_source source = {
@@ -219,6 +233,8 @@ static enum meta_result map_path(struct request *request, const struct path_rout
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
     struct path_target target = {0};
+    if (request->is_question && has_path_beside_uri(&source))
+        source.request_uri = NULL;
     char *buffer = arena_alloc(&request->arena, pathmap_buffer_bytes(&source));
     if (buffer == NULL)
         return META_NO_MEMORY;

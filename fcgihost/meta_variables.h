@@ -28,6 +28,10 @@ enum meta_result {
  * (request->route) and maps SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME.
  * Fills in is_head. */
 enum meta_result meta_prepare(struct request *request, const struct path_routes *routes);
+/* Is it an ordinary request that says FCGI_ROLE=AUTHORIZER, as the one by which a web server asks
+ * before it serves another (nginx's auth_request, Caddy's forward_auth)? Any application but an
+ * authorizer would let everybody pass by its 200. */
+bool meta_asks_authorizer(const struct request *request);
 /* "https" or "http". */
 const char *meta_url_scheme(const struct request *request);
 

@@ -56,6 +56,7 @@ struct request {
     struct socket_wait *send_wait;  /* while a send may have to wait with the GIL held; else NULL */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
+    bool is_question;               /* an ordinary request, but only an authorizer may answer */
     bool is_keep_wanted;            /* the peer asked to keep the connection */
     bool must_close;                /* the connection can't be used again */
     bool is_head;                   /* its method is HEAD: no body is sent back */

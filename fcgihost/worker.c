@@ -107,12 +107,42 @@ static void send_page(struct request *request, const char *status, const char *t
     response_send_page(request, status, text);
 }
 
+static void refuse_unmounted(struct request *request)
+{
+    const char *script_name = request_value(request, "SCRIPT_NAME"),
+               *path_info = request_value(request, "PATH_INFO"),
+               *document_uri = request_value(request, "DOCUMENT_URI");
+    char reason[512];
+    if (!request->is_question) {
+        request_log(request, "404: the path is below no [application] mount");
+        send_page(request, "404 Not Found", "Nothing is here.\n");
+        return;
+    }
+    if (script_name == NULL && path_info == NULL)
+        script_name = document_uri;
+    snprintf(reason, sizeof(reason),
+             "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
+             "mounted: set that path as mount in the [application] section of the authorizer",
+             script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
+    request_log(request, reason);
+    send_page(request, "403 Forbidden", "Nobody is here who could allow this.\n");
+}
+
+static const struct path_routes *find_routes(struct worker *worker, struct request *request)
+{
+    if (meta_asks_authorizer(request)) {
+        request->role = ROLE_AUTHORIZER;
+        request->is_question = true;
+    }
+    return &worker->pool->routes.roles[request->role];
+}
+
 /* A request that the host answers itself, before any Python. true: it has been answered. */
 static bool refuse_request(struct worker *worker, struct request *request)
 {
     if (request->route != NULL)
         return false; /* it was parked since */
-    switch (meta_prepare(request, &worker->pool->routes.roles[request->role])) {
+    switch (meta_prepare(request, find_routes(worker, request))) {
     case META_FINE:
         return false;
     case META_NO_METHOD:
@@ -133,8 +163,7 @@ static bool refuse_request(struct worker *worker, struct request *request)
         send_page(request, "413 Request Entity Too Large", "The request's body is too large.\n");
         return true;
     case META_NOT_MOUNTED:
-        request_log(request, "404: the path is below no [application] mount");
-        send_page(request, "404 Not Found", "Nothing is here.\n");
+        refuse_unmounted(request);
         return true;
     case META_NO_MEMORY:
         break;

@@ -286,8 +286,9 @@ class AuthorizerRequest(Request):
             return 200
         if verdict is False:
             return 401 if "WWW-Authenticate" in self.headers_out else 403
-        status = self._status if verdict is None else _check_status(
-            verdict, "what an authorizer returns is true, false, None or an HTTP status")
+        if verdict is None:
+            return self._status if self._status >= 300 else 403
+        status = _check_status(verdict, "what an authorizer returns is true, false or an HTTP status")
         if 200 < status < 300:
             raise ValueError("status %d is no verdict: 200 allows, 401, 403 and the like refuse" % status)
         return status
@@ -460,8 +461,9 @@ def adapt(function):
 def adapt_authorizer(function):
     """The same for FastCGI's authorizers. function(request) returns whether the request is allowed, or a status.
 
-    True, None and 200 allow it; False refuses it with 403, with 401 if headers_out has WWW-Authenticate. Served as
-    an ordinary request, as nginx's auth_request does, it answers the same.
+    True and 200 allow it; False refuses it with 403, with 401 if headers_out has WWW-Authenticate. None, of a function
+    that returns nothing, refuses it with what it has set as status, or 403. Served as an ordinary request, as nginx's
+    auth_request does, it answers the same.
     """
     return _Handler(function, AuthorizerRequest)
 

@@ -11,6 +11,7 @@ import pytest
 import fastcgi
 import fronts
 import message
+import scgi
 from fronts import changed
 from host import ROOT, Host
 from process import wait_until
@@ -31,11 +32,12 @@ def basic(name, password=PASSWORD):
 class Gated:
     """Below /private an authorizer is asked; what serves there tells what has reached it."""
     example_name = None
+    gate = {}  # keys of the section that nginx and Caddy ask
 
     def __init__(self, authorizer="roles_app:allow", page="roles_app:page", settings=None):
         self.keys = {
             "application": {"wsgi": page, "authorizer": authorizer, "mount": "/private"},
-            "application gate": {"authorizer": authorizer, "mount": "/gate"}}
+            "application gate": dict({"authorizer": authorizer, "mount": "/gate"}, **self.gate)}
         super().__init__(None, "/private", fronts.merged(settings, self.keys))
 
     def is_ready(self):
@@ -186,8 +188,26 @@ class TestAuthorizer:
         assert kind().get("/x").json["kept"]["role"] == "AUTHORIZER"
 
     @named([NginxGate, NginxScgiGate, CaddyGate])
-    def test_auth_request_is_an_ordinary_request(self, kind):
-        assert kind().get("/x").json["kept"]["role"] is None
+    def test_auth_request_is_an_ordinary_request_that_names_the_role(self, kind):
+        assert kind().get("/x").json["kept"]["role"] == "AUTHORIZER"
+
+    @pytest.mark.parametrize("gate", [{"mount": "/gat"}, {"mount": "/gate/x"}, {"mount": "/gates"},
+                                      {"authorizer": None, "wsgi": "roles_app:page"}],
+                             ids=["shorter", "below", "longer", "no-authorizer"])
+    @named([NginxGate, NginxScgiGate, CaddyGate])
+    def test_with_a_wrong_mount_nobody_passes(self, kind, gate):
+        site = type("WrongGate", (kind,), {"gate": gate})()
+        for headers in ([], basic("ada")):
+            response = site.get("/x", headers=headers)
+            assert response.status == 403 and "kept" not in response.text
+        site.host_log.wait(r"GET /private/x: 403: the web server asks for an authorizer \(FCGI_ROLE\) at "
+                           "/gate, where none is mounted: set ")
+
+    @named([NginxGate, NginxScgiGate, CaddyGate])
+    def test_one_that_returns_nothing_lets_nobody_pass(self, kind):
+        site = kind()
+        assert site.get("/x").status == 200
+        assert site.get("/x?verdict=none").status == 403
 
     @named([NginxGate, NginxScgiGate, LighttpdGate, CaddyGate])
     def test_a_refusal(self, kind):
@@ -373,6 +393,39 @@ class TestAuthorizerByRecords:
         response = host.exchange("GET", "/x?token=t")
         assert (response.status, response.get("Variable-TOKEN")) == (200, "t")
         assert host.exchange("GET", "/x?verdict=no").status == 403
+
+
+@pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
+class TestQuestion:
+    """An ordinary request that says FCGI_ROLE=AUTHORIZER, as nginx's configuration can."""
+
+    def ask(self, host, protocol, path, query="", **extra):
+        return protocol.exchange(host.address, "GET", path + query, extra=dict(
+            {"FCGI_ROLE": "AUTHORIZER", "SCRIPT_NAME": path, "PATH_INFO": None}, **extra))
+
+    @pytest.mark.parametrize("mount", [None, "/", "/private"], ids=["automatic", "root", "mounted"])
+    def test_where_no_authorizer_is_it_is_refused(self, protocol, mount):
+        host = start_host(authorizer=None, mount=mount)
+        for path in ("/private", "/private/x", "/gate", "/"):
+            response = self.ask(host, protocol, path)
+            assert response.status == 403 and "kept" not in response.text
+            host.log.wait("GET %s: 403: the web server asks for an authorizer .* at %s, where none" % (path, path))
+        assert host.log.read().count("403: ") == 4
+
+    def test_it_is_the_path_that_is_asked_and_not_the_client_s_that_counts(self, protocol):
+        host = start_host()
+        response = self.ask(host, protocol, "/gate", REQUEST_URI="/private/x")
+        assert response.status == 403 and response.get("Variable-GROUP") is None
+
+    def test_where_one_is_mounted_it_answers(self, protocol):
+        host = start_host()
+        assert self.ask(host, protocol, "/private/x", "?token=t").get("Variable-TOKEN") == "t"
+        assert self.ask(host, protocol, "/private/x", "?verdict=no").status == 403
+        assert self.ask(host, protocol, "/private/x", "?verdict=none").status == 403
+
+    def test_so_does_one_without_a_mount(self, protocol):
+        host = Host(None, {"application": {"authorizer": "roles_app:allow"}})
+        assert self.ask(host, protocol, "/x", "?token=t").get("Variable-TOKEN") == "t"
 
 
 class TestUnknownRole:

@@ -888,7 +888,7 @@ class AuthorizerTest(Case):
         return call(handler.adapt_authorizer(function), is_valid=not is_role, **environ)
 
     def test_what_allows(self):
-        for verdict in (True, None, 200):
+        for verdict in (True, 200):
             response = self.ask(verdict)
             self.assertEqual((response.status, response.headers, response.left), ("200 OK", [], []))
             response = self.ask(verdict, is_role=False)
@@ -896,7 +896,7 @@ class AuthorizerTest(Case):
 
     def test_what_refuses(self):
         for is_role in (True, False):
-            for verdict, line in ((False, "403 Forbidden"), (403, "403 Forbidden"), (401, "401 Unauthorized"),
+            for verdict, line in ((False, "403 Forbidden"), (None, "403 Forbidden"), (403, "403 Forbidden"), (401, "401 Unauthorized"),
                                   (503, "503 Service Unavailable"), (302, "302 Found")):
                 response = self.ask(verdict, is_role)
                 self.assertEqual(response.status, line)
@@ -911,10 +911,15 @@ class AuthorizerTest(Case):
         self.assertEqual((response.status, response.get("WWW-Authenticate"), response.body),
                          ("401 Unauthorized", "Basic realm=x", b"who are you?"))
 
-    def test_a_status_that_was_set_counts_if_nothing_is_returned(self):
+    def test_nothing_that_is_returned_never_allows(self):
         def function(req):
-            req.status = 403
-        self.assertEqual(self.ask(function).status, "403 Forbidden")
+            req.status = status
+            req.variables["GROUP"] = "staff"
+        for is_role in (True, False):
+            for status, line in ((200, "403 Forbidden"), (202, "403 Forbidden"), (401, "401 Unauthorized"),
+                                 (503, "503 Service Unavailable")):
+                response = self.ask(function, is_role)
+                self.assertEqual((response.status, response.get("Variable-GROUP")), (line, None))
 
     def test_anything_else_is_no_verdict(self):
         for verdict, error in ((204, ValueError), (100, ValueError), ("yes", TypeError), ([], TypeError),
@@ -948,7 +953,7 @@ class AuthorizerTest(Case):
                                        ("A", "\u20ac", ValueError), ("A", 1, TypeError), (1, "x", TypeError)):
                 self.assertRaises(error, req.variables.__setitem__, name, value)
         self.ask(function)
-        self.assertRaises(ValueError, self.ask, lambda req: req.variables.update({"A": "a\nb"}))
+        self.assertRaises(ValueError, self.ask, lambda req: req.variables.update({"A": "a\nb"}) or True)
 
     def test_a_file_that_is_not_sent_is_closed(self):
         opened = []

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "meta_variables.h"
+#include "record.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -608,6 +609,37 @@ static void test_several_mounts(void **state)
     }
 }
 
+static void test_who_asks_for_an_authorizer(void **state)
+{
+    static const struct path_route items[] = {{.mount = "/private"}};
+    const struct path_routes routes = {items, COUNT(items)};
+    struct request *request = *state;
+    prepare(request, PARAMS("FCGI_ROLE", "RESPONDER"), &automatic, 0);
+    assert_false(meta_asks_authorizer(request));
+    prepare(request, PARAMS("HTTP_FCGI_ROLE", "AUTHORIZER"), &automatic, 0);
+    assert_false(meta_asks_authorizer(request));
+    prepare(request, PARAMS("FCGI_ROLE", "AUTHORIZER"), &automatic, 0);
+    assert_true(meta_asks_authorizer(request));
+    request->role = ROLE_AUTHORIZER; /* it has that role anyway */
+    assert_false(meta_asks_authorizer(request));
+
+    /* Then the client's path is no other name for the one that is asked. */
+    static const char *const asked[] = {"REQUEST_METHOD", "GET",        "SCRIPT_NAME", "/gate",
+                                        "REQUEST_URI",    "/private/x", NULL};
+    request_reset(request);
+    send_params(request, asked);
+    assert_int_equal(meta_prepare(request, &routes), META_FINE);
+    request_reset(request);
+    send_params(request, asked);
+    request->is_question = true;
+    assert_int_equal(meta_prepare(request, &routes), META_NOT_MOUNTED);
+    /* Without any other it is the only one. */
+    request_reset(request);
+    send_params(request, PARAMS("REQUEST_METHOD", "GET", "REQUEST_URI", "/private/x"));
+    request->is_question = true;
+    assert_int_equal(meta_prepare(request, &routes), META_FINE);
+}
+
 static void test_the_root_takes_what_no_other_mount_takes(void **state)
 {
     static const struct path_route items[] = {{.mount = "", .application = 0},
@@ -691,6 +723,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_mount_that_is_configured, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_mounts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_asks_for_an_authorizer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_root_takes_what_no_other_mount_takes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_script_root_learns_the_file, set_up, tear_down),
