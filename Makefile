@@ -6,6 +6,7 @@
 #             PREFIX=/usr/local DESTDIR=
 #             FCGI_ARCHIVE=/path/libfcgi.a  linked statically; FCGI_ARCHIVE= links -lfcgi
 #             T=pattern                 for the test targets: only tests whose name contains it
+#             APPLICATIONS="klaus hgweb"    for test-applications; for test, which runs them as well
 #             SUITES="bookworm trixie"  for test-fresh
 #             PORT=8080                 for demo
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
@@ -23,13 +24,13 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh demo test run-test test-unit test-python test-e2e \
-        test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format install \
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications demo test run-test \
+        test-unit test-python test-e2e test-applications run-applications test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format install \
         uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-fresh bench lint
+INSTALLING := deps deps-% demo test test-applications test-fresh bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -127,7 +128,9 @@ deps: ## install what the build needs (with apt; elsewhere it names the packages
 deps-demo:
 	@.ci/deps build demo
 deps-test:
-	@.ci/deps build test
+	@.ci/deps build test $(if $(APPLICATIONS),applications $(APPLICATIONS))
+deps-applications:
+	@.ci/deps build applications $(or $(APPLICATIONS),$(ALL_APPLICATIONS))
 deps-bench:
 	@.ci/deps build bench
 deps-lint:
@@ -145,11 +148,11 @@ test: deps-test ## run every suite; the last line is "N passed, N failed, N skip
 	@$(MAKE) --no-print-directory run-test
 
 run-test: all unit-programs
-	@$(TEST_RUN) unit python e2e
+	@$(TEST_RUN) unit python e2e $(if $(APPLICATIONS),applications)
 
 # The tests' own Python is Debian's, which has pytest; the program embeds PYTHON.
 TEST_RUN = FCGIHOST=$(abspath $(PROGRAM)) BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) SAN=$(SAN) T='$(T)' \
-           /usr/bin/python3 -B test/run.py
+           APPLICATIONS='$(APPLICATIONS)' /usr/bin/python3 -B test/run.py
 
 test-unit: unit-programs ## the C modules, one cmocka program each
 	@$(TEST_RUN) unit
@@ -157,6 +160,13 @@ test-python: ## the Python package, without a host
 	@$(TEST_RUN) python
 test-e2e: all ## the real program behind real web servers (make test-e2e T=kept_connection)
 	@$(TEST_RUN) e2e
+
+test-applications: deps-applications ## Debian's Radicale, Mailman and others, unchanged, behind nginx (APPLICATIONS=)
+	@$(MAKE) --no-print-directory run-applications
+ALL_APPLICATIONS := radicale klaus mapproxy hgweb graphite searx mailman
+
+run-applications: all
+	@$(TEST_RUN) applications
 
 test-fresh: deps-fresh ## make test and make demo as the first commands on bare roots of Debian (takes root)
 	@T='$(T)' sh test/fresh.sh $(SUITES)

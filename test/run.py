@@ -1,6 +1,7 @@
 """Runs test suites and ends with one line, "N passed, N failed, N skipped".
 
-    FCGIHOST=program BUILD=folder PYTHON=python SAN= T=part-of-a-name test/run.py unit python e2e
+    FCGIHOST=program BUILD=folder PYTHON=python SAN= T=part-of-a-name APPLICATIONS= \
+        test/run.py unit python e2e applications
 
 A crash, a sanitizer's report, and a suite that ran nothing (unless T is given) are failures."""
 import glob
@@ -124,11 +125,23 @@ def run_python(pattern):
 
 
 def run_e2e(pattern):
+    return run_pytest("e2e", [os.path.join(HERE, "e2e")], pattern)
+
+
+def run_applications(pattern):
+    """All of them, or those that APPLICATIONS names."""
+    folder = os.path.join(HERE, "applications")
+    names = os.environ.get("APPLICATIONS", "").split()
+    return run_pytest("applications", [os.path.join(folder, "test_%s.py" % name)
+                                       for name in names] or [folder], pattern)
+
+
+def run_pytest(name, paths, pattern):
     with tempfile.TemporaryDirectory(prefix="fcgihost-junit-") as folder:
         report = os.path.join(folder, "junit.xml")
         command = [sys.executable, "-B", "-m", "pytest", "-q", "--tb=short", "-p",
                    "no:cacheprovider", "-ra",
-                   "--junitxml", report, os.path.join(HERE, "e2e")]
+                   "--junitxml", report, *paths]
         if pattern:
             command += ["--only", pattern]
         status = subprocess.run(command, cwd=ROOT, env=sanitizer_environ()).returncode
@@ -141,11 +154,11 @@ def run_e2e(pattern):
     counts = Counts(max(number("tests") - failed - skipped, 0), failed, skipped)
     if status not in (0, 5) and not failed:
         counts.failed += 1
-    show("e2e: %s" % counts)
+    show("%s: %s" % (name, counts))
     return counts
 
 
-SUITES = {"unit": run_unit, "python": run_python, "e2e": run_e2e}
+SUITES = {"unit": run_unit, "python": run_python, "e2e": run_e2e, "applications": run_applications}
 
 
 def main(names):
