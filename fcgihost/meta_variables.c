@@ -23,6 +23,14 @@ REQUEST_INLINE void drop(struct request *request, const char *name)
         param->is_dropped = true;
 }
 
+/* Many fronts send what they do not have as well. */
+REQUEST_INLINE void drop_empty(struct request *request, const char *name)
+{
+    struct param *param = (struct param *)(uintptr_t)request_find(request, name);
+    if (param != NULL && param->value_bytes == 0)
+        param->is_dropped = true;
+}
+
 /* Caddy says -1 of a chunked body. */
 static bool is_length_unknown(const struct request *request, const struct param *length)
 {
@@ -71,10 +79,12 @@ static void drop_unwanted(struct request *request)
     drop(request, "PATH");
     drop(request, "LD_LIBRARY_PATH");
     drop(request, "TZ");
+    drop_empty(request, "REMOTE_USER");
+    drop_empty(request, "AUTH_TYPE");
+    drop_empty(request, "REMOTE_IDENT");
+    drop_empty(request, "HTTP_HOST");
     if (request->content_length < 0)
         drop(request, "CONTENT_LENGTH"); /* empty, or unknown */
-    if (request_find(request, "HTTP_HOST") != NULL && find_not_empty(request, "HTTP_HOST") == NULL)
-        drop(request, "HTTP_HOST");
 }
 
 /* The name without its port; an IPv6 address keeps its brackets. */
@@ -233,14 +243,17 @@ static enum meta_result map_path(struct request *request, const struct path_rout
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
     struct path_target target = {0};
-    if (request->is_question && has_path_beside_uri(&source))
-        source.request_uri = NULL;
-    char *buffer = arena_alloc(&request->arena, pathmap_buffer_bytes(&source));
+    size_t n = pathmap_buffer_bytes(&source);
+    char *buffer = arena_alloc(&request->arena, 2 * n), *spare = buffer + n;
     if (buffer == NULL)
         return META_NO_MEMORY;
+    pathmap_decode_path_info(&source, spare);
+    if (request->is_question && has_path_beside_uri(&source))
+        source.request_uri = NULL;
     request->route = choose_route(&source, routes, buffer, &target);
     if (request->route == NULL)
         return META_NOT_MOUNTED;
+    pathmap_clean_root(&target, spare);
     bool is_file_known = request->route->program == PATH_SCRIPT_ROOT && target.file != NULL;
     if (request_set_param(request, "SCRIPT_NAME", target.script_name) < 0 ||
         request_set_param(request, "PATH_INFO", target.path_info) < 0 ||

@@ -208,6 +208,48 @@ static bool cut_at_file(char *path, const struct path_files *files, char *tail)
     return false;
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), end_bytes = strlen(end);
+    return n >= end_bytes && strcmp(text + n - end_bytes, end) == 0;
+}
+
+bool pathmap_decode_path_info(struct path_source *source, char *buffer)
+{
+    size_t name_bytes = length(source->script_name), info_bytes = length(source->path_info);
+    if (info_bytes == 0 || source->script_name == NULL || source->request_uri == NULL ||
+        strchr(source->path_info, '%') == NULL)
+        return false;
+    char *path_info = buffer, *path = buffer + info_bytes + 1;
+    if (!decode(source->path_info, path_info) || strcmp(path_info, source->path_info) == 0 ||
+        !pathmap_decode_uri(source->request_uri, path) || !ends_with(path, path_info))
+        return false;
+    /* From here on it is at the end of the path; SCRIPT_NAME has to be what is before, or more. */
+    size_t prefix_bytes = strlen(path) - strlen(path_info);
+    if (name_bytes < prefix_bytes || strncmp(path, source->script_name, name_bytes) != 0)
+        return false;
+    path[prefix_bytes] = '\0';
+    source->script_name = path;
+    source->path_info = path_info;
+    return true;
+}
+
+void pathmap_clean_root(struct path_target *target, char *buffer)
+{
+    const char *path_info = target->path_info;
+    if (target->script_name[strspn(target->script_name, "/")] != '\0')
+        return;
+    target->script_name = "";
+    path_info += strspn(path_info, "/");
+    if (path_info > target->path_info) {
+        target->path_info = path_info - 1;
+        return;
+    }
+    memmove(buffer + 1, path_info, strlen(path_info) + 1);
+    buffer[0] = '/';
+    target->path_info = buffer;
+}
+
 /* The file of SCRIPT_FILENAME and what is behind it. A proxy's URL is percent-encoded, or not,
  * where it was made of a file's name. */
 static bool find_file(const char *script_filename, const struct path_files *files, char *file,
@@ -221,12 +263,6 @@ static bool find_file(const char *script_filename, const struct path_files *file
     if (cut_at_file(file, files, tail))
         return true;
     return is_proxy && decode(path, file) && cut_at_file(file, files, tail);
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), end_bytes = strlen(end);
-    return n >= end_bytes && strcmp(text + n - end_bytes, end) == 0;
 }
 
 bool pathmap_has_extension(const char *path, const char *extensions)

@@ -49,6 +49,16 @@ enum path_advice {
 
 /* How large a buffer each of these functions needs. */
 size_t pathmap_buffer_bytes(const struct path_source *source);
+/* Where Apache's proxies are told to send PATH_INFO they leave it percent-encoded, and SCRIPT_NAME
+ * ends behind the part of it that looked different decoded: /app/a b and /a%20b for /app/a%20b.
+ * Makes both right, if what was sent is that; the results are in buffer, which has to last. false:
+ * source is as it was. */
+bool pathmap_decode_path_info(struct path_source *source, char *buffer);
+/* At the root SCRIPT_NAME is empty, PATH_INFO never, and it begins with one slash: an application
+ * that sends its client to PATH_INFO and a slash would send it to another server, as "//evil/". The
+ * results point into target's strings or buffer, of strlen(target->path_info) + 2 bytes; path_info may be
+ * in it. */
+void pathmap_clean_root(struct path_target *target, char *buffer);
 /* The route with the longest mount that the path is below, split there: SCRIPT_NAME is the mount,
  * PATH_INFO what follows. The results point into the mount, source or buffer. NULL: no mount fits.
  *

@@ -120,10 +120,11 @@ static void refuse_unmounted(struct request *request)
     }
     if (script_name == NULL && path_info == NULL)
         script_name = document_uri;
-    snprintf(reason, sizeof(reason),
-             "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
-             "mounted: set that path as mount in the [application] section of the authorizer",
-             script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
+    snprintf(
+        reason, sizeof(reason),
+        "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
+        "mounted: set that path as mount in the [application] section of the authorizer",
+        script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
     request_log(request, reason);
     send_page(request, "403 Forbidden", "Nobody is here who could allow this.\n");
 }

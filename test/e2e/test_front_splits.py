@@ -66,6 +66,44 @@ def test_scgi_gives_the_environ_that_fastcgi_gives(kinds, prefix):
         assert seen[0] == seen[1]
 
 
+class ProxyPathInfo(fronts.ApacheProxy):
+    """Apache is told to split the path, and then leaves PATH_INFO percent-encoded."""
+    name, mount_setting, variable = "apache-proxy-pathinfo", False, "proxy-fcgi-pathinfo"
+
+    def example(self, name):
+        return super().example(name) + "\nSetEnvIf Request_URI . %s=1\n" % self.variable
+
+    def make_front(self):
+        front = super().make_front()
+        front.modules.append("setenvif")
+        return front
+
+
+class ScgiProxyPathInfo(ProxyPathInfo):
+    name, scheme, variable = "apache-proxy-scgi-pathinfo", "scgi", "proxy-scgi-pathinfo"
+
+
+@pytest.mark.parametrize("mount", [None, "/"], ids=["automatic", "mounted"])
+@pytest.mark.parametrize("kind", [ProxyPathInfo, ScgiProxyPathInfo], ids=lambda kind: kind.name)
+class TestApachePathInfo:
+    PATHS = [("/", "/"), ("/app/a/b", "/app/a/b"), ("/app/a%20b", "/app/a b"),
+             ("/app/a%20b/c", "/app/a b/c"), ("/app/a%20b/c/", "/app/a b/c/"),
+             ("/caf%C3%A9", "/caf\xc3\xa9"), ("/caf%c3%a9/%20", "/caf\xc3\xa9/ "),
+             ("/100%25", "/100%"), ("/a%2520b", "/a%20b"), ("/a;b=c", "/a;b=c")]
+
+    def test_at_the_root(self, kind, mount):
+        site = kind(prefix="", settings={"application": {"mount": mount}})
+        for path, path_info in self.PATHS:
+            found = site.get(path + "?show-environ").json
+            assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", path_info), path
+
+    def test_below_a_prefix(self, kind, mount):
+        site = kind(prefix="/app", settings={"application": {"mount": mount and "/app"}})
+        for path, path_info in self.PATHS:
+            found = site.get(path + "?show-environ").json
+            assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/app", path_info), path
+
+
 class FcgidAsInTheExamples(fronts.ApacheFcgid):
     """No configuration file, and no mount: mod_fcgid splits the path itself."""
     mount_setting, script = False, ENVIRON_PAGE

@@ -108,6 +108,12 @@ class TestPath:
         found = environ(root_site, path)
         assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", root_site.normalized(path))
 
+    @pytest.mark.parametrize("path", ["//evil.example", "///evil.example/a", "//evil.example//a/"])
+    def test_no_path_info_of_the_root_is_another_server_s_address(self, root_site, path):
+        found = environ(root_site, path)
+        assert found["SCRIPT_NAME"] == "" and not found["PATH_INFO"].startswith("//")
+        assert found["PATH_INFO"] == root_site.normalized("/" + path.lstrip("/"))
+
     def test_query_string_arrives_raw(self, site):
         found = environ(site, "/x?show-environ&a=%C3%A9&b=1%202&c=+&&d")
         assert found["QUERY_STRING"] == "show-environ&a=%C3%A9&b=1%202&c=+&&d&"
@@ -141,6 +147,11 @@ class TestEnviron:
         assert (found["CONTENT_LENGTH"], found["CONTENT_TYPE"]) == ("5", "text/x-test")
         assert not {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE",
                     "HTTP_TRANSFER_ENCODING"} & set(found)
+
+    def test_what_nobody_is_called_is_absent(self, site):
+        """nginx sends REMOTE_USER to everybody, Caddy more: Django logs a user without name out."""
+        found = environ(site, "/")
+        assert not {"REMOTE_USER", "AUTH_TYPE", "REMOTE_IDENT"}.intersection(found)
 
     def test_the_proxy_header_does_not_arrive(self, site):
         found = site.get("/environ", headers=[("Proxy", "http://attacker.invalid")]).json

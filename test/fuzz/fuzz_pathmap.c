@@ -56,6 +56,24 @@ static void check_script(const struct path_source *source)
     free(buffer);
 }
 
+/* What meta_variables.c does with any of the above. */
+static void check_root(const struct path_source *sent)
+{
+    struct path_source source = *sent;
+    size_t n = pathmap_buffer_bytes(&source);
+    char *buffer = malloc(n), *spare = malloc(n);
+    MUST(buffer != NULL && spare != NULL);
+    struct path_target target = {NULL, NULL, NULL};
+    pathmap_decode_path_info(&source, spare);
+    pathmap_split(&source, NULL, buffer, &target);
+    pathmap_clean_root(&target, spare);
+    MUST(target.script_name[0] == '\0'
+             ? target.path_info[0] == '/' && target.path_info[1] != '/'
+             : target.script_name[strspn(target.script_name, "/")] != '\0');
+    free(spare);
+    free(buffer);
+}
+
 static void check_advice(const struct path_source *source)
 {
     char *buffer = malloc(pathmap_buffer_bytes(source));
@@ -89,6 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     check_mount(&source, "");
     check_mount(&source, "/app");
     check_script(&source);
+    check_root(&source);
     check_advice(&source);
     /* As the configuration lets it pass: with a slash before, without one behind. */
     if (fields[4] != NULL && fields[4][0] == '/' && fields[4][strlen(fields[4]) - 1] != '/')

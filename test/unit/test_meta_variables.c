@@ -206,6 +206,21 @@ static void test_names_that_never_reach_an_application(void **state)
     }
 }
 
+/* nginx sends REMOTE_USER to everybody: Django, for one, takes an empty name for a logout. */
+static void test_names_that_are_absent_when_empty(void **state)
+{
+    struct request *request = *state;
+    static const char *const names[] = {"REMOTE_USER", "AUTH_TYPE", "REMOTE_IDENT"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        prepare(request, PARAMS(names[i], ""), &automatic, 0);
+        assert_value(request, names[i], NULL);
+        prepare(request, PARAMS(names[i], "x", names[i], ""), &automatic, 0);
+        assert_value(request, names[i], NULL);
+        prepare(request, PARAMS(names[i], "", names[i], "x"), &automatic, 0);
+        assert_value(request, names[i], "x");
+    }
+}
+
 static void test_names_that_look_like_those_but_stay(void **state)
 {
     struct request *request = *state;
@@ -427,9 +442,16 @@ static void test_an_automatic_mount_keeps_the_split_of_the_front(void **state)
         {"/app", "", "/app", "/app", NULL, "/app", ""},
         {"", "/", "/", NULL, NULL, "", "/"},
         {"", "/app/a/b", "/app/a/b", NULL, NULL, "", "/app/a/b"},
-        {"", "", "/", NULL, NULL, "", ""},
+        {"", "", "/", NULL, NULL, "", "/"},
         {NULL, "/a/b", "/a/b", NULL, NULL, "", "/a/b"},
-        {NULL, "", "/a", NULL, NULL, "", ""},
+        {NULL, "", "/a", NULL, NULL, "", "/"},
+        {"/", "/a/b", "/a/b", NULL, NULL, "", "/a/b"},
+        {"/", "", "/", NULL, NULL, "", "/"},
+        {"/", "a/b", "/a/b", NULL, NULL, "", "/a/b"},
+        {"//", "/a", "/a", NULL, NULL, "", "/a"},
+        {"", "//evil/a//b", "//evil/a//b", NULL, NULL, "", "/evil/a//b"},
+        {"", "///", "///", NULL, NULL, "", "/"},
+        {"/", "//evil", "//evil", NULL, NULL, "", "/evil"},
         {"/app.wsgi", "/a/b", "/app/a/b", NULL, "/srv/app.wsgi", "/app.wsgi", "/a/b"},
         {"/app.wsgi", "", "/app.wsgi/a/b", "/app.wsgi", "/srv/app.wsgi", "/app.wsgi", ""},
         {"/app", "/a b", "/app/a%20b", NULL, NULL, "/app", "/a b"},
@@ -454,9 +476,10 @@ static void test_an_automatic_mount_is_the_root_where_the_front_did_not_split(vo
         {NULL, NULL, "http://host:80/a?b", NULL, NULL, "", "/a"},
         {NULL, NULL, "http://host", NULL, NULL, "", "/"},
         {"/a", NULL, "http://host/a", NULL, NULL, "", "/a"},
-        {NULL, NULL, "*", NULL, NULL, "", ""},
-        {NULL, NULL, "host:443", NULL, NULL, "", ""},
-        {NULL, NULL, NULL, NULL, NULL, "", ""},
+        {NULL, NULL, "*", NULL, NULL, "", "/"},
+        {NULL, NULL, "host:443", NULL, NULL, "", "/"},
+        {NULL, NULL, NULL, NULL, NULL, "", "/"},
+        {"//evil", NULL, "//evil", NULL, NULL, "", "/evil"},
         {"/a;b", NULL, "/a;b", NULL, NULL, "", "/a;b"},
     };
     assert_paths(*state, &automatic, rows, COUNT(rows));
@@ -517,6 +540,43 @@ static void test_an_automatic_mount_of_a_script_file(void **state)
     rmdir(folder);
 }
 
+/* mod_proxy_scgi and mod_proxy_fcgi with proxy-scgi-pathinfo, proxy-fcgi-pathinfo: where the path
+ * has what is encoded, SCRIPT_NAME holds the part of it up to there as well. */
+static void test_a_path_info_that_apache_has_left_encoded(void **state)
+{
+    ONE_ROUTE(root, .mount = "");
+    ONE_ROUTE(app, .mount = "/app");
+    static const struct path_row split[] = {
+        {"/app/a b", "/app/a%20b", "/app/a%20b", NULL, NULL, "", "/app/a b"},
+        {"/app/a b", "/app/a%20b/c", "/app/a%20b/c?d", NULL, NULL, "", "/app/a b/c"},
+        {"/caf\xc3\xa9", "/caf%c3%a9", "/caf%C3%A9", NULL, NULL, "", "/caf\xc3\xa9"},
+        {"/app/a b", "/a%20b", "/app/a%20b", NULL, NULL, "/app", "/a b"},
+        {"/app/a b", "/a%20b/c/d", "/app/a%20b/c/d", NULL, NULL, "/app", "/a b/c/d"},
+        {"/app/x/a b", "/x/a%20b/c", "/app/x/a%20b/c", NULL, NULL, "/app", "/x/a b/c"},
+        {"/app", "/a%20b", "/app/a%20b", NULL, NULL, "/app", "/a b"},
+        /* a path that has percent signs of its own */
+        {"/app", "/a%20b", "/app/a%2520b", NULL, NULL, "/app", "/a%20b"},
+        {"", "/100%", "/100%25", NULL, NULL, "", "/100%"},
+        {"", "/a%20b", "/a%2520b", NULL, NULL, "", "/a%20b"},
+        {"/app", "/a%20b", NULL, NULL, NULL, "/app", "/a%20b"},
+        {"/app", "/a%20b", "*", NULL, NULL, "/app", "/a%20b"},
+        {"/app", "/a%20b", "/elsewhere", NULL, NULL, "/app", "/a%20b"},
+        {"/app", "/a%00b", "/app/a%00b", NULL, NULL, "/app", "/a%00b"},
+        {"/other", "/a%20b", "/app/a%20b", NULL, NULL, "/other", "/a%20b"},
+    };
+    static const struct path_row rooted[] = {
+        {"/app/a b", "/app/a%20b/c", "/app/a%20b/c", NULL, NULL, "", "/app/a b/c"},
+        {"/app/a b", "/a%20b/c", "/app/a%20b/c", NULL, NULL, "", "/app/a b/c"},
+    };
+    static const struct path_row mounted[] = {
+        {"/app/a b", "/app/a%20b/c", "/app/a%20b/c", NULL, NULL, "/app", "/a b/c"},
+        {"/app/a b", "/a%20b/c", "/app/a%20b/c", NULL, NULL, "/app", "/a b/c"},
+    };
+    assert_paths(*state, &automatic, split, COUNT(split));
+    assert_paths(*state, &root, rooted, COUNT(rooted));
+    assert_paths(*state, &app, mounted, COUNT(mounted));
+}
+
 static void test_a_mount_that_is_configured(void **state)
 {
     ONE_ROUTE(app, .mount = "/app");
@@ -559,6 +619,15 @@ static void test_the_root_as_a_mount_undoes_the_split_of_the_front(void **state)
         {"/", NULL, "/", NULL, NULL, "", "/"},
         {"", "/", "/", NULL, NULL, "", "/"},
         {"/app.wsgi", "/a", "/a", NULL, NULL, "", "/a"}, /* a per-directory rewrite */
+        /* Caddy, HAProxy and h2o pass slashes on: as a link "//evil" is another server */
+        {"", "//evil", "//evil", NULL, NULL, "", "/evil"},
+        {"//evil/x", NULL, "//evil/x?a", NULL, NULL, "", "/evil/x"},
+        {NULL, "///evil//x", "///evil//x", NULL, NULL, "", "/evil//x"},
+        {"", "//", "//", NULL, NULL, "", "/"},
+        /* one of both is never empty */
+        {"", "", "/", NULL, NULL, "", "/"},
+        {NULL, NULL, "*", NULL, NULL, "", "/"},
+        {NULL, NULL, NULL, NULL, NULL, "", "/"},
     };
     assert_paths(*state, &root, rows, COUNT(rows));
 }
@@ -721,7 +790,10 @@ int main(void)
             test_an_automatic_mount_is_the_root_where_the_front_did_not_split, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_automatic_mount_of_a_script_file, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_a_path_info_that_apache_has_left_encoded, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_mount_that_is_configured, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_that_are_absent_when_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_mounts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_asks_for_an_authorizer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_root_takes_what_no_other_mount_takes, set_up,

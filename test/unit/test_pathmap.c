@@ -822,6 +822,14 @@ static void test_random_sources_stay_within_the_buffer(void **state)
         pathmap_advise(&source, buffer, &prefix);
         if (pathmap_script(&source, &files, buffer, &target))
             assert_true(is_listed(target.file, files.context));
+        char *spare = malloc(pathmap_buffer_bytes(&source));
+        assert_non_null(spare);
+        pathmap_decode_path_info(&source, spare);
+        pathmap_split(&source, NULL, buffer, &target);
+        pathmap_clean_root(&target, spare);
+        if (target.script_name[0] == '\0')
+            assert_true(target.path_info[0] == '/' && target.path_info[1] != '/');
+        free(spare);
         free(buffer);
         for (int i = 0; i < 5; i++)
             if (sent[i] != NULL)
