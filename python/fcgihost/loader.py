@@ -70,9 +70,8 @@ def load_script(path, attribute, watch=None, source=None):
     Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file. source: what the
     file contains, if it has been read already.
     """
-    name = "_fcgihost_%s_%08x" % (os.path.splitext(os.path.basename(path))[0], checksum(os.fsencode(path)))
-    module = type(sys)(name)
-    module.__file__ = path
+    module = _make_script_module(path)
+    name = module.__name__
     before = set(sys.modules)
     sys.modules[name] = module
     try:
@@ -97,6 +96,23 @@ def load_script(path, attribute, watch=None, source=None):
         sys.modules.pop(name, None)
         _forget_folders()
         raise
+
+
+def _make_script_module(path):
+    """An empty module that knows where it comes from, as imported ones do: pkgutil.get_data, importlib.resources and
+    jinja2's PackageLoader find the files beside it by its __spec__. Its name has no dot, which would make it part of a
+    package: pickle imports by the name.
+    """
+    stem = os.path.splitext(os.path.basename(path))[0]
+    name = "_fcgihost_%s_%08x" % ("".join(c if c.isalnum() else "_" for c in stem), checksum(os.fsencode(path)))
+    module = type(sys)(name)
+    module.__file__ = path
+    # importlib's own modules, which are there before any import.
+    module.__loader__ = sys.modules["_frozen_importlib_external"].SourceFileLoader(name, path)
+    module.__spec__ = sys.modules["_frozen_importlib"].ModuleSpec(name, module.__loader__, origin=path)
+    module.__spec__.has_location = True
+    module.__package__ = ""
+    return module
 
 
 def checksum(data):

@@ -162,11 +162,49 @@ class ScriptTest(support.FolderTestCase):
         self.assertEqual(os.listdir(self.folder), ["app.py"])
 
     def test_objects_of_the_script_can_be_pickled(self):
-        path = self.write("app.wsgi", "import pickle\nclass Thing:\n    pass\n"
+        for name in ("app.wsgi", "my.app.v2.wsgi", "a b-c.py", "caf\xe9.py", ".app.py", "2.py", "\udcff.py"):
+            with self.subTest(name=ascii(name)):
+                path = self.write(name, "import pickle\nclass Thing:\n    pass\n"
+                                        "def application(e, s):\n"
+                                        "    return pickle.loads(pickle.dumps(Thing()))\n")
+                thing = loader.load_script(path, "application")({}, None)
+                self.assertEqual(type(thing).__name__, "Thing")
+
+    def test_a_process_pool_calls_a_function_of_a_script_whose_name_has_a_dot(self):
+        path = self.write("my.app.wsgi", "import multiprocessing\n"
+                                         "def double(x):\n    return 2 * x\n"
+                                         "def application(e, s):\n"
+                                         "    with multiprocessing.get_context('fork').Pool(1) as pool:\n"
+                                         "        return pool.map(double, [1, 2])\n")
+        self.assertEqual(loader.load_script(path, "application")({}, None), [2, 4])
+
+    def test_a_script_finds_the_files_beside_it_as_a_module_does(self):
+        self.write("templates/page.txt", "a template")
+        self.write("data.txt", "some data")
+        path = self.write("my.app.wsgi", "import importlib.util, inspect, pkgutil\n"
+                                         "def application(e, s):\n"
+                                         "    return [pkgutil.get_data(__name__, 'data.txt'),\n"
+                                         "            importlib.util.find_spec(__name__).origin,\n"
+                                         "            inspect.getsource(application).splitlines()[0]]\n")
+        application = loader.load_script(path, "application")
+        self.assertEqual(application({}, None), [b"some data", path, "def application(e, s):"])
+        module = sys.modules[application.__module__]
+        self.assertEqual((module.__spec__.name, module.__spec__.loader, module.__package__, module.__spec__.parent),
+                         (module.__name__, module.__loader__, "", ""))
+        self.assertIsNone(module.__spec__.submodule_search_locations)
+
+    def test_jinja2_finds_the_templates_beside_a_script(self):
+        try:
+            import jinja2
+        except ImportError:
+            self.skipTest("jinja2 is not installed")
+        self.write("templates/page.txt", "hello {{ name }}")
+        path = self.write("app.wsgi", "import jinja2\n"
+                                      "loader = jinja2.PackageLoader(__name__)\n"
                                       "def application(e, s):\n"
-                                      "    return pickle.loads(pickle.dumps(Thing()))\n")
-        thing = loader.load_script(path, "application")({}, None)
-        self.assertEqual(type(thing).__name__, "Thing")
+                                      "    return jinja2.Environment(loader=loader).get_template('page.txt')"
+                                      ".render(name='x')\n")
+        self.assertEqual(loader.load_script(path, "application")({}, None), "hello x")
 
     def test_a_file_that_is_not_there(self):
         path = self.folder + "/none.wsgi"
