@@ -16,21 +16,30 @@ void py_module_set_supervisor(struct supervisor *supervisor)
     the_supervisor = supervisor;
 }
 
+/* Of what may name a file, whose name need not be UTF-8. */
+static PyObject *printable(PyObject *text)
+{
+    return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
 static PyObject *module_log(PyObject *self, PyObject *arguments)
 {
     (void)self;
     int level;
-    const char *text;
-    Py_ssize_t text_bytes;
-    if (!PyArg_ParseTuple(arguments, "is#", &level, &text, &text_bytes))
+    PyObject *text;
+    if (!PyArg_ParseTuple(arguments, "iU", &level, &text))
         return NULL;
     if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
         PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
         return NULL;
     }
+    PyObject *utf8 = printable(text);
+    if (utf8 == NULL)
+        return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    log_text((enum log_level)level, text, (size_t)text_bytes);
+    log_text((enum log_level)level, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
     Py_END_ALLOW_THREADS;
+    Py_DECREF(utf8);
     Py_RETURN_NONE;
 }
 
@@ -38,11 +47,15 @@ static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
 {
     (void)self;
     int step;
-    const char *name;
-    if (!PyArg_ParseTuple(arguments, "is", &step, &name))
+    PyObject *name;
+    if (!PyArg_ParseTuple(arguments, "iU", &step, &name))
+        return NULL;
+    PyObject *utf8 = printable(name);
+    if (utf8 == NULL)
         return NULL;
     if (the_supervisor != NULL)
-        supervisor_begin_step(the_supervisor, (enum supervisor_step)step, name);
+        supervisor_begin_step(the_supervisor, (enum supervisor_step)step, PyBytes_AS_STRING(utf8));
+    Py_DECREF(utf8);
     Py_RETURN_NONE;
 }
 

@@ -310,7 +310,7 @@ def describe_application(application):
     kind = type(application).__name__
     named = application if hasattr(application, "__qualname__") else type(application)
     file = getattr(sys.modules.get(named.__module__), "__file__", None)
-    return "%s %s.%s%s" % (kind, named.__module__, named.__qualname__, " of %s" % file if file else "")
+    return _printable("%s %s.%s%s" % (kind, named.__module__, named.__qualname__, " of %s" % file if file else ""))
 
 
 def format_exception(exception):

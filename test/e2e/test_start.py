@@ -202,6 +202,17 @@ class TestCheck:
         done = run("--call", "/", "./app.py", cwd=folder)
         assert answer in done.stdout.decode() + done.stderr.decode()
 
+    def test_a_script_whose_name_is_no_utf8(self, folder, expected_log):
+        name = "caf\udce9.py"
+        write_file(folder / name, HELLO)
+        done = run("--call", "/", "./" + name, cwd=folder)
+        assert done.returncode == 0 and cgi(done).text.startswith("hello from")
+        done = run("--check", "./" + name, cwd=folder)
+        assert done.returncode == 0 and b"caf\xe9.py (function " in done.stdout, done
+        write_file(folder / name, "raise ValueError('announced')\n")
+        done = run("--call", "/", "./" + name, cwd=folder)
+        assert b"caf\\udce9.py\", line 1" in done.stderr and b"ValueError: announced" in done.stderr
+
     def test_a_missing_script_is_4_or_3(self, folder):
         done = run("--check", "./missing.py", cwd=folder)
         assert done.returncode in (3, 4)
