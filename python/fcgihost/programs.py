@@ -55,26 +55,45 @@ def _open_script_root(settings, retry_delay):
 
 
 def route_redirects(sections, tasks):
-    """Lets internal redirects reach what the other sections with a mount serve, or will once they are loaded."""
-    by_mount = sorted(((settings["mount"], task) for settings, task in zip(sections, tasks)
-                       if settings["mount"] is not None and _can_be_redirected_to(settings)),
-                      key=lambda item: -len(item[0]))
-    if len(sections) < 2 or not by_mount:
+    """Lets internal redirects reach what the other sections serve, or will once they are loaded."""
+    if len(sections) < 2:
         return
+    served = list(zip(sections, tasks))
+    by_mount = sorted((item for item in served if item[0]["mount"] is not None and _has_any(item[0], _ANSWERING)),
+                      key=lambda item: -len(item[0]["mount"]))
+    # An authorizer without a mount answers no request but those in its role.
+    rest = [item for item in served if item[0]["mount"] is None and _has_any(item[0], _RESPONDERS)]
 
     def resolve(path):
-        for mount, task in by_mount:
+        for settings, task in by_mount:
+            mount = settings["mount"]
             if path == mount or path.startswith(mount + "/"):
-                if task.result is None:
-                    raise ResourceUnavailable("%s has not been loaded yet" % task.what)
-                return task.result[0], mount, path[len(mount):]
+                return _target(settings, task, mount, path[len(mount):])
         return None
+
+    def resolve_rest(path):
+        """The section without a mount takes what no other takes; where a web server has it, nobody can know here."""
+        return _target(*rest[0], "", path) if rest else None
 
     from fcgihost import redirect
 
-    redirect.set_resolver(resolve)
+    redirect.set_resolver(resolve, resolve_rest)
 
 
-def _can_be_redirected_to(settings):
-    """Does it answer requests, and those that name no file?"""
-    return any(settings[key] for key in ("script", "wsgi", "handler", "authorizer")) and not settings["script_root"]
+_RESPONDERS = ("script", "wsgi", "handler", "script_root")
+_ANSWERING = (*_RESPONDERS, "authorizer")
+
+
+def _has_any(settings, keys):
+    return any(settings[key] for key in keys)
+
+
+def _target(settings, task, mount, path):
+    """What serves the path below the mount, as redirect.set_resolver wants it."""
+    if task.result is None:
+        raise ResourceUnavailable("%s has not been loaded yet" % task.what)
+    responder = task.result[0]
+    if not settings["script_root"]:
+        return responder, mount, path
+    script, name, path_info = responder.find(path)
+    return script, mount + name, path_info

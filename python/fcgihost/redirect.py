@@ -10,7 +10,7 @@ _ASCII = "".join(map(chr, range(0x21, 0x7f)))
 _BODY_NAMES = ("CONTENT_LENGTH", "CONTENT_TYPE")
 _FILE_NAMES = ("SCRIPT_FILENAME", "PATH_TRANSLATED", "fcgihost.data")
 
-_resolver = None
+_resolver = _rest_resolver = None
 
 
 class InternalRedirect(Exception):
@@ -78,14 +78,16 @@ class Relay:
             raise RuntimeError("the target of the redirect returned its body without calling start_response")
 
 
-def set_resolver(resolver):
+def set_resolver(resolver, rest=None):
     """From now on resolver(path) says what serves a path in this process; path is decoded.
 
     It returns (WSGI callable or adapted handler, script_name, path_info), or None, as set_resolver(None) does for all
-    paths: a handler serves what is below its own SCRIPT_NAME, the rest is 404.
+    paths: then a handler serves what is below its own SCRIPT_NAME. What is not, rest(path) is asked for in the same
+    way; without it, or with None from it, it is 404.
     """
-    global _resolver
+    global _resolver, _rest_resolver
     _resolver = runtime.check_callable("a resolver", resolver)
+    _rest_resolver = runtime.check_callable("a resolver", rest)
 
 
 def resolve(request, uri, method):
@@ -95,7 +97,7 @@ def resolve(request, uri, method):
     path = normalise(unquote_to_bytes(path).decode("utf-8", "surrogateescape"))
     if "\0" in path:
         raise ValueError("internal redirect to %s: it has a NUL" % ascii(uri))
-    found = (_resolver and _resolver(path)) or _below(request)(path)
+    found = (_resolver and _resolver(path)) or _below(request, path) or (_rest_resolver and _rest_resolver(path))
     target, script_name, path_info = found or (_not_found, "", path)
     environ = dict(request.environ)
     environ.update(
@@ -155,14 +157,12 @@ def _check_depth(request, uri):
             MAX_REDIRECTS, " -> ".join(ascii(link)[1:-1] for link in reversed(chain))))
 
 
-def _below(request):
-    """A resolver for what has none: the same handler, below the same SCRIPT_NAME."""
-    def resolver(path):
-        script_name = request.script_name
-        if path != script_name and not path.startswith(script_name + "/"):
-            return None
-        return request._handler, script_name, path[len(script_name):]
-    return resolver
+def _below(request, path):
+    """The same handler, below the same SCRIPT_NAME, or None."""
+    script_name = request.script_name
+    if path != script_name and not path.startswith(script_name + "/"):
+        return None
+    return request._handler, script_name, path[len(script_name):]
 
 
 def _set_method(environ, before, method):

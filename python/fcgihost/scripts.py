@@ -10,6 +10,7 @@ from fcgihost import cleanup, errors, loader, runtime
 from fcgihost.errors import ScriptError
 
 _MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be
+_MAX_FOLDERS = 64        # more than a script lies in: a client chooses how many there seem to be
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -46,6 +47,27 @@ class ScriptRoot:
             raise ScriptError(500, "the web server sent no SCRIPT_FILENAME, which says what file to run: nginx does "
                               "with \"include fastcgi.conf;\", Apache with SetHandler")
         return self.get(os.fsdecode(path.encode("latin-1")))(environ, start_response)
+
+    def find(self, path):
+        """What serves a path below the folder, whose names a client chose: (WSGI callable, the script's part, the rest).
+
+        For internal redirects, which no web server sees: as one does whose document root the folder is. The callable
+        raises as get() does; what is no script is refused there.
+        """
+        name = path
+        for _ in range(_MAX_FOLDERS):
+            if os.path.isfile(self._root + name):
+                break
+            name = name.rpartition("/")[0]
+        else:
+            name = path
+        name = name or path
+
+        def script(environ, start_response):
+            file = self._root + name
+            environ["SCRIPT_FILENAME"] = os.fsencode(file).decode("latin-1")
+            return self.get(file)(environ, start_response)
+        return script, name, path[len(name):]
 
     def get(self, path):
         """The WSGI callable of the script at path, absolute. Raises ScriptError.

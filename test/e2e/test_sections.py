@@ -46,6 +46,11 @@ REDIRECTS = {
     "/plain": lambda req: req.internal_redirect("/plain/below"),
     "/late": lambda req: req.internal_redirect("/late/x"),
     "/nowhere": lambda req: req.internal_redirect("/nobody/is/here"),
+    "/script": lambda req: req.internal_redirect("/pages/sub/one.wsgi/a%20b?c"),
+    "/picture": lambda req: req.internal_redirect("/pages/me.gif/x.wsgi"),
+    "/outside": lambda req: req.internal_redirect("/pages/%2e%2e/shop.py"),
+    "/missing": lambda req: req.internal_redirect("/pages/missing.wsgi"),
+    "/folder": lambda req: req.internal_redirect("/pages/sub"),
 }
 
 
@@ -183,6 +188,31 @@ class TestRedirects:
     def test_to_what_no_section_serves_is_404(self, start, protocol):
         host = start(self.SECTIONS)
         assert protocol.exchange(host.address, "GET", "/basket/nowhere").status == 404
+
+    def test_to_the_section_without_a_mount(self, start, protocol):
+        host = start(self.SECTIONS, REST)
+        assert protocol.exchange(host.address, "GET", "/x").json == ["rest", "", "/x"]  # it is loaded
+        response = protocol.exchange(host.address, "GET", "/basket/nowhere")
+        assert response.json == ["rest", "", "/nobody/is/here"]
+
+    @pytest.mark.parametrize("mount, prefix", [("/pages", ""), (None, "pages/")], ids=["mounted", "rest"])
+    def test_to_a_script_of_a_script_root(self, start, protocol, tmp_path, mount, prefix):
+        root = tmp_path / "root"
+        (root / prefix / "sub").mkdir(parents=True)
+        for name in ("sub/one.wsgi", "me.gif"):
+            write_file(root / prefix / name, SHOP + "\napplication = named('script')\n", 0o644)
+        host = start(self.SECTIONS, {"application pages": {"script_root": str(root), "mount": mount}})
+        host.log.wait("root: loaded at attempt 1")
+        response = protocol.exchange(host.address, "GET", "/basket/script")
+        assert response.json == ["script", "/pages/sub/one.wsgi", "/a b"]
+        for path, status, reason in (("/picture", 403, "me.gif' is not allowed to run: its name does not end"),
+                                     ("/outside", 404, "is not there|is below no" if mount else "is not there"),
+                                     ("/missing", 404, "missing.wsgi' is not there"),
+                                     ("/folder", 403, "it is no regular file")):
+            response = protocol.exchange(host.address, "GET", "/basket" + path)
+            assert response.status == status and "script" not in response.text
+            if path != "/outside":
+                host.log.wait("GET /basket%s: %d: .*%s" % (path, status, reason))
 
     def test_to_one_that_is_not_loaded_yet_is_503(self, start, protocol, tmp_path, expected_log):
         expected_log("announced failure")

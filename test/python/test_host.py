@@ -183,7 +183,7 @@ def several(sections, imports=(), require=False, exits=False):
 
 def section(**keys):
     names = ("name", "wsgi", "handler", "script", "script_root", "mount", "authorizer", "filter")
-    return {**dict.fromkeys(names), "callable": "application", **keys}
+    return {**dict.fromkeys(names), "callable": "application", "extensions": ".py .wsgi", **keys}
 
 
 class ApplicationTest(support.FolderTestCase):
@@ -282,7 +282,7 @@ class ApplicationTest(support.FolderTestCase):
         self.assertIs(gate, other)
         self.assertIsNone(nothing)
 
-    def test_redirects_reach_the_sections_with_a_mount(self):
+    def test_redirects_reach_what_the_other_sections_serve(self):
         from fcgihost import redirect
 
         self.addCleanup(redirect.set_resolver, None)
@@ -290,11 +290,19 @@ class ApplicationTest(support.FolderTestCase):
         sections = [section(name="root", wsgi="hello:application", mount=""),
                     section(name="late", wsgi="late:application", mount="/late"),
                     section(name="filter", filter="hello:change", mount="/filter"),
-                    section(name="files", script_root="/", mount="/files")]
+                    section(name="files", script_root=self.folder, mount="/files"),
+                    section(name="judge", authorizer="hello:change"),
+                    section(name="rest", wsgi="hello:application")]
         _host.start_up_once(several(sections))
+        self.assertEqual(redirect._rest_resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/filter/x"), (print, "", "/filter/x"))
-        self.assertEqual(redirect._resolver("/files/x"), (print, "", "/files/x"))
+        os.mkdir(self.folder + "/sub")
+        self.write("sub/a.wsgi", "application = print\n")
+        for path, name, path_info in (("/sub/a.wsgi/x/y", "/sub/a.wsgi", "/x/y"), ("/sub/a.wsgi", "/sub/a.wsgi", ""),
+                                      ("/sub/none/x", "/sub/none/x", ""), ("/", "/", ""), ("", "", ""),
+                                      ("/x" * 100, "/x" * 100, "")):
+            self.assertEqual(redirect._resolver("/files" + path)[1:], ("/files" + name, path_info))
         with self.assertRaisesRegex(errors.ResourceUnavailable, "application late:application has not been loaded yet"):
             redirect._resolver("/late/x")
 
