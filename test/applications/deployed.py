@@ -10,13 +10,13 @@ import pytest
 
 import process
 from e2e_conftest import end_shared
-from fronts import NginxFastcgi, NginxFastcgiKept, NginxScgi, unavailable
+from fronts import NginxFastcgiKept, NginxScgi, NginxStock, unavailable
 from host import PYTHON, Host, write_file
 
-# Where an application is, and how nginx speaks with it. Each application names those it can.
-FORMS = {"prefix-kept": (NginxFastcgiKept, "/app"), "root": (NginxFastcgi, ""),
-         "root-kept": (NginxFastcgiKept, ""), "prefix-scgi": (NginxScgi, "/app")}
-ALL_FORMS = ["prefix-kept", "root", "prefix-scgi"]
+# Where an application is, and how nginx speaks with it: as the README has it, and as examples/nginx.
+FORMS = {"readme": (NginxStock, "/app"), "root-kept": (NginxFastcgiKept, ""),
+         "prefix-scgi": (NginxScgi, "/app")}
+ALL_FORMS = list(FORMS)
 
 
 def needs_package(package, *modules):
@@ -52,7 +52,8 @@ def is_installed(package):
 
 class Deployment:
     """What an administrator writes: an ini file, and variables for the service. prepare(site) returns
-    both, once it has made whatever else the application needs in site.folder."""
+    both, once it has made whatever else the application needs in site.folder; [application] is the
+    last section of the file."""
 
     def __init__(self, prepare, prefix):
         self.prepare = prepare
@@ -60,6 +61,8 @@ class Deployment:
 
     def start_host(self):
         ini, self.service_environ = self.prepare(self)
+        if self.mount_setting:
+            ini += "mount = %s\n" % (self.prefix or "/")
         path = write_file(os.path.join(self.folder, "fcgihost.ini"),
                           "[server]\nlisten = unix:%s\nsocket_mode = 0666\n%s" % (
                               self.socket_path, ini))
