@@ -135,8 +135,12 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
     request->fd = body_fd;
     *state_of(request) = (struct cgi_state){.body_fd = body_fd, .response_fd = response_fd};
     int status = -1;
-    if (add_variables(request, variables) == 0) {
+    bool is_whole = add_variables(request, variables) == 0;
+    if (is_whole) {
         meta_read_content_length(request, config->request_body_bytes);
+        is_whole = meta_drop_body(request, &pool.routes.roles[ROLE_RESPONDER]) == 0;
+    }
+    if (is_whole) {
         /* RFC 3875, section 4.2: without CONTENT_LENGTH there is no body, unless it is chunked. */
         bool is_chunked = request_value(request, "HTTP_TRANSFER_ENCODING") != NULL;
         state_of(request)->body_left = request->content_length >= 0

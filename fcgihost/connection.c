@@ -121,6 +121,10 @@ static enum connection_step look(struct worker *worker, struct connection *conne
         request->fd = connection->fd;
         request->io_timeout_ms = worker->pool->config->io_timeout_ms;
         meta_read_content_length(request, worker->pool->config->request_body_bytes);
+        if (meta_drop_body(request, &worker->pool->routes.roles[request->role]) < 0) {
+            connection->refusal = "its body can't be left out: out of memory";
+            return CONNECTION_CLOSE;
+        }
     }
     return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
 }

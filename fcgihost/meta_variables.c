@@ -232,7 +232,9 @@ static bool has_path_beside_uri(const struct path_source *source)
     return source->script_name != NULL || source->path_info != NULL || source->document_uri != NULL;
 }
 
-static enum meta_result map_path(struct request *request, const struct path_routes *routes)
+/* Changes nothing of the request but its arena. */
+static enum meta_result find_route(struct request *request, const struct path_routes *routes,
+                                   struct path_target *target, const struct path_route **route)
 {
     struct path_source source = {
         .script_name = request_value(request, "SCRIPT_NAME"),
@@ -242,7 +244,6 @@ static enum meta_result map_path(struct request *request, const struct path_rout
         .script_filename = request_value(request, "SCRIPT_FILENAME"),
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
-    struct path_target target = {0};
     size_t n = pathmap_buffer_bytes(&source);
     char *buffer = arena_alloc(&request->arena, 2 * n), *spare = buffer + n;
     if (buffer == NULL)
@@ -250,10 +251,37 @@ static enum meta_result map_path(struct request *request, const struct path_rout
     pathmap_decode_path_info(&source, spare);
     if (request->is_question && has_path_beside_uri(&source))
         source.request_uri = NULL;
-    request->route = choose_route(&source, routes, buffer, &target);
-    if (request->route == NULL)
+    *route = choose_route(&source, routes, buffer, target);
+    if (*route == NULL)
         return META_NOT_MOUNTED;
-    pathmap_clean_root(&target, spare);
+    pathmap_clean_root(target, spare);
+    return META_FINE;
+}
+
+int meta_drop_body(struct request *request, const struct path_routes *routes)
+{
+    struct path_target target = {0};
+    const struct path_route *route = NULL;
+    if (request->content_length <= 0)
+        return 0;
+    if (!meta_asks_authorizer(request)) {
+        if (!routes->some_take_no_body)
+            return 0;
+        if (find_route(request, routes, &target, &route) == META_NO_MEMORY)
+            return -1;
+        if (route == NULL || !route->takes_no_body)
+            return 0;
+    }
+    request->content_length = 0;
+    return request_set_param(request, "CONTENT_LENGTH", "0");
+}
+
+static enum meta_result map_path(struct request *request, const struct path_routes *routes)
+{
+    struct path_target target = {0};
+    enum meta_result result = find_route(request, routes, &target, &request->route);
+    if (result != META_FINE)
+        return result;
     bool is_file_known = request->route->program == PATH_SCRIPT_ROOT && target.file != NULL;
     if (request_set_param(request, "SCRIPT_NAME", target.script_name) < 0 ||
         request_set_param(request, "PATH_INFO", target.path_info) < 0 ||

@@ -12,6 +12,10 @@
 /* Fills in content_length (-1 where it is not sent) and body_limit. A CONTENT_LENGTH that is no
  * number is found by meta_prepare. */
 void meta_read_content_length(struct request *request, uint64_t body_limit);
+/* An authorizer gets no body, whatever was announced: CONTENT_LENGTH becomes 0. auth_request asks
+ * with the client's headers, and nginx 1.30 so announces over SCGI a body that it never sends.
+ * Before meta_prepare. 0, or -1 when out of memory. */
+int meta_drop_body(struct request *request, const struct path_routes *routes);
 /* No CONTENT_LENGTH, and a method that has no body as a rule: not worth waiting for. */
 bool meta_is_body_unlikely(const struct request *request);
 

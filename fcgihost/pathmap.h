@@ -31,11 +31,13 @@ struct path_route {
     const char *script;     /* the file of PATH_SCRIPT; a front may know it under another folder */
     const char *extensions; /* ".py .wsgi": how the names of other scripts end; NULL: none do */
     unsigned application;   /* its place in the configuration */
+    bool takes_no_body;     /* an authorizer */
 };
 
 struct path_routes {
     const struct path_route *items;
     size_t count;
+    bool some_take_no_body;
 };
 
 /* What a front's configuration lacks, as far as its requests give it away. */

@@ -38,12 +38,17 @@ int route_table_init(struct route_table *table, const struct config *config)
             const struct config_application *application = &config->applications[i];
             if (!has_role(config, application, role))
                 continue;
+            bool is_authorizer =
+                role == ROLE_AUTHORIZER ||
+                (role == ROLE_RESPONDER && config_answers_by_authorizer(config, application));
+            table->roles[role].some_take_no_body |= is_authorizer;
             routes[count++] = (struct path_route){
                 .mount = application->mount,
                 .program = role == ROLE_RESPONDER ? program_of(application) : PATH_MODULE,
                 .script = application->script,
                 .extensions = application->extensions,
-                .application = i};
+                .application = i,
+                .takes_no_body = is_authorizer};
         }
         table->roles[role].count = count;
         table->role_bits |= count > 0 ? 1u << role : 0;

@@ -428,6 +428,52 @@ class TestQuestion:
         assert self.ask(host, protocol, "/x", "?token=t").get("Variable-TOKEN") == "t"
 
 
+class TestAuthorizerByAnOrdinaryRequest:
+    """auth_request asks with the client's own headers: nginx 1.30 announces over SCGI the client's
+    CONTENT_LENGTH, and sends no body."""
+    KEYS = {"application": {"wsgi": "roles_app:page"},
+            "application gate": {"authorizer": "roles_app:allow", "mount": "/gate"}}
+
+    def announced(self, token):
+        """The parameters of a request with a body of 21 bytes."""
+        return message.parameters("POST", "/gate?token=" + token, extra={"CONTENT_LENGTH": "21"})
+
+    def assert_saw_no_body(self, host):
+        found = host.exchange("GET", "/seen").json["kept"]
+        assert (found["body"], found["length"]) == (0, "0")
+
+    def test_over_scgi_a_body_that_was_announced_is_not_waited_for(self):
+        host = Host(None, self.KEYS)
+        for count in range(20):  # more than there are threads
+            with scgi.Connection(host.address) as connection:
+                connection.send(scgi.head(self.announced(str(count))))
+                assert connection.read_response().get("Variable-TOKEN") == str(count)
+        self.assert_saw_no_body(host)
+
+    @pytest.mark.parametrize("body", [b"", b"a body of 21 bytes, x"], ids=["none", "whole"])
+    def test_over_fastcgi_it_gets_no_body_and_the_connection_is_kept(self, body):
+        host = Host(None, self.KEYS)
+        with fastcgi.Connection(host.address) as connection:
+            for number in range(3):
+                connection.send(fastcgi.head(self.announced(str(number))) +
+                                fastcgi.stream(fastcgi.STDIN, body))
+                assert connection.read_response().get("Variable-TOKEN") == str(number)
+        self.assert_saw_no_body(host)
+
+    @pytest.mark.parametrize("size", [21, 300000])
+    def test_over_scgi_one_that_comes_all_the_same_is_dropped(self, size):
+        host = Host(None, self.KEYS)
+        response = scgi.exchange(host.address, "POST", "/gate?token=t", b"b" * size)
+        assert (response.status, response.get("Variable-TOKEN")) == (200, "t")
+        self.assert_saw_no_body(host)
+
+    def test_what_others_serve_has_its_body(self):
+        host = Host(None, {"application": {"wsgi": "wsgi_app:application"},
+                           "application gate": self.KEYS["application gate"]})
+        for module in (fastcgi, scgi):
+            assert module.exchange(host.address, "POST", "/echo-body", b"a body").body == b"a body"
+
+
 class TestUnknownRole:
     @pytest.mark.parametrize("role", [fastcgi.AUTHORIZER, fastcgi.FILTER, 4, 31, 32, 65535])
     def test_on_a_kept_connection_the_next_request_is_served(self, role):

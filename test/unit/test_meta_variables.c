@@ -709,6 +709,36 @@ static void test_who_asks_for_an_authorizer(void **state)
     assert_int_equal(meta_prepare(request, &routes), META_FINE);
 }
 
+static void test_an_authorizer_gets_no_body(void **state)
+{
+    static const struct path_route items[] = {{.mount = "", .application = 0},
+                                              {.mount = "/gate", .takes_no_body = true}};
+    struct path_routes routes = {items, COUNT(items), .some_take_no_body = true};
+    static const struct {
+        const char *uri, *length, *expected;
+        int64_t content_length;
+    } rows[] = {
+        {"/gate", "21", "0", 0},     {"/gate/x?y", "9000000000", "0", 0},
+        {"/gate", "0", "0", 0},      {"/gate", "", "", -1}, /* to the end of the stream */
+        {"/gate", "21x", "21x", -1},                        /* meta_prepare refuses it */
+        {"/gates", "21", "21", 21},
+    };
+    struct request *request = *state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        request_reset(request);
+        send_params(request, PARAMS("CONTENT_LENGTH", rows[i].length, "REQUEST_URI", rows[i].uri));
+        meta_read_content_length(request, 5);
+        assert_int_equal(meta_drop_body(request, &routes), 0);
+        assert_int_equal(request->content_length, rows[i].content_length);
+        assert_value(request, "CONTENT_LENGTH", rows[i].expected);
+    }
+    request_reset(request); /* whatever is there, only an authorizer may answer this */
+    send_params(request, PARAMS("CONTENT_LENGTH", "21", "FCGI_ROLE", "AUTHORIZER"));
+    meta_read_content_length(request, 0);
+    assert_int_equal(meta_drop_body(request, &automatic), 0);
+    assert_int_equal(request->content_length, 0);
+}
+
 static void test_the_root_takes_what_no_other_mount_takes(void **state)
 {
     static const struct path_route items[] = {{.mount = "", .application = 0},
@@ -796,6 +826,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_names_that_are_absent_when_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_mounts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_who_asks_for_an_authorizer, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_authorizer_gets_no_body, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_root_takes_what_no_other_mount_takes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_script_root_learns_the_file, set_up, tear_down),

@@ -16,7 +16,8 @@ def allow(req):
     fields = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(req.uri).query))
     verdict = fields.get("verdict", "yes")
     kept.update(role=req.environ.get("FCGI_ROLE"), apache=req.environ.get("FCGI_APACHE_ROLE"),
-                password=req.environ.get("REMOTE_PASSWD"), body=len(req.read()))
+                password=req.environ.get("REMOTE_PASSWD"), length=req.environ.get("CONTENT_LENGTH"),
+                body=len(req.read()))
     if req.environ.get("REMOTE_USER") == "nobody":
         return False
     if fields.get("only") not in (None, kept["apache"]):
