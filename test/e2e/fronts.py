@@ -272,6 +272,12 @@ class Caddy(Server):
         return [self.path, "run", "--config", self.config, "--adapter", "caddyfile"]
 
 
+def caddy_version():
+    """(2, 6)"""
+    text = subprocess.run([needs("caddy", "caddy", True), "version"], stdout=subprocess.PIPE).stdout
+    return tuple(int(word) for word in re.findall(rb"\d+", text)[:2])
+
+
 class H2o(Server):
     program, package, is_rare = "h2o", "h2o", True
 
@@ -510,7 +516,10 @@ class CaddyFastcgi(Site):
     merges_slashes = resolves_dots = False
 
     def make_front(self):
-        return Caddy(self.folder, self.example("caddy/Caddyfile"), 8001 if self.prefix else 8002)
+        text = self.example("caddy/Caddyfile")
+        if caddy_version() >= (2, 9):  # it no longer streams what is chunked
+            text = changed(text, {"# request_buffers": "request_buffers"})
+        return Caddy(self.folder, text, 8001 if self.prefix else 8002)
 
 
 class H2oFastcgi(Site):
