@@ -150,7 +150,7 @@ try() {
     if [ $worked = yes ]; then
         say "$suite: \`make $1\`: $(tail -n 1 "$log") ($took)"
     else
-        tail -n 60 "$log" | cut -c 1-300
+        grep -v '^cc ' "$log" | tail -n 60
         say "$suite: \`make $1\` FAILED ($took)"
         failed="$failed $suite:$1"
     fi
