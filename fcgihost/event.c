@@ -3,6 +3,8 @@
 
 #include "clock.h"
 
+#include <unistd.h>
+
 void event_init(struct event *event)
 {
     pthread_condattr_t attributes;
@@ -12,6 +14,7 @@ void event_init(struct event *event)
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&event->mutex, NULL);
     atomic_init(&event->is_set, false);
+    event->fd = -1;
 }
 
 void event_set(struct event *event)
@@ -19,6 +22,15 @@ void event_set(struct event *event)
     pthread_mutex_lock(&event->mutex);
     atomic_store(&event->is_set, true);
     pthread_cond_broadcast(&event->condition);
+    if (event->fd >= 0)
+        (void)!write(event->fd, "", 1);
+    pthread_mutex_unlock(&event->mutex);
+}
+
+void event_set_descriptor(struct event *event, int fd)
+{
+    pthread_mutex_lock(&event->mutex);
+    event->fd = fd;
     pthread_mutex_unlock(&event->mutex);
 }
 

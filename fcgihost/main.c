@@ -14,6 +14,7 @@
 #include "process.h"
 #include "py_errand.h"
 #include "py_interpreter.h"
+#include "py_signals.h"
 #include "py_startup.h"
 #include "supervisor.h"
 #include "worker.h"
@@ -28,7 +29,7 @@
 
 enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
 
-enum { FOREVER_MS = 3600 * 1000, ERRAND_MS = 500 };
+enum { ERRAND_MS = 500 };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
@@ -70,6 +71,7 @@ static bool end_python(uint64_t deadline_ms, bool is_stuck)
     if (!is_clean)
         return false;
     py_startup_clear();
+    py_signals_close();
     py_interpreter_stop();
     return true;
 }
@@ -159,6 +161,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         .supervisor = supervisor,
         .request_limit = supervisor->lifecycle.request_limit,
     };
+    py_signals_open(&supervisor->stop);
     if (route_table_init(&pool.routes, config) < 0 || worker_pool_start(&pool) < 0)
         return fail_run_time("worker threads");
     if (supervisor_start(supervisor, poller, &pool) < 0)
@@ -167,8 +170,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         supervisor_ask(supervisor, REASON_STARTUP);
     py_interpreter_release_gil();
     malloc_trim(0); /* what loading has freed: 0.1 MB of 12 */
-    while (!event_wait(&supervisor->stop, FOREVER_MS))
-        continue;
+    py_signals_wait(&supervisor->stop);
     py_interpreter_take_gil();
     return end(config, supervisor, &pool);
 }

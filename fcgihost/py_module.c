@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "log.h"
 #include "py_request.h"
+#include "py_signals.h"
 #include "supervisor.h"
 
 #include <time.h>
@@ -62,8 +63,10 @@ static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
 static PyObject *module_take_signals(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
+    Py_BEGIN_ALLOW_THREADS;
     if (the_supervisor != NULL)
         supervisor_take_signals();
+    Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
 
@@ -79,6 +82,7 @@ static PyObject *module_wait(PyObject *self, PyObject *arguments)
         is_stopped = supervisor_wait(the_supervisor, (uint64_t)(seconds * 1000 + 1),
                                      (uint64_t)(attempt_seconds * 1000 + 1));
     Py_END_ALLOW_THREADS;
+    py_signals_run();
     return PyBool_FromLong(is_stopped);
 }
 

@@ -90,11 +90,32 @@ static void on_signal(int number)
 
 void supervisor_take_signals(void)
 {
-    static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGQUIT, SIGHUP, SIGUSR2};
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    static struct {
+        int number;
+        const char *name, *does;
+        bool is_told;
+    } handled[] = {{SIGTERM, "SIGTERM", "ends the process"},
+                   {SIGINT, "SIGINT", "ends the process"},
+                   {SIGUSR1, "SIGUSR1", "ends the process"},
+                   {SIGQUIT, "SIGQUIT", "ends the process"},
+                   {SIGHUP, "SIGHUP", "opens the log again"},
+                   {SIGUSR2, "SIGUSR2", "logs the stacks of all threads"}};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
-        sigaction(handled[i], &action, NULL);
+    if (the_supervisor == NULL)
+        return; /* one request, without sockets: nothing is kept */
+    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++) {
+        sigaction(handled[i].number, &action, &before);
+        bool is_handler = before.sa_handler != on_signal && before.sa_handler != SIG_DFL &&
+                          before.sa_handler != SIG_IGN;
+        if (is_handler && !handled[i].is_told) {
+            handled[i].is_told = true;
+            log_warning("%s: the application's handler was replaced: the host keeps this signal, "
+                        "which %s; what is to run at the end belongs to "
+                        "fcgihost.register_cleanup(), and handlers to other signals",
+                        handled[i].name, handled[i].does);
+        }
+    }
 }
 
 int supervisor_init(struct supervisor *supervisor, const struct config *config)
@@ -300,13 +321,14 @@ static void report_slow_import(struct supervisor *supervisor, uint64_t now_ms)
     py_stacks_log(supervisor->pool, "a slow import");
 }
 
-/* Gets the main thread out of an import at once, out of a cleanup when the others would get no time
- * any more. With the mutex held it can't go on to something that must not be interrupted. */
+/* Gets the main thread out of an import at once, out of a cleanup or the end of an executor when
+ * the others would get no time any more. With the mutex held it can't go on to something that must
+ * not be interrupted. */
 static enum supervisor_step interrupt(struct supervisor *supervisor, bool is_late)
 {
     pthread_mutex_lock(&supervisor->mutex);
     enum supervisor_step step = supervisor->work.step;
-    if (step == STEP_IMPORT || (step == STEP_CLEANUP && is_late))
+    if (step == STEP_IMPORT || (is_late && (step == STEP_CLEANUP || step == STEP_THREADS)))
         pthread_kill(supervisor->main_thread, PY_INTERRUPT_SIGNAL);
     pthread_mutex_unlock(&supervisor->mutex);
     return step;

@@ -93,6 +93,22 @@ def set_up(switch_interval, is_log_elsewhere, interrupt_signal, stacks_signal, s
     errors.report_to(_report)
 
 
+def watch_signals(descriptor):
+    """From now on a byte is written to it when a signal comes that the application handles."""
+    import _signal
+
+    _signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+
+
+def ignore_signals():
+    """Takes the application's handlers away."""
+    import _signal
+
+    for number in _signal.valid_signals():
+        if callable(_signal.getsignal(number)):
+            _signal.signal(number, _signal.SIG_IGN)
+
+
 def start_up(settings, on_loaded):
     """Loads the imports and the applications that settings names, until it works; on_loaded(the application's place,
     its responder, authorizer and filter) once requests for it can be served. Returns whether the process goes on:
@@ -188,7 +204,7 @@ def end_request(request):
 
 
 def end(seconds, is_stuck):
-    """The application's part of the end: cleanups, its threads, atexit's functions; that long at most.
+    """The application's part of the end: cleanups, its executors and threads, atexit's functions; that long at most.
 
     is_stuck: a worker is still in Python. Returns whether all went well: then Python itself can be ended.
     """
@@ -197,6 +213,9 @@ def end(seconds, is_stuck):
     deadline = time.monotonic() + seconds
     runtime.set_stopping()
     interrupted = ending.run_cleanups(_log_failed_cleanup, _begin_cleanup)
+    hanging = ending.end_executors(_log_executor, _begin_executor)
+    if hanging:
+        ending.end_children()
     _fcgihost.begin_step(_STEP_THREADS, "the application's threads")
     left = ending.join_threads(max(deadline - time.monotonic(), 0))
     if left:
@@ -205,7 +224,7 @@ def end(seconds, is_stuck):
                           ", ".join(thread.name for thread in left), _format_stacks()))
     _fcgihost.begin_step(_STEP_EXIT, "an atexit function")
     ending.run_exit_functions()
-    return not left and not interrupted and not is_stuck
+    return not left and not interrupted and not hanging and not is_stuck
 
 
 def run_cleanups():
@@ -291,6 +310,18 @@ class _StartupHost:
 
 def _begin_cleanup(name):
     _fcgihost.begin_step(_STEP_CLEANUP, name)
+
+
+def _begin_executor(name):
+    _fcgihost.begin_step(_STEP_THREADS, "the end of executors, " + name)
+
+
+def _log_executor(name, exception):
+    if isinstance(exception, interrupt.Interrupted):
+        _fcgihost.log(_LOG_ERROR, "stopping: executors did not end, and %s was interrupted: their work has to watch "
+                      "fcgihost.stopping\n%s" % (name, _format_stacks()))
+    else:
+        _fcgihost.log(_LOG_ERROR, "%s failed, the others still run\n%s" % (name, format_exception(exception)))
 
 
 def _log_failed_cleanup(name, exception):

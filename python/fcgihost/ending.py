@@ -4,7 +4,7 @@ import atexit
 import sys
 import time
 
-from fcgihost import cleanup, interrupt
+from fcgihost import cleanup, errors, interrupt
 
 _RESERVE = 0.1  # of the time that is left, for what comes after the threads
 
@@ -23,17 +23,50 @@ def run_cleanups(log, on_start):
     return interrupted
 
 
+def end_executors(log, on_start):
+    """Calls what threading calls first at Python's end: concurrent.futures tells its threads and processes so that they
+    end, and waits for them. Only then may atexit's functions run: they take the queues away over which it tells them.
+
+    log(name, exception), on_start(name): as Scope.run. Returns the names of those that were interrupted.
+    """
+    threading = sys.modules.get("threading")
+    functions = getattr(threading, "_threading_atexits", None)
+    if not functions:
+        return []
+    threading._SHUTTING_DOWN = True  # from now on it takes no more
+    interrupted = []
+    while functions:
+        function = functions.pop()  # Python's own end finds none left
+        name = cleanup.describe(function)
+        on_start(name)
+        try:
+            with interrupt.possible():
+                function()
+        except BaseException as exception:
+            if isinstance(exception, interrupt.Interrupted):
+                interrupted.append(name)
+            log(name, exception)
+    return interrupted
+
+
+def end_children():
+    """Ends the processes that multiprocessing would wait for: executors that did not end have left them."""
+    process = sys.modules.get("multiprocessing.process")
+    for child in process.active_children() if process else ():
+        child.terminate()
+
+
 def join_threads(seconds, clock=time.monotonic):
     """Waits until the application's non-daemon threads have ended, for that long at most. Returns those that have not."""
-    threading = sys.modules.get("threading")
-    if threading is None:
+    if "threading" not in sys.modules:
         return []  # nobody has started a thread
     deadline = clock() + seconds * (1 - _RESERVE)
-    waker = threading.Thread(target=_wake_executors, name="fcgihost-executors", daemon=True)
-    waker.start()
-    for thread in _own_threads(waker):
-        thread.join(max(deadline - clock(), 0))
-    return _own_threads(waker)
+    for thread in _own_threads():
+        try:
+            thread.join(max(deadline - clock(), 0))
+        except BaseException as exception:
+            errors.report("a signal handler of the application", exception)
+    return _own_threads()
 
 
 def run_exit_functions():
@@ -44,19 +77,8 @@ def run_exit_functions():
         pass  # it has printed what they raised
 
 
-def _own_threads(waker):
+def _own_threads():
     import threading
 
     return [thread for thread in threading.enumerate()
-            if thread is not threading.main_thread() and thread is not waker and not thread.daemon]
-
-
-def _wake_executors():
-    """What threading._shutdown() would call first: concurrent.futures tells its threads so that they may end."""
-    import threading
-
-    for function in reversed(list(getattr(threading, "_threading_atexits", ()))):
-        try:
-            function()
-        except Exception:
-            pass  # it is called again by Python's own end, which reports it
+            if thread is not threading.main_thread() and not thread.daemon]

@@ -29,10 +29,10 @@ class Life:
     """A host, what is in the way of its end, and the cleanups that ran."""
 
     def __init__(self, folder, load="load", extra=None, limits=None, import_settings=None,
-                 probe=True, wait=True):
+                 probe=True, wait=True, settings=None):
         self.folder, self.cleanups = folder, folder / "cleanups"
         self.marker, self.go = folder / "marker", folder / "go"
-        settings = dict(BASE, startup=dict({"import": "life_app:" + load},
+        settings = dict(BASE, **(settings or {}), startup=dict({"import": "life_app:" + load},
                                            **(import_settings or {})))
         if limits:
             settings["limits"] = limits
@@ -53,6 +53,14 @@ class Life:
         if wait:
             wait_until(lambda: len(self.lines(self.marker)) > len(before), "it to be in flight")
         return connection
+
+    def handlers_ran(self, count):
+        """Waits until the application's signal handlers have run so often, all of them on the main thread."""
+        def ran():
+            number, is_main = self.host.exchange("GET", "/signals").text.split()
+            assert is_main == "True"
+            return int(number) >= count
+        wait_until(ran, "the handlers to run")
 
     @staticmethod
     def lines(path):
@@ -208,6 +216,75 @@ class TestInTheWay:
         life.ask("/note-at-exit", wait=False).read_response()
         life.end("SIGTERM")
         life.check(0, cleanups=("last", "first", "atexit"))
+
+
+class TestExecutors:
+    """They are left as they are: Python's own end, or here the host's, shuts them down."""
+
+    @pytest.mark.parametrize("kind", ["threads", "processes", "multiprocessing"])
+    def test_one_that_a_request_made_ends_with_its_processes_and_before_atexit(self, tmp_path, kind):
+        """What it was given is done. multiprocessing's pools end in one of atexit's functions."""
+        life = Life(tmp_path)
+        life.ask("/note-at-exit", wait=False).read_response()
+        assert life.ask("/use-executor?busy=0.3&kind=" + kind, wait=False).read_response().text == "used"
+        life.host.popen.send_signal(signal.SIGTERM)
+        work = () if kind == "multiprocessing" else ("work",)
+        life.check(0, "info: stopped", cleanups=("last", "first", *work, "atexit"))
+        assert "error" not in life.host.log.read()
+
+    def test_processes_that_go_on_working_are_ended(self, tmp_path, expected_log):
+        life = Life(tmp_path)
+        life.ask("/use-executor?kind=processes&busy=100", wait=False).read_response()
+        life.end("SIGTERM")
+        life.check(1, "executors did not end, and concurrent.futures.process._python_exit was interrupted")
+        # That none of them is left is seen after each test.
+
+
+class TestHandlers:
+    """Of signals, set by the application."""
+
+    def test_they_run_on_the_main_thread_while_nothing_else_happens(self, tmp_path, expected_log):
+        expected_log("SystemExit: announced", "ValueError: announced")
+        life = Life(tmp_path, "load_handlers")
+        for count, number in enumerate((signal.SIGALRM, signal.SIGVTALRM, signal.SIGCHLD, signal.SIGWINCH), 1):
+            life.host.popen.send_signal(number)
+            life.handlers_ran(count)
+        life.end("SIGTERM")
+        life.check(0)
+
+    def test_between_two_attempts_at_an_application(self, tmp_path, expected_log):
+        expected_log("SystemExit: announced")
+        life = Life(tmp_path, "load_handlers", import_settings={"retry_delay": "1h", "retry_max_delay": "1h"},
+                    settings={"application other": {"wsgi": "not_there:application", "mount": "/other"}})
+        life.host.log.wait("attempt 1 failed")
+        for count, number in enumerate((signal.SIGALRM, signal.SIGVTALRM, signal.SIGALRM), 1):
+            life.host.popen.send_signal(number)
+            life.handlers_ran(count)
+        life.end("SIGTERM")
+        life.check(0)
+
+    def test_those_of_the_host_s_signals_are_replaced_and_the_log_says_so_once(self, tmp_path):
+        life = Life(tmp_path, "load_handlers")
+        life.host.popen.send_signal(signal.SIGHUP)
+        life.host.log.wait("SIGHUP: log opened again")
+        life.end("SIGTERM")
+        life.check(0, r"SIGTERM: stopping")
+        for name in "SIGTERM", "SIGINT", "SIGHUP":
+            told = [line for line in life.host.log.read().splitlines()
+                    if "%s: the application's handler was replaced" % name in line]
+            assert len(told) == 1 and "fcgihost.register_cleanup()" in told[0], life.host.log.read()
+        assert "SIGQUIT: the application" not in life.host.log.read()
+
+    def test_a_signal_every_millisecond_disturbs_no_request_and_no_end(self, tmp_path):
+        life = Life(tmp_path, "load_timer")
+
+        def ask(number):
+            return [life.host.exchange("GET", "/whoami?token=%d" % number).status for _ in range(200)]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            assert [status for many in pool.map(ask, range(4)) for status in many] == [200] * 800
+        life.handlers_ran(2)
+        life.end("SIGTERM")
+        life.check(0, "info: stopped")
 
 
 class TestStacks:

@@ -90,12 +90,6 @@ class RecordingThread(threading.Thread):
 
 
 class ThreadsTest(unittest.TestCase):
-    def setUp(self):
-        # The real one is for a process that ends: its executors take no more work.
-        patch = mock.patch.object(ending, "_wake_executors", lambda: None)
-        patch.start()
-        self.addCleanup(patch.stop)
-
     def test_nothing_to_wait_for(self):
         self.assertEqual(ending.join_threads(60), [])
 
@@ -131,11 +125,60 @@ class ThreadsTest(unittest.TestCase):
         self.assertEqual(left, [first, second, third])
         self.assertEqual([thread.waited for thread in left], [[9.0], [3.0], [0]])
 
-    def test_executors_that_hang_do_not_hold_it_up(self):
-        leave = threading.Event()
-        self.addCleanup(leave.set)
-        with mock.patch.object(ending, "_wake_executors", lambda: leave.wait(60)):
-            self.assertEqual(ending.join_threads(0), [])
+    def test_what_a_signal_handler_raises_does_not_end_the_wait(self):
+        first, second = RecordingThread(self), RecordingThread(self)
+        first.join = mock.Mock(side_effect=SystemExit)
+        with mock.patch("fcgihost.errors.report") as report:
+            self.assertEqual(ending.join_threads(10, lambda: 0), [first, second])
+        self.assertEqual(second.waited, [9.0])
+        self.assertEqual(report.call_count, 1)
+
+
+class ExecutorsTest(unittest.TestCase):
+    """With functions of their own: the real ones are for a process that ends."""
+
+    def setUp(self):
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        interrupt.set_up(signal.SIGUSR1)
+        self.functions, self.told = [], []
+        for name, value in ("_threading_atexits", self.functions), ("_SHUTTING_DOWN", False):
+            patch = mock.patch.object(threading, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def end_executors(self):
+        return ending.end_executors(lambda name, error: self.told.append((name, type(error).__name__)),
+                                    self.told.append)
+
+    def test_the_last_one_first_each_once_and_no_more_are_taken(self):
+        ran = []
+        for number in 1, 2:
+            threading._register_atexit(ran.append, number)
+        self.assertEqual(self.end_executors(), [])
+        self.assertEqual(self.end_executors(), [])
+        self.assertEqual(ran, [2, 1])
+        self.assertEqual(len(self.told), 2)
+        with self.assertRaises(RuntimeError):
+            threading._register_atexit(ran.append, 3)
+
+    def test_one_that_fails_is_told_and_the_others_run(self):
+        ran = []
+        self.functions += [lambda: ran.append(1), sys.exit]
+        self.assertEqual(self.end_executors(), [])
+        self.assertEqual(ran, [1])
+        self.assertEqual(self.told[:2], ["sys.exit", ("sys.exit", "SystemExit")])
+
+    def test_one_that_is_interrupted_is_named(self):
+        def hang():
+            signal.raise_signal(signal.SIGUSR1)
+        self.functions.append(hang)
+        name = "test_ending.ExecutorsTest.test_one_that_is_interrupted_is_named.<locals>.hang"
+        self.assertEqual([found.replace("__main__", "test_ending") for found in self.end_executors()], [name])
+
+    def test_where_there_are_none(self):
+        del threading._threading_atexits
+        self.addCleanup(setattr, threading, "_threading_atexits", self.functions)
+        self.assertEqual(self.end_executors(), [])
 
 
 class ProcessTest(unittest.TestCase):
@@ -144,19 +187,19 @@ class ProcessTest(unittest.TestCase):
 import concurrent.futures
 executor = concurrent.futures.ThreadPoolExecutor(2)
 executor.submit(print, "work").result()
-print(ending.join_threads(60))
-"""), ["work", "[]"])
+print(ending.end_executors(print, lambda name: None))
+print(ending.join_threads(0))
+"""), ["work", "[]", "[]"])
 
-    @unittest.skipIf(sys.version_info < (3, 9), "has no such functions")
-    def test_one_that_fails_does_not_keep_the_others_from_being_woken(self):
+    def test_processes_that_would_be_waited_for_are_ended(self):
         self.assertEqual(run_python("""
-import threading
-threading._register_atexit(print, "one")
-threading._register_atexit(lambda: 1 / 0)
-threading._register_atexit(print, "two")
-ending._wake_executors()
-threading._threading_atexits.clear()
-"""), ["two", "one"])
+import multiprocessing, time
+process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,))
+process.start()
+ending.end_children()
+process.join()
+print(process.exitcode)
+"""), ["-15"])
 
     def test_exit_functions_run_once_the_last_one_first(self):
         self.assertEqual(run_python("""

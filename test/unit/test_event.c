@@ -32,6 +32,20 @@ static void test_an_event_has_not_happened_until_it_is_set(void **state)
     assert_true(event_is_set(event));
 }
 
+static void test_it_writes_to_a_descriptor_for_those_who_wait_in_poll(void **state)
+{
+    struct event *event = *state;
+    int ends[2];
+    char bytes[2];
+    assert_int_equal(pipe(ends), 0);
+    event_set_descriptor(event, ends[1]);
+    event_set(event);
+    assert_int_equal(read(ends[0], bytes, sizeof(bytes)), 1);
+    assert_true(event_is_set(event));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void *wait_for(void *event)
 {
     return event_wait(event, FOR_EVER_MS) ? event : NULL;
@@ -82,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_an_event_has_not_happened_until_it_is_set, set_up),
+        cmocka_unit_test_setup(test_it_writes_to_a_descriptor_for_those_who_wait_in_poll, set_up),
         cmocka_unit_test_setup(test_all_who_wait_are_woken, set_up),
         cmocka_unit_test(test_a_deadline_lies_that_far_ahead),
         cmocka_unit_test(test_the_clock_never_goes_back),

@@ -1,8 +1,10 @@
 """An application for what happens to the process around it: cleanups, threads, ways to end."""
 import atexit
+import concurrent.futures
 import ctypes
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +79,35 @@ def keep_thread(environ, start_response):
     return answer(start_response, "kept")
 
 
+def work(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@route
+def use_executor(environ, start_response):
+    """One that nobody shuts down, idle or with work that takes so long."""
+    global executor
+    kind, seconds = query(environ, "kind"), float(query(environ, "busy", "0"))
+    fork = multiprocessing.get_context("fork")
+    if kind == "multiprocessing":
+        executor = fork.Pool(2)
+        executor.map(work, [0, 0])
+        executor.map_async(work, [seconds])
+    else:
+        executor = (concurrent.futures.ThreadPoolExecutor(2) if kind == "threads" else
+                    concurrent.futures.ProcessPoolExecutor(2, mp_context=fork))
+        list(executor.map(work, [0, 0]))
+        executor.submit(work, seconds).add_done_callback(lambda _: cleaned_up("work"))
+    return answer(start_response, "used")
+
+
+@route
+def signals(environ, start_response):
+    """How often the handlers ran, and on which thread."""
+    return answer(start_response, "%d %s" % (len(handled), set(handled) <= {"MainThread"}))
+
+
 @route
 def allocate(environ, start_response):
     global kept
@@ -133,6 +164,33 @@ def load():
     if extra:
         fcgihost.register_cleanup(extra)
     fcgihost.register_cleanup(cleaned_up, "last")
+
+
+handled = []
+
+
+def handle(number, frame):
+    handled.append(threading.current_thread().name)
+
+
+def handle_badly(number, frame):
+    handle(number, frame)
+    raise {signal.SIGVTALRM: SystemExit, signal.SIGWINCH: ValueError}[number]("announced failure of a handler")
+
+
+def load_handlers():
+    """Those that are left to an application, and those that are not."""
+    load()
+    for number in signal.SIGALRM, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        signal.signal(number, handle)
+    for number in signal.SIGVTALRM, signal.SIGWINCH:
+        signal.signal(number, handle_badly)
+
+
+def load_timer():
+    """A signal every millisecond, until the very end."""
+    load_handlers()
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 
 
 def load_slowly():
