@@ -16,6 +16,7 @@
 #include "py_interpreter.h"
 #include "py_signals.h"
 #include "py_startup.h"
+#include "request.h"
 #include "supervisor.h"
 #include "worker.h"
 
@@ -284,6 +285,11 @@ int main(int argc, char **argv)
     struct config_error error;
     if (config_init(&config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
+    if (request_seed_hash() < 0) {
+        config_error_set(&error, "no random numbers: %s: is getrandom(2) not allowed here?",
+                         config_error_describe(errno));
+        return fail(&error, EXIT_RUN_TIME);
+    }
     int code = command_line_parse(argv, &line, &config, &error);
     if (code != COMMAND_LINE_OK)
         fail(&error, (enum exit_code)code);

@@ -2,29 +2,28 @@
 #include "py_environ.h"
 
 #include "meta_variables.h"
+#include "name_cache.h"
 
 #include <string.h>
 
 /* A request's parameters are mostly those of the one before, values too. So the last request's are
  * kept as a dictionary, which is brought up to date and copied: 1.6 µs less (5,000 instructions
- * instead of 13,400) than a new dictionary filled from cached strings. Guarded by the GIL. */
-enum { SLOTS = 512, MAX_NAMES = 320, MAX_VALUE_BYTES = 512 };
-
-/* What has been seen of a name. */
-struct known_param {
-    uint32_t hash;
-    unsigned generation; /* of the last request that had it */
-    PyObject *name;      /* interned; NULL: the slot is free */
-    PyObject *value;     /* as it stands in last, NULL: it does not */
+ * instead of 13,400) than a new dictionary filled from cached strings. Names that come from clients
+ * are kept only as far as the cache has room, so that a request with hundreds of them costs those
+ * that follow next to nothing. Guarded by the GIL. */
+enum {
+    MAX_VALUE_BYTES = 512,
+    MAX_INTERNED = 256, /* from Python 3.12 on they stay for ever */
 };
 
-static struct known_param known[SLOTS];
-static unsigned name_count; /* slots that are not free */
+/* An entry's value is the one in last; none: the name is not in it. */
+static struct name_cache known;
+static unsigned interned_count;
 
 static PyObject *constants; /* what every environ starts with */
 static PyObject *last;      /* constants and the last request's parameters */
 static size_t last_count;   /* parameters in it */
-static unsigned generation; /* the request it is, or is about to be */
+static size_t gap_count;    /* what was deleted from it */
 static bool is_last_in_use; /* a thread that is at it was made to give up the GIL */
 static PyObject *key_input, *key_errors, *key_scheme, *http, *https;
 
@@ -65,12 +64,13 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
 
 void py_environ_clear(void)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
-        Py_CLEAR(known[i].name);
-        Py_CLEAR(known[i].value);
+    for (unsigned i = 0; i < NAME_CACHE_MAX; i++) {
+        Py_XDECREF((PyObject *)known.entries[i].name);
+        Py_XDECREF((PyObject *)known.entries[i].value);
     }
-    name_count = 0;
+    known = (struct name_cache){.generation = 0};
     last_count = 0;
+    gap_count = 0;
     Py_CLEAR(constants);
     Py_CLEAR(last);
     Py_CLEAR(key_input);
@@ -86,61 +86,84 @@ static bool is_same(PyObject *text, const char *bytes, size_t n)
            memcmp(PyUnicode_1BYTE_DATA(text), bytes, n) == 0;
 }
 
-/* The slot of a name, or a free one where it would be. */
-static struct known_param *find_slot(const struct param *param)
+static struct name_cache_entry *find_known(const struct param *param)
 {
-    unsigned i = param->hash % SLOTS;
-    while (known[i].name != NULL && !(known[i].hash == param->hash &&
-                                      is_same(known[i].name, param->name, param->name_bytes)))
-        i = (i + 1) % SLOTS;
-    return &known[i];
+    return name_cache_find(&known, param->name, param->name_bytes, param->hash);
 }
 
-/* 0, or -1. */
-static int take_slot(struct known_param *slot, const struct param *param)
+/* Gives the name a place in the cache. 1, 0 if there is none, or -1. */
+static int add_known(const struct param *param, struct name_cache_entry **entry)
 {
+    *entry = name_cache_take(&known);
+    if (*entry == NULL)
+        return 0;
+    Py_XDECREF((*entry)->name);
+    (*entry)->name = NULL;
     PyObject *name = PyUnicode_DecodeLatin1(param->name, (Py_ssize_t)param->name_bytes, NULL);
     if (name == NULL)
         return -1;
-    PyUnicode_InternInPlace(&name);
-    *slot = (struct known_param){.hash = param->hash, .name = name};
-    name_count++;
-    return 0;
+    if (interned_count < MAX_INTERNED) {
+        interned_count++;
+        PyUnicode_InternInPlace(&name);
+    }
+    name_cache_put(&known, *entry, name, (const char *)PyUnicode_1BYTE_DATA(name),
+                   param->name_bytes, param->hash);
+    return 1;
 }
 
 /* The parameter is in last then. 1, 0 if it is not of those that are kept, or -1. */
 static int keep_param(const struct param *param)
 {
-    struct known_param *slot = find_slot(param);
-    if (param->value_bytes > MAX_VALUE_BYTES || (slot->name == NULL && name_count == MAX_NAMES))
+    if (param->value_bytes > MAX_VALUE_BYTES)
         return 0;
-    if (slot->name == NULL && take_slot(slot, param) < 0)
-        return -1;
-    slot->generation = generation;
-    if (slot->value != NULL && is_same(slot->value, param->value, param->value_bytes))
+    struct name_cache_entry *entry = find_known(param);
+    if (entry == NULL) {
+        int added = add_known(param, &entry);
+        if (added <= 0)
+            return added;
+    }
+    entry->generation = known.generation;
+    if (entry->value != NULL && is_same(entry->value, param->value, param->value_bytes))
         return 1;
     PyObject *value = PyUnicode_DecodeLatin1(param->value, (Py_ssize_t)param->value_bytes, NULL);
-    if (value == NULL || PyDict_SetItem(last, slot->name, value) < 0) {
+    if (value == NULL || PyDict_SetItem(last, entry->name, value) < 0) {
         Py_XDECREF(value);
         return -1;
     }
-    if (slot->value == NULL)
+    if (entry->value == NULL)
         last_count++;
-    Py_XSETREF(slot->value, value);
+    PyObject *before = entry->value;
+    entry->value = value;
+    Py_XDECREF(before);
     return 1;
 }
 
 /* Takes out of last what was not sent this time. 0, or -1. */
 static int drop_others(void)
 {
-    for (unsigned i = 0; i < SLOTS; i++) {
-        if (known[i].value == NULL || known[i].generation == generation)
+    for (unsigned i = 0; i < NAME_CACHE_MAX; i++) {
+        struct name_cache_entry *entry = &known.entries[i];
+        if (entry->value == NULL || entry->generation == known.generation)
             continue;
-        if (PyDict_DelItem(last, known[i].name) < 0)
+        if (PyDict_DelItem(last, entry->name) < 0)
             return -1;
-        Py_CLEAR(known[i].value);
+        Py_DECREF((PyObject *)entry->value);
+        entry->value = NULL;
         last_count--;
+        gap_count++;
     }
+    return 0;
+}
+
+/* What was deleted leaves gaps in a dictionary, and too many of them make each copy slow. The copy
+ * of such a dictionary has none. 0, or -1. */
+static int close_gaps(PyObject *copy)
+{
+    PyObject *compact = PyDict_Copy(copy);
+    if (compact == NULL)
+        return -1;
+    Py_SETREF(last, compact);
+    gap_count = 0;
     return 0;
 }
 
@@ -167,8 +190,8 @@ static int set_others(PyObject *environ, const struct request *request)
 {
     for (size_t i = 0; i < request->param_count; i++) {
         const struct param *param = &request->params[i];
-        const struct known_param *slot = find_slot(param);
-        bool is_kept = slot->name != NULL && slot->generation == generation;
+        const struct name_cache_entry *entry = find_known(param);
+        bool is_kept = entry != NULL && entry->generation == known.generation;
         if (is_shown(param) && !is_kept && set_param(environ, param) < 0)
             return -1;
     }
@@ -178,7 +201,7 @@ static int set_others(PyObject *environ, const struct request *request)
 static PyObject *copy_last(const struct request *request)
 {
     size_t shown_count = 0, kept_count = 0;
-    generation++;
+    name_cache_begin(&known);
     for (size_t i = 0; i < request->param_count; i++) {
         if (!is_shown(&request->params[i]))
             continue;
@@ -191,6 +214,8 @@ static PyObject *copy_last(const struct request *request)
     if (last_count > kept_count && drop_others() < 0)
         return NULL;
     PyObject *environ = PyDict_Copy(last);
+    if (environ != NULL && gap_count > last_count / 2 && close_gaps(environ) < 0)
+        Py_CLEAR(environ);
     if (environ != NULL && shown_count > kept_count && set_others(environ, request) < 0)
         Py_CLEAR(environ);
     return environ;

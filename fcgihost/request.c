@@ -9,8 +9,25 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192 };
+
+/* Random ones, until there are others: tests need no more. */
+uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
+    0x91b7584a2265b1f5u, 0xcd613e30d8f16adfu, 0x1027c4d1c386bbc4u, 0x1e2feb89414c343cu,
+    0xc2ce6f447ed4d57bu, 0x78e510617311d8a3u, 0x612e7696a6cecc1bu, 0x35bf992dc9e9c616u,
+    0x7ce42c8218072e8cu, 0xe4b06ce60741c7a8u, 0x63ca828dd5f4b3b2u, 0x9b810e766ec9d286u,
+    0xc4647159c324c985u, 0xb2221a58008a05a6u, 0x442e3d437204e52du, 0xcd447e35b8b6d8feu,
+    0x9755d4c13a902931u, 0x1a2b8f1ff1fd42a2u, 0x51431193e6c3f339u, 0x05b6e6e307d4bedcu,
+    0xa648a7dd06839eb9u, 0x025b413f8a9a021eu, 0xe1988ad9f06c144au, 0xafbd67f9619699cfu,
+};
+
+int request_seed_hash(void)
+{
+    ssize_t n = getrandom(request_hash_keys, sizeof(request_hash_keys), 0);
+    return n == (ssize_t)sizeof(request_hash_keys) ? 0 : -1;
+}
 
 struct request *request_new(void)
 {

@@ -628,12 +628,88 @@ static void test_draining_after_a_read_that_was_cut(void **state)
     assert_int_equal(fake.calls, calls); /* the peer is not waited for again */
 }
 
+enum { HOSTILE_NAMES = 1612 };
+
+static char hostile_names[HOSTILE_NAMES][24];
+
+/* Names of headers that all fall into one bucket, for who knows the keys. */
+static void find_hostile_names(void)
+{
+    unsigned number = 0;
+    for (size_t i = 0; i < HOSTILE_NAMES; number++) {
+        int n = snprintf(hostile_names[i], sizeof(hostile_names[i]), "HTTP_X_%u", number);
+        if (request_hash(hostile_names[i], (size_t)n) % REQUEST_BUCKETS == 0)
+            i++;
+    }
+}
+
+/* How many parameters are looked at to find each of them once. */
+static unsigned long count_steps(const struct request *request)
+{
+    unsigned long steps = 0;
+    for (size_t i = 0; i < REQUEST_BUCKETS; i++) {
+        unsigned long length = 0;
+        for (uint32_t j = request->buckets[i]; j != 0; j = request->params[j - 1].next)
+            length++;
+        steps += length * (length + 1) / 2;
+    }
+    return steps;
+}
+
+static unsigned long add_hostile_names(struct request *request)
+{
+    request_reset(request);
+    for (size_t i = 0; i < HOSTILE_NAMES; i++)
+        assert_int_equal(
+            request_add_param(request, hostile_names[i], strlen(hostile_names[i]), "x", 1), 0);
+    assert_int_equal(request->param_count, HOSTILE_NAMES);
+    return count_steps(request);
+}
+
+static void test_names_chosen_for_one_bucket_are_spread_once_the_hash_has_random_keys(void **state)
+{
+    struct request *request = *state;
+    uint64_t keys[REQUEST_HASH_KEYS];
+    memcpy(keys, request_hash_keys, sizeof(keys));
+    find_hostile_names();
+    assert_int_equal(add_hostile_names(request), HOSTILE_NAMES * (HOSTILE_NAMES + 1) / 2);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(request_seed_hash(), 0);
+        assert_memory_not_equal(keys, request_hash_keys, sizeof(keys));
+        /* Chance makes it 5.9 for each name; at all 20 times it is less than 7 but for once in
+         * ages. */
+        assert_true(add_hostile_names(request) < 7 * HOSTILE_NAMES);
+    }
+    memcpy(request_hash_keys, keys, sizeof(keys));
+}
+
+/* Whatever is different in a name, its hash is, at one place or another of the longest ones too. */
+static void test_every_byte_of_a_name_is_in_its_hash(void **state)
+{
+    (void)state;
+    char name[300];
+    for (size_t n = 1; n <= sizeof(name); n++) {
+        memset(name, 'A', n);
+        uint32_t hash = request_hash(name, n);
+        assert_int_not_equal(hash, request_hash(name, n - 1));
+        for (size_t i = 0; i < n; i++) {
+            name[i] = 'B';
+            assert_int_not_equal(hash, request_hash(name, n));
+            name[i] = 'A';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_new_request_is_empty, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parameters_are_found_by_their_whole_name, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_names_chosen_for_one_bucket_are_spread_once_the_hash_has_random_keys, set_up,
+            tear_down),
+        cmocka_unit_test(test_every_byte_of_a_name_is_in_its_hash),
         cmocka_unit_test_setup_teardown(test_names_need_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parameters_of_the_same_name_are_merged, set_up,
                                         tear_down),
