@@ -1,5 +1,6 @@
 """fcgihost.loader: applications out of modules and script files, and what a failed load leaves."""
 import os
+import subprocess
 import sys
 import traceback
 import unittest
@@ -97,6 +98,59 @@ class FailedModuleTest(support.FolderTestCase):
         self.load_failing(error=ModuleNotFoundError)
         self.write("pkg/wsgi.py", WSGI % "late")
         self.assertEqual(loader.load_module("pkg.wsgi:application")({}, None), [b"late"])
+
+    def test_a_module_can_appear_in_a_folder_that_looks_the_same(self):
+        self.load_failing("late:application", ModuleNotFoundError)
+        before = os.stat(self.folder)
+        self.write_unnoticed("late.py", WSGI % "late")
+        os.utime(self.folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self.assertEqual(loader.load_module("late:application")({}, None), [b"late"])
+
+    def test_a_folder_of_a_namespace_package_can_appear(self):
+        self.write("one/space/first.py", "")
+        self.write("two/other.py", "")
+        sys.path[:0] = [os.path.join(self.folder, name) for name in ("one", "two")]
+        import space.first
+        import other
+        self.load_failing("space.second:application", ModuleNotFoundError)
+        self.write_unnoticed("two/space/second.py", WSGI % "late")
+        self.assertEqual(loader.load_module("space.second:application")({}, None), [b"late"])
+
+    def write_unnoticed(self, name, text):
+        """Unlike write, tells no finder."""
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+
+    def test_finders_of_others_forget_too(self):
+        class Finder:
+            asked = 0
+
+            def find_spec(self, *_):
+                return None
+
+            def invalidate_caches(self):
+                self.asked += 1
+        finder = Finder()
+        sys.meta_path.append(finder)
+        self.addCleanup(sys.meta_path.remove, finder)
+        self.load_failing("late:application", ModuleNotFoundError)
+        self.assertEqual(finder.asked, 1)
+
+    def test_it_takes_nothing_more_of_the_library_into_the_process(self):
+        """importlib.metadata, and 40 modules with it, while the others are served."""
+        program = """if True:
+            import sys
+            from fcgihost import loader
+            before = set(sys.modules)
+            try:
+                loader.load_module("not_there:application")
+            except ModuleNotFoundError:
+                print(*sorted(set(sys.modules) - before))"""
+        done = subprocess.run([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, check=True,
+                              universal_newlines=True)
+        self.assertEqual(done.stdout.split(), [])
 
     def test_modules_of_others_stay(self):
         self.write("library.py", "")
