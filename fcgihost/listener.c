@@ -1,12 +1,12 @@
 /* Opens the listening sockets, takes over inherited ones, and removes only what it made itself. */
 #include "listener.h"
 
+#include "listener_unix.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <netinet/in.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,13 +14,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FIRST_SYSTEMD_FD = 3, WHY_SIZE = 256 };
+enum { FIRST_SYSTEMD_FD = 3 };
 
 /* A child of the application inherits the listeners, and must not take the socket's file away. */
 static pid_t creator_pid;
 
-__attribute__((format(printf, 3, 4))) static int
-fail(struct config_error *error, const struct listener *listener, const char *format, ...)
+int listener_fail(struct config_error *error, const struct listener *listener, const char *format,
+                  ...)
 {
     char why[CONFIG_MESSAGE_SIZE / 2];
     va_list arguments;
@@ -74,23 +74,24 @@ static int adopt(struct listener *listener, int fd, struct config_error *error)
 
     if (check_listening(fd) < 0) {
         if (errno == EBADF) {
-            return fail(error, listener,
-                        "descriptor %d is not open: the program that starts "
-                        "fcgihost must pass it on",
-                        fd);
+            return listener_fail(error, listener,
+                                 "descriptor %d is not open: the program that starts "
+                                 "fcgihost must pass it on",
+                                 fd);
         }
         if (errno == ENOTSOCK)
-            return fail(error, listener, "descriptor %d is no socket: pass a listening one", fd);
-        return fail(error, listener,
-                    "descriptor %d is not a listening stream socket: pass one on "
-                    "which listen() was called",
-                    fd);
+            return listener_fail(error, listener,
+                                 "descriptor %d is no socket: pass a listening one", fd);
+        return listener_fail(error, listener,
+                             "descriptor %d is not a listening stream socket: pass one on "
+                             "which listen() was called",
+                             fd);
     }
     flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
         getsockname(fd, (struct sockaddr *)&name, &name_bytes) < 0 ||
         (fd == STDIN_FILENO ? free_stdin(&fd) : fcntl(fd, F_SETFD, FD_CLOEXEC)) < 0)
-        return fail(error, listener, "%s", config_error_describe(errno));
+        return listener_fail(error, listener, "%s", config_error_describe(errno));
     listener->fd = fd;
     listener->kind = ADDRESS_DESCRIPTOR;
     listener->is_tcp = name.ss_family == AF_INET || name.ss_family == AF_INET6;
@@ -103,23 +104,23 @@ static int adopt(struct listener *listener, int fd, struct config_error *error)
 static int describe_tcp(const struct listener *listener, int number, struct config_error *error)
 {
     if (number == EADDRINUSE) {
-        return fail(error, listener,
-                    "in use: stop the program that listens there, or take another "
-                    "port");
+        return listener_fail(error, listener,
+                             "in use: stop the program that listens there, or take another "
+                             "port");
     }
     if (number == EACCES) {
-        return fail(error, listener,
-                    "permission denied: ports below 1024 are for root, take a "
-                    "higher one");
+        return listener_fail(error, listener,
+                             "permission denied: ports below 1024 are for root, take a "
+                             "higher one");
     }
     if (number == EADDRNOTAVAIL) {
-        return fail(error, listener,
-                    "not an address of this machine: take one that \"ip address\" "
-                    "shows");
+        return listener_fail(error, listener,
+                             "not an address of this machine: take one that \"ip address\" "
+                             "shows");
     }
     if (number == EAFNOSUPPORT)
-        return fail(error, listener, "this machine has no IPv6: take an IPv4 address");
-    return fail(error, listener, "%s", config_error_describe(number));
+        return listener_fail(error, listener, "this machine has no IPv6: take an IPv4 address");
+    return listener_fail(error, listener, "%s", config_error_describe(number));
 }
 
 static int open_tcp(struct listener *listener, const struct address *address,
@@ -138,205 +139,6 @@ static int open_tcp(struct listener *listener, const struct address *address,
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)) < 0) ||
         bind(fd, sockaddr, address->sockaddr_bytes) < 0 || listen(fd, (int)config->backlog) < 0)
         return describe_tcp(listener, errno, error);
-    return 0;
-}
-
-/* Unix sockets */
-
-/* "folder owned by root" for the reader who wonders why it is denied. */
-static void describe_folder(const char *path, char owner[WHY_SIZE])
-{
-    char folder[sizeof(((struct listener *)0)->path)];
-    struct stat status;
-    const struct passwd *entry;
-    char *slash;
-
-    snprintf(folder, sizeof(folder), "%s", path);
-    slash = strrchr(folder, '/');
-    if (slash == NULL)
-        snprintf(folder, sizeof(folder), ".");
-    else
-        slash[slash == folder] = '\0';
-    if (stat(folder, &status) < 0) {
-        snprintf(owner, WHY_SIZE, "its folder can't be looked at");
-        return;
-    }
-    entry = getpwuid(status.st_uid);
-    if (entry != NULL)
-        snprintf(owner, WHY_SIZE, "folder owned by %s", entry->pw_name);
-    else
-        snprintf(owner, WHY_SIZE, "folder owned by user %lu", (unsigned long)status.st_uid);
-}
-
-static int describe_unix(const struct listener *listener, const struct address *address, int number,
-                         struct config_error *error)
-{
-    char owner[WHY_SIZE];
-
-    if (number == EACCES || number == EPERM) {
-        describe_folder(address->path, owner);
-        return fail(error, listener,
-                    "permission denied (%s): make the socket in a folder that this "
-                    "user may write to",
-                    owner);
-    }
-    if (number == ENOENT)
-        return fail(error, listener, "its folder does not exist: make it first");
-    if (number == ENOTDIR)
-        return fail(error, listener, "its folder is a file: take another path");
-    if (number == EROFS)
-        return fail(error, listener, "read-only file system: take a path below /run");
-    if (number == EADDRINUSE) {
-        return fail(error, listener,
-                    "in use: stop the program that listens there, or take another "
-                    "address");
-    }
-    return fail(error, listener, "%s", config_error_describe(number));
-}
-
-/* 1: somebody listens; 0: nobody does any more; -1 with errno. */
-static int is_live(const struct address *address)
-{
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int result;
-    int number;
-
-    if (fd < 0)
-        return -1;
-    result = connect(fd, (const struct sockaddr *)&address->sockaddr, address->sockaddr_bytes);
-    number = errno;
-    close(fd);
-    errno = number;
-    if (result == 0 || number == EAGAIN)
-        return 1;
-    return number == ECONNREFUSED ? 0 : -1;
-}
-
-/* Removes what a process that died left; refuses everything else that is in the way. */
-static int make_room(const struct listener *listener, const struct address *address,
-                     struct config_error *error)
-{
-    struct stat before;
-    struct stat now;
-    int live;
-
-    if (lstat(address->path, &before) < 0)
-        return errno == ENOENT ? 0 : describe_unix(listener, address, errno, error);
-    if (!S_ISSOCK(before.st_mode)) {
-        return fail(error, listener,
-                    "the path exists and is no socket: remove it, or take another "
-                    "path");
-    }
-    live = is_live(address);
-    if (live > 0) {
-        return fail(error, listener,
-                    "in use: stop the program that listens there, or take another "
-                    "path");
-    }
-    if (live < 0 && errno == EACCES) {
-        return fail(error, listener,
-                    "a socket of another user is in the way: remove it, or take "
-                    "another path");
-    }
-    if (live < 0 && errno != ENOENT) {
-        return fail(error, listener, "a socket is in the way (%s): remove it, or take another path",
-                    config_error_describe(errno));
-    }
-    /* Another process may have replaced it meanwhile: its socket is not ours to remove. */
-    if (lstat(address->path, &now) == 0 &&
-        (now.st_dev != before.st_dev || now.st_ino != before.st_ino))
-        return fail(error, listener, "in use: another program has just opened it");
-    if (unlink(address->path) < 0 && errno != ENOENT)
-        return describe_unix(listener, address, errno, error);
-    return 0;
-}
-
-/* A user's or a group's number, from its name or its digits. */
-static int find_id(const char *name, bool is_group, unsigned long *id)
-{
-    const struct passwd *user = is_group ? NULL : getpwnam(name);
-    const struct group *group = is_group ? getgrnam(name) : NULL;
-    char *end;
-
-    if (user != NULL || group != NULL) {
-        *id = user != NULL ? user->pw_uid : group->gr_gid;
-        return 0;
-    }
-    if (name[0] < '0' || name[0] > '9')
-        return -1;
-    errno = 0;
-    *id = strtoul(name, &end, 10);
-    return errno == 0 && *end == '\0' && *id < UINT32_MAX ? 0 : -1;
-}
-
-/* Gives the socket away first and opens it up last: until then only its owner gets in. */
-static int set_access(const struct listener *listener, const struct config *config,
-                      struct config_error *error)
-{
-    unsigned long owner = (unsigned long)-1;
-    unsigned long group = (unsigned long)-1;
-
-    if (config->socket_owner != NULL && find_id(config->socket_owner, false, &owner) < 0) {
-        return fail(error, listener,
-                    "[server] socket_owner: \"%s\" is no user here: write a name "
-                    "or a number that is",
-                    config->socket_owner);
-    }
-    if (config->socket_group != NULL && find_id(config->socket_group, true, &group) < 0) {
-        return fail(error, listener,
-                    "[server] socket_group: \"%s\" is no group here: write a name "
-                    "or a number that is",
-                    config->socket_group);
-    }
-    if ((config->socket_owner != NULL || config->socket_group != NULL) &&
-        lchown(listener->path, (uid_t)owner, (gid_t)group) < 0) {
-        return fail(error, listener,
-                    "[server] socket_owner, socket_group: %s: only root gives a "
-                    "socket to another user, or to a group that it is not in",
-                    config_error_describe(errno));
-    }
-    if (chmod(listener->path, config->socket_mode) < 0)
-        return fail(error, listener, "[server] socket_mode: %s", config_error_describe(errno));
-    return 0;
-}
-
-/* bind(2), and remembers which file that made. */
-static int bind_unix(struct listener *listener, const struct address *address,
-                     const struct config *config)
-{
-    mode_t mask = umask(~(config->socket_mode & S_IRWXU) & 0777);
-    int result =
-        bind(listener->fd, (const struct sockaddr *)&address->sockaddr, address->sockaddr_bytes);
-    int number = errno;
-    struct stat status;
-
-    umask(mask);
-    errno = number;
-    if (result < 0 || address->path[0] == '\0')
-        return result;
-    if (lstat(address->path, &status) < 0)
-        return -1;
-    snprintf(listener->path, sizeof(listener->path), "%s", address->path);
-    listener->path_device = status.st_dev;
-    listener->path_inode = status.st_ino;
-    creator_pid = getpid();
-    return 0;
-}
-
-static int open_unix(struct listener *listener, const struct address *address,
-                     const struct config *config, struct config_error *error)
-{
-    bool has_file = address->path[0] != '\0';
-
-    if (has_file && make_room(listener, address, error) < 0)
-        return -1;
-    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener->fd < 0 || bind_unix(listener, address, config) < 0)
-        return describe_unix(listener, address, errno, error);
-    if (has_file && set_access(listener, config, error) < 0)
-        return -1;
-    if (listen(listener->fd, (int)config->backlog) < 0)
-        return describe_unix(listener, address, errno, error);
     return 0;
 }
 
@@ -382,7 +184,8 @@ static int open_address(struct listener_set *set, const char *text, const struct
     listener->kind = address.kind;
     switch (address.kind) {
     case ADDRESS_UNIX:
-        return open_unix(listener, &address, config, error);
+        creator_pid = getpid();
+        return listener_open_unix(listener, &address, config, error);
     case ADDRESS_TCP:
         return open_tcp(listener, &address, config, error);
     case ADDRESS_DESCRIPTOR:

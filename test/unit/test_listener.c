@@ -1,5 +1,5 @@
-/* links: listener.c config.c config_application.c config_options.c config_setting.c config_value.c
- * address.c */
+/* links: listener.c listener_unix.c config.c config_application.c config_options.c config_setting.c
+ * config_value.c address.c */
 /* Sockets that the module makes itself. */
 #include "listener_fixture.h"
 
@@ -294,6 +294,102 @@ static void test_abstract_socket_has_no_file(void **state)
     open_all(fixture);
 }
 
+/* Races */
+
+enum { RACES = 300, RACERS = 4, WON = 'w', IN_USE = 'u', FAILED = 'f' };
+
+/* Opens the socket when start ends, and keeps it until stop does. */
+static void race(struct fixture *fixture, int start, int results, int stop)
+{
+    char byte;
+    char result = IN_USE;
+
+    (void)!read(start, &byte, 1);
+    if (listener_open_all(&fixture->set, &fixture->config, &fixture->error) == 0)
+        result = WON;
+    else if (strstr(fixture->error.message, "\": in use: ") == NULL)
+        result = FAILED;
+    if (result == FAILED)
+        fprintf(stderr, "%s\n", fixture->error.message);
+    (void)!write(results, &result, 1);
+    (void)!read(stop, &byte, 1);
+    listener_close_all(&fixture->set);
+    _exit(0);
+}
+
+/* How many serve, after as many as RACERS have begun in the same moment. -1: one said something
+ * else, or who serves can't be reached, or is still reachable after its end. */
+static int count_winners(struct fixture *fixture)
+{
+    int start[2], results[2], stop[2];
+    char result[RACERS];
+    int winners = 0;
+
+    assert_int_equal(pipe(start) | pipe(results) | pipe(stop), 0);
+    for (int i = 0; i < RACERS; i++) {
+        if (fork() == 0) {
+            close(start[1]);
+            close(stop[1]);
+            race(fixture, start[0], results[1], stop[0]);
+        }
+    }
+    close(start[1]);
+    for (int i = 0; i < RACERS; i++) {
+        assert_int_equal(read(results[0], &result[i], 1), 1);
+        winners += result[i] == WON ? 1 : result[i] == FAILED ? -RACERS : 0;
+    }
+    bool is_reachable = can_connect("x.sock");
+    close(stop[1]);
+    for (int i = 0; i < RACERS; i++)
+        assert_true(wait(NULL) > 0);
+    close(start[0]);
+    close(results[0]);
+    close(results[1]);
+    close(stop[0]);
+    return is_reachable && inode_of("x.sock") == 0 ? winners : -1;
+}
+
+static void test_of_those_who_begin_at_the_same_time_exactly_one_serves(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "server.listen=unix:x.sock");
+    for (int i = 0; i < RACES; i++) {
+        if (i % 2 == 1) /* that of a process that has died is in the way */
+            close(listen_foreign("x.sock"));
+        assert_int_equal(count_winners(fixture), 1);
+    }
+    /* And nothing else is left: tear_down removes the folder. */
+}
+
+static void test_a_lock_that_was_left_is_none(void **state)
+{
+    struct fixture *fixture = *state;
+    int fd = open("x.sock.lock", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    close(fd);
+    set(fixture, "server.listen=unix:x.sock");
+    open_all(fixture);
+    assert_true(can_connect("x.sock"));
+    assert_int_equal(inode_of("x.sock.lock"), 0);
+}
+
+static void test_a_file_that_has_the_lock_s_name_stays(void **state)
+{
+    struct fixture *fixture = *state;
+
+    write_file("x.sock.lock");
+    set(fixture, "server.listen=unix:x.sock");
+    open_all(fixture);
+    assert_int_equal(unlink("x.sock.lock"), 0);
+    assert_int_equal(symlink("none", "x.sock.lock"), 0);
+    listener_close_all(&fixture->set);
+    open_all(fixture);
+    assert_true(can_connect("x.sock"));
+    assert_int_equal(unlink("x.sock.lock"), 0);
+    assert_int_equal(inode_of("none"), 0);
+}
+
 /* TCP */
 
 /* A port that was free a moment ago. */
@@ -492,6 +588,9 @@ int main(void)
         TEST(test_only_root_gives_a_socket_away),
         TEST(test_owner_and_group),
         TEST(test_unknown_owner_leaves_nothing_behind),
+        TEST(test_of_those_who_begin_at_the_same_time_exactly_one_serves),
+        TEST(test_a_lock_that_was_left_is_none),
+        TEST(test_a_file_that_has_the_lock_s_name_stays),
         TEST(test_abstract_socket_has_no_file),
         TEST(test_tcp_socket),
         TEST(test_port_in_use_is_refused),

@@ -1,0 +1,16 @@
+/* The Unix sockets of listener.c. */
+#ifndef FCGIHOST_LISTENER_UNIX_H
+#define FCGIHOST_LISTENER_UNIX_H
+
+#include "listener.h"
+
+/* Makes the socket and its file. A file whose process has died is replaced, a live one never. 0, or
+ * -1 with one line in error; what was made is in listener, and closed by listener_close. */
+int listener_open_unix(struct listener *listener, const struct address *address,
+                       const struct config *config, struct config_error *error);
+
+/* Says in error what is wrong with the address. -1. */
+__attribute__((format(printf, 3, 4))) int
+listener_fail(struct config_error *error, const struct listener *listener, const char *format, ...);
+
+#endif
