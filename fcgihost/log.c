@@ -1,203 +1,35 @@
-/* Writes the log: one write(2) for each message, and no line that came from outside looks like
- * ours. */
+/* The log: what is logged, and when it opens and closes. */
 #include "log.h"
 
+#include "log_queue.h"
+#include "log_standard.h"
 #include "own_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
-enum {
-    STACK_BYTES = 2048,
-    /* For a stderr that somebody else made non-blocking: after that long the message is given up.
-     */
-    FULL_PIPE_MS = 1000
-};
+enum { STACK_BYTES = 2048 };
 
-/* The number never changes once the log is open: a reopen puts another file behind it, so that
- * writers need no lock. -1: syslog. */
-static atomic_int log_fd = STDERR_FILENO;
 static atomic_int threshold = LOG_LEVEL_INFO;
-static char *file_path;
-
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
-
-/* Counts on when it is full, like snprintf: so the room that a message needs is known after one
- * try. */
-struct line_buffer {
-    char *data;
-    size_t used;
-    size_t room;
-};
-
-static void append(struct line_buffer *buffer, const char *bytes, size_t count)
-{
-    if (buffer->used < buffer->room) {
-        size_t left = buffer->room - buffer->used;
-
-        memcpy(buffer->data + buffer->used, bytes, count < left ? count : left);
-    }
-    buffer->used += count;
-}
-
-static void append_escaped(struct line_buffer *buffer, const char *text, size_t text_bytes)
-{
-    size_t start = 0;
-
-    for (size_t i = 0; i < text_bytes; i++) {
-        unsigned char byte = (unsigned char)text[i];
-
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7f) {
-            char escape[5];
-
-            append(buffer, text + start, i - start);
-            snprintf(escape, sizeof(escape), "\\x%02x", byte);
-            append(buffer, escape, 4);
-            start = i + 1;
-        }
-    }
-    append(buffer, text + start, text_bytes - start);
-}
-
-static void append_prefix(struct line_buffer *buffer, enum log_level level)
-{
-    struct timespec now;
-    struct tm local;
-    char date[32];
-    char prefix[96];
-    int length;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    localtime_r(&now.tv_sec, &local);
-    strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &local);
-    length = snprintf(prefix, sizeof(prefix), "%s.%03ld [%ld] %s: ", date, now.tv_nsec / 1000000,
-                      (long)getpid(), level_names[level]);
-    append(buffer, prefix, (size_t)length);
-}
-
-/* The bytes up to the next line break; *text goes behind it. */
-static size_t take_line(const char **text, size_t *text_bytes, const char **line)
-{
-    const char *end = memchr(*text, '\n', *text_bytes);
-    size_t length = end != NULL ? (size_t)(end - *text) : *text_bytes;
-    size_t taken = end != NULL ? length + 1 : length;
-
-    *line = *text;
-    *text += taken;
-    *text_bytes -= taken;
-    return length;
-}
-
-static void build(struct line_buffer *buffer, enum log_level level, const char *text,
-                  size_t text_bytes)
-{
-    const char *line;
-    size_t length = take_line(&text, &text_bytes, &line);
-
-    append_prefix(buffer, level);
-    append_escaped(buffer, line, length);
-    while (text_bytes > 0) {
-        length = take_line(&text, &text_bytes, &line);
-        append(buffer, "\n  ", 3);
-        append_escaped(buffer, line, length);
-    }
-    append(buffer, "\n", 1);
-}
-
-static void write_all(int fd, const char *bytes, size_t count)
-{
-    while (count > 0) {
-        ssize_t written = write(fd, bytes, count);
-
-        if (written >= 0) {
-            bytes += written;
-            count -= (size_t)written;
-        } else if (errno == EAGAIN) {
-            struct pollfd writable = {.fd = fd, .events = POLLOUT};
-
-            if (poll(&writable, 1, FULL_PIPE_MS) == 0)
-                return;
-        } else if (errno != EINTR) {
-            return; /* There is nowhere left to tell it. */
-        }
-    }
-}
-
-static void write_message(int fd, enum log_level level, const char *text, size_t text_bytes)
-{
-    char stack[STACK_BYTES];
-    struct line_buffer buffer = {.data = stack, .room = sizeof(stack)};
-    char *heap = NULL;
-
-    build(&buffer, level, text, text_bytes);
-    if (buffer.used > buffer.room) {
-        heap = malloc(buffer.used);
-        if (heap != NULL) {
-            buffer.data = heap;
-            buffer.room = buffer.used;
-            buffer.used = 0;
-            build(&buffer, level, text, text_bytes);
-        }
-    }
-    if (buffer.used > buffer.room) {
-        static const char cut[] = "... (cut: out of memory)\n";
-
-        memcpy(buffer.data + buffer.room - (sizeof(cut) - 1), cut, sizeof(cut) - 1);
-        buffer.used = buffer.room;
-    }
-    write_all(fd, buffer.data, buffer.used);
-    free(heap);
-}
-
-static void send_syslog(enum log_level level, const char *text, size_t text_bytes)
-{
-    static const int priorities[] = {LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG};
-    const char *indent = "";
-
-    do {
-        char stack[STACK_BYTES];
-        struct line_buffer buffer = {.data = stack, .room = sizeof(stack)};
-        const char *line;
-        size_t length = take_line(&text, &text_bytes, &line);
-        char *heap = NULL;
-
-        append_escaped(&buffer, line, length);
-        if (buffer.used > buffer.room && (heap = malloc(buffer.used)) != NULL) {
-            buffer = (struct line_buffer){.data = heap, .room = buffer.used};
-            append_escaped(&buffer, line, length);
-        }
-        syslog(priorities[level], "%s%.*s", indent,
-               (int)(buffer.used < buffer.room ? buffer.used : buffer.room), buffer.data);
-        free(heap);
-        indent = "  ";
-    } while (text_bytes > 0);
-}
+static bool is_open;
 
 void log_text(enum log_level level, const char *text, size_t text_bytes)
 {
     int saved_errno = errno;
-    int fd = log_fd;
-
+    struct log_origin origin = {.level = level};
     if ((int)level > threshold)
         return;
     while (text_bytes > 0 && text[text_bytes - 1] == '\n')
         text_bytes--;
-    if (fd >= 0)
-        write_message(fd, level, text, text_bytes);
-    else
-        send_syslog(level, text, text_bytes);
+    clock_gettime(CLOCK_REALTIME, &origin.time);
+    origin.pid = (long)getpid();
+    log_queue_add(&origin, text, text_bytes);
     errno = saved_errno;
 }
 
@@ -264,96 +96,95 @@ void log_debug(const char *format, ...)
     va_end(arguments);
 }
 
-static int open_file(const char *path)
-{
-    return own_file_open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0640);
-}
-
-/* Is descriptor 2 closed or /dev/null? A closed one is plugged: otherwise the next connection would
- * become descriptor 2, and what Python writes to stderr would reach a web server. */
-static bool is_stderr_useless(void)
-{
-    struct stat status;
-    int fd;
-
-    if (fstat(STDERR_FILENO, &status) == 0)
-        return S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
-    fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (fd >= 0 && fd != STDERR_FILENO) {
-        dup2(fd, STDERR_FILENO);
-        close(fd);
-    } else if (fd >= 0) {
-        fcntl(fd, F_SETFD, 0); /* children of the application want a stderr as well */
-    }
-    return true;
-}
-
 int log_open(const char *destination, enum log_level level)
 {
-    /* Looked at in every case: a closed descriptor 2 must be plugged before anything else is
-     * opened. */
-    bool is_useless = is_stderr_useless();
-    bool is_stderr = strcmp(destination, "stderr") == 0;
-    int fd;
-
     threshold = (int)level;
-    if (strcmp(destination, "syslog") == 0 || (is_stderr && is_useless)) {
-        openlog("fcgihost", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-        log_fd = -1;
-        return 0;
-    }
-    if (is_stderr) {
-        log_fd = STDERR_FILENO;
-        return 0;
-    }
-    fd = open_file(destination);
-    file_path = fd >= 0 ? strdup(destination) : NULL;
-    if (file_path == NULL) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    log_fd = fd;
-    return 0;
+    log_line_fix_offset();
+    is_open = log_sink_open(destination) == 0;
+    return is_open ? 0 : -1;
+}
+
+int log_start_writer(void)
+{
+    return log_standard_take() < 0 || log_queue_start() < 0 ? -1 : 0;
 }
 
 void log_reopen(void)
 {
     int saved_errno = errno;
-    int fd;
-
-    if (file_path == NULL)
-        return;
-    fd = open_file(file_path);
-    if (fd < 0 || dup3(fd, log_fd, O_CLOEXEC) < 0) {
-        log_error("log file \"%s\": can't be opened again: %s: the old one stays in use", file_path,
-                  own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
-    }
-    if (fd >= 0)
-        close(fd);
+    log_queue_reopen();
     errno = saved_errno;
+}
+
+/* A folder that is gone is told of once, and not each second. */
+void log_reopen_now(bool is_asked)
+{
+    static bool has_failed;
+    struct stat old;
+    if (log_sink_path() == NULL || fstat(log_sink_fd(), &old) < 0)
+        return;
+    int result = log_sink_reopen();
+    if (result == 0)
+        log_standard_follow(&old);
+    else if (is_asked || !has_failed)
+        log_error("log file \"%s\": can't be opened again: %s: the old one stays in use",
+                  log_sink_path(),
+                  own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
+    has_failed = result < 0;
+}
+
+bool log_flush(void)
+{
+    return log_queue_flush();
+}
+
+void log_leave_standard(void)
+{
+    log_queue_flush();
+    log_standard_give_back();
 }
 
 void log_close(void)
 {
-    int fd = log_fd;
+    log_queue_stop();
+    log_sink_close();
+    is_open = false;
+}
 
-    log_fd = STDERR_FILENO;
-    if (file_path != NULL) {
-        close(fd);
-        free(file_path);
-        file_path = NULL;
-    } else if (fd < 0) {
-        closelog();
-    }
+/* Without the log's form, for the shell or the web server that has started the process. */
+static void tell_starter(const char *text)
+{
+    char line[4096];
+    int n = snprintf(line, sizeof(line), "fcgihost: %.4000s\n", text);
+    log_sink_tell(log_standard_error(), line, (size_t)n);
+}
+
+void log_fail(const char *text)
+{
+    bool is_useless = log_sink_is_stderr_useless();
+    if (!is_open && is_useless)
+        log_open("syslog", LOG_LEVEL_INFO);
+    tell_starter(text);
+    if (log_sink_kind() == LOG_SINK_SYSLOG || log_sink_path() != NULL)
+        log_error("%s", text);
 }
 
 int log_descriptor(void)
 {
-    return log_fd;
+    return log_sink_fd();
 }
 
 enum log_level log_threshold(void)
 {
     return (enum log_level)threshold;
+}
+
+void log_only_queue(void)
+{
+    log_queue_never_write();
+}
+
+unsigned long long log_dropped(void)
+{
+    return log_queue_dropped();
 }

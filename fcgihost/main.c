@@ -34,13 +34,15 @@ enum { ERRAND_MS = 500 };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
-    fprintf(stderr, "fcgihost: %s\n", error->message);
+    log_fail(error->message);
     return code;
 }
 
 static int fail_run_time(const char *what)
 {
-    fprintf(stderr, "fcgihost: can't start: %s: %s\n", what, strerror(errno));
+    char text[256];
+    snprintf(text, sizeof(text), "can't start: %s: %s", what, strerror(errno));
+    log_fail(text);
     return EXIT_RUN_TIME;
 }
 
@@ -79,8 +81,10 @@ static bool end_python(uint64_t deadline_ms, bool is_stuck)
 
 static int leave(const struct config *config, int code)
 {
-    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false))
+    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false)) {
+        log_flush();
         _exit(code != EXIT_CLEAN ? code : EXIT_RUN_TIME);
+    }
     return code;
 }
 
@@ -227,6 +231,8 @@ static int run_server(const struct config *config)
     struct supervisor supervisor;
     struct poller poller;
     struct config_error error;
+    if (log_start_writer() < 0)
+        return fail_run_time("log");
     /* From here on a signal ends the process in order, so that no socket file stays behind. */
     if (supervisor_init(&supervisor, config) < 0)
         return fail_run_time("descriptors");
@@ -241,6 +247,7 @@ static int run_server(const struct config *config)
             code = EXIT_APPLICATION;
         for (size_t i = 0; i < listeners.count; i++)
             listener_unlink(&listeners.items[i]);
+        log_flush();
         _exit(code);
     }
     listener_close_all(&listeners);

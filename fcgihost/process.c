@@ -1,6 +1,7 @@
 /* What the process takes on before Python starts: descriptors, umask, folder, pid file. */
 #include "process.h"
 
+#include "log.h"
 #include "own_file.h"
 
 #include <errno.h>
@@ -54,6 +55,7 @@ void process_replace(int listener_fd)
     if (dup2(listener_fd, STDIN_FILENO) < 0 ||
         (start.folder_fd >= 0 && fchdir(start.folder_fd) < 0))
         return;
+    log_leave_standard();
     execve(start.program, start.argv, start.environ);
 }
 

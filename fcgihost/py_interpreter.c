@@ -120,7 +120,6 @@ static PyStatus configure(PyConfig *py, const struct config *config)
     char *argv[] = {name};
     PyConfig_InitIsolatedConfig(py);
     py->install_signal_handlers = 0;
-    py->buffered_stdio = 0;
     py->write_bytecode = config->bytecode;
     snprintf(program, sizeof(program), "%s%s",
              config->home != NULL ? config->home : FCGIHOST_PYTHON,
@@ -188,8 +187,7 @@ static int set_up(const char *folder, const struct config *config, const struct 
                         options->is_run_once) < 0)
         return -1;
     PyObject *result =
-        py_module_call_with("set_up", "dNiii", (double)config->switch_interval_ms / 1000,
-                            PyBool_FromLong(log_descriptor() != 2), PY_INTERRUPT_SIGNAL,
+        py_module_call_with("set_up", "diii", (double)config->switch_interval_ms / 1000, PY_INTERRUPT_SIGNAL,
                             PY_STACKS_SIGNAL, py_stacks_open());
     Py_XDECREF(result);
     if (result == NULL)

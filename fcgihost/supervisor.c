@@ -375,6 +375,7 @@ static void give_up(struct supervisor *supervisor)
     py_stacks_log(supervisor->pool, "what is in the way");
     supervisor_replace_process(supervisor);
     process_remove_pid_file(supervisor->config);
+    log_flush();
     _exit(1);
 }
 
@@ -420,6 +421,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
 static void *run(void *argument)
 {
     struct supervisor *supervisor = argument;
+    log_only_queue();
     while (supervisor->lifecycle.state != LIFECYCLE_OVER) {
         wait_event(supervisor);
         do_what_signals_ask(supervisor);

@@ -4,7 +4,6 @@ import faulthandler
 import os
 import sys
 import time
-from _thread import allocate_lock
 
 import _fcgihost
 
@@ -38,56 +37,22 @@ class FileWrapper:
         raise StopIteration
 
 
-class LogStream:
-    """A sys.stdout and sys.stderr for a process whose own lead nowhere: lines go to the host's log."""
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
-    closed = False
-
-    def __init__(self):
-        self._line = ""
-        self._lock = allocate_lock()
-
-    def write(self, text):
-        with self._lock:
-            *lines, self._line = (self._line + text).split("\n")
-        if lines:
-            _fcgihost.log(_LOG_INFO, _printable("\n".join(lines)))
-        return len(text)
-
-    def writelines(self, lines):
-        for line in lines:
-            self.write(line)
-
-    def flush(self):
-        with self._lock:
-            line, self._line = self._line, ""
-        if line:
-            _fcgihost.log(_LOG_INFO, _printable(line))
-
-    def isatty(self):
-        return False
-
-    def writable(self):
-        return True
-
-
 def _printable(text):
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def set_up(switch_interval, is_log_elsewhere, interrupt_signal, stacks_signal, stacks_descriptor):
+def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
     """Called once, before anything of the application's.
 
-    switch_interval: seconds, 0 leaves Python's own. is_log_elsewhere: the log is not the process's stderr.
+    switch_interval: seconds, 0 leaves Python's own.
     interrupt_signal: the one that gets the main thread out of the application's code. stacks_signal: has the stacks
     of all threads written to stacks_descriptor, even while Python can't be entered.
     """
     if switch_interval:
         sys.setswitchinterval(switch_interval)
-    if is_log_elsewhere:
-        sys.stdout = sys.stderr = LogStream()
+    # A line arrives when it is printed, in one piece, and whatever is in it.
+    for stream in sys.stdout, sys.stderr:
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
     interrupt.set_up(interrupt_signal)
     faulthandler.register(stacks_signal, file=stacks_descriptor, all_threads=True)
     errors.report_to(_report)

@@ -63,61 +63,6 @@ class FileWrapperTest(unittest.TestCase):
         self.assertRaisesRegex(OSError, "broken", next, _host.FileWrapper(Broken()))
 
 
-class LogStreamTest(unittest.TestCase):
-    def setUp(self):
-        support.clear_host()
-        self.stream = _host.LogStream()
-
-    def assert_logged(self, *texts):
-        self.assertEqual(support.host_log, [(_host._LOG_INFO, text) for text in texts])
-
-    def test_whole_lines_are_logged(self):
-        print("one", file=self.stream)
-        print("two", "three", file=self.stream)
-        self.assert_logged("one", "two three")
-
-    def test_half_a_line_waits_for_its_end(self):
-        self.assertEqual(self.stream.write("a"), 1)
-        self.assertEqual(self.stream.write("b"), 1)
-        self.assert_logged()
-        self.assertEqual(self.stream.write("c\nd"), 3)
-        self.assert_logged("abc")
-        self.stream.write("\n")
-        self.assert_logged("abc", "d")
-
-    def test_several_lines_are_one_message(self):
-        self.stream.write("one\ntwo\n\nthree\nrest")
-        self.assert_logged("one\ntwo\n\nthree")
-
-    def test_writelines(self):
-        self.stream.writelines(["a\n", "b", "c\n"])
-        self.assert_logged("a", "bc")
-
-    def test_what_utf_8_can_not_say_is_escaped(self):
-        self.stream.write("\u20ac \udcff \ud800\n")
-        self.assert_logged("\u20ac \\udcff \\ud800")
-
-    def test_it_passes_for_a_text_stream(self):
-        self.assertIsNone(self.stream.flush())
-        self.assertFalse(self.stream.isatty())
-        self.assertTrue(self.stream.writable())
-        self.assertFalse(self.stream.closed)
-        self.assertEqual(self.stream.encoding, "utf-8")
-        self.assertRaises(TypeError, self.stream.write, b"bytes")
-        self.assert_logged()
-
-    def test_threads_lose_nothing(self):
-        def write():
-            for _ in range(200):
-                self.stream.write("line\n")
-        threads = [threading.Thread(target=write) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(sum(text.split("\n").count("line") for _, text in support.host_log), 800)
-
-
 class SetUpTest(unittest.TestCase):
     def setUp(self):
         streams, interval = (sys.stdout, sys.stderr), sys.getswitchinterval()
@@ -135,24 +80,26 @@ class SetUpTest(unittest.TestCase):
         self.addCleanup(restore)
         self.streams, self.interval = streams, interval
 
-    def set_up_host(self, switch_interval=0, is_log_elsewhere=False):
-        _host.set_up(switch_interval, is_log_elsewhere, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
+    def set_up_host(self, switch_interval=0):
+        self.out, self.err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        sys.stdout, sys.stderr = self.out, self.err
+        _host.set_up(switch_interval, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
 
     def test_nothing_asked_for_changes_nothing(self):
         self.set_up_host()
-        self.assertEqual((sys.stdout, sys.stderr), self.streams)
+        self.assertEqual((sys.stdout, sys.stderr), (self.out, self.err))
         self.assertEqual(sys.getswitchinterval(), self.interval)
 
     def test_the_switch_interval(self):
         self.set_up_host(switch_interval=0.25)
         self.assertEqual(sys.getswitchinterval(), 0.25)
 
-    def test_a_log_that_is_elsewhere_gets_what_is_printed(self):
-        self.set_up_host(is_log_elsewhere=True)
-        print("out")
-        print("err", file=sys.stderr)
-        sys.stdout, sys.stderr = self.streams
-        self.assertEqual([text for _, text in support.host_log], ["out", "err"])
+    def test_a_line_arrives_when_it_is_printed_whatever_is_in_it(self):
+        self.set_up_host()
+        print("out \u20ac \ud800")
+        print("err \udcff", file=sys.stderr)
+        self.assertEqual(self.out.buffer.getvalue().decode(), "out \u20ac \\ud800\n")
+        self.assertEqual(self.err.buffer.getvalue(), b"err \\udcff\n")
 
     def test_the_signal_that_interrupts(self):
         self.set_up_host()

@@ -1,6 +1,8 @@
-/* links: log.c own_file.c */
+/* links: log.c log_line.c log_queue.c
+ * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,60 +13,62 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <regex.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "log.h"
+#include "log_line.h"
+#include "log_syslog.h"
 
-enum { TEXT_SIZE = 1 << 17, PREFIX = 24 };
+enum { TEXT_SIZE = 1 << 17, PREFIX = 30 };
 
 static char folder[64];
 static char path[128];
 
-/* What would go to syslog is kept here; both are declared here since the header's would be inline
- * ones. */
-void syslog(int priority, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void __syslog_chk(int priority, int flag, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Stands for syslog's daemon. */
+static int syslog_fd = -1;
 
-static char syslog_text[TEXT_SIZE];
-
-__attribute__((format(printf, 2, 0))) static void keep(int priority, const char *format,
-                                                       va_list arguments)
+static int open_syslog(void)
 {
-    size_t used = strlen(syslog_text);
+    static char name[128];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-    used += (size_t)snprintf(syslog_text + used, sizeof(syslog_text) - used, "<%d>", priority);
-    used += (size_t)vsnprintf(syslog_text + used, sizeof(syslog_text) - used, format, arguments);
-    snprintf(syslog_text + used, sizeof(syslog_text) - used, "\n");
+    snprintf(name, sizeof(name), "%s/syslog", folder);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s/syslog", folder);
+    log_syslog_path = name;
+    syslog_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return bind(syslog_fd, (struct sockaddr *)&address, sizeof(address));
 }
 
-void syslog(int priority, const char *format, ...)
+/* The next datagram, without its time: "<27>fcgihost[1]: text". */
+static const char *next_syslog(void)
 {
-    va_list arguments;
+    static char text[TEXT_SIZE];
+    ssize_t length = recv(syslog_fd, text, sizeof(text) - 1, 0);
 
-    va_start(arguments, format);
-    keep(priority, format, arguments);
-    va_end(arguments);
+    if (length < 20)
+        return "(nothing)";
+    text[length] = '\0';
+    memmove(text + 4, text + 20, (size_t)length - 20 + 1);
+    return text;
 }
 
-void __syslog_chk(int priority, int flag, const char *format, ...)
+static bool is_syslogged(int priority, const char *message)
 {
-    va_list arguments;
+    static char expected[TEXT_SIZE];
 
-    (void)flag;
-    va_start(arguments, format);
-    keep(priority, format, arguments);
-    va_end(arguments);
+    snprintf(expected, sizeof(expected), "<%d>fcgihost[%d]: %s", priority, (int)getpid(), message);
+    return strcmp(next_syslog(), expected) == 0;
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    syslog_text[0] = '\0';
     snprintf(folder, sizeof(folder), "/tmp/test_log.XXXXXX");
     if (mkdtemp(folder) == NULL)
         return -1;
@@ -77,6 +81,11 @@ static int tear_down(void **state)
     (void)state;
     log_close();
     unlink(path);
+    if (syslog_fd >= 0) {
+        close(syslog_fd);
+        unlink(log_syslog_path);
+    }
+    syslog_fd = -1;
     return rmdir(folder);
 }
 
@@ -123,30 +132,57 @@ static void test_form_of_a_line(void **state)
     (void)state;
     log_warning("%s %d", "answer", 42);
     snprintf(pattern, sizeof(pattern),
-             "^20[0-9][0-9]-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{3} "
-             "\\[%d\\] warning: answer 42\n$",
+             "^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{3}"
+             "[+-][0-9][0-9]:[0-9][0-9] \\[%d\\] warning: answer 42\n$",
              (int)getpid());
     assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
     assert_int_equal(regexec(&regex, read_file(path), 0, NULL, 0), 0);
     regfree(&regex);
 }
 
-static void test_time_is_local(void **state)
+static void test_times_keep_the_offset_that_the_log_was_opened_with(void **state)
 {
     char expected[32];
-    time_t now = time(NULL);
+    time_t now;
     struct tm local;
 
     (void)state;
+    log_close();
     setenv("TZ", "XXX-05:45", 1);
     tzset();
-    log_info("x");
+    assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
+    now = time(NULL);
     localtime_r(&now, &local);
-    strftime(expected, sizeof(expected), "%Y-%m-%d %H:", &local);
+    setenv("TZ", "America/Chicago", 1); /* as Django does */
+    tzset();
+    log_info("x");
     unsetenv("TZ");
     tzset();
+    assert_memory_equal(read_file(path) + 23, "+05:45 ", 7);
+    strftime(expected, sizeof(expected), "%Y-%m-%dT%H:", &local);
     if (local.tm_min != 59)
         assert_memory_equal(read_file(path), expected, strlen(expected));
+}
+
+static void test_dates_are_those_of_the_calendar(void **state)
+{
+    char text[LOG_TIME_BYTES], expected[40];
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    tzset();
+    log_line_fix_offset();
+    for (time_t time = -90000; time < (time_t)1 << 32; time += 86400 * 27 + 3601) {
+        struct timespec moment = {.tv_sec = time, .tv_nsec = 7000000};
+        struct tm fields;
+
+        strftime(expected, sizeof(expected), "%Y-%m-%dT%H:%M:%S.007+00:00",
+                 gmtime_r(&time, &fields));
+        log_line_format_time(&moment, text);
+        assert_string_equal(text, expected);
+    }
+    unsetenv("TZ");
+    tzset();
 }
 
 static void log_all_levels(void)
@@ -194,8 +230,8 @@ static void test_line_breaks_are_indented_so_nothing_can_be_forged(void **state)
 {
     (void)state;
     assert_text("one\ntwo\n\n  three", 16, "one\n  two\n  \n    three");
-    assert_text("one\n2026-11-21 09:30:00.123 [1] error: forged", 45,
-                "one\n  2026-11-21 09:30:00.123 [1] error: forged");
+    assert_text("one\n2026-11-21T09:30:00.123+00:00 [1] error: forged", 51,
+                "one\n  2026-11-21T09:30:00.123+00:00 [1] error: forged");
 }
 
 static void test_final_line_breaks_are_dropped(void **state)
@@ -258,18 +294,24 @@ static void test_errno_is_kept(void **state)
     assert_int_equal(errno, 4711);
 }
 
-static void test_file_is_appended_to_private_and_not_inherited(void **state)
+static void assert_mode(mode_t mask)
 {
     struct stat status;
-    mode_t mask = umask(0);
+    mode_t before;
 
-    (void)state;
-    log_close();
     unlink(path);
-    assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
-    umask(mask);
+    before = umask(mask);
+    log_reopen();
+    umask(before);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0640);
+}
+
+static void test_file_is_appended_to_private_and_not_inherited(void **state)
+{
+    (void)state;
+    assert_mode(0);
+    assert_mode(0777);
     assert_true(fcntl(log_descriptor(), F_GETFD) & FD_CLOEXEC);
     assert_true(fcntl(log_descriptor(), F_GETFL) & O_APPEND);
 }
@@ -318,6 +360,18 @@ static void test_file_that_cannot_be_opened(void **state)
     assert_int_equal(log_open("/nonexistent/x.log", LOG_LEVEL_INFO), -1);
     assert_int_equal(errno, ENOENT);
     assert_int_equal(log_descriptor(), STDERR_FILENO);
+}
+
+static void test_file_of_another_keeps_its_mode(void **state)
+{
+    struct stat status;
+
+    (void)state;
+    log_close();
+    assert_int_equal(chmod(path, 0604), 0);
+    assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0604);
 }
 
 enum { THREADS = 8, MESSAGES = 200 };
@@ -400,7 +454,7 @@ static int log_to_stderr(void)
     dup2(fds[1], STDERR_FILENO);
     log_info("before log_open");
     CHECK(log_open("stderr", LOG_LEVEL_ERROR) == 0);
-    CHECK(log_descriptor() == STDERR_FILENO);
+    CHECK((fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK) == 0); /* it is others' too */
     log_info("below the level");
     log_error("after it");
     log_reopen();
@@ -460,14 +514,18 @@ static void test_pipe_that_is_full_and_non_blocking_gets_all(void **state)
 
 static int log_to_null(void)
 {
+    CHECK(open_syslog() == 0);
     dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
     CHECK(log_open("stderr", LOG_LEVEL_INFO) == 0);
-    CHECK(log_descriptor() == -1);
     log_error("one\ntwo %d\x1b", 3);
     log_debug("below the level");
     log_warning("w");
     log_info("i");
-    CHECK(strcmp(syslog_text, "<3>one\n<3>  two 3\\x1b\n<4>w\n<6>i\n") == 0);
+    CHECK(is_syslogged(27, "one"));
+    CHECK(is_syslogged(27, "  two 3\\x1b"));
+    CHECK(is_syslogged(28, "w"));
+    CHECK(is_syslogged(30, "i"));
+    unlink(log_syslog_path);
     return 0;
 }
 
@@ -481,16 +539,17 @@ static int log_to_closed(void)
 {
     int fd;
 
+    CHECK(open_syslog() == 0);
     close(STDIN_FILENO);
     close(STDERR_FILENO);
     CHECK(log_open("stderr", LOG_LEVEL_INFO) == 0);
-    CHECK(log_descriptor() == -1);
     /* Nothing else can become descriptor 2 now, and the application's children have one. */
     CHECK(fcntl(STDERR_FILENO, F_GETFD) == 0);
     fd = open("/dev/null", O_RDONLY);
     CHECK(fd != STDERR_FILENO);
     log_info("x");
-    CHECK(strcmp(syslog_text, "<6>x\n") == 0);
+    CHECK(is_syslogged(30, "x"));
+    unlink(log_syslog_path);
     return 0;
 }
 
@@ -519,12 +578,17 @@ static int log_to_syslog(void)
     static char text[5000];
 
     CHECK(log_open("syslog", LOG_LEVEL_DEBUG) == 0);
-    CHECK(log_descriptor() == -1);
+    CHECK(log_descriptor() == -1); /* nobody listens */
+    log_debug("lost");
+    CHECK(log_dropped() == 1);
+    CHECK(open_syslog() == 0);
     log_debug("%s", "%s");
-    CHECK(strcmp(syslog_text, "<7>%s\n") == 0);
-    memset(text, 'x', sizeof(text));
-    log_text(LOG_LEVEL_INFO, text, sizeof(text));
-    CHECK(strlen(syslog_text) == strlen("<7>%s\n<6>\n") + sizeof(text));
+    CHECK(is_syslogged(31, "%s"));
+    CHECK(is_syslogged(28, "1 message was dropped, as the log could not be written"));
+    memset(text, 'x', sizeof(text) - 1);
+    log_text(LOG_LEVEL_INFO, text, sizeof(text) - 1);
+    CHECK(is_syslogged(30, text));
+    unlink(log_syslog_path);
     return 0;
 }
 
@@ -540,7 +604,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_form_of_a_line),
-        TEST(test_time_is_local),
+        TEST(test_times_keep_the_offset_that_the_log_was_opened_with),
+        TEST(test_dates_are_those_of_the_calendar),
         TEST(test_levels),
         TEST(test_control_characters_are_escaped),
         TEST(test_line_breaks_are_indented_so_nothing_can_be_forged),
@@ -552,6 +617,7 @@ int main(void)
         TEST(test_reopen_follows_a_rotation_with_the_same_descriptor),
         TEST(test_reopen_that_fails_keeps_the_old_file),
         TEST(test_file_that_cannot_be_opened),
+        TEST(test_file_of_another_keeps_its_mode),
         TEST(test_threads_never_mix_their_lines_while_the_file_is_reopened),
         TEST(test_stderr),
         TEST(test_pipe_that_is_full_and_non_blocking_gets_all),

@@ -1,4 +1,5 @@
-/* links: response.c request.c arena.c log.c own_file.c */
+/* links: response.c request.c arena.c log.c log_line.c log_queue.c
+ * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
 #include "fork.h"
