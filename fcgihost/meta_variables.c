@@ -245,9 +245,10 @@ static enum meta_result find_route(struct request *request, const struct path_ro
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
     size_t n = pathmap_buffer_bytes(&source);
-    char *buffer = arena_alloc(&request->arena, 2 * n), *spare = buffer + n;
+    char *buffer = arena_alloc(&request->arena, 2 * n);
     if (buffer == NULL)
         return META_NO_MEMORY;
+    char *spare = buffer + n;
     pathmap_decode_path_info(&source, spare);
     if (request->is_question && has_path_beside_uri(&source))
         source.request_uri = NULL;
