@@ -132,6 +132,14 @@ static PyObject *module_is_client_gone(PyObject *self, PyObject *unused)
     return PyBool_FromLong(request != NULL && request_is_peer_gone(request));
 }
 
+static PyObject *module_is_response_over(PyObject *self, PyObject *is_silent)
+{
+    (void)self;
+    struct request *request = py_wsgi_served_request();
+    return PyBool_FromLong(request != NULL && (response_is_whole(request) ||
+                                               request_is_unwanted(request, is_silent == Py_True)));
+}
+
 static int append_parameter(PyObject *list, const char *name, const char *value)
 {
     PyObject *item =
@@ -215,6 +223,9 @@ static PyMethodDef methods[] = {
      "is asked for first; None if it serves none."},
     {"is_client_gone", module_is_client_gone, METH_NOARGS,
      "is_client_gone() -> bool: does nobody wait for what this thread serves any more?"},
+    {"is_response_over", module_is_response_over, METH_O,
+     "is_response_over(is_silent) -> bool: can nothing more be sent of what this thread answers? "
+     "is_silent: nothing has been sent just now."},
     {"sent_parameters", module_sent_parameters, METH_NOARGS,
      "sent_parameters() -> [(name, value)]: as the web server sent them."},
     {"compile", module_compile, METH_VARARGS,

@@ -12,6 +12,6 @@ PyObject *py_wsgi_current_request(PyObject *make);
 struct request;
 
 /* The request that this thread serves just now, or NULL. With the GIL. */
-const struct request *py_wsgi_served_request(void);
+struct request *py_wsgi_served_request(void);
 
 #endif

@@ -2,7 +2,25 @@
  * Callable"). */
 #include "py_streams.h"
 
+#include <errno.h>
 #include <string.h>
+
+/* The same class whatever the reason: who writes for ever has one exception to end for. */
+static PyObject *raise_end(struct py_stream *self, const struct request *request)
+{
+    const struct response *response = &request->response;
+    const char *text = response->is_peer_gone || response->is_abandoned
+                           ? "nothing more can be sent: the client, or the web server, has left"
+                       : response_is_bodyless(request)
+                           ? "nothing more can be sent: this response has no body (HEAD, 204, 304)"
+                           : "nothing more can be sent: all bytes of its Content-Length have been";
+    PyObject *arguments = Py_BuildValue("(is)", EPIPE, text);
+    self->is_end_told = true;
+    if (arguments != NULL)
+        PyErr_SetObject(PyExc_BrokenPipeError, arguments);
+    Py_XDECREF(arguments);
+    return NULL;
+}
 
 static PyObject *write_body(struct py_stream *self, PyObject *data)
 {
@@ -18,13 +36,19 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
         PyErr_SetString(PyExc_RuntimeError, "write() was called after start_response had failed");
         return NULL;
     }
-    py_stream_send(self, bytes, n);
+    const struct response *response = &request->response;
+    bool was_ended = response->is_ended;
+    py_stream_send(self, bytes, n, true);
+    bool is_past_end = response->is_peer_gone || response->is_abandoned ||
+                       (was_ended && (n > 0 || response_is_bodyless(request)));
+    PyObject *result = is_past_end ? raise_end(self, request) : Py_NewRef(Py_None);
     py_stream_leave(self);
-    Py_RETURN_NONE;
+    return result;
 }
 
 static PyMethodDef write_method = {"write", (PyCFunction)write_body, METH_O,
-                                   "write(data): sends bytes of the body at once."};
+                                   "write(data): sends bytes of the body at once. "
+                                   "BrokenPipeError once nothing more can be sent."};
 
 /* With exc_info: 0 if the response may be replaced; else the error is set, the application's own if
  * it is too late. */

@@ -27,6 +27,7 @@ int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *reques
     struct py_stream *stream = (struct py_stream *)*slot;
     stream->request = request;
     stream->thread = pthread_self();
+    stream->is_end_told = false;
     return 0;
 }
 
@@ -88,16 +89,40 @@ static void give_up_gil(struct socket_wait *wait)
 /* The GIL is given up only when the peer must be waited for, or for a piece that takes long to
  * copy: to take it back for each chunk were 161 futex calls and 10 of 600 µs for 1 MiB in 128
  * chunks. */
-void py_stream_send(struct py_stream *stream, char *bytes, Py_ssize_t n)
+static void send_bytes(struct request *request, char *bytes, Py_ssize_t n)
 {
-    struct request *request = stream->request;
     struct gil_wait gil_wait = {.wait.before = give_up_gil};
     struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
     if (n > SEND_WITH_GIL_BYTES)
         give_up_gil(&gil_wait.wait);
+    /* wsgi.errors, which another thread may use, sends too. */
+    while (!response_enter(&request->response)) {
+        give_up_gil(&gil_wait.wait);
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
     request->send_wait = &gil_wait.wait;
     response_send(request, &piece, 1, false);
     request->send_wait = NULL;
+    response_leave(&request->response);
     if (gil_wait.state != NULL)
         PyEval_RestoreThread(gil_wait.state);
+}
+
+int py_stream_is_over(struct py_stream *stream)
+{
+    const struct request *request = py_stream_enter(stream);
+    if (request == NULL)
+        return -1;
+    py_stream_leave(stream);
+    return response_is_over(&request->response);
+}
+
+bool py_stream_send(struct py_stream *stream, char *bytes, Py_ssize_t n, bool is_head_due)
+{
+    struct request *request = stream->request;
+    if (request_is_unwanted(request, n == 0))
+        return false;
+    if (n > 0 || is_head_due || response_is_whole(request))
+        send_bytes(request, bytes, n);
+    return !response_is_over(&request->response);
 }

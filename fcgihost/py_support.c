@@ -183,6 +183,8 @@ void py_exception_answer(struct request *request, PyObject *exception)
         Py_END_ALLOW_THREADS;
     } else if (!response->is_head_sent && answer_as_described(request, exception)) {
         return;
+    } else if (response->is_ended) {
+        log_exception(request, "the application failed after its response was whole", exception);
     } else if (response->is_head_sent) {
         log_exception(
             request,

@@ -20,10 +20,10 @@ struct python_thread {
     PyThreadState *state;
     bool is_state_own;
     PyObject *input, *errors, *start_response;
-    PyObject *data;               /* the file that a filter reads; NULL in other roles */
-    const struct request *served; /* NULL: none */
-    PyObject *borrowed_environ;   /* while the application runs; else NULL */
-    PyObject *request;            /* what fcgihost.request() returns: NULL until it is asked for */
+    PyObject *data;             /* the file that a filter reads; NULL in other roles */
+    struct request *served;     /* NULL: none */
+    PyObject *borrowed_environ; /* while the application runs; else NULL */
+    PyObject *request;          /* what fcgihost.request() returns: NULL until it is asked for */
     char copy[COPY_BYTES];
 };
 
@@ -123,6 +123,8 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     size_t total = 0;
     if (count > MAX_PIECES)
         return 1;
+    if (py_stream_is_over((struct py_stream *)thread->start_response) < 0)
+        return -1;
     for (Py_ssize_t i = 0; i < count; i++) {
         if (!PyBytes_CheckExact(items[i]))
             return 1;
@@ -151,7 +153,8 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     return 0;
 }
 
-static int send_chunk(struct py_stream *stream, struct request *request, PyObject *chunk)
+/* 1: nothing more can be sent; 0: it can; -1 with an exception set. */
+static int send_chunk(struct py_stream *stream, PyObject *chunk)
 {
     char *bytes;
     Py_ssize_t n;
@@ -163,33 +166,34 @@ static int send_chunk(struct py_stream *stream, struct request *request, PyObjec
     }
     if (PyBytes_AsStringAndSize(chunk, &bytes, &n) < 0)
         return -1;
-    if (n == 0)
-        return 0;
-    if (request->response.status == 0)
-        return not_started();
-    if (py_stream_enter(stream) == NULL)
+    struct request *request = py_stream_enter(stream);
+    if (request == NULL)
         return -1;
-    py_stream_send(stream, bytes, n);
+    int result = n > 0 && request->response.status == 0    ? not_started()
+                 : py_stream_send(stream, bytes, n, false) ? 0
+                                                           : 1;
     py_stream_leave(stream);
-    return 0;
+    return result;
 }
 
-/* Each chunk leaves before the next one is asked for (PEP 3333, "Buffering and Streaming"). */
+/* Each chunk leaves before the next one is asked for (PEP 3333, "Buffering and Streaming"), and
+ * none is when nothing more can be sent. The first one always is: with it the head is final, and a
+ * generator has begun, so that its end runs what it has in `finally`. */
 static int send_iterable(struct python_thread *thread, struct request *request, PyObject *iterable)
 {
+    struct py_stream *stream = (struct py_stream *)thread->start_response;
     PyObject *iterator = PyObject_GetIter(iterable), *chunk;
     if (iterator == NULL)
         return -1;
-    int result = 0;
-    while (result == 0 && !request->response.is_peer_gone &&
-           (chunk = PyIter_Next(iterator)) != NULL) {
-        result = send_chunk((struct py_stream *)thread->start_response, request, chunk);
+    int result = py_stream_is_over(stream);
+    while (result == 0 && (chunk = PyIter_Next(iterator)) != NULL) {
+        result = send_chunk(stream, chunk);
         Py_DECREF(chunk);
     }
     Py_DECREF(iterator);
     if (result < 0 || PyErr_Occurred())
         return -1;
-    return request->response.status == 0 && !request->response.is_peer_gone ? not_started() : 0;
+    return result == 0 && request->response.status == 0 ? not_started() : 0;
 }
 
 /* PEP 3333: close() is called whatever happened, and before the response's end, so that the client
@@ -270,7 +274,7 @@ PyObject *py_wsgi_current_request(PyObject *make)
     return Py_XNewRef(thread->request);
 }
 
-const struct request *py_wsgi_served_request(void)
+struct request *py_wsgi_served_request(void)
 {
     return current_thread != NULL ? current_thread->served : NULL;
 }
@@ -305,6 +309,14 @@ static bool may_keep_gil(const struct python_thread *thread, const struct worker
            rest->held == NULL && thread->request == NULL && worker->application_us >= LONG_US;
 }
 
+/* Did the application end by what write() raised, as it should when nothing more can be sent? */
+static bool is_end_of_response(const struct python_thread *thread, PyObject *exception)
+{
+    const struct py_stream *stream = (const struct py_stream *)thread->start_response;
+    return stream != NULL && stream->is_end_told &&
+           PyErr_GivenExceptionMatches(exception, PyExc_BrokenPipeError);
+}
+
 /* Returns with the GIL, if it comes through without having to wait for the peer. */
 static void send_with_gil(struct python_thread *thread, struct request *request, struct rest *rest)
 {
@@ -331,6 +343,8 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     PyObject *exception = py_exception_take();
     if (thread->errors != NULL)
         py_errors_flush(thread->errors);
+    if (rest.is_failed && is_end_of_response(thread, exception))
+        rest.is_failed = false;
     if (rest.is_failed)
         py_exception_answer(request, exception);
     Py_XDECREF(exception);

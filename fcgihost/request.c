@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
-enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192 };
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50 };
 
 /* Random ones, until there are others: tests need no more. */
 uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
@@ -221,7 +222,8 @@ static long end_body(struct request *request, enum body_state state)
         return 0;
     request->body_failure = BODY_WAS_CUT;
     request->body_errno = state == BODY_END ? ECONNABORTED : error;
-    request->must_close = request->must_close || state != BODY_END;
+    if (state != BODY_END)
+        request->must_close = true;
     return -1;
 }
 
@@ -344,6 +346,53 @@ enum drain_state request_drain_body(struct request *request)
     else if (state != BODY_WAIT || clock_ms() >= request->drain_deadline_ms)
         request->drain = DRAIN_FAILED;
     return request->drain;
+}
+
+bool request_has_read_body(struct request *request)
+{
+    if (has_more(request) || !input_enter(request->input))
+        return false;
+    const uint8_t *content;
+    bool is_read = peek_body(request, 0, &content) == 0;
+    bool is_over = is_read && request_drain_body(request) == DRAIN_DONE;
+    input_leave(request->input);
+    return is_over;
+}
+
+static bool is_tcp(int fd)
+{
+    int domain;
+    socklen_t domain_bytes = sizeof(domain);
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 && domain != AF_UNIX;
+}
+
+/* A peer may have ended what it sends and still wait. Over TCP only sending tells. */
+static bool has_left(const struct request *request, bool is_silent)
+{
+    struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
+    if (poll(&hangup, 1, 0) <= 0)
+        return false;
+    return (hangup.revents & ~POLLRDHUP) != 0 || (is_silent && is_tcp(request->fd));
+}
+
+bool request_is_unwanted(struct request *request, bool is_silent)
+{
+    struct response *response = &request->response;
+    uint64_t now_ms = clock_ms();
+    if (response->is_peer_gone || response->is_abandoned)
+        return true;
+    if (request->looked_ms == 0)
+        request->looked_ms = now_ms;
+    if (now_ms - request->looked_ms < LOOK_MS || request->connection == NULL)
+        return false;
+    request->looked_ms = now_ms;
+    if (has_left(request, is_silent)) {
+        response->is_peer_gone = true;
+        request->must_close = true;
+    } else
+        response->is_abandoned =
+            request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
+    return response->is_peer_gone || response->is_abandoned;
 }
 
 bool request_is_peer_gone(const struct request *request)

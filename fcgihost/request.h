@@ -58,7 +58,7 @@ struct request {
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
     bool is_question;               /* an ordinary request, but only an authorizer may answer */
     bool is_keep_wanted;            /* the peer asked to keep the connection */
-    bool must_close;                /* the connection can't be used again */
+    atomic_bool must_close;         /* the connection can't be used again; any thread sets it */
     bool is_head;                   /* its method is HEAD: no body is sent back */
 
     struct param *params;
@@ -78,6 +78,7 @@ struct request {
     int body_errno;
 
     struct response response;
+    uint64_t looked_ms; /* when request_is_unwanted looked last; 0: not yet */
     _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];
 };
 
@@ -192,6 +193,13 @@ void request_skip_body(struct request *request, size_t n);
 void request_begin_data(struct request *request);
 /* Is it known that nobody waits for the response any more? Never waits. */
 bool request_is_peer_gone(const struct request *request);
+/* For an application that goes on and on: is it known by now that nothing more of the response is
+ * wanted? Looks only now and then, and keeps in the response what it sees. is_silent: nothing is
+ * being sent, of which the peer's end would be known. Never waits. By who may send. */
+bool request_is_unwanted(struct request *request, bool is_silent);
+/* Has the application read the whole body, and has its end come? Takes that end from the
+ * connection, and nothing that could still be read. */
+bool request_has_read_body(struct request *request);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
 /* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when

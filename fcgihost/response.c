@@ -191,8 +191,7 @@ void response_clear(struct response *response)
     *response = (struct response){.content_length = -1};
 }
 
-/* RFC 9110, section 6.4.1: these have no body, whatever the application gave. */
-static bool is_bodyless(const struct request *request)
+bool response_is_bodyless(const struct request *request)
 {
     int status = request->response.status;
     return status == 204 || status == 304 || request->is_head;
@@ -219,11 +218,32 @@ static size_t admit(struct response *response, const struct iovec *pieces, size_
     return out_count;
 }
 
+/* What comes when the response has ended already is too much, unless it is not sent anyway. */
+static void count_excess(struct request *request, const struct iovec *pieces, size_t count)
+{
+    if (request->response.content_length >= 0 && !response_is_bodyless(request))
+        for (size_t i = 0; i < count; i++)
+            request->response.excess_bytes += pieces[i].iov_len;
+}
+
 bool response_is_short(const struct request *request)
 {
     const struct response *response = &request->response;
-    return !is_bodyless(request) && response->content_length >= 0 &&
+    return !response_is_bodyless(request) && response->content_length >= 0 &&
            response->body_bytes < (uint64_t)response->content_length;
+}
+
+bool response_is_whole(const struct request *request)
+{
+    const struct response *response = &request->response;
+    return response->status != 0 &&
+           (response_is_bodyless(request) ||
+            (response->content_length >= 0 && !response_is_short(request)));
+}
+
+bool response_is_over(const struct response *response)
+{
+    return response->is_ended || response->is_peer_gone || response->is_abandoned;
 }
 
 /* The head, if it has not left yet, and as much of the body as may be sent. -1: out of memory. */
@@ -232,7 +252,7 @@ static long gather(struct request *request, const struct iovec *pieces, size_t c
 {
     struct response *response = &request->response;
     size_t head_count = 0;
-    if (!response->is_head_sent) {
+    if (!response->is_head_sent && response->status != 0) {
         if (!append(response, "\r\n", 2))
             return -1;
         out[head_count++] =
@@ -240,7 +260,7 @@ static long gather(struct request *request, const struct iovec *pieces, size_t c
         response->is_head_sent = true;
     }
     size_t body_count = admit(response, pieces, count, out + head_count);
-    return (long)(head_count + (is_bodyless(request) ? 0 : body_count));
+    return (long)(head_count + (response_is_bodyless(request) ? 0 : body_count));
 }
 
 static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
@@ -256,35 +276,53 @@ static int transmit(struct request *request, const struct iovec *pieces, size_t 
     return -1;
 }
 
-int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+/* Some fronts use a kept connection again as soon as they see the end, and then send no more of
+ * this request's body. */
+static bool must_withhold_end(struct request *request)
+{
+    if (!request->is_keep_wanted)
+        return false;
+    if (request->response.is_early)
+        return !request_has_read_body(request);
+    return request_drain_body(request) == DRAIN_WAIT;
+}
+
+static int send_some(struct request *request, const struct iovec *pieces, size_t count,
+                     bool is_last)
 {
     struct response *response = &request->response;
-    if (fork_is_child()) {
-        response->is_peer_gone = true; /* the parent answers, on the connection that both hold */
-        return -1;
-    }
-    while (count > SEND_PIECES) {
-        if (response_send(request, pieces, SEND_PIECES, false) < 0)
-            return -1;
-        pieces += SEND_PIECES;
-        count -= SEND_PIECES;
+    if (response->is_ended) {
+        count_excess(request, pieces, count);
+        return response->is_peer_gone ? -1 : 0;
     }
     struct iovec out[RESPONSE_PIECES];
     long out_count = gather(request, pieces, count, out);
     if (out_count < 0)
         return -1;
+    if (!is_last)
+        is_last = response->is_early = response_is_whole(request);
     if (is_last)
         response->is_ended = true;
-    if (is_last && response_is_short(request)) {
+    if (is_last && response_is_short(request) && !response->is_abandoned) {
         /* Without its end the response is visibly broken off; with it some fronts call it whole. */
         request->must_close = true;
         is_last = false;
     }
-    /* Some fronts use a kept connection again as soon as they see the end, and then send no more of
-     * this request's body. */
-    response->is_end_withheld =
-        is_last && request->is_keep_wanted && request_drain_body(request) == DRAIN_WAIT;
+    response->is_end_withheld = is_last && must_withhold_end(request);
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
+}
+
+int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
+{
+    if (fork_is_child()) {
+        /* The parent answers, on the connection that both hold. */
+        request->response.is_peer_gone = true;
+        return -1;
+    }
+    for (; count > SEND_PIECES; pieces += SEND_PIECES, count -= SEND_PIECES)
+        if (send_some(request, pieces, SEND_PIECES, false) < 0)
+            return -1;
+    return send_some(request, pieces, count, is_last);
 }
 
 int response_send_end(struct request *request)
@@ -297,12 +335,14 @@ int response_send_end(struct request *request)
 void response_send_error(struct request *request, const char *text, size_t text_bytes)
 {
     struct response *response = &request->response;
-    if (response->is_ended || response->is_peer_gone || fork_is_child())
+    if (fork_is_child() || !response_enter(response))
         return;
-    if (request->ops->send_error(request, text, text_bytes) < 0) {
+    if (!response->is_ended && !response->is_peer_gone &&
+        request->ops->send_error(request, text, text_bytes) < 0) {
         response->is_peer_gone = true;
         request->must_close = true;
     }
+    response_leave(response);
 }
 
 int response_send_page(struct request *request, const char *status, const char *text)

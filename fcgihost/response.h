@@ -3,6 +3,7 @@
 #ifndef FCGIHOST_RESPONSE_H
 #define FCGIHOST_RESPONSE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,9 +23,13 @@ struct response {
     unsigned retry_after_s; /* for a page with status 503 */
     bool is_head_sent;
     bool is_ended;
+    bool is_early;        /* it ended while the application still ran: nothing more could be sent */
     bool is_end_withheld; /* from the transport, until the request's body has been dropped */
-    bool is_peer_gone;    /* a send failed */
+    bool is_abandoned;    /* the peer has aborted the request, and waits for no more than its end */
     bool is_failed;       /* the application failed when the head had left: to be broken off */
+    atomic_bool
+        is_peer_gone; /* a send failed, or the peer was seen to have left; any thread sets it */
+    atomic_bool is_in_use; /* see response_enter */
 };
 
 /* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a
@@ -41,15 +46,35 @@ void response_clear(struct response *response);
 
 /* Is less of the body there than Content-Length declares? */
 bool response_is_short(const struct request *request);
+/* RFC 9110, section 6.4.1: to HEAD, and with status 204 and 304, no body is sent, whatever the
+ * application gives. */
+bool response_is_bodyless(const struct request *request);
+/* Is all of the body there that may be sent? false before there is a status. */
+bool response_is_whole(const struct request *request);
+/* Can nothing more be sent: has it ended, or does nobody wait for it any more? */
+bool response_is_over(const struct response *response);
 
-/* Pieces of the body. Sends the head first if that has not left; with is_last the end too, unless
- * that is withheld. What goes beyond the declared length is held back and counted. 0, or -1 when
- * the peer is gone. Without the GIL, or with it and request->send_wait, which gives it up. */
+/* Two threads of an application may use a request: who sends, or sets what is for sending, enters
+ * first. false: another thread has. */
+static inline bool response_enter(struct response *response)
+{
+    return !atomic_exchange(&response->is_in_use, true);
+}
+
+static inline void response_leave(struct response *response)
+{
+    atomic_store(&response->is_in_use, false);
+}
+
+/* Pieces of the body. Sends the head first if that has not left; with is_last, and when the
+ * response is whole, the end too, unless that is withheld. What goes beyond the declared length is
+ * held back and counted. 0, or -1 when the peer is gone. Without the GIL, or with it and
+ * request->send_wait, which gives it up. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
 /* Sends the end that was withheld, if it was. 0, or -1 when the peer is gone. */
 int response_send_end(struct request *request);
-/* Text for the web server's error log, where the protocol has a way for it and the response has not
- * ended. */
+/* Text for the web server's error log, where the protocol has a way for it, the response has not
+ * ended, and no other thread is sending. */
 void response_send_error(struct request *request, const char *text, size_t text_bytes);
 /* The whole of a short answer of the host's own, as text/plain. */
 int response_send_page(struct request *request, const char *status, const char *text);

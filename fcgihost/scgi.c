@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct scgi_state {
     uint64_t body_left;
@@ -101,12 +102,14 @@ static void scgi_take_body(struct request *request, size_t bytes)
 static int scgi_send(struct request *request, const struct iovec *pieces, size_t count,
                      bool is_last)
 {
-    (void)is_last; /* the connection's end is the response's */
     struct iovec copy[RESPONSE_PIECES];
     for (size_t i = 0; i < count; i++)
         copy[i] = pieces[i];
-    return socket_send(request->fd, copy, count, request->io_timeout_ms, request->send_wait,
-                       request->input);
+    if (socket_send(request->fd, copy, count, request->io_timeout_ms, request->send_wait,
+                    request->input) < 0)
+        return -1;
+    /* The connection's end is the response's, and comes as soon as the application has ended. */
+    return is_last && request->response.is_early ? shutdown(request->fd, SHUT_WR) : 0;
 }
 
 static int scgi_send_error(struct request *request, const char *text, size_t text_bytes)

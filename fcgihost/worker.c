@@ -237,7 +237,8 @@ static void serve(struct worker *worker, struct request *request)
     const char *wrong = NULL;
     if (response->excess_bytes > 0)
         wrong = "the application sent more than its Content-Length: the rest was held back";
-    else if (!response->is_peer_gone && !response->is_failed && response_is_short(request))
+    else if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
+             response_is_short(request))
         wrong = "the application sent less than its Content-Length: the connection is closed";
     if (wrong != NULL) {
         py_wsgi_let_go(worker);

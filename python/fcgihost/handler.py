@@ -109,7 +109,11 @@ class Request(runtime.CurrentRequest):
         return iter(self.readline, b"")
 
     def write(self, data):
-        """Adds bytes to the response's body, or str in the charset of content_type (what is not in it raises)."""
+        """Adds bytes to the response's body, or str in the charset of content_type (what is not in it raises).
+
+        In the host BrokenPipeError, here and by flush(), ends who goes on when nothing more can be sent: to HEAD, with
+        204 and 304, when Content-Length has been reached, or nobody waits any more.
+        """
         self._check_usable("write()")
         if isinstance(data, str):
             data = data.encode(_charset(self.content_type), "surrogateescape")

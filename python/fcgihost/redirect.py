@@ -65,7 +65,7 @@ class Relay:
                 self._check_started()
                 if chunk:
                     self.write(chunk)
-                if runtime.is_client_gone():
+                if runtime.is_response_over(not chunk):
                     break
             self._check_started()
         finally:

@@ -151,6 +151,14 @@ def is_client_gone():
     return os.getpid() == _PID and _has("is_client_gone") and bool(_host.is_client_gone())
 
 
+def is_response_over(is_silent):
+    """Can nothing more be sent of what this thread answers? Always False outside the host.
+
+    is_silent: nothing has been sent just now, of which the web server's end would be known.
+    """
+    return os.getpid() == _PID and _has("is_response_over") and bool(_host.is_response_over(is_silent))
+
+
 def sent_parameters():
     """What the web server sent for the request that this thread serves, name -> value, before the host corrected it.
 

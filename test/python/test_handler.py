@@ -1,6 +1,7 @@
 """fcgihost.handler, redirect and headers: what a handler is given, and what becomes of what it does."""
 import gc
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -779,15 +780,17 @@ class RedirectTest(Case):
             with self.assertRaisesRegex(RuntimeError, "without calling start_response"):
                 run(lambda req: req.internal_redirect("/other"))
 
-    def test_a_wsgi_target_is_not_asked_for_more_when_nobody_waits(self):
+    def test_a_wsgi_target_is_not_asked_for_more_when_nothing_more_can_be_sent(self):
         def application(environ, start_response):
             start_response("200 OK", [("Content-Type", "x/y")])
-            return iter(lambda: b"x", None)
-        handler.set_resolver(lambda path: (application, "", path))
-        host = types_of_host()
-        host.is_client_gone = lambda: True
-        with mock.patch.object(runtime, "_host", host):
-            self.assertEqual(run(lambda req: req.internal_redirect("/other")).body, b"x")
+            return itertools.islice(itertools.cycle(chunks), 100)
+        for chunks in [b"x"], [b""]:
+            handler.set_resolver(lambda path: (application, "", path))
+            host, asked = types_of_host(), []
+            host.is_response_over = lambda is_silent: not asked.append(is_silent)
+            with mock.patch.object(runtime, "_host", host):
+                self.assertEqual(run(lambda req: req.internal_redirect("/other")).body, chunks[0])
+            self.assertEqual(asked, [chunks == [b""]])
 
     def test_a_wsgi_target_may_replace_its_start(self):
         def application(environ, start_response):

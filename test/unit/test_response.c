@@ -736,6 +736,101 @@ static void test_a_page_of_the_host_replaces_a_head_that_was_not_sent(void **sta
                 "Content-Length: 7\r\nRetry-After: 1\r\n\r\nLater.\n");
 }
 
+/* Also without is_last: when nothing more can be sent, the peer need not wait for the application.
+ */
+static void test_a_whole_response_ends_by_itself(void **state)
+{
+    struct request *request = *state;
+    static const struct {
+        const char *status, *length, *pieces[3];
+        bool is_head;
+        int ended_by; /* the piece that does it; 3: none */
+        uint64_t excess_bytes;
+    } rows[] = {
+        {"200 OK", NULL, {"a", "b", "c"}, false, 3, 0},
+        {"200 OK", "3", {"a", "b", "c"}, false, 2, 0},
+        {"200 OK", "2", {"a", "b", "c"}, false, 1, 1},
+        {"200 OK", "2", {"a", "bbb", "c"}, false, 1, 3},
+        {"200 OK", "0", {"", "b", ""}, false, 0, 1},
+        {"200 OK", NULL, {"", "b", "c"}, true, 0, 0},
+        {"200 OK", "9", {"a", "b", "c"}, true, 0, 0},
+        {"204 No Content", NULL, {"a", "b", "c"}, false, 0, 0},
+        {"304 Not Modified", "9", {"", "", "c"}, false, 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        start_again(request);
+        request->is_head = rows[i].is_head;
+        assert_false(response_is_whole(request));
+        start_head(request, rows[i].status, rows[i].length);
+        for (int j = 0; j < 3; j++) {
+            assert_int_equal(send_text(request, rows[i].pieces[j], false), 0);
+            assert_int_equal(fake.ends, j >= rows[i].ended_by);
+            assert_int_equal(request->response.is_ended, j >= rows[i].ended_by);
+            assert_int_equal(response_is_whole(request), j >= rows[i].ended_by);
+        }
+        size_t calls = fake.calls;
+        assert_int_equal(response_send(request, NULL, 0, true), 0);
+        assert_int_equal(fake.calls, calls + (rows[i].ended_by == 3));
+        assert_int_equal(fake.ends, 1);
+        assert_int_equal(request->response.excess_bytes, rows[i].excess_bytes);
+        assert_false(request->must_close);
+    }
+}
+
+/* The rest of the request's body may still be read: the end waits until it has been dropped. */
+static void test_the_end_of_a_whole_response_takes_no_byte_of_the_body(void **state)
+{
+    struct request *request = *state;
+    for (size_t body_pieces = 0; body_pieces < 3; body_pieces++) {
+        start_again(request);
+        struct input input = {0};
+        request->input = &input;
+        request->is_keep_wanted = true;
+        fake.body_pieces = body_pieces;
+        start_head(request, "200 OK", "1");
+        assert_int_equal(send_text(request, "a", false), 0);
+        assert_true(request->response.is_ended);
+        assert_int_equal(fake.body_pieces, body_pieces);
+        assert_int_equal(request->response.is_end_withheld, body_pieces > 0);
+        assert_int_equal(fake.ends, body_pieces == 0);
+        assert_int_equal(request_drain_body(request), DRAIN_DONE);
+        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(fake.ends, 1);
+    }
+}
+
+static void test_what_another_thread_sends_is_not_cut_in_two(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", NULL);
+    assert_true(response_enter(&request->response));
+    assert_false(response_enter(&request->response));
+    response_send_error(request, "text", 4);
+    assert_int_equal(fake.errors.n, 0);
+    response_leave(&request->response);
+    response_send_error(request, "text", 4);
+    assert_int_equal(fake.errors.n, 4);
+    assert_true(response_enter(&request->response));
+}
+
+/* Of an aborted request only the end is due, however short the body is and if there is no head. */
+static void test_an_aborted_request_gets_its_end(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", "10");
+    assert_int_equal(send_text(request, "a", false), 0);
+    request->response.is_abandoned = true;
+    assert_true(response_is_over(&request->response));
+    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(fake.ends, 1);
+    assert_false(request->must_close);
+    start_again(request);
+    request->response.is_abandoned = true;
+    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(fake.ends, 1);
+    assert_int_equal(fake.sent.n, 0);
+}
+
 static void test_clearing(void **state)
 {
     (void)state;
@@ -792,6 +887,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_error_that_can_t_be_sent, set_up, tear_down),
         cmocka_unit_test(test_clearing),
+        cmocka_unit_test_setup_teardown(test_a_whole_response_ends_by_itself, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_end_of_a_whole_response_takes_no_byte_of_the_body,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_another_thread_sends_is_not_cut_in_two, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_an_aborted_request_gets_its_end, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

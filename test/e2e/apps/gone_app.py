@@ -17,8 +17,11 @@ def handler(req):
     end = time.monotonic() + 60
     while not req.is_client_gone and time.monotonic() < end:
         if req.path_info == "/streaming":
-            req.write(b"more" * 1000)
-            req.flush()
+            try:
+                req.write(b"more" * 1000)
+                req.flush()
+            except BrokenPipeError:  # the sooner of both
+                break
         time.sleep(0.02)
     req.log("%s %s" % ("gone" if req.is_client_gone else "waited in vain", req.query))
     req.write("the end")
