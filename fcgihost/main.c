@@ -13,6 +13,7 @@
 #include "poller.h"
 #include "process.h"
 #include "py_errand.h"
+#include "py_home.h"
 #include "py_interpreter.h"
 #include "py_signals.h"
 #include "py_startup.h"
@@ -55,7 +56,7 @@ static void print_version(void)
 static int start_python(const struct config *config, const struct py_options *options)
 {
     struct config_error error;
-    if (py_interpreter_check_home(config, &error) < 0)
+    if (py_home_check(config, &error) < 0)
         return fail(&error, EXIT_CONFIG);
     if (py_interpreter_start(config, options, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);

@@ -23,65 +23,6 @@ const char *py_interpreter_version(void)
     return version;
 }
 
-static int home_error(const struct config *config, struct config_error *error, const char *why)
-{
-    snprintf(error->message, sizeof(error->message), "%s: [python] home \"%s\": %s",
-             config->file != NULL ? config->file : "command line", config->home, why);
-    return -1;
-}
-
-/* The value of a key of pyvenv.cfg, or an empty text. */
-static void read_venv_key(FILE *file, const char *wanted, char *value, size_t value_bytes)
-{
-    char line[PATH_MAX + 64], key[32];
-    value[0] = '\0';
-    rewind(file);
-    while (fgets(line, sizeof(line), file) != NULL) {
-        char *separator = strchr(line, '=');
-        if (separator == NULL || sscanf(line, "%31[a-z-_]", key) != 1 || strcmp(key, wanted) != 0)
-            continue;
-        char *start = separator + 1 + strspn(separator + 1, " \t");
-        start[strcspn(start, "\r\n")] = '\0';
-        snprintf(value, value_bytes, "%s", start);
-    }
-}
-
-int py_interpreter_check_home(const struct config *config, struct config_error *error)
-{
-    char path[PATH_MAX], version[64], why[512];
-    if (config->home == NULL)
-        return 0;
-    snprintf(path, sizeof(path), "%s/pyvenv.cfg", config->home);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        snprintf(
-            why, sizeof(why),
-            "no virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv DIR`",
-            strerror(errno), FCGIHOST_PYTHON);
-        return home_error(config, error, why);
-    }
-    read_venv_key(file, "version", version, sizeof(version));
-    if (version[0] == '\0')
-        read_venv_key(file, "version_info", version, sizeof(version));
-    fclose(file);
-    int major = 0, minor = 0;
-    if (sscanf(version, "%d.%d", &major, &minor) != 2 || major != PY_MAJOR_VERSION ||
-        minor != PY_MINOR_VERSION) {
-        snprintf(why, sizeof(why),
-                 "a virtual environment of Python %.20s, but this program runs Python %d.%d: make "
-                 "one with `%s -m venv "
-                 "DIR`, or build fcgihost with that Python",
-                 version[0] != '\0' ? version : "(unknown)", PY_MAJOR_VERSION, PY_MINOR_VERSION,
-                 FCGIHOST_PYTHON);
-        return home_error(config, error, why);
-    }
-    snprintf(path, sizeof(path), "%s/bin/python3", config->home);
-    if (access(path, X_OK) < 0)
-        return home_error(config, error,
-                          "its bin/python3 is missing or can't be run: make the environment again");
-    return 0;
-}
-
 /* The folder that holds the package: beside the program in the build tree, or where it was
  * installed. */
 static int find_package(char *folder, size_t folder_bytes)

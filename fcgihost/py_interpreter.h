@@ -7,11 +7,6 @@
 
 #include <stdbool.h>
 
-/* Is [python] home a virtual environment of the Python that this program is linked with? 0, or -1
- * with one line. To be asked before py_interpreter_start, for which a wrong one is a fatal error.
- */
-int py_interpreter_check_home(const struct config *config, struct config_error *error);
-
 struct py_options {
     bool is_multiprocess;          /* other processes may serve the same application */
     bool is_run_once;              /* plain CGI, --call */

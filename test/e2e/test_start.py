@@ -365,6 +365,39 @@ class TestVirtualEnvironment:
                 assert done.returncode == 3, done
                 one_line(done, "home", "fcgihost.ini")
 
+    @pytest.fixture
+    def other_build(self, folder):
+        """The folder of the program of a Python of the same version, with a library of its own."""
+        version = subprocess.run([PYTHON, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"],
+                                 stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        (folder / "other/bin").mkdir(parents=True)
+        (folder / "other/lib" / version).mkdir(parents=True)
+        (folder / "other/lib" / version / "os.py").touch()
+        return folder / "other/bin"
+
+    def check(self, folder, home, made_with):
+        """--check of the environment, as if it had been made with the program in that folder."""
+        text = (home / "pyvenv.cfg").read_text()
+        (home / "pyvenv.cfg").write_text(re.sub(r"(?m)^home.*$", "home = %s" % made_with, text))
+        path = ini(folder, {"python": {"home": "venv"}, "application": {"wsgi": "hello:application"}})
+        return run("-c", path, "--set", "python.path=%s" % folder, "--check", cwd="/")
+
+    def test_one_of_another_build_of_the_same_version_is_a_clear_error(self, folder, home, other_build):
+        done = self.check(folder, home, other_build)
+        assert done.returncode == 3, done
+        one_line(done, "home", "Python 3.", " in %s," % other_build, "but this program runs the 3.")
+
+    @pytest.mark.parametrize("way", ["a link", "/bin", "another environment", "/usr/local", "nothing"])
+    def test_many_ways_lead_to_the_same_python(self, folder, home, way):
+        program = subprocess.run([PYTHON, "-c", "import sys; print(sys.base_exec_prefix + '/bin')"],
+                                 stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+        os.symlink(program, folder / "link")
+        ways = {"a link": folder / "link", "/bin": "/bin" if program == "/usr/bin" else program,
+                "another environment": home / "bin", "nothing": folder / "missing/bin",
+                "/usr/local": "/usr/local/bin" if program == "/usr/bin" else program}
+        done = self.check(folder, home, ways[way])
+        assert done.returncode == 0, done
+
     def test_one_of_another_python_is_a_clear_error(self, folder, home):
         text = (home / "pyvenv.cfg").read_text()
         changed = re.sub(r"(?m)^version.*$", "version = 2.7.18", text)
