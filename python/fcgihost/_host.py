@@ -7,7 +7,7 @@ import time
 
 import _fcgihost
 
-from fcgihost import cleanup, errors, interrupt, loader, programs, runtime, startup
+from fcgihost import cleanup, errors, folders, interrupt, loader, programs, runtime, startup
 
 _LOG_ERROR, _LOG_INFO = 0, 2
 _LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
@@ -212,12 +212,11 @@ def _format_stacks():
     return stacks.format_stacks(_fcgihost.activities())
 
 
-def _lock_folder(settings):
+def _lock_folders(settings):
     """The same for all processes that serve the same applications by the same settings, as siblings of mod_fcgid do."""
     identity = "\0".join([str(settings["file"]), *(
         str(value) for application in settings["applications"] for value in application.values())])
-    return os.path.join(os.environ.get("TMPDIR") or "/tmp",
-                        "fcgihost-%d-%08x" % (os.geteuid(), loader.checksum(os.fsencode(identity))))
+    return folders.candidates(folders.places(os.environ), "fcgihost-%d-%08x" % (os.geteuid(), loader.checksum(os.fsencode(identity))))
 
 
 def _tasks(settings):
@@ -233,7 +232,7 @@ def _import_task(target):
 
 
 def _startup(settings, imports, applications):
-    runtime.set_lock_folder(_lock_folder(settings))
+    runtime.set_lock_folders(_lock_folders(settings))
     return startup.Startup(
         _StartupHost, startup.Settings(settings["require"], settings["retry_delay"], settings["retry_max_delay"],
                                        settings["exits"]), imports, applications)

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 
-from fcgihost import runtime
+from fcgihost import folders, runtime
 
 _POLL = 0.05      # seconds between two looks at what another process holds
 _PATIENCE = 0.5   # seconds after which a process lets no other one pass
@@ -77,7 +77,6 @@ class Locks:
         try:
             if not self._join(turn) and not runtime.wait(turn.woken, timeout):
                 raise self._too_long(turn, began)
-            turn.file = self._open_file()
             self._lock_file(turn, began, timeout)
             turn.since = time.time()
             turn.file.write_holder(turn)
@@ -145,15 +144,19 @@ class Locks:
     def _open_file(self):
         with self._mutex:
             if self._file is None or not self._file.is_there():
-                self._file = _File(runtime.lock_folder or _user_folder())
+                self._file = _File(folders.find(runtime.lock_folders or _user_folders()))
             return self._file
 
     def _lock_file(self, turn, began, timeout):
         patient_until = self._clock() + _PATIENCE
         while True:
             now = self._clock()
+            turn.file = self._open_file()  # anew, if it was removed: others would not wait for this one
             if turn.file.try_lock(turn.place, keeps_gate=now >= patient_until):
-                return
+                if turn.file.is_there():
+                    return
+                turn.file.unlock(turn.place)
+                continue
             if timeout is not None and now >= began + timeout:
                 raise self._too_long(turn, began)
             self._sleep(_POLL if timeout is None else min(_POLL, began + timeout - now))
@@ -210,17 +213,16 @@ class _File:
     """The file where the processes meet. Its bytes are locked far beyond its end, which fcntl allows."""
 
     def __init__(self, folder):
-        path = os.path.join(_private_folder(folder), "locks")
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        self._identity = self._state()[:2]
+        self._path = os.path.join(folder, "locks")
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._identity = _identity(os.fstat(self._fd))
 
     def is_there(self):
         """False if it was removed, or an application closed all the descriptors that it didn't know."""
         try:
-            device, inode, links = self._state()
+            return _identity(os.fstat(self._fd)) == self._identity == _identity(os.lstat(self._path))
         except OSError:
             return False
-        return (device, inode) == self._identity and links > 0
 
     def try_lock(self, place, keeps_gate):
         """Locks place, unless another process has it or keeps its gate; then keeps the gate itself if told to."""
@@ -237,22 +239,21 @@ class _File:
     def write_holder(self, turn):
         text = "%d %d %r %s\n" % (turn.place, os.getpid(), turn.since, turn.thread)
         record = text.encode("utf-8", "replace")[:_RECORD_BYTES].ljust(_RECORD_BYTES)
-        os.pwrite(self._fd, record, _record_offset(turn.place))
+        try:
+            os.pwrite(self._fd, record, _record_offset(turn.place))
+        except OSError:
+            pass  # a full disk: it is only for messages
 
     def read_holder(self, place):
         """One phrase on who holds the lock: true while it is held, unless the record was used for another."""
-        record = os.pread(self._fd, _RECORD_BYTES, _record_offset(place)).decode("utf-8", "replace")
         try:
+            record = os.pread(self._fd, _RECORD_BYTES, _record_offset(place)).decode("utf-8", "replace")
             noted, pid, since, thread = record.split("\n")[0].split(" ", 3)
             if int(noted) == place:
                 return _describe_holder(int(pid), thread.strip(), float(since))
-        except ValueError:
+        except (OSError, ValueError):
             pass
         return "another process has it"
-
-    def _state(self):
-        status = os.fstat(self._fd)
-        return status.st_dev, status.st_ino, status.st_nlink
 
     def _try(self, offset):
         fcntl = _fcntl()
@@ -264,6 +265,10 @@ class _File:
 
     def _lockf(self, operation, length, offset):
         _fcntl().lockf(self._fd, operation, length, offset)
+
+
+def _identity(status):
+    return status.st_dev, status.st_ino
 
 
 def _fcntl():
@@ -289,26 +294,10 @@ def _describe_holder(pid, thread, since):
     return "process %d, thread %s, has it since %s" % (pid, thread, when)
 
 
-def _user_folder():
+def _user_folders():
     import tempfile  # slow to import, and not needed in the host
 
-    return os.path.join(tempfile.gettempdir(), "fcgihost-%d" % os.geteuid())
-
-
-def _private_folder(path):
-    """path, made if it is missing; raises PermissionError if others could put something there."""
-    import stat
-
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    status = os.lstat(path)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise PermissionError(
-            "the folder of the locks, %s, must be a folder of user %d's alone, with mode 0700: remove it, or correct "
-            "its owner and mode" % (path, os.geteuid()))
-    return path
+    return folders.candidates([tempfile.gettempdir()], "fcgihost-%d" % os.geteuid())
 
 
 _locks = Locks()

@@ -204,10 +204,11 @@ def __getattr__(name):
         return _stopping
 
 
-def set_lock_folder(path):
-    """The folder of this host's locks, the same for all its processes; None: a folder of the user's."""
-    global lock_folder
-    lock_folder = path
+def set_lock_folders(places):
+    """Where the folder of this host's locks may be, the same for all its processes: what folders.candidates() returned.
+    None: a folder of the user's."""
+    global lock_folders
+    lock_folders = places
 
 
 def wait(lock, timeout=None):
@@ -302,5 +303,5 @@ def _after_fork():
             thing._after_fork()
 
 
-lock_folder = None
+lock_folders = None
 os.register_at_fork(after_in_child=_after_fork)

@@ -27,7 +27,7 @@ class Case(unittest.TestCase):
         self.folder = os.path.join(folder.name, "locks")
         self.locks = lock_module.Locks()
         self.waiting = threading.Semaphore(0)  # released by each thread that is about to wait, when it is queued
-        for thing, name, value in ((runtime, "lock_folder", self.folder), (lock_module, "_locks", self.locks),
+        for thing, name, value in ((runtime, "lock_folders", [[self.folder]]), (lock_module, "_locks", self.locks),
                                    (runtime, "wait", self.wait)):
             patch = mock.patch.object(thing, name, value)
             patch.start()
@@ -520,15 +520,40 @@ class FolderTest(Case):
             self.assertRaises(PermissionError, fcgihost.lock("a").__enter__)
 
     def test_outside_the_host_it_is_the_users(self):
-        runtime.set_lock_folder(None)
+        runtime.set_lock_folders(None)
         with mock.patch.object(tempfile, "gettempdir", return_value=os.path.dirname(self.folder)):
             self.is_free()
         self.assertEqual(os.listdir(os.path.dirname(self.folder)), ["fcgihost-%d" % os.geteuid()])
 
     def test_the_host_says_where_it_is(self):
-        runtime.set_lock_folder(self.folder + ".host")
+        runtime.set_lock_folders([[self.folder + ".host"]])
         self.is_free()
         self.assertEqual(os.listdir(self.folder + ".host"), ["locks"])
+
+    def test_where_the_file_is_removed_while_it_is_waited_for_nobody_gets_the_old_one(self):
+        """A cleaner has removed it; who came later, from another process, has locked the new one."""
+        first, second = Child(), Child()
+        self.addCleanup(first.end)
+        self.addCleanup(second.end)
+        self.assertEqual(first.tell("acquire"), "done")
+        told = []
+
+        def look(seconds):
+            if not told:
+                os.unlink(os.path.join(self.folder, "locks"))
+                told.append(second.tell("acquire"))
+                first.tell("release")
+            else:
+                told.append(second.tell("release"))
+        self.use_clock(look)
+        with fcgihost.lock("a"):
+            self.assertEqual(told, ["done", "done"])
+            self.assertEqual(first.tell("acquire"), "timeout")
+
+    def test_a_full_disk_only_takes_the_holder_s_name_away(self):
+        with mock.patch.object(os, "pwrite", side_effect=OSError(28, "No space left on device")):
+            with fcgihost.lock("a"):
+                self.assertFalse(self.is_free_elsewhere())
 
     def test_it_is_opened_once(self):
         self.is_free()
