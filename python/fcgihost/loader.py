@@ -161,7 +161,7 @@ def _import(name):
 def _forget_folders():
     """The next import looks anew at what the folders contain.
 
-    As importlib.invalidate_caches does it, which from Python 3.12 on takes importlib.metadata and 40 modules with it
+    As importlib.invalidate_caches does it, which from Python 3.13 on takes importlib.metadata and 40 modules with it
     into the process, in a tenth of a second, for a cache that without them is not there.
     """
     if "importlib.metadata" in sys.modules:
