@@ -69,6 +69,7 @@ make_bare() {
     fi
     cp -L /etc/hosts /etc/resolv.conf "$root/etc/"
     apt-config dump Acquire 2>/dev/null | grep -i '::proxy' >"$root/etc/apt/apt.conf.d/proxy" || :
+    echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/fresh" # the root is gone within the hour
     echo "deb $MIRROR $suite main" >"$root/etc/apt/sources.list"
     [ "$suite" = sid ] || cat >>"$root/etc/apt/sources.list" <<END
 deb $MIRROR $suite-updates main
