@@ -136,7 +136,9 @@ has_counts() {
 try() {
     log=$FRESH/$suite-$1.log
     began=$(date +%s)
-    say "$suite: \`make $1\`${T:+ with T=$T} as the first command; its output: $log"
+    pattern=
+    [ "$1" != test ] || pattern=${T:+ with T=$T}
+    say "$suite: \`make $1\`$pattern as the first command; its output: $log"
     root=$(mktemp -d "$FRESH/run-XXXXXX")
     cp -a --reflink=auto "$bare/." "$root/"
     git clone -q . "$root/root/fcgihost"
