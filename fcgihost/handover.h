@@ -1,0 +1,99 @@
+/* What a process hands over to the one that takes its place, as bytes. Pure.
+ *
+ * The memory, in the machine's byte order, as both sides run on it:
+ *
+ *     offset  bytes
+ *          0      8  "fcgihost"
+ *          8      4  version of the format
+ *         12      4  process id of the sender
+ *         16      4  how many bytes there are, these 32 included
+ *         20      4  unused, 0
+ *         24      8  late signals: 1 << number of each that came after the bytes were written; both
+ *                    sides use it atomically
+ *         32         records: type (4 bytes), bytes of the content (4), content
+ *
+ * A content is a sequence of 8-byte numbers and of texts (4 bytes of length, the bytes, one NUL). A
+ * reader passes over records that it does not know and over what follows the fields that it knows,
+ * so that a newer program can take over from an older one; the version changes only when that is
+ * not enough. Descriptors are sent as their place in one table of numbers: across exec() the
+ * numbers stay what they are, over a socket (SCM_RIGHTS) the receiver gets others, in the same
+ * order. */
+#ifndef FCGIHOST_HANDOVER_H
+#define FCGIHOST_HANDOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { HANDOVER_VERSION = 1, HANDOVER_HEADER_BYTES = 32, HANDOVER_LATE_SIGNALS_OFFSET = 24 };
+
+struct handover_bytes {
+    const uint8_t *data;
+    size_t bytes;
+};
+
+/* The ini file as it was read; path is NULL if there was none. */
+struct handover_file {
+    const char *path;
+    struct handover_bytes text;
+};
+
+struct handover_listener {
+    int fd;
+    uint64_t kind; /* enum address_kind */
+    bool is_tcp, is_inherited;
+    const char *name;
+    const char *path; /* "" unless the process made a socket file */
+    uint64_t path_device, path_inode;
+};
+
+/* A connection without a running request. */
+struct handover_connection {
+    int fd;
+    uint64_t served;
+    uint64_t deadline_ms, park_end_ms; /* as struct connection has them, on CLOCK_MONOTONIC */
+    struct handover_bytes input; /* of the request that it has begun to send, from its head on */
+};
+
+struct handover {
+    struct handover_file file;
+    struct handover_listener *listeners;
+    size_t listener_count;
+    struct handover_connection *connections;
+    size_t connection_count;
+    uint64_t *children; /* process ids of children that go on, and that nobody else waits for */
+    size_t child_count;
+    struct handover_bytes startup; /* what fcgihost/startup.py wants to know again */
+    uint64_t started_us;           /* when the first of these processes began, since 1970 */
+    uint64_t signal_mask;          /* that it was started with: 1 << number */
+    bool is_start_again;           /* nothing was served: its start failed and is tried again */
+};
+
+/* Bytes that grow. Zero it before; free data with free(). */
+struct handover_writer {
+    uint8_t *data;
+    size_t bytes, capacity;
+    bool has_failed; /* out of memory, or more than 4 GiB */
+};
+
+/* Writes all of it, with the header; *fds and *fd_count are the table of descriptors, for the
+ * caller to free. 0, or -1 when out of memory. */
+int handover_write(const struct handover *handover, pid_t sender, struct handover_writer *writer,
+                   int **fds, size_t *fd_count);
+
+enum handover_verdict {
+    HANDOVER_FINE,
+    HANDOVER_FOREIGN, /* not written by this program, or cut short */
+    HANDOVER_OTHER_VERSION,
+    HANDOVER_NO_MEMORY,
+};
+
+/* Reads it; the texts and bytes are inside of data, which must outlive them. fds: the numbers of
+ * the descriptors for the receiver; NULL: those of the sender. Free with handover_clear in every
+ * case. */
+enum handover_verdict handover_read(const uint8_t *data, size_t bytes, const int *fds,
+                                    size_t fd_count, struct handover *handover);
+void handover_clear(struct handover *handover);
+
+#endif

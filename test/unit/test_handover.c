@@ -1,0 +1,198 @@
+/* links: handover.c */
+#include "unit.h"
+
+#include "handover.h"
+
+#include <stdlib.h>
+
+static struct handover_bytes bytes_of(const char *text)
+{
+    return (struct handover_bytes){(const uint8_t *)text, strlen(text)};
+}
+
+static struct handover_listener listeners[] = {
+    {.fd = 5, .kind = 2, .is_tcp = true, .is_inherited = true, .name = "fd:0", .path = ""},
+    {.fd = 9, .name = "unix:/run/x", .path = "/run/x", .path_device = 1ull << 40, .path_inode = 7},
+};
+static struct handover_connection connections[] = {
+    {.fd = 70000,
+     .served = 3,
+     .deadline_ms = 1,
+     .park_end_ms = UINT64_MAX,
+     .input = {(const uint8_t *)"\0\1\2", 3}},
+    {.fd = 11, .input = {(const uint8_t *)"", 0}},
+    {.fd = 12, .input = {(const uint8_t *)"x", 1}},
+};
+static uint64_t children[] = {77, 78};
+
+static struct handover example(void)
+{
+    return (struct handover){.file = {.path = "/etc/f.ini", .text = bytes_of("[server]\n")},
+                             .listeners = listeners,
+                             .listener_count = COUNT(listeners),
+                             .connections = connections,
+                             .connection_count = COUNT(connections),
+                             .children = children,
+                             .child_count = COUNT(children),
+                             .startup = bytes_of("what Python knows"),
+                             .started_us = 123456789012345,
+                             .signal_mask = 1 << 15,
+                             .is_start_again = true};
+}
+
+static struct handover_writer written(const struct handover *handover)
+{
+    struct handover_writer writer;
+    int *fds;
+    size_t fd_count;
+    assert_int_equal(handover_write(handover, 4711, &writer, &fds, &fd_count), 0);
+    assert_int_equal(fd_count, handover->listener_count + handover->connection_count);
+    free(fds);
+    return writer;
+}
+
+static void assert_same_bytes(struct handover_bytes a, struct handover_bytes b)
+{
+    assert_int_equal(a.bytes, b.bytes);
+    assert_memory_equal(a.data, b.data, a.bytes);
+}
+
+static void test_what_is_written_is_read(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FINE);
+    assert_string_equal(after.file.path, before.file.path);
+    assert_same_bytes(after.file.text, before.file.text);
+    assert_same_bytes(after.startup, before.startup);
+    assert_true(after.started_us == before.started_us && after.signal_mask == before.signal_mask);
+    assert_true(after.is_start_again);
+    assert_int_equal(after.listener_count, COUNT(listeners));
+    for (size_t i = 0; i < COUNT(listeners); i++) {
+        const struct handover_listener *a = &listeners[i], *b = &after.listeners[i];
+        assert_true(a->fd == b->fd && a->kind == b->kind && a->is_tcp == b->is_tcp);
+        assert_true(a->is_inherited == b->is_inherited && a->path_inode == b->path_inode);
+        assert_true(a->path_device == b->path_device);
+        assert_string_equal(a->name, b->name);
+        assert_string_equal(a->path, b->path);
+    }
+    assert_int_equal(after.connection_count, COUNT(connections));
+    for (size_t i = 0; i < COUNT(connections); i++) {
+        const struct handover_connection *a = &connections[i], *b = &after.connections[i];
+        assert_true(a->fd == b->fd && a->served == b->served && a->deadline_ms == b->deadline_ms);
+        assert_true(a->park_end_ms == b->park_end_ms);
+        assert_same_bytes(a->input, b->input);
+    }
+    assert_int_equal(after.child_count, COUNT(children));
+    assert_memory_equal(after.children, children, sizeof(children));
+    handover_clear(&after);
+    free(writer.data);
+}
+
+static void test_without_an_ini_file_there_is_none(void **state)
+{
+    (void)state;
+    struct handover before = {.startup = bytes_of("")}, after;
+    struct handover_writer writer = written(&before);
+    assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FINE);
+    assert_null(after.file.path);
+    assert_int_equal(after.listener_count + after.connection_count + after.child_count, 0);
+    handover_clear(&after);
+    free(writer.data);
+}
+
+static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
+{
+    (void)state;
+    static const int own[] = {30, 31, 32, 33, 34};
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    assert_int_equal(handover_read(writer.data, writer.bytes, own, COUNT(own), &after),
+                     HANDOVER_FINE);
+    assert_int_equal(after.listeners[1].fd, 31);
+    assert_int_equal(after.connections[2].fd, 34);
+    handover_clear(&after);
+    /* Fewer came than were sent. */
+    assert_int_equal(handover_read(writer.data, writer.bytes, own, 3, &after), HANDOVER_FOREIGN);
+    handover_clear(&after);
+    free(writer.data);
+}
+
+static void test_every_prefix_is_refused(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    for (size_t n = 0; n < writer.bytes; n++) {
+        uint8_t *copy = malloc(n + 1); /* so that a sanitizer sees who reads behind it */
+        memcpy(copy, writer.data, n);
+        assert_int_equal(handover_read(copy, n, NULL, 0, &after), HANDOVER_FOREIGN);
+        handover_clear(&after);
+        free(copy);
+    }
+    free(writer.data);
+}
+
+static void test_every_changed_byte_is_read_without_harm(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    for (size_t i = 0; i < writer.bytes; i++)
+        for (unsigned change = 1; change < 256; change *= 2) {
+            writer.data[i] ^= (uint8_t)change;
+            handover_read(writer.data, writer.bytes, NULL, 0, &after);
+            handover_clear(&after);
+            writer.data[i] ^= (uint8_t)change;
+        }
+    free(writer.data);
+}
+
+static void test_another_version_and_other_memory_are_told_apart(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    writer.data[8]++;
+    assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after),
+                     HANDOVER_OTHER_VERSION);
+    handover_clear(&after);
+    writer.data[0] = 'F';
+    assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FOREIGN);
+    handover_clear(&after);
+    free(writer.data);
+}
+
+static void test_what_a_newer_program_adds_is_passed_over(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    static const uint32_t added[] = {9999, 5};
+    size_t bytes = writer.bytes + sizeof(added) + 5;
+    uint8_t *longer = calloc(1, bytes);
+    memcpy(longer, writer.data, writer.bytes);
+    memcpy(longer + writer.bytes, added, sizeof(added));
+    uint32_t total = (uint32_t)bytes;
+    memcpy(longer + 16, &total, sizeof(total));
+    assert_int_equal(handover_read(longer, bytes, NULL, 0, &after), HANDOVER_FINE);
+    assert_int_equal(after.child_count, COUNT(children));
+    handover_clear(&after);
+    free(longer);
+    free(writer.data);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_written_is_read),
+        cmocka_unit_test(test_without_an_ini_file_there_is_none),
+        cmocka_unit_test(test_over_a_socket_the_receiver_has_other_numbers),
+        cmocka_unit_test(test_every_prefix_is_refused),
+        cmocka_unit_test(test_every_changed_byte_is_read_without_harm),
+        cmocka_unit_test(test_another_version_and_other_memory_are_told_apart),
+        cmocka_unit_test(test_what_a_newer_program_adds_is_passed_over),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
