@@ -1,4 +1,4 @@
-/* The monotonic clock, in milliseconds: cheap, and exact to a few of them. */
+/* The clocks. clock_ms: monotonic, in milliseconds, cheap, and exact to a few of them. */
 #ifndef FCGIHOST_CLOCK_H
 #define FCGIHOST_CLOCK_H
 
@@ -17,6 +17,14 @@ static inline uint64_t clock_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Microseconds since 1970. */
+static inline uint64_t clock_real_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 

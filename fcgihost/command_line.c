@@ -273,8 +273,13 @@ static int check_combination(struct parse *parse)
 static int read_config_file(struct parse *parse)
 {
     static const char here[] = "fcgihost.ini";
+    const struct config_kept *kept = &parse->config->kept;
     struct stat status;
 
+    if (kept->is_set)
+        return kept->path == NULL ? 0
+                                  : config_read_text(parse->config, kept->path, kept->text,
+                                                     kept->bytes, parse->error);
     if (parse->config_file != NULL)
         return config_read_file(parse->config, parse->config_file, parse->error);
     /* What is there but can't be read is an error all the same. */

@@ -22,7 +22,8 @@ enum {
     /* What inih keeps of a section's or a key's name, and the room that it wants to stay free in a
        line. */
     INIH_NAME_MAX = 49,
-    INIH_LINE_SPARE = 3
+    INIH_LINE_SPARE = 3,
+    FILE_BYTES = 4096 /* of a file's text at first */
 };
 
 int config_error_set(struct config_error *error, const char *format, ...)
@@ -70,7 +71,8 @@ void config_clear(struct config *config)
             config_setting_clear(config_option_at(i), config);
     config_application_clear_all(config);
     free(config->file);
-    config->file = NULL;
+    free(config->file_text);
+    config->file = config->file_text = NULL;
 }
 
 /* where: what stands before the reason in a message, up to the key. */
@@ -467,26 +469,70 @@ static int check_kind(FILE *stream, const char *path, struct config_error *error
     return 0;
 }
 
-int config_read_file(struct config *config, const char *path, struct config_error *error)
+/* All of the stream in a block for the caller to free. NULL with errno. */
+static char *read_all(FILE *stream, size_t *bytes)
+{
+    size_t capacity = FILE_BYTES, n;
+    char *text = malloc(capacity);
+
+    *bytes = 0;
+    while (text != NULL && (n = fread(text + *bytes, 1, capacity - *bytes, stream)) > 0) {
+        *bytes += n;
+        if (*bytes == capacity) {
+            char *larger = realloc(text, capacity *= 2);
+
+            if (larger == NULL)
+                free(text);
+            text = larger;
+        }
+    }
+    if (text != NULL && ferror(stream)) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+int config_read_text(struct config *config, const char *path, const char *text, size_t bytes,
+                     struct config_error *error)
 {
     struct ini_file file = {.config = config, .error = error, .path = path};
+    int result = -1;
+
+    file.folder = folder_of(path);
+    /* fmemopen() only reads it. */
+    file.stream = fmemopen((void *)(uintptr_t)text, bytes, "r");
+    if (file.folder == NULL)
+        config_error_set(error, "%s: the current folder is not known: %s", path,
+                         config_error_describe(errno));
+    else if (file.stream == NULL)
+        config_error_set(error, "out of memory");
+    else
+        result = parse_ini(&file);
+    free(file.folder);
+    if (file.stream != NULL)
+        fclose(file.stream);
+    return result;
+}
+
+int config_read_file(struct config *config, const char *path, struct config_error *error)
+{
+    FILE *stream = fopen(path, "re");
     int result;
 
-    file.stream = fopen(path, "re");
-    if (file.stream == NULL) {
+    if (stream == NULL) {
         return config_error_set(error, "%s: can't be read: %s: check the path and its permissions",
                                 path, config_error_describe(errno));
     }
-    result = check_kind(file.stream, path, error);
+    result = check_kind(stream, path, error);
     if (result == 0) {
-        file.folder = folder_of(path);
-        result = file.folder != NULL
-                     ? parse_ini(&file)
-                     : config_error_set(error, "%s: the current folder is not known: %s", path,
+        config->file_text = read_all(stream, &config->file_bytes);
+        result = config->file_text != NULL
+                     ? config_read_text(config, path, config->file_text, config->file_bytes, error)
+                     : config_error_set(error, "%s: can't be read: %s", path,
                                         config_error_describe(errno));
     }
-    free(file.folder);
-    fclose(file.stream);
+    fclose(stream);
     return result;
 }
 

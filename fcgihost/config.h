@@ -39,6 +39,14 @@ struct config_application {
     unsigned line; /* of the section in the file; 0: none */
 };
 
+/* The ini file as it was read before the program was executed anew. */
+struct config_kept {
+    bool is_set;      /* then no file is read, whatever there is by now */
+    const char *path; /* NULL: there was none */
+    const char *text;
+    size_t bytes;
+};
+
 struct config {
     /* [server] */
     struct config_list listen;
@@ -85,7 +93,10 @@ struct config {
     size_t application_count;
 
     /* What is not a key. */
-    char *file;           /* the ini file that was read, or NULL */
+    char *file;      /* the ini file that was read, or NULL */
+    char *file_text; /* what it contained then: the program that is executed anew goes on with it */
+    size_t file_bytes;
+    struct config_kept kept;
     bool add_current_dir; /* APP was given: the current folder comes first on sys.path */
 };
 
@@ -111,6 +122,9 @@ void config_clear(struct config *config);
 /* Reads an ini file into config; before the first config_set. 0, or -1 with a message that names
  * file, line, section and key. */
 int config_read_file(struct config *config, const char *path, struct config_error *error);
+/* The same for text that came from that file. */
+int config_read_text(struct config *config, const char *path, const char *text, size_t bytes,
+                     struct config_error *error);
 
 /* Sets one option as the command line does ("--set server.threads=8" comes as "server.threads=8",
  * "--threads 8" likewise). It wins over what a file said; the first value of a repeatable key

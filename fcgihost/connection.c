@@ -23,9 +23,55 @@ struct connection *connection_new(int fd)
     return connection;
 }
 
+struct connection *connection_take_over(const struct handover_connection *left)
+{
+    struct connection *connection = connection_new(left->fd);
+    size_t n = left->input.bytes;
+    if (connection == NULL || (n > 0 && input_own(&connection->input, n) < 0)) {
+        free(connection);
+        close(left->fd);
+        return NULL;
+    }
+    if (n > 0)
+        memcpy(connection->input.data, left->input.data, n);
+    connection->input.end = n;
+    connection->served = (unsigned long)left->served;
+    connection->park_end_ms = left->park_end_ms;
+    atomic_store(&connection->deadline_ms, left->deadline_ms);
+    return connection;
+}
+
+bool connection_can_move(const struct connection *connection)
+{
+    return (connection->is_queued || atomic_load(&connection->is_watched)) &&
+           !connection->is_answered;
+}
+
+int connection_describe(const struct connection *connection, struct handover_connection *left)
+{
+    const struct input *input = &connection->input;
+    size_t head_bytes = connection->request != NULL ? connection->head_bytes : 0,
+           input_bytes = input_available(input);
+    uint8_t *bytes = malloc(head_bytes + input_bytes + 1);
+    if (bytes == NULL)
+        return -1;
+    if (head_bytes > 0)
+        memcpy(bytes, connection->head, head_bytes);
+    if (input_bytes > 0)
+        memcpy(bytes + head_bytes, input->data + input->begin, input_bytes);
+    *left =
+        (struct handover_connection){.fd = connection->fd,
+                                     .served = connection->served,
+                                     .deadline_ms = atomic_load(&connection->deadline_ms),
+                                     .park_end_ms = connection->park_end_ms,
+                                     .input = {.data = bytes, .bytes = head_bytes + input_bytes}};
+    return 0;
+}
+
 void connection_free(struct connection *connection)
 {
     close(connection->fd);
+    free(connection->head);
     input_clear(&connection->input);
     free(connection);
 }
@@ -129,10 +175,27 @@ static enum connection_step look(struct worker *worker, struct connection *conne
     return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
 }
 
+/* The head stands before what is left of the input, until more is received. The request waits: should
+ * it be handed over to another process, that one has to read it again. -1: out of memory. */
+static int keep_head(struct connection *connection)
+{
+    const struct input *input = &connection->input;
+    if (connection->request == NULL || connection->is_answered || connection->head != NULL)
+        return 0;
+    connection->head = malloc(connection->head_bytes);
+    if (connection->head == NULL)
+        return -1;
+    memcpy(connection->head, input->data + input->begin - connection->head_bytes,
+           connection->head_bytes);
+    return 0;
+}
+
 /* The worker's buffer goes on to the next connection: what is in it must be kept elsewhere. */
 static enum connection_step keep_input(struct connection *connection)
 {
     struct input *input = &connection->input;
+    if (keep_head(connection) < 0)
+        return CONNECTION_CLOSE;
     if (is_spent(connection)) {
         input_clear(input);
         return CONNECTION_WAIT;
@@ -184,6 +247,8 @@ static void release_request(struct worker *worker, struct connection *connection
     connection->is_answered = false;
     connection->served++;
     atomic_store(&connection->deadline_ms, 0);
+    free(connection->head);
+    connection->head = NULL;
     request->ops->release(request);
     worker_give_request(worker, request);
 }
@@ -204,7 +269,9 @@ enum connection_step connection_finish_request(struct worker *worker, struct con
         input_clear(&connection->input);
         return CONNECTION_CLOSE;
     }
-    if (input_available(&connection->input) == 0)
+    /* What has come of the next request is the next process's. */
+    if (input_available(&connection->input) == 0 ||
+        atomic_load(&worker->pool->poller->is_handing_over))
         return keep_input(connection);
     enum connection_step step = look(worker, connection);
     return step == CONNECTION_WAIT ? keep_input(connection) : step;

@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_CONNECTION_H
 #define FCGIHOST_CONNECTION_H
 
+#include "handover.h"
 #include "input.h"
 #include "request.h"
 #include "transport.h"
@@ -19,6 +20,8 @@ struct connection {
     const struct transport_ops *ops; /* NULL until the first byte has told, with protocol = auto */
     struct input input;
     struct request *request; /* from the end of its head to the end of its response */
+    size_t head_bytes;       /* of its head, which begin() has used up; … */
+    uint8_t *head;           /* … a copy, for as long as the request waits to be served; else NULL */
     const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
     bool is_answered;       /* its request has been: what is left of the body is being dropped */
@@ -32,10 +35,17 @@ struct connection {
     uint64_t
         park_end_ms; /* its request waits that long for the application; 0: it has not waited */
     struct connection *previous, *next;
-    struct connection *next_parked; /* in one of the poller's queues */
+    struct connection *next_parked; /* in one of the poller's queues, … */
+    bool is_queued;                 /* … with the poller's mutex held: it is in one */
 };
 
 struct connection *connection_new(int fd);
+/* What a predecessor handed over. NULL when out of memory; then the descriptor is closed. */
+struct connection *connection_take_over(const struct handover_connection *left);
+/* Can it be handed over, as no request of it is being served? Nobody but the poller has it. */
+bool connection_can_move(const struct connection *connection);
+/* What the next process must know of it; input is the caller's to free. -1 when out of memory. */
+int connection_describe(const struct connection *connection, struct handover_connection *left);
 /* Has something of a request come? The worker owns the connection. */
 bool connection_has_begun(const struct connection *connection);
 /* Closes the descriptor and frees everything. */

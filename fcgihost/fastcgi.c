@@ -55,8 +55,7 @@ static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
 {
     struct fastcgi_state *state = state_of(request);
     FCGX_Request *fcgx = &state->fcgx;
-    size_t skipped_bytes = drop_begin_padding(head);
-    libfcgi_os_feed(&request->arena, head + skipped_bytes, head_bytes - skipped_bytes);
+    libfcgi_os_feed(&request->arena, head, head_bytes);
     FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
     fcgx->ipcFd = LIBFCGI_OS_DESCRIPTOR;
     fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
@@ -112,12 +111,15 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
-    if (parse_head(request, input->data + input->begin, result->head_bytes) < 0 ||
+    size_t skipped_bytes = drop_begin_padding(input->data + input->begin);
+    input->begin += skipped_bytes;
+    connection->head_bytes = result->head_bytes - skipped_bytes;
+    if (parse_head(request, input->data + input->begin, connection->head_bytes) < 0 ||
         add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
         connection->refusal = "its parameters can't be read";
         return HEAD_REFUSED;
     }
-    input->begin += result->head_bytes;
+    input->begin += connection->head_bytes;
     connection->cuts = 0;
     return HEAD_WHOLE;
 }

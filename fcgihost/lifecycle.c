@@ -100,6 +100,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
         [REASON_STARTUP] = "[startup] on_failure = exit",
+        [REASON_AFRESH] = "a start that failed",
     };
     return names[reason];
 }

@@ -30,6 +30,7 @@ enum lifecycle_reason {
     REASON_SHUTDOWN, /* fcgihost.shutdown() */
     REASON_RESTART,  /* fcgihost.restart() */
     REASON_STARTUP,  /* on_failure = exit */
+    REASON_AFRESH,   /* a start failed before anything was served: the next one wants a fresh interpreter */
 };
 
 struct lifecycle {

@@ -223,6 +223,14 @@ static int count_systemd_sockets(void)
     return end != count && *end == '\0' && number >= 0 && number <= 1024 ? (int)number : -1;
 }
 
+/* The application's children must not take them for their own. */
+static void forget_systemd(void)
+{
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
+}
+
 static int open_systemd(struct listener_set *set, struct config_error *error)
 {
     int count = count_systemd_sockets();
@@ -236,9 +244,7 @@ static int open_systemd(struct listener_set *set, struct config_error *error)
     for (int fd = FIRST_SYSTEMD_FD; fd < FIRST_SYSTEMD_FD + count; fd++)
         if (open_inherited(set, fd, error) < 0)
             return -1;
-    unsetenv("LISTEN_PID");
-    unsetenv("LISTEN_FDS");
-    unsetenv("LISTEN_FDNAMES");
+    forget_systemd();
     return 0;
 }
 
@@ -270,6 +276,45 @@ int listener_open_all(struct listener_set *set, const struct config *config,
     if (result < 0)
         listener_close_all(set);
     return result;
+}
+
+int listener_take_over(struct listener_set *set, const struct handover *handover,
+                       struct config_error *error)
+{
+    *set = (struct listener_set){0};
+    creator_pid = getpid(); /* it made the files before it executed the program anew */
+    for (size_t i = 0; i < handover->listener_count; i++) {
+        const struct handover_listener *left = &handover->listeners[i];
+        struct listener *listener = add(set, left->name);
+        if (listener == NULL) {
+            listener_close_all(set);
+            return config_error_set(error, "listen \"%s\": out of memory", left->name);
+        }
+        listener->fd = left->fd;
+        listener->kind = (enum address_kind)left->kind;
+        listener->is_tcp = left->is_tcp;
+        listener->is_inherited = left->is_inherited;
+        snprintf(listener->path, sizeof(listener->path), "%s", left->path);
+        listener->path_device = (dev_t)left->path_device;
+        listener->path_inode = (ino_t)left->path_inode;
+    }
+    if (set->count == 0)
+        return config_error_set(error, "listen: no socket was handed over");
+    if (set->items[0].is_inherited && count_systemd_sockets() > 0)
+        forget_systemd();
+    return 0;
+}
+
+struct handover_listener listener_describe(const struct listener *listener)
+{
+    return (struct handover_listener){.fd = listener->fd,
+                                      .kind = listener->kind,
+                                      .is_tcp = listener->is_tcp,
+                                      .is_inherited = listener->is_inherited,
+                                      .name = listener->name,
+                                      .path = listener->path,
+                                      .path_device = listener->path_device,
+                                      .path_inode = listener->path_inode};
 }
 
 void listener_unlink(struct listener *listener)

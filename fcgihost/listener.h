@@ -4,6 +4,7 @@
 
 #include "address.h"
 #include "config.h"
+#include "handover.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,11 @@ struct listener_set {
  * listener, or -1 with one line in error; what was opened is closed again. */
 int listener_open_all(struct listener_set *set, const struct config *config,
                       struct config_error *error);
+/* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
+int listener_take_over(struct listener_set *set, const struct handover *handover,
+                       struct config_error *error);
+/* What the next process must know of it; the texts are the listener's own. */
+struct handover_listener listener_describe(const struct listener *listener);
 /* Closes the socket; unlinks its file if the file is still the one that we created. */
 void listener_close(struct listener *listener);
 /* Whose the socket is: only then can it be made to refuse without harm to others. */

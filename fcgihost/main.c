@@ -17,6 +17,7 @@
 #include "py_interpreter.h"
 #include "py_signals.h"
 #include "py_startup.h"
+#include "reexec.h"
 #include "request.h"
 #include "supervisor.h"
 #include "worker.h"
@@ -64,15 +65,16 @@ static int start_python(const struct config *config, const struct py_options *op
 }
 
 /* Cleanups, atexit, Python's own end. false: Python goes on, so that the process has to leave with
- * _exit. */
-static bool end_python(uint64_t deadline_ms, bool is_stuck)
+ * _exit. is_afresh: the program is executed anew, and Python spared its own end: after a start that
+ * failed halfway, it is what could crash. */
+static bool end_python(uint64_t deadline_ms, bool is_stuck, bool is_afresh)
 {
-    uint64_t now_ms = clock_ms();
-    bool is_clean = py_interpreter_end(deadline_ms > now_ms ? deadline_ms - now_ms : 0, is_stuck);
+    uint64_t now_ms = clock_ms(), left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+    bool is_clean = py_interpreter_end(left_ms, is_stuck, is_afresh);
     py_interpreter_release_gil();
     is_clean = py_errand_close(ERRAND_MS) && is_clean;
     py_interpreter_take_gil();
-    if (!is_clean)
+    if (!is_clean || is_afresh)
         return false;
     py_startup_clear();
     py_signals_close();
@@ -82,7 +84,7 @@ static bool end_python(uint64_t deadline_ms, bool is_stuck)
 
 static int leave(const struct config *config, int code)
 {
-    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false)) {
+    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false, false)) {
         log_flush();
         _exit(code != EXIT_CLEAN ? code : EXIT_RUN_TIME);
     }
@@ -134,7 +136,7 @@ static bool is_plain_cgi(const struct config *config)
 {
     int value;
     socklen_t bytes = sizeof(value);
-    return config->listen.count == 0 && getenv("GATEWAY_INTERFACE") != NULL &&
+    return reexec_predecessor() == NULL && config->listen.count == 0 && getenv("GATEWAY_INTERFACE") != NULL &&
            getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
 }
 
@@ -143,18 +145,17 @@ static bool is_plain_cgi(const struct config *config)
 static int end(const struct config *config, struct supervisor *supervisor, struct worker_pool *pool)
 {
     uint64_t now_ms = clock_ms();
+    bool is_afresh = supervisor->lifecycle.reason == REASON_AFRESH;
     py_interpreter_release_gil();
     bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
     py_interpreter_take_gil();
-    if (!end_python(now_ms + config->cleanup_timeout_ms, is_stuck)) {
-        if (is_stuck)
-            log_error(
-                "stopping: %u worker thread(s) are still busy: leaving without Python's own end",
-                atomic_load(&pool->running));
-        return EXIT_RUN_TIME;
-    }
-    supervisor_finish(supervisor);
-    return EXIT_CLEAN;
+    bool is_over = end_python(now_ms + config->cleanup_timeout_ms, is_stuck, is_afresh);
+    if (is_over || is_afresh) /* else its deadline still holds */
+        supervisor_finish(supervisor);
+    else if (is_stuck)
+        log_error("stopping: %u worker thread(s) are still busy: leaving without Python's own end",
+                  atomic_load(&pool->running));
+    return is_over ? EXIT_CLEAN : EXIT_RUN_TIME;
 }
 
 /* Serves until the supervisor says stop. The main thread has the GIL before and after. */
@@ -172,23 +173,12 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         return fail_run_time("worker threads");
     if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
-    if (!py_startup_run(config, supervisor))
-        supervisor_ask(supervisor, REASON_STARTUP);
+    py_startup_run(config, supervisor);
     py_interpreter_release_gil();
     malloc_trim(0); /* what loading has freed: 0.1 MB of 12 */
     py_signals_wait(&supervisor->stop);
     py_interpreter_take_gil();
     return end(config, supervisor, &pool);
-}
-
-/* "shop.wsgi:application", with " and 2 more" where there are three. */
-static const char *describe_applications(const struct config *config, char *text, size_t text_bytes)
-{
-    const char *first = config_describe_application(&config->applications[0]);
-    if (config->application_count == 1)
-        return first;
-    snprintf(text, text_bytes, "%s and %zu more", first, config->application_count - 1);
-    return text;
 }
 
 static int fail_library(void)
@@ -198,32 +188,41 @@ static int fail_library(void)
     return EXIT_RUN_TIME;
 }
 
-static void log_start(const struct config *config, const struct listener_set *listeners)
+/* Where a start is tried again, its failure has been told. */
+static void log_start(void)
 {
-    char text[512];
-    for (size_t i = 0; i < listeners->count; i++)
-        log_info("fcgihost %s, Python %s: serving %s on %s with %u threads", FCGIHOST_VERSION,
-                 py_interpreter_version(), describe_applications(config, text, sizeof(text)),
-                 listeners->items[i].name, config->threads);
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor == NULL || !predecessor->is_start_again)
+        log_info("fcgihost %s, Python %s: starting", FCGIHOST_VERSION, py_interpreter_version());
 }
 
 static int start_and_serve(const struct config *config, struct listener_set *listeners,
                            struct supervisor *supervisor, struct poller *poller)
 {
     struct config_error error;
+    log_start();
     if (process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
     if (libfcgi_os_init() < 0)
         return fail_library();
     if (poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
+    if (reexec_predecessor() != NULL)
+        poller_take_over(poller, reexec_predecessor());
     bool is_shared = listeners->items[0].is_inherited;
     int code = start_python(
         config, &(struct py_options){.is_multiprocess = is_shared, .supervisor = supervisor});
     if (code != 0)
         return code;
-    log_start(config, listeners);
     return serve(config, supervisor, poller);
+}
+
+static int open_listeners(struct listener_set *listeners, const struct config *config,
+                          struct config_error *error)
+{
+    if (reexec_predecessor() != NULL)
+        return listener_take_over(listeners, reexec_predecessor(), error);
+    return listener_open_all(listeners, config, error);
 }
 
 static int run_server(const struct config *config)
@@ -237,15 +236,21 @@ static int run_server(const struct config *config)
     /* From here on a signal ends the process in order, so that no socket file stays behind. */
     if (supervisor_init(&supervisor, config) < 0)
         return fail_run_time("descriptors");
-    if (listener_open_all(&listeners, config, &error) < 0)
+    if (open_listeners(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
     supervisor_replace_process(&supervisor);
+    bool is_unfinished_start = supervisor.lifecycle.reason == REASON_AFRESH &&
+                               atomic_load(&supervisor.is_end_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {
         if (has_startup_failed)
             code = EXIT_APPLICATION;
+        if (is_unfinished_start) {
+            log_info("stopped");
+            code = EXIT_CLEAN; /* but for Python's own end, which it was to be spared */
+        }
         for (size_t i = 0; i < listeners.count; i++)
             listener_unlink(&listeners.items[i]);
         log_flush();
@@ -285,7 +290,8 @@ int main(int argc, char **argv)
 {
     (void)argc;
     process_open_standard();
-    process_remember_start(argv);
+    if (reexec_init(argv) < 0)
+        return fail_run_time("what it was started with can't be remembered");
     fork_init();
     process_ignore_signals();
     struct command_line line;
@@ -298,6 +304,12 @@ int main(int argc, char **argv)
                          config_error_describe(errno));
         return fail(&error, EXIT_RUN_TIME);
     }
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor != NULL)
+        config.kept = (struct config_kept){.is_set = true,
+                                           .path = predecessor->file.path,
+                                           .text = (const char *)predecessor->file.text.data,
+                                           .bytes = predecessor->file.text.bytes};
     int code = command_line_parse(argv, &line, &config, &error);
     if (code != COMMAND_LINE_OK)
         fail(&error, (enum exit_code)code);

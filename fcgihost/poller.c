@@ -21,7 +21,10 @@ struct poller_listener {
     struct listener *listener;
 };
 
-enum { HEALED_MS = 2000 }; /* so long without a lack of descriptors, and it is over */
+enum {
+    HEALED_MS = 2000, /* so long without a lack of descriptors, and it is over */
+    WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+};
 
 static enum pollable wake_pollable = POLLABLE_WAKE, ready_pollable = POLLABLE_READY;
 
@@ -182,8 +185,8 @@ static struct connection *accept_connection(struct poller *poller, struct listen
     struct connection *connection = NULL;
     int fd;
     pthread_mutex_lock(&poller->mutex);
-    enum acceptance acceptance =
-        listener->fd >= 0 ? accept_descriptor(poller, listener, &fd) : NOBODY;
+    bool is_open = listener->fd >= 0 && !atomic_load(&poller->is_handing_over);
+    enum acceptance acceptance = is_open ? accept_descriptor(poller, listener, &fd) : NOBODY;
     int error = errno;
     if (acceptance == ACCEPTED)
         connection = add_connection(poller, fd);
@@ -202,6 +205,7 @@ static struct connection *accept_connection(struct poller *poller, struct listen
 static void enqueue(struct poller_queue *queue, struct connection *connection)
 {
     connection->next_parked = NULL;
+    connection->is_queued = true;
     if (queue->last != NULL)
         queue->last->next_parked = connection;
     else
@@ -239,6 +243,7 @@ static void insert_by_end(struct poller_queue *queue, struct connection *connect
         enqueue(queue, connection);
         return;
     }
+    connection->is_queued = true;
     while ((*next)->park_end_ms <= connection->park_end_ms)
         next = &(*next)->next_parked;
     connection->next_parked = *next;
@@ -263,12 +268,30 @@ void poller_unpark(struct poller *poller)
 static struct connection *take_ready(struct poller *poller)
 {
     eventfd_t one;
-    if (eventfd_read(poller->ready_fd, &one) < 0)
-        return NULL;
+    struct connection *connection = NULL;
     pthread_mutex_lock(&poller->mutex);
-    struct connection *connection = dequeue(&poller->ready);
+    if (!atomic_load(&poller->is_handing_over) && eventfd_read(poller->ready_fd, &one) == 0)
+        connection = dequeue(&poller->ready);
+    if (connection != NULL)
+        connection->is_queued = false;
     pthread_mutex_unlock(&poller->mutex);
     return connection;
+}
+
+/* It is this worker's now. false: no, it stays as it is for the next process; epoll does not speak of it
+ * again. Whoever counts the busy ones either sees that it is not watched, or its worker sees that it is to
+ * be left. */
+static bool take_connection(struct poller *poller, struct connection *connection)
+{
+    atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
+    if (!atomic_load(&poller->is_handing_over) || connection->is_answered)
+        return true;
+    pthread_mutex_lock(&poller->mutex);
+    bool is_left = atomic_load(&poller->is_handing_over);
+    atomic_store(&connection->is_watched, is_left);
+    pthread_mutex_unlock(&poller->mutex);
+    eventfd_write(poller->change_fd, 1);
+    return !is_left;
 }
 
 /* Whose turn it is. NULL: a signal came instead. */
@@ -307,8 +330,8 @@ struct connection *poller_next(struct poller *poller)
             continue;
         if (*pollable == POLLABLE_CONNECTION) {
             struct connection *connection = (struct connection *)(void *)pollable;
-            atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
-            return connection;
+            if (take_connection(poller, connection))
+                return connection;
         }
         if (*pollable == POLLABLE_LISTENER) {
             struct poller_listener *listener = (struct poller_listener *)(void *)pollable;
@@ -339,7 +362,10 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
-    return control(poller, operation, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, connection);
+    int result = control(poller, operation, fd, WATCHED_EVENTS, connection);
+    if (atomic_load_explicit(&poller->is_handing_over, memory_order_relaxed))
+        eventfd_write(poller->change_fd, 1);
+    return result;
 }
 
 /* With the mutex held. */
@@ -366,8 +392,13 @@ void poller_close(struct poller *poller, struct connection *connection)
     connection_free(connection);
     if (atomic_load(&poller->is_accept_paused))
         resume_accepting(poller);
-    if (is_last && atomic_load(&poller->is_draining))
+    if ((is_last && atomic_load(&poller->is_draining)) || atomic_load(&poller->is_handing_over))
         eventfd_write(poller->change_fd, 1);
+}
+
+const char *poller_listener_name(const struct poller *poller, size_t i)
+{
+    return poller->listeners[i].listener->name;
 }
 
 size_t poller_connection_count(struct poller *poller)
@@ -452,16 +483,39 @@ void poller_stop_accepting(struct poller *poller)
     }
 }
 
-int poller_leave_listener(struct poller *poller)
+bool poller_is_spawners(struct poller *poller)
 {
-    struct listener *listener = poller->listeners[0].listener;
-    if (poller->listener_count != 1 || !listener_is_spawners(listener))
-        return -1;
-    atomic_store(&poller->is_draining, true);
+    return poller->listener_count == 1 && listener_is_spawners(poller->listeners[0].listener);
+}
+
+void poller_begin_handover(struct poller *poller)
+{
     pthread_mutex_lock(&poller->mutex);
-    control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
+    atomic_store(&poller->is_handing_over, true);
+    set_listener_events(poller, 0);
+    control(poller, EPOLL_CTL_MOD, poller->ready_fd, 0, &ready_pollable);
     pthread_mutex_unlock(&poller->mutex);
-    return listener->fd;
+}
+
+void poller_give_up_handover(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    atomic_store(&poller->is_handing_over, false);
+    control(poller, EPOLL_CTL_MOD, poller->ready_fd, EPOLLIN, &ready_pollable);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        if (atomic_load(&c->is_watched))
+            control(poller, EPOLL_CTL_MOD, c->fd, WATCHED_EVENTS, c);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+size_t poller_busy_count(struct poller *poller)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&poller->mutex);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        count += !connection_can_move(c);
+    pthread_mutex_unlock(&poller->mutex);
+    return count;
 }
 
 void poller_close_idle(struct poller *poller, bool is_every)
@@ -479,7 +533,8 @@ void poller_cut(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        shutdown(c->fd, SHUT_RDWR);
+        if (!atomic_load(&poller->is_handing_over) || !connection_can_move(c))
+            shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&poller->mutex);
 }
 
@@ -487,4 +542,57 @@ void poller_quit(struct poller *poller)
 {
     atomic_store(&poller->is_quitting, true);
     eventfd_write(poller->wake_fd, 1);
+}
+
+static int hand_over_connections(struct poller *poller, struct handover *handover)
+{
+    handover->connections =
+        calloc(poller->connection_count + 1, sizeof(*handover->connections));
+    if (handover->connections == NULL)
+        return -1;
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        if (connection_can_move(c) && !atomic_load(&c->is_expired) &&
+            connection_describe(c, &handover->connections[handover->connection_count]) == 0)
+            handover->connection_count++;
+    return 0;
+}
+
+int poller_hand_over(struct poller *poller, struct handover *handover)
+{
+    handover->listeners = calloc(poller->listener_count, sizeof(*handover->listeners));
+    if (handover->listeners == NULL)
+        return -1;
+    for (size_t i = 0; i < poller->listener_count; i++)
+        if (poller->listeners[i].listener->fd >= 0)
+            handover->listeners[handover->listener_count++] =
+                listener_describe(poller->listeners[i].listener);
+    pthread_mutex_lock(&poller->mutex);
+    int result = hand_over_connections(poller, handover);
+    pthread_mutex_unlock(&poller->mutex);
+    return result;
+}
+
+/* What came with it is looked at at once: epoll would not tell of it. */
+static void take_over_connection(struct poller *poller, const struct handover_connection *left)
+{
+    struct connection *connection = connection_take_over(left);
+    if (connection == NULL) {
+        log_error("a connection of the process before this one is closed: out of memory");
+        return;
+    }
+    link_connection(poller, connection);
+    if (left->input.bytes > 0) {
+        enqueue(&poller->ready, connection);
+        eventfd_write(poller->ready_fd, 1);
+    } else if (poller_watch(poller, connection, left->deadline_ms) < 0) {
+        unlink_connection(poller, connection);
+        connection_free(connection);
+    }
+}
+
+void poller_take_over(struct poller *poller, const struct handover *handover)
+{
+    /* The list grows at its front: the last one first, so that the next process sees them as this one did. */
+    for (size_t i = handover->connection_count; i > 0; i--)
+        take_over_connection(poller, &handover->connections[i - 1]);
 }

@@ -39,7 +39,8 @@ struct poller {
     struct address_block *allow;
     size_t allow_count;
 
-    atomic_bool is_draining; /* no connection is kept any more */
+    atomic_bool is_draining;     /* no connection is kept any more */
+    atomic_bool is_handing_over; /* connections without a running request wait for the next process */
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* out of descriptors */
     bool is_pause_logged;         /* with the mutex held */
@@ -72,6 +73,8 @@ void poller_park(struct poller *poller, struct connection *connection);
 void poller_unpark(struct poller *poller);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
+/* "unix:/run/x.sock", for messages. */
+const char *poller_listener_name(const struct poller *poller, size_t i);
 
 /* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once
  * a second. */
@@ -79,13 +82,24 @@ void poller_tend(struct poller *poller, uint64_t now_ms);
 /* The socket files go and the listeners are closed. What has queued up is still accepted, unless
  * other processes accept on the same socket. From here on no connection outlives its request. */
 void poller_stop_accepting(struct poller *poller);
-/* Stops accepting, but leaves the one listener open for a successor: connections queue up. Its
- * descriptor; or -1, and nothing was done, if the socket is not the spawner's alone. */
-int poller_leave_listener(struct poller *poller);
+/* Does it serve the one socket that a web server made for this very process? */
+bool poller_is_spawners(struct poller *poller);
+/* Stops accepting, but leaves the listeners open for the next process: connections queue up there. Nothing
+ * new is begun on connections either; requests in flight go on. */
+void poller_begin_handover(struct poller *poller);
+/* The process ends after all: what was left is taken up again, to be ended. */
+void poller_give_up_handover(struct poller *poller);
+/* How many connections have still something to finish here. */
+size_t poller_busy_count(struct poller *poller);
+/* Adds the listeners, and the connections without a running request, to what is handed over; they stay open.
+ * After the workers have ended, or with the process about to leave whatever they do. -1: out of memory. */
+int poller_hand_over(struct poller *poller, struct handover *handover);
+/* Takes over the connections that a predecessor has handed over. Before workers are there. */
+void poller_take_over(struct poller *poller, const struct handover *handover);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new. */
 void poller_close_idle(struct poller *poller, bool is_every);
-/* Breaks every connection off, so that no thread waits for a peer any more. */
+/* Breaks off every connection that is not handed over, so that no thread waits for a peer any more. */
 void poller_cut(struct poller *poller);
 /* Every poller_next returns NULL from now on. */
 void poller_quit(struct poller *poller);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,44 +18,6 @@ void process_open_standard(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
-}
-
-/* How the process was started. */
-static struct {
-    char **argv;
-    char **environ;
-    char program[PATH_MAX];
-    int folder_fd;
-} start;
-
-/* Python's os.environ changes the environment in place. */
-static char **copy_environ(void)
-{
-    size_t count = 0;
-    while (environ[count] != NULL)
-        count++;
-    char **copy = calloc(count + 1, sizeof(*copy));
-    for (size_t i = 0; copy != NULL && i < count; i++)
-        copy[i] = strdup(environ[i]);
-    return copy;
-}
-
-int process_remember_start(char **argv)
-{
-    ssize_t n = readlink("/proc/self/exe", start.program, sizeof(start.program) - 1);
-    start.argv = argv;
-    start.environ = copy_environ();
-    start.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return n > 0 && start.environ != NULL ? 0 : -1;
-}
-
-void process_replace(int listener_fd)
-{
-    if (dup2(listener_fd, STDIN_FILENO) < 0 ||
-        (start.folder_fd >= 0 && fchdir(start.folder_fd) < 0))
-        return;
-    log_leave_standard();
-    execve(start.program, start.argv, start.environ);
 }
 
 void process_ignore_signals(void)

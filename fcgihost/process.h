@@ -19,11 +19,4 @@ int process_apply(const struct config *config, struct config_error *error);
 int process_write_pid_file(const struct config *config, struct config_error *error);
 void process_remove_pid_file(const struct config *config);
 
-/* Remembers how the process was started. Early, in main. 0, or -1 with errno. */
-int process_remember_start(char **argv);
-/* Becomes a fresh process with the same number: runs the program again as it was started, with the
- * listening socket as descriptor 0. Returns only if that can't be done, with errno. Any thread may
- * call it; all others vanish. */
-void process_replace(int listener_fd);
-
 #endif

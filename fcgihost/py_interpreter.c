@@ -173,10 +173,10 @@ void py_interpreter_take_gil(void)
     PyEval_RestoreThread(main_state);
 }
 
-bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck)
+bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck, bool is_afresh)
 {
-    PyObject *result =
-        py_module_call_with("end", "dN", (double)timeout_ms / 1000, PyBool_FromLong(is_stuck));
+    PyObject *result = py_module_call_with("end", "dNN", (double)timeout_ms / 1000,
+                                           PyBool_FromLong(is_stuck), PyBool_FromLong(is_afresh));
     bool is_clean = result != NULL && PyObject_IsTrue(result) == 1;
     if (result == NULL)
         py_exception_print("stopping: the end of the application failed");

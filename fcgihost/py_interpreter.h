@@ -22,9 +22,9 @@ void py_interpreter_release_gil(void);
 void py_interpreter_take_gil(void);
 /* The application's part of the end, with the GIL held: runs what was registered as a cleanup,
  * waits for its threads, runs what was registered with atexit, within the time. is_stuck: a worker
- * is still in Python. false: Python itself can't be ended, because a thread goes on, or something
- * was interrupted. */
-bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck);
+ * is still in Python. is_afresh: a fresh interpreter takes over at once, which ends the threads that
+ * go on. false: Python itself can't be ended, because a thread goes on, or something was interrupted. */
+bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck, bool is_afresh);
 /* Ends Python, with the GIL held. No other thread may be in it. */
 void py_interpreter_stop(void);
 /* The version that is linked, as "3.11.2". */

@@ -91,11 +91,13 @@ static PyObject *module_process_facts(PyObject *self, PyObject *unused)
     (void)self, (void)unused;
     enum lifecycle_state state = LIFECYCLE_SERVING;
     unsigned long long requests = 1;
+    double began = started;
     if (the_supervisor != NULL) {
+        began = (double)the_supervisor->started_us / 1e6;
         state = supervisor_state(the_supervisor);
         requests = the_supervisor->pool != NULL ? atomic_load(&the_supervisor->pool->requests) : 0;
     }
-    return Py_BuildValue("dKis", started, requests, 1, lifecycle_state_name(state));
+    return Py_BuildValue("dKis", began, requests, 1, lifecycle_state_name(state));
 }
 
 static PyObject *module_activities(PyObject *self, PyObject *unused)

@@ -2,6 +2,7 @@
 #include "py_startup.h"
 
 #include "py_support.h"
+#include "reexec.h"
 #include "route.h"
 #include "supervisor.h"
 
@@ -91,27 +92,43 @@ static PyObject *on_loaded(PyObject *self, PyObject *arguments)
 
 static PyMethodDef on_loaded_method = {"on_loaded", on_loaded, METH_VARARGS, NULL};
 
-static PyObject *call(const char *function, const struct config *config, PyObject *callback)
+/* What the start before this one has found out; None after a first start. */
+static PyObject *before_new(void)
 {
-    PyObject *arguments[] = {settings_new(config), callback};
-    if (arguments[0] == NULL)
-        return NULL;
-    PyObject *result = py_module_call(function, arguments, callback != NULL ? 2 : 1);
-    Py_DECREF(arguments[0]);
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor == NULL || !predecessor->is_start_again)
+        return Py_NewRef(Py_None);
+    return PyBytes_FromStringAndSize((const char *)predecessor->startup.data,
+                                     (Py_ssize_t)predecessor->startup.bytes);
+}
+
+/* Takes the callback and before. */
+static PyObject *start_up(const struct config *config, PyObject *callback, PyObject *before)
+{
+    PyObject *arguments[] = {settings_new(config), callback, before};
+    bool is_whole = arguments[0] != NULL && callback != NULL && before != NULL;
+    PyObject *result = is_whole ? py_module_call("start_up", arguments, 3) : NULL;
+    Py_XDECREF(arguments[0]);
+    Py_XDECREF(callback);
+    Py_XDECREF(before);
     return result;
 }
 
-bool py_startup_run(const struct config *config, struct supervisor *supervisor)
+void py_startup_run(const struct config *config, struct supervisor *supervisor)
 {
     the_supervisor = supervisor;
-    PyObject *callback = PyCFunction_New(&on_loaded_method, NULL);
-    PyObject *result = callback != NULL ? call("start_up", config, callback) : NULL;
-    Py_XDECREF(callback);
-    bool goes_on = result != NULL && PyObject_IsTrue(result) == 1;
-    if (result == NULL)
+    PyObject *result = start_up(config, PyCFunction_New(&on_loaded_method, NULL), before_new());
+    if (result == NULL) {
         py_exception_print("start-up failed");
+        supervisor_ask(supervisor, REASON_STARTUP);
+    } else if (result == Py_False) {
+        supervisor_ask(supervisor, REASON_STARTUP);
+    } else if (PyBytes_Check(result)) {
+        if (supervisor_ask_afresh(supervisor, PyBytes_AS_STRING(result),
+                                  (size_t)PyBytes_GET_SIZE(result)) < 0)
+            supervisor_ask(supervisor, REASON_STARTUP);
+    }
     Py_XDECREF(result);
-    return goes_on;
 }
 
 /* loaded: a list of what keep_programs takes, None for what failed. */
@@ -131,7 +148,9 @@ enum py_startup_result py_startup_run_once(const struct config *config)
 {
     PyObject *loaded;
     int is_fine, is_whole = -1;
-    PyObject *result = call("start_up_once", config, NULL);
+    PyObject *settings = settings_new(config);
+    PyObject *result = settings != NULL ? py_module_call("start_up_once", &settings, 1) : NULL;
+    Py_XDECREF(settings);
     if (result != NULL && PyArg_ParseTuple(result, "O!p", &PyList_Type, &loaded, &is_fine))
         is_whole = keep_all(loaded);
     Py_XDECREF(result);

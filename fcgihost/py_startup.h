@@ -11,10 +11,10 @@ struct supervisor;
 
 /* All below: on the main thread, with the GIL. */
 
-/* Attempts until all is loaded, or until the process ends; tells the supervisor once
- * requests can be served. The GIL is given up between attempts. false: something failed, and
- * [startup] on_failure says that the process ends. */
-bool py_startup_run(const struct config *config, struct supervisor *supervisor);
+/* Attempts until all is loaded, or until the process ends; tells the supervisor once requests can be
+ * served. The GIL is given up between attempts. After a failure it may ask the supervisor for the end:
+ * for good, as [startup] on_failure says, or so that the next attempt begins in a fresh interpreter. */
+void py_startup_run(const struct config *config, struct supervisor *supervisor);
 
 enum py_startup_result {
     PY_STARTUP_FINE,

@@ -59,6 +59,7 @@ static enum head_state scgi_begin(struct worker *worker, struct connection *conn
         connection->refusal = "its headers can't be kept: out of memory";
         return HEAD_REFUSED;
     }
+    connection->head_bytes = head.head_bytes;
     input->begin += head.head_bytes;
     return HEAD_WHOLE;
 }

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "log.h"
 #include "process.h"
+#include "reexec.h"
 #include "py_errand.h"
 #include "py_stacks.h"
 
@@ -11,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -48,12 +50,24 @@ static enum lifecycle_reason reason_of_signal(int number)
 /* Lock-free atomics and write(2) alone: safe in a handler. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason)
 {
-    int none = REASON_NONE;
+    int asked = REASON_NONE;
     if (reason == REASON_SIGQUIT)
         atomic_store(&supervisor->asked, REASON_SIGQUIT);
-    else
-        atomic_compare_exchange_strong(&supervisor->asked, &none, (int)reason);
+    else if (!atomic_compare_exchange_strong(&supervisor->asked, &asked, (int)reason) &&
+             asked == REASON_AFRESH)
+        atomic_store(&supervisor->is_end_wanted, true); /* by the application, whose start failed */
     supervisor_wake(supervisor);
+}
+
+int supervisor_ask_afresh(struct supervisor *supervisor, const void *startup, size_t bytes)
+{
+    uint8_t *copy = malloc(bytes + 1);
+    if (copy == NULL)
+        return -1;
+    memcpy(copy, startup, bytes);
+    supervisor->startup = (struct handover_bytes){copy, bytes};
+    supervisor_ask(supervisor, REASON_AFRESH);
+    return 0;
 }
 
 void supervisor_wake(struct supervisor *supervisor)
@@ -67,44 +81,64 @@ void supervisor_set_loaded(struct supervisor *supervisor, unsigned application)
     supervisor_wake(supervisor);
 }
 
-static void on_signal(int number)
+static void take_signal(int number)
 {
-    int saved_errno = errno;
-    if (getpid() != host_pid) {
-        /* A forked child of the application, perhaps so young that fork_is_child() does not know it
-         * yet: the signal is its own, the eventfd the host's. */
-        signal(number, SIG_DFL);
-        raise(number);
-    } else if (number == SIGHUP) {
+    if (number == SIGHUP) {
         atomic_store(&the_supervisor->is_reopen_wanted, true);
         supervisor_wake(the_supervisor);
     } else if (number == SIGUSR2) {
         atomic_store(&the_supervisor->are_stacks_wanted, true);
         supervisor_wake(the_supervisor);
     } else {
-        atomic_store(&the_supervisor->is_signalled, true);
+        atomic_store(&the_supervisor->is_end_wanted, true);
         supervisor_ask(the_supervisor, reason_of_signal(number));
+    }
+}
+
+static void on_signal(int number)
+{
+    int saved_errno = errno;
+    if (getpid() == host_pid) {
+        take_signal(number);
+        reexec_note_signal(number);
+    } else {
+        /* A forked child of the application, perhaps so young that fork_is_child() does not know it
+         * yet: the signal is its own, the eventfd the host's. */
+        signal(number, SIG_DFL);
+        raise(number);
     }
     errno = saved_errno;
 }
 
+static struct {
+    int number;
+    const char *name, *does;
+    bool is_told; /* that an application's handler was replaced */
+} handled[] = {{SIGTERM, "SIGTERM", "ends the process"},
+               {SIGINT, "SIGINT", "ends the process"},
+               {SIGUSR1, "SIGUSR1", "ends the process"},
+               {SIGQUIT, "SIGQUIT", "ends the process"},
+               {SIGHUP, "SIGHUP", "opens the log again"},
+               {SIGUSR2, "SIGUSR2", "logs the stacks of all threads"}};
+
+enum { HANDLED_SIGNALS = sizeof(handled) / sizeof(*handled) };
+
+/* The program before this one let these wait, or got them when it was too late for it. */
+static void accept_signals(void)
+{
+    uint64_t late = reexec_accept_signals();
+    for (size_t i = 0; i < HANDLED_SIGNALS; i++)
+        if (late >> handled[i].number & 1)
+            take_signal(handled[i].number);
+}
+
 void supervisor_take_signals(void)
 {
-    static struct {
-        int number;
-        const char *name, *does;
-        bool is_told;
-    } handled[] = {{SIGTERM, "SIGTERM", "ends the process"},
-                   {SIGINT, "SIGINT", "ends the process"},
-                   {SIGUSR1, "SIGUSR1", "ends the process"},
-                   {SIGQUIT, "SIGQUIT", "ends the process"},
-                   {SIGHUP, "SIGHUP", "opens the log again"},
-                   {SIGUSR2, "SIGUSR2", "logs the stacks of all threads"}};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
     sigemptyset(&action.sa_mask);
     if (the_supervisor == NULL)
         return; /* one request, without sockets: nothing is kept */
-    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++) {
+    for (size_t i = 0; i < HANDLED_SIGNALS; i++) {
         sigaction(handled[i].number, &action, &before);
         bool is_handler = before.sa_handler != on_signal && before.sa_handler != SIG_DFL &&
                           before.sa_handler != SIG_IGN;
@@ -130,12 +164,19 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
         return -1;
     (void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
-    atomic_store(&supervisor->successor_fd, -1);
     supervisor->config = config;
+    supervisor->started_us = clock_real_us();
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor != NULL) {
+        supervisor->fosters = (struct child_list){predecessor->children, predecessor->child_count};
+        if (predecessor->is_start_again)
+            supervisor->started_us = predecessor->started_us;
+    }
     supervisor->main_thread = pthread_self();
     the_supervisor = supervisor;
     host_pid = getpid();
     supervisor_take_signals();
+    accept_signals();
     return 0;
 }
 
@@ -182,6 +223,27 @@ static void wait_event(struct supervisor *supervisor)
     eventfd_t count;
     if (poll(&pollfd, 1, is_ending ? END_TICK_MS : TICK_MS) > 0)
         eventfd_read(supervisor->event_fd, &count);
+}
+
+/* "shop.wsgi:application", with " and 2 more" where there are three. */
+static void describe_applications(const struct config *config, char *text, size_t text_bytes)
+{
+    const char *first = config_describe_application(&config->applications[0]);
+    if (config->application_count == 1)
+        snprintf(text, text_bytes, "%s", first);
+    else
+        snprintf(text, text_bytes, "%s and %zu more", first, config->application_count - 1);
+}
+
+static void log_serving(const struct supervisor *supervisor)
+{
+    const struct config *config = supervisor->config;
+    char applications[512];
+    describe_applications(config, applications, sizeof(applications));
+    for (size_t i = 0; i < supervisor->poller->listener_count; i++)
+        log_info("serving %s on %s with %u thread%s", applications,
+                 poller_listener_name(supervisor->poller, i), config->threads,
+                 config->threads == 1 ? "" : "s");
 }
 
 static void do_what_signals_ask(struct supervisor *supervisor)
@@ -238,47 +300,80 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
 
 /* A limit ends the process, but not the service: a web server that started it for a socket of its
  * own would answer with errors until it has noticed and started another one. */
-static bool leave_to_successor(struct supervisor *supervisor)
+static bool is_to_be_replaced(const struct supervisor *supervisor)
 {
     enum lifecycle_reason reason = supervisor->lifecycle.reason;
     bool is_limit = reason == REASON_REQUESTS || reason == REASON_LIFETIME ||
                     reason == REASON_MEMORY || reason == REASON_RESTART;
-    if (!is_limit || atomic_load(&supervisor->is_signalled))
+    if (atomic_load(&supervisor->is_end_wanted))
         return false;
-    atomic_store(&supervisor->successor_fd, poller_leave_listener(supervisor->poller));
-    return atomic_load(&supervisor->successor_fd) >= 0;
+    return reason == REASON_AFRESH || (is_limit && poller_is_spawners(supervisor->poller));
 }
 
-/* A signal came after all: the process really ends. */
-static void give_up_successor(struct supervisor *supervisor)
+/* The process is to end after all. */
+static void give_up_replacement(struct supervisor *supervisor)
 {
-    if (atomic_load(&supervisor->is_signalled) &&
-        atomic_exchange(&supervisor->successor_fd, -1) >= 0)
-        poller_stop_accepting(supervisor->poller);
+    if (!atomic_load(&supervisor->is_end_wanted) ||
+        !atomic_exchange(&supervisor->is_replaced, false))
+        return;
+    poller_give_up_handover(supervisor->poller);
+    poller_stop_accepting(supervisor->poller);
+    poller_unpark(supervisor->poller);
+}
+
+static int hand_over(struct supervisor *supervisor, struct handover *handover)
+{
+    const struct config *config = supervisor->config;
+    const struct config_kept *kept = &config->kept;
+    *handover = (struct handover){
+        .file = {.path = kept->is_set ? kept->path : config->file,
+                 .text = {.data = (const uint8_t *)(kept->is_set ? kept->text : config->file_text),
+                          .bytes = kept->is_set ? kept->bytes : config->file_bytes}},
+        .startup = supervisor->startup,
+        .started_us = supervisor->started_us,
+        .is_start_again = supervisor->lifecycle.reason == REASON_AFRESH,
+    };
+    return poller_hand_over(supervisor->poller, handover);
 }
 
 void supervisor_replace_process(struct supervisor *supervisor)
 {
-    int fd = atomic_load(&supervisor->successor_fd);
-    if (fd < 0 || atomic_load(&supervisor->is_signalled))
+    struct handover handover;
+    if (!atomic_load(&supervisor->is_replaced) || atomic_load(&supervisor->is_end_wanted))
         return;
-    process_replace(fd);
-    log_error("the fresh process could not be started: %s", strerror(errno));
+    if (hand_over(supervisor, &handover) == 0)
+        reexec_run(&handover, &supervisor->is_end_wanted);
+    if (errno != ECANCELED)
+        log_error("the program could not be executed anew: %s: start it again",
+                  config_error_describe(errno));
+    handover_clear(&handover);
+}
+
+/* What the log says of it, but for a start that failed: it has said so. */
+static void log_drain(const struct supervisor *supervisor)
+{
+    char reason[128], seconds[24];
+    if (supervisor->lifecycle.reason == REASON_AFRESH)
+        return;
+    describe_reason(supervisor, reason, sizeof(reason));
+    snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
+    log_info("%s: stopping: %s, requests in flight have %s", reason,
+             atomic_load(&supervisor->is_replaced)
+                 ? "new connections wait for a fresh process with the same number"
+                 : "no new connections",
+             supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
 }
 
 static void begin_drain(struct supervisor *supervisor)
 {
-    char reason[128], seconds[24];
-    bool is_replaced = leave_to_successor(supervisor);
-    describe_reason(supervisor, reason, sizeof(reason));
-    snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
-    log_info("%s: stopping: %s, requests in flight have %s", reason,
-             is_replaced ? "new connections wait for a fresh process with the same number"
-                         : "no new connections",
-             supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
-    if (!is_replaced)
+    atomic_store(&supervisor->is_replaced, is_to_be_replaced(supervisor));
+    log_drain(supervisor);
+    if (atomic_load(&supervisor->is_replaced)) {
+        poller_begin_handover(supervisor->poller);
+    } else {
         poller_stop_accepting(supervisor->poller);
-    poller_unpark(supervisor->poller);
+        poller_unpark(supervisor->poller);
+    }
     py_errand_start(PY_ERRAND_STOPPING);
 }
 
@@ -287,14 +382,21 @@ static void begin_drain(struct supervisor *supervisor)
 static void close_idle(struct supervisor *supervisor, uint64_t now_ms)
 {
     const struct lifecycle *lifecycle = &supervisor->lifecycle;
-    if (lifecycle->state == LIFECYCLE_DRAINING)
+    if (lifecycle->state == LIFECYCLE_DRAINING && !atomic_load(&supervisor->is_replaced))
         poller_close_idle(supervisor->poller, now_ms + lifecycle->drain_timeout_ms >=
                                                   lifecycle->deadline_ms + NEW_CONNECTION_MS);
 }
 
+/* Connections that the end has to wait for. */
+static size_t count_connections(struct supervisor *supervisor)
+{
+    return atomic_load(&supervisor->is_replaced) ? poller_busy_count(supervisor->poller)
+                                                 : poller_connection_count(supervisor->poller);
+}
+
 static void begin_cleaning(struct supervisor *supervisor)
 {
-    size_t left = poller_connection_count(supervisor->poller);
+    size_t left = count_connections(supervisor);
     if (supervisor->lifecycle.is_cut_off) {
         log_error(
             "stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
@@ -405,11 +507,13 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         .asked = (enum lifecycle_reason)atomic_load(&supervisor->asked),
         .requests = atomic_load(&supervisor->pool->requests),
         .resident_bytes = look_at_memory(supervisor, now_ms),
-        .connections = poller_connection_count(supervisor->poller),
+        .connections = count_connections(supervisor),
         .is_loaded = loaded != 0,
         .is_python_over = event_is_set(&supervisor->is_done),
     };
     if (supervisor->told_loaded != loaded) {
+        if (supervisor->told_loaded == 0)
+            log_serving(supervisor);
         supervisor->told_loaded = loaded;
         poller_unpark(supervisor->poller);
     }
@@ -425,7 +529,8 @@ static void *run(void *argument)
     while (supervisor->lifecycle.state != LIFECYCLE_OVER) {
         wait_event(supervisor);
         do_what_signals_ask(supervisor);
-        give_up_successor(supervisor);
+        give_up_replacement(supervisor);
+        children_reap(&supervisor->fosters);
         uint64_t now_ms = clock_ms();
         poller_tend(supervisor->poller, now_ms);
         close_idle(supervisor, now_ms);
@@ -456,5 +561,5 @@ void supervisor_finish(struct supervisor *supervisor)
     event_set(&supervisor->is_done);
     supervisor_wake(supervisor);
     pthread_join(supervisor->thread, NULL);
-    close(supervisor->event_fd);
+    /* Its descriptor stays open, for signal handlers write to it. */
 }

@@ -3,7 +3,9 @@
 #ifndef FCGIHOST_SUPERVISOR_H
 #define FCGIHOST_SUPERVISOR_H
 
+#include "children.h"
 #include "event.h"
+#include "handover.h"
 #include "lifecycle.h"
 #include "poller.h"
 #include "worker.h"
@@ -46,8 +48,11 @@ struct supervisor {
     uint64_t looked_at_memory_ms;
     uint64_t interrupted_ms; /* when the main thread was interrupted last */
     bool is_fallback_started;
-    atomic_bool is_signalled; /* somebody from outside wants the process to end */
-    atomic_int successor_fd;  /* the listener that a fresh process takes over; -1: none does */
+    uint64_t started_us;       /* since 1970; before attempts at its start that failed */
+    atomic_bool is_end_wanted; /* the process itself is to end, not only what it runs */
+    atomic_bool is_replaced;   /* it executes the program anew at its end, and hands over what waits */
+    struct child_list fosters; /* children of the program before, which nobody else waits for */
+    struct handover_bytes startup; /* what the next start has to know of this one; the heap's */
 
     uint64_t reported_ms; /* the start of the import that was reported as slow */
 
@@ -67,7 +72,7 @@ void supervisor_take_signals(void);
 /* The main thread's last word: Python has ended. Ends the thread. */
 void supervisor_finish(struct supervisor *supervisor);
 
-/* After the end: becomes a fresh process if one is to take over; returns if none is. */
+/* After the end: executes the program anew, if that is to be; returns if it is not. */
 void supervisor_replace_process(struct supervisor *supervisor);
 
 /* For any thread. */
@@ -76,6 +81,9 @@ void supervisor_set_loaded(struct supervisor *supervisor, unsigned application);
 void supervisor_wake(struct supervisor *supervisor);
 /* The process is to end. The first reason counts, but for SIGQUIT, which cuts the drain short. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason);
+/* The start has failed, and the next attempt wants a fresh interpreter; startup: what that one has to know,
+ * copied. -1: out of memory, and the process goes on. On the main thread. */
+int supervisor_ask_afresh(struct supervisor *supervisor, const void *startup, size_t bytes);
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);
 /* How long until the main thread tries again what could not be loaded: seconds, at least 1. */
 unsigned supervisor_seconds_to_attempt(struct supervisor *supervisor);

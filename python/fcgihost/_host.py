@@ -1,6 +1,7 @@
 """What the C side of the host asks of Python: it calls these functions by name, and no others."""
 
 import faulthandler
+import marshal
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from fcgihost import cleanup, errors, folders, interrupt, loader, programs, runt
 _LOG_ERROR, _LOG_INFO = 0, 2
 _LEVELS = {"error": _LOG_ERROR, "info": _LOG_INFO}
 _STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in supervisor.h
+_AFRESH_SECONDS = 0.3
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
                  500: ("500 Internal Server Error", None)}
@@ -74,18 +76,26 @@ def ignore_signals():
             _signal.signal(number, _signal.SIG_IGN)
 
 
-def start_up(settings, on_loaded):
+def start_up(settings, on_loaded, before):
     """Loads the imports and the applications that settings names, until it works; on_loaded(the application's place,
-    its responder, authorizer and filter) once requests for it can be served. Returns whether the process goes on:
-    False if [startup] on_failure says that it ends."""
+    its responder, authorizer and filter) once requests for it can be served.
+
+    before: what this returned in the program that was executed before in this process, or None. Returns True if the
+    process goes on, False if [startup] on_failure says that it ends, bytes if the next attempt has to begin in a fresh
+    interpreter, which is to be given them.
+    """
     imports, applications = _tasks(settings)
+    loading = _startup(settings, imports, applications)
+    if before is not None:
+        loading.resume(marshal.loads(before))
     try:
-        _startup(settings, imports, applications).run(lambda task: _import_late(
-            lambda: on_loaded(applications.index(task), task.result)))
+        loading.run(lambda task: _import_late(lambda: on_loaded(applications.index(task), task.result)))
     except startup.Stopped:
         pass
     except startup.Failed:
         return False
+    except startup.Afresh:
+        return marshal.dumps(loading.state())
     return True
 
 
@@ -168,10 +178,11 @@ def end_request(request):
     runtime.end_request(request, _log_failed_cleanup)
 
 
-def end(seconds, is_stuck):
+def end(seconds, is_stuck, is_afresh):
     """The application's part of the end: cleanups, its executors and threads, atexit's functions; that long at most.
 
-    is_stuck: a worker is still in Python. Returns whether all went well: then Python itself can be ended.
+    is_stuck: a worker is still in Python. is_afresh: a fresh interpreter takes over, so that threads which don't end
+    by themselves soon are gone all the same. Returns whether all went well: then Python itself can be ended.
     """
     from fcgihost import ending
 
@@ -182,8 +193,9 @@ def end(seconds, is_stuck):
     if hanging:
         ending.end_children()
     _fcgihost.begin_step(_STEP_THREADS, "the application's threads")
-    left = ending.join_threads(max(deadline - time.monotonic(), 0))
-    if left:
+    seconds = max(deadline - time.monotonic(), 0)
+    left = ending.join_threads(min(seconds, _AFRESH_SECONDS) if is_afresh else seconds)
+    if left and not is_afresh:
         _fcgihost.log(_LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that is no "
                       "daemon has to watch fcgihost.stopping\n%s" % (
                           ", ".join(thread.name for thread in left), _format_stacks()))

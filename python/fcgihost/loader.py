@@ -19,6 +19,14 @@ class Watch:
         """Has a file that the last failed load touched changed since?"""
         return any(_state(file) != state for file, state in self._states.items())
 
+    def state(self):
+        """What resume() wants to know, of objects that the marshal module takes."""
+        return self._states
+
+    def resume(self, state):
+        """Goes on where another process's Watch was."""
+        self._states = state
+
     def note(self, error, files=()):
         """Notes the files of the failure's traceback, of its causes, and these."""
         files = set(files)

@@ -5,7 +5,8 @@ import time
 
 from fcgihost import cleanup, interrupt
 
-_LOOK = 0.25  # seconds between two looks whether a file of what failed has changed
+_LOOK = 0.25   # seconds between two looks whether a file of what failed has changed
+_HOPELESS = 3  # failures in an interpreter that can't be replaced, and somebody should look
 
 
 class Settings:
@@ -21,7 +22,8 @@ class Settings:
 class Task:
     """Something to load. what: how messages call it; load(watch) loads it and returns it.
 
-    watch.has_changed() tells whether a file that the last failure came from has changed since.
+    watch.has_changed() tells whether a file that the last failure came from has changed since; watch.state() and
+    watch.resume(state) take that to another process.
     """
 
     def __init__(self, what, load, watch):
@@ -29,9 +31,24 @@ class Task:
         self.load = load
         self.watch = watch
         self.attempts = 0
-        self.due = 0.0        # on the clock; the first attempt is due at once
+        self.attempts_here = 0     # of them, in this interpreter
+        self.due = 0.0             # on the clock; the first attempt is due at once
         self.began = None
+        self.failure = None        # the last one's traceback
+        self.was_loaded = False    # in an interpreter that is gone
         self.result = None
+
+    def state(self):
+        """What resume() wants to know, of objects that the marshal module takes."""
+        return (self.attempts, self.due, self.began, self.failure, self.was_loaded or self.result is not None,
+                self.watch.state())
+
+    def resume(self, state):
+        """Goes on where the task of another process was; its clock is this one's."""
+        self.attempts, self.due, self.began, self.failure, self.was_loaded, watched = state
+        self.watch.resume(watched)
+        if self.was_loaded:
+            self.attempts, self.due = 0, 0.0
 
 
 class Stopped(Exception):
@@ -40,6 +57,13 @@ class Stopped(Exception):
 
 class Failed(Exception):
     """Something could not be loaded, and the settings say that the process ends then."""
+
+
+class Afresh(Exception):
+    """The next attempt has to begin in a fresh interpreter, as nothing is being served in this one.
+
+    What an attempt leaves behind (threads, handlers, half of a registry) can't be taken back in the same one.
+    """
 
 
 class Startup:
@@ -57,16 +81,28 @@ class Startup:
         self._applications = list(applications)
         self._clock = clock
         self._chance = chance or _chance
+        self._all = [*self._imports, *self._applications]
         self._untold = []  # of the applications, those that are loaded and may not serve yet
+        self._is_serving = False
+
+    def state(self):
+        """What resume() wants to know, of objects that the marshal module takes."""
+        return [task.state() for task in self._all]
+
+    def resume(self, state):
+        """Goes on where that of another process was, with the same settings."""
+        for task, its_state in zip(self._all, state):
+            task.resume(its_state)
 
     def run(self, on_loaded):
         """Until all is loaded. on_loaded(application's task) is called once requests for it can be served.
 
-        Raises Stopped or Failed.
+        Raises Stopped, Failed or Afresh.
         """
         while True:
             if not self._is_held():
                 for task in self._untold:
+                    self._is_serving = True
                     on_loaded(task)
                 self._untold.clear()
             if not self._imports and not self._applications:
@@ -78,6 +114,8 @@ class Startup:
                 self._forget(task)
             elif self._settings.exits:
                 raise Failed(task.what)
+            elif not self._is_serving:
+                raise Afresh(task.what)
 
     def run_once(self):
         """One attempt at each. Returns a list of what failed; each task has its result."""
@@ -86,6 +124,7 @@ class Startup:
     def attempt(self, task, is_last=False):
         """Returns whether it succeeded; what a failure had registered as cleanups has run then."""
         task.attempts += 1
+        task.attempts_here += 1
         if task.began is None:
             task.began = self._clock()
         scope = cleanup.Scope("%s, attempt %d" % (task.what, task.attempts))
@@ -118,9 +157,12 @@ class Startup:
         return self._imports[:1] + ([] if self._is_held() else self._applications)
 
     def _next(self):
-        """What is to be tried next: the one that is due first."""
+        """What is to be tried next: the one that is due first; before one that failed, one that was not tried yet.
+
+        Else an import that can't succeed could keep the applications, which can do without it, from ever being tried.
+        """
         now = self._clock()
-        return min(self._tasks(), key=lambda task: max(task.due, now))
+        return min(self._tasks(), key=lambda task: (max(task.due, now), task.attempts > 0))
 
     def _wait(self, task):
         seconds = task.due - self._clock()
@@ -145,7 +187,8 @@ class Startup:
     def _log_success(self, task):
         seconds = self._clock() - task.began
         again = "" if task.attempts == 1 else ", %.1f s after the first" % seconds
-        self._host.log("info", "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
+        level = "debug" if task.was_loaded else "info"  # it has been said before
+        self._host.log(level, "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
 
     def _log_failure(self, task, failure, cleanups, is_last):
         if isinstance(failure, interrupt.Interrupted):
@@ -160,11 +203,31 @@ class Startup:
             end = "attempt %d failed, the next one comes in %.1f s, or when a file of it changes%s" % (
                 task.attempts, delay, self._consequence(task))
         ran = "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
-        self._host.log("error", "%s: %s%s\n%s" % (task.what, end, ran, self._host.format_exception(failure)))
+        self._host.log("error", "%s: %s%s%s" % (task.what, end, ran, self._describe(task, failure)))
+        if self._is_serving and task.attempts_here == _HOPELESS:
+            self._host.log("warning", "%s: failed %d times in an interpreter that serves others meanwhile: what these "
+                           "attempts left behind in it may be in the way by now: restart fcgihost" % (
+                               task.what, _HOPELESS))
+
+    def _describe(self, task, failure):
+        """The traceback on lines of its own; of the same failure again only the exception."""
+        text = self._host.format_exception(failure)
+        is_known = task.failure is not None and _essence(text) == _essence(task.failure)
+        task.failure = text
+        return "; as before: " + text.rpartition("\n")[2] if is_known else "\n" + text
 
     def _consequence(self, task):
         is_required = task in self._applications or self._settings.require
         return "; requests get 503 until then" if is_required else ""
+
+
+def _essence(text):
+    """A failure's text without what differs each time: addresses, times, numbers of processes."""
+    first, *others = text.split("0x")
+    return (first + "".join(other.lstrip("0123456789abcdef") for other in others)).translate(_WITHOUT_DIGITS)
+
+
+_WITHOUT_DIGITS = dict.fromkeys(range(ord("0"), ord("9") + 1))
 
 
 def _chance():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -134,10 +135,10 @@ def section(**keys):
 
 
 class ApplicationTest(support.FolderTestCase):
-    def start_up(self, **keys):
+    def start_up(self, before=None, **keys):
         """What on_loaded was called with, and whether the process goes on."""
         loaded = []
-        goes_on = _host.start_up(settings(**keys), lambda place, programs: loaded.append(programs[0]))
+        goes_on = _host.start_up(settings(**keys), lambda place, programs: loaded.append(programs[0]), before)
         return loaded, goes_on
 
     def test_a_module(self):
@@ -169,9 +170,24 @@ class ApplicationTest(support.FolderTestCase):
         self.assertEqual([level for level, _ in support.host_log], [_host._LOG_INFO] * 2)
 
     def test_a_process_that_ends_meanwhile_goes_on_to_its_end(self):
-        loaded, goes_on = self.start_up(wsgi="no_such_module:application")
+        _, before = self.start_up(wsgi="no_such_module:application")
+        loaded, goes_on = self.start_up(before, wsgi="no_such_module:application")
         self.assertEqual((loaded, goes_on), ([], True))
         self.assertTrue(support.host_waits)
+
+    def test_a_failure_wants_a_fresh_interpreter_which_goes_on_counting(self):
+        _, before = self.start_up(wsgi="no_such_module:application")
+        self.assertIsInstance(before, bytes)
+        self.assertFalse(support.host_waits)
+        self.write("no_such_module.py", "application = print\n")
+
+        def wait(seconds, next_attempt):
+            time.sleep(seconds)
+            return False
+        support.stub.wait, original = wait, support.stub.wait
+        self.addCleanup(setattr, support.stub, "wait", original)
+        self.start_up(before, wsgi="no_such_module:application")
+        self.assertIn("loaded at attempt 2", support.host_log[-1][1])
 
     def test_a_failure_that_ends_the_process(self):
         self.assertEqual(self.start_up(wsgi="no_such_module:application", exits=True), ([], False))
@@ -187,7 +203,8 @@ class ApplicationTest(support.FolderTestCase):
             return len(waited) > 1
         support.stub.wait, wait = repair, support.stub.wait
         self.addCleanup(setattr, support.stub, "wait", wait)
-        self.assertEqual(self.start_up(script=path), ([print], True))
+        _, before = self.start_up(script=path)
+        self.assertEqual(self.start_up(before, script=path), ([print], True))
         self.assertEqual(len(waited), 1)
 
     def test_once(self):
@@ -214,7 +231,8 @@ class ApplicationTest(support.FolderTestCase):
         self.write("hello.py", "application = print\n")
         loaded = []
         sections = [section(name="a", wsgi="no_such_module:a"), section(name="b", wsgi="hello:application")]
-        _host.start_up(several(sections), lambda *arguments: loaded.append(arguments))
+        before = _host.start_up(several(sections), lambda *arguments: loaded.append(arguments), None)
+        _host.start_up(several(sections), lambda *arguments: loaded.append(arguments), before)
         self.assertEqual(loaded, [(1, (print, None, None))])
 
     def test_the_roles_of_a_section(self):
@@ -222,7 +240,7 @@ class ApplicationTest(support.FolderTestCase):
         loaded = []
         _host.start_up(several([
             section(wsgi="hello:application", authorizer="hello:judge", filter="hello:change"),
-            section(name="gate", authorizer="hello:judge")]), lambda place, programs: loaded.append(programs))
+            section(name="gate", authorizer="hello:judge")]), lambda place, programs: loaded.append(programs), None)
         (responder, authorizer, filter_), (gate, other, nothing) = loaded
         self.assertIs(responder, print)
         self.assertEqual([authorizer.__wrapped__.__name__, filter_.__wrapped__.__name__], ["judge", "change"])
@@ -354,7 +372,7 @@ class EndTest(unittest.TestCase):
             return list(left)
         with mock.patch.multiple(ending, run_cleanups=run_cleanups, join_threads=join_threads,
                                  run_exit_functions=lambda: self.calls.append("exit functions")):
-            return _host.end(60, is_stuck)
+            return _host.end(60, is_stuck, False)
 
     def test_each_step_is_told(self):
         self.assertIs(self.end(), True)
@@ -369,6 +387,14 @@ class EndTest(unittest.TestCase):
             with self.subTest(keys=keys):
                 self.assertIs(self.end(**keys), False)
         self.assertEqual(self.calls, ["exit functions"] * 3)
+
+    def test_before_a_fresh_interpreter_threads_are_neither_waited_for_nor_named(self):
+        waited = []
+        with mock.patch.multiple(ending, run_cleanups=lambda *_: [], run_exit_functions=lambda: None,
+                                 join_threads=lambda seconds: waited.append(seconds) or [threading.Thread()]):
+            _host.end(60, False, True)
+        self.assertEqual(support.host_log, [])
+        self.assertLess(waited[0], 1)
 
     def test_threads_that_did_not_end_are_named(self):
         support.host_activities.append((5, "GET /slow", 1.0))

@@ -1,5 +1,6 @@
 """fcgihost.startup: what is tried when, what a failed attempt leaves, when requests can be served."""
 import functools
+import marshal
 import os
 import sys
 import unittest
@@ -58,6 +59,12 @@ class FakeWatch:
         changed, self.changed = self.changed, False
         return changed
 
+    def state(self):
+        return None
+
+    def resume(self, state):
+        pass
+
 
 class StartupTestCase(support.FolderTestCase):
     def setUp(self):
@@ -65,6 +72,7 @@ class StartupTestCase(support.FolderTestCase):
         self.host = FakeHost()
         self.attempts = []      # (time, name), in their order
         self.loaded = []        # (time, application)
+        self.interpreters = 1
         self.process = cleanup.Scope("the process")
         for name, value in ("process_scope", self.process), ("_IS_HOST", True):
             patch = mock.patch.object(cleanup, name, value)
@@ -76,7 +84,7 @@ class StartupTestCase(support.FolderTestCase):
         left = list(outcomes)
 
         def load(watch):
-            self.assertIs(watch, task.watch)
+            self.assertIsInstance(watch, FakeWatch)
             self.attempts.append((self.host.now, name))
             outcome = left.pop(0) if len(left) > 1 else left[0] if left else name
             if isinstance(outcome, BaseException):
@@ -87,11 +95,33 @@ class StartupTestCase(support.FolderTestCase):
 
     def startup(self, imports=(), application=None, chance=0.5, **settings):
         application = application or self.task("app")
-        return startup.Startup(self.host, startup.Settings(**settings), imports, [application],
-                               self.host.clock, lambda: chance)
+        loading = startup.Startup(self.host, startup.Settings(**settings), imports, [application],
+                                  self.host.clock, lambda: chance)
+        loading.application_count = 1
+        return loading
 
     def run_startup(self, *arguments, **keys):
-        self.startup(*arguments, **keys).run(self.on_loaded)
+        self.run_afresh(self.startup(*arguments, **keys))
+
+    def run_afresh(self, loading):
+        """To its end, in fresh interpreters where it wants them."""
+        while True:
+            try:
+                return loading.run(self.on_loaded)
+            except startup.Afresh:
+                loading = self.in_fresh_interpreter(loading)
+
+    def in_fresh_interpreter(self, before):
+        self.interpreters += 1
+        self.process.run(lambda *failed: self.fail(failed))
+        self.process = cleanup.process_scope = cleanup.Scope("the process")
+        tasks = [startup.Task(task.what, task.load, task.watch) for task in before._all]
+        number = len(tasks) - before.application_count
+        loading = startup.Startup(self.host, before._settings, tasks[:number], tasks[number:], self.host.clock,
+                                  before._chance)
+        loading.resume(marshal.loads(marshal.dumps(before.state())))
+        loading.application_count = before.application_count
+        return loading
 
     def on_loaded(self, task):
         self.loaded.append((self.host.now, task.result))
@@ -116,6 +146,7 @@ class OrderTest(StartupTestCase):
         self.assertEqual(self.host.told, [
             ("begin", "a, attempt 1"), ("end", None),
             ("begin", "app, attempt 1"), ("end", "ValueError"), ("end", None),
+            ("begin", "a, attempt 1"), ("end", None),
             ("begin", "app, attempt 2"), ("end", None), ("loaded",)])
 
     def test_an_import_waits_for_those_before_it(self):
@@ -209,7 +240,7 @@ class ChangeTest(StartupTestCase):
             application.watch.changed = waits == 2
         self.host.on_wait = change
         self.run_startup([first], application, retry_delay=1)
-        self.assertEqual(self.times("a"), [0.0, 1.0, 3.0])
+        self.assertEqual(self.times("a")[:3], [0.0, 1.0, 3.0])
         self.assertEqual(self.times("app")[:2], [0.0, 0.5])
 
     def test_the_delay_goes_on_doubling_after_a_change_that_did_not_help(self):
@@ -317,8 +348,15 @@ class CleanupTest(StartupTestCase):
     def test_only_those_of_the_attempt_run(self):
         ran = []
         self.run_startup([self.task("a", self.load(ran, "a"))],
+                         self.task("app", ValueError(), self.load(ran, "b", ValueError()), "app"))
+        self.assertEqual([(time, name) for time, name in ran if name == "b"], [(1.0, "b")])
+        self.assertEqual(len(self.process.pending()), 1)
+
+    def test_those_of_what_worked_run_before_the_fresh_interpreter(self):
+        ran = []
+        self.run_startup([self.task("a", self.load(ran, "a"))],
                          self.task("app", self.load(ran, "b", ValueError()), "app"))
-        self.assertEqual([name for _, name in ran], ["b"])
+        self.assertEqual([name for _, name in ran], ["b", "a"])
         self.assertEqual(len(self.process.pending()), 1)
 
     def test_one_that_fails_is_told_and_the_others_run(self):
@@ -369,6 +407,70 @@ class LogTest(StartupTestCase):
         self.assertIn("; 2 cleanups of it ran\n", self.host.logged[0][1])
 
 
+    def test_the_same_failure_again_is_one_line(self):
+        self.run_startup(application=self.task("app", *[ValueError("row %d at 0x%x" % (i, i)) for i in (1, 2)],
+                                               ValueError("other"), "app"))
+        self.assertEqual([text.partition("until then")[2] for _, text in self.host.logged[:3]], [
+            "\nValueError('row 1 at 0x1')", "; as before: ValueError('row 2 at 0x2')", "\nValueError('other')"])
+
+    def test_a_third_failure_while_others_are_served_asks_for_a_restart(self):
+        self.run_startup([self.task("a", *[ValueError("x")] * 5, "a")])
+        warnings = [(self.names().count("a"), text) for level, text in self.host.logged if level == "warning"]
+        self.assertEqual(len(warnings), 1)
+        self.assertRegex(warnings[0][1], "a: failed 3 times in an interpreter that serves others .*restart fcgihost")
+
+    def test_no_failure_asks_for_a_restart_while_nothing_is_served(self):
+        self.run_startup([self.task("a", *[ValueError("x")] * 5, "a")], require=True)
+        self.assertNotIn("warning", [level for level, _ in self.host.logged])
+
+
+class AfreshTest(StartupTestCase):
+    def test_each_failure_wants_a_fresh_interpreter_while_nothing_is_served(self):
+        self.run_startup(application=self.task("app", ValueError(), ValueError(), "app"))
+        self.assertEqual(self.interpreters, 3)
+        self.assertEqual(self.times("app"), [0.0, 1.0, 3.0])
+
+    def test_none_does_once_something_is_served(self):
+        self.run_startup([self.task("a", *[ValueError()] * 5, "a")])
+        self.assertEqual(self.interpreters, 2)
+        self.assertEqual(len(self.times("a")), 6)
+
+    def test_required_imports_that_worked_are_imported_again(self):
+        self.run_startup([self.task("a"), self.task("b", ValueError(), ValueError(), "b")], require=True)
+        self.assertEqual(self.names(), ["a", "b", "a", "b", "a", "b", "app"])
+        self.assertEqual([text for level, text in self.host.logged if level == "info"], [
+            "a: loaded at attempt 1", "b: loaded at attempt 3, 3.0 s after the first", "app: loaded at attempt 1"])
+
+    def test_one_that_worked_and_fails_in_the_next_interpreter_is_tried_again(self):
+        self.run_startup([self.task("a", "a", ValueError(), "a"), self.task("b", ValueError(), "b")], require=True)
+        self.assertEqual(self.names(), ["a", "b", "a", "a", "b", "app"])
+
+    def test_an_import_that_never_works_does_not_keep_the_application_from_being_tried(self):
+        """Its next attempt may be due when the fresh interpreter is there."""
+        self.run_startup([self.task("a", ValueError(), ValueError(), "a")], retry_delay=0)
+        self.assertEqual(self.names()[:2], ["a", "app"])
+
+    def test_of_several_applications_the_one_that_was_not_tried_comes_first(self):
+        loading = startup.Startup(self.host, startup.Settings(retry_delay=0), [], [
+            self.task("a", ValueError(), "a"), self.task("b")], self.host.clock, lambda: 0.5)
+        loading.application_count = 2
+        self.run_afresh(loading)
+        self.assertEqual(self.names(), ["a", "b", "a"])
+
+    def test_the_state_goes_through_marshal_and_keeps_attempts_delays_and_files(self):
+        path = self.write("broken.py", "raise ValueError\n")
+        task = startup.Task("broken", functools.partial(loader.load_import, "broken"), loader.Watch())
+        loading = self.startup([task], require=True, retry_delay=8)
+        self.assertRaises(startup.Afresh, loading.run, self.on_loaded)
+        fresh = startup.Task("broken", task.load, loader.Watch())
+        fresh.resume(marshal.loads(marshal.dumps(task.state())))
+        self.assertEqual((fresh.attempts, fresh.due, fresh.began), (1, 8.0, 0.0))
+        self.assertIn("ValueError", fresh.failure)
+        self.assertFalse(fresh.watch.has_changed())
+        self.write("broken.py", "longer = 1\n")
+        self.assertTrue(fresh.watch.has_changed(), path)
+
+
 class OnceTest(StartupTestCase):
     def test_all_is_tried_once(self):
         failing = self.task("b", ValueError("x"))
@@ -386,8 +488,10 @@ class OnceTest(StartupTestCase):
 
 class SeveralTest(StartupTestCase):
     def run_several(self, *applications, imports=(), **settings):
-        startup.Startup(self.host, startup.Settings(**settings), imports, applications, self.host.clock,
-                        lambda: 0.5).run(self.on_loaded)
+        loading = startup.Startup(self.host, startup.Settings(**settings), imports, applications, self.host.clock,
+                                  lambda: 0.5)
+        loading.application_count = len(applications)
+        self.run_afresh(loading)
 
     def test_each_serves_as_soon_as_it_is_loaded(self):
         self.run_several(self.task("a", ValueError(), "a"), self.task("b"))
