@@ -1,7 +1,6 @@
 /* What the process takes on before Python starts: descriptors, umask, folder, pid file. */
 #include "process.h"
 
-#include "log.h"
 #include "own_file.h"
 
 #include <errno.h>
