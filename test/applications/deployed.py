@@ -82,6 +82,10 @@ class Deployment:
         assert self.host.is_running(), self.host.log.read()
         return super().is_ready()
 
+    def stop_host(self):
+        complaints = super().stop_host()
+        return complaints + [self.host.log.read()[-3000:]] if complaints else []
+
     def run(self, command, **environ):
         """Runs a program of the application, in the service's environment, and returns its output."""
         environ = dict(os.environ, **self.service_environ, **environ)

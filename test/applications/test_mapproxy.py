@@ -52,7 +52,7 @@ class TestServices:
         assert "Welcome to MapProxy" in site.get("/").text
         demo = site.get("/demo/")
         assert demo.status == 200, demo
-        assert 'href="../service?REQUEST=GetCapabilities"' in demo.text
+        assert 'href="../service?' in demo.text
 
     def test_the_demo_has_its_script_files(self, site):
         script = site.get("/demo/static/site.css")
@@ -86,7 +86,7 @@ class TestServices:
 
     def test_a_wrong_request_is_answered_as_the_service_says(self, site):
         response = site.get(GETMAP.replace("LAYERS=nowhere", "LAYERS=elsewhere") % WORLD)
-        assert response.status == 200 and "LayerNotDefined" in response.text, response
+        assert "LayerNotDefined" in response.text, response  # 200, and since MapProxy 4 500
         assert site.get("/nothing").status == 404
 
     def test_many_visitors_at_once_get_all_their_tiles(self, site):
