@@ -4,7 +4,12 @@ import os
 from deployed import deployed
 from host import write_file
 
+# With a file as its log the host's standard error is not what it was started with; hgweb asks for
+# the file descriptors of all three streams.
 INI = """
+[log]
+destination = host.log
+
 [application]
 script = hgweb.wsgi
 """
