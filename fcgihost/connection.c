@@ -244,6 +244,7 @@ static void release_request(struct worker *worker, struct connection *connection
 {
     struct request *request = connection->request;
     connection->request = NULL;
+    connection->input.drop = NULL;
     connection->is_answered = false;
     connection->served++;
     atomic_store(&connection->deadline_ms, 0);
@@ -258,6 +259,8 @@ enum connection_step connection_finish_request(struct worker *worker, struct con
     struct request *request = connection->request;
     const struct response *response = &request->response;
     bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
+    if (!connection->is_answered) /* until now the peer may have been busy with the response */
+        request->drain_deadline_ms = request->rate_end_ms = 0;
     enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
     if (drain != DRAIN_WAIT || !is_kept)
         response_send_end(request);

@@ -29,7 +29,8 @@ struct connection {
     bool is_registered;     /* epoll knows the descriptor */
     atomic_bool is_watched; /* epoll waits for it; else a worker owns it */
     atomic_bool has_head;   /* a whole head has come: it is a request; for those who don't own it */
-    atomic_bool is_expired; /* the deadline passed, and the poller shut it down */
+    atomic_bool is_lingering;  /* as is_answered; for those who don't own it */
+    atomic_bool is_expired;    /* the deadline passed, and the poller shut it down */
     atomic_ullong deadline_ms; /* by then something must have come; 0: an idle kept connection may
                                   wait for ever */
     uint64_t

@@ -15,6 +15,10 @@ struct input {
     bool is_owned; /* data is this input's heap block; else it is lent by a worker */
     bool is_at_eof;
     atomic_bool is_in_use; /* see input_enter */
+    /* Takes what has come and nobody wants, while its owner sends. true: more may come. NULL: what
+     * comes is kept. */
+    bool (*drop)(void *owner);
+    void *owner;
 };
 
 /* A thread of the application may read a body while another one sends: before its buffer is

@@ -359,6 +359,7 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
         atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
     connection->is_registered = true;
     atomic_store(&connection->has_head, connection->request != NULL);
+    atomic_store(&connection->is_lingering, connection->is_answered);
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
@@ -523,7 +524,8 @@ void poller_close_idle(struct poller *poller, bool is_every)
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
         bool is_kept_idle = atomic_load(&c->deadline_ms) == 0;
-        if ((is_kept_idle || (is_every && !atomic_load(&c->has_head))) && is_silent(c))
+        bool is_no_request = !atomic_load(&c->has_head) || atomic_load(&c->is_lingering);
+        if ((is_kept_idle || (is_every && is_no_request)) && is_silent(c))
             shutdown(c->fd, SHUT_RD);
     }
     pthread_mutex_unlock(&poller->mutex);

@@ -97,7 +97,7 @@ int poller_hand_over(struct poller *poller, struct handover *handover);
 /* Takes over the connections that a predecessor has handed over. Before workers are there. */
 void poller_take_over(struct poller *poller, const struct handover *handover);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
- * new. */
+ * new, and those whose request is answered but not all of its body there. */
 void poller_close_idle(struct poller *poller, bool is_every);
 /* Breaks off every connection that is not handed over, so that no thread waits for a peer any more. */
 void poller_cut(struct poller *poller);

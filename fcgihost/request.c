@@ -322,16 +322,18 @@ void request_begin_data(struct request *request)
         end_body(request, state);
 }
 
-enum drain_state request_drain_body(struct request *request)
+/* Drops what has come. Where the peer sends without a pause, it stops when so much is left in the
+ * socket that its owner will be called again. */
+static enum body_state drop_what_is_there(struct request *request)
 {
-    if (request->drain != DRAIN_WAIT)
-        return request->drain;
-    if (request->drain_deadline_ms == 0)
-        request->drain_deadline_ms = clock_ms() + REQUEST_DRAIN_MS;
+    uint64_t before = request->dropped_bytes;
     enum body_state state = BODY_CONTENT;
-    while (state == BODY_CONTENT && request->dropped_bytes <= REQUEST_DRAIN_BYTES) {
+    while (state == BODY_CONTENT) {
         const uint8_t *content;
         size_t n = 0;
+        struct pollfd more = {.fd = request->fd, .events = POLLIN};
+        if (request->dropped_bytes - before >= REQUEST_DRAIN_PIECE_BYTES && poll(&more, 1, 0) > 0)
+            return BODY_WAIT;
         state = request->ops->next_body(request, 0, &content, &n);
         if (state == BODY_CONTENT)
             request->ops->take_body(request, n);
@@ -341,11 +343,49 @@ enum drain_state request_drain_body(struct request *request)
             state = BODY_CONTENT;
         }
     }
+    return state;
+}
+
+/* So little has come that the peer is not waited for any longer. */
+static bool is_too_slow(struct request *request, uint64_t now_ms)
+{
+    enum { LEAST_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
+    if (now_ms < request->rate_end_ms)
+        return false;
+    bool is_slow =
+        request->rate_end_ms != 0 && request->dropped_bytes - request->rate_bytes < LEAST_BYTES;
+    request->rate_end_ms = now_ms + REQUEST_DRAIN_RATE_MS;
+    request->rate_bytes = request->dropped_bytes;
+    return is_slow;
+}
+
+enum drain_state request_drain_body(struct request *request)
+{
+    if (request->drain != DRAIN_WAIT)
+        return request->drain;
+    uint64_t before = request->dropped_bytes, now_ms = clock_ms();
+    enum body_state state = drop_what_is_there(request);
+    if (request->drain_deadline_ms == 0 || request->dropped_bytes > before)
+        request->drain_deadline_ms =
+            now_ms + (request->response.is_end_withheld ? REQUEST_DRAIN_WITHHELD_MS
+                                                        : request->io_timeout_ms);
     if (state == BODY_END)
         request->drain = DRAIN_DONE;
-    else if (state != BODY_WAIT || clock_ms() >= request->drain_deadline_ms)
+    else if (state != BODY_WAIT || now_ms >= request->drain_deadline_ms ||
+             is_too_slow(request, now_ms))
         request->drain = DRAIN_FAILED;
     return request->drain;
+}
+
+static bool drop_body(void *owner)
+{
+    return request_drain_body(owner) == DRAIN_WAIT;
+}
+
+void request_drop_body(struct request *request)
+{
+    request->input->owner = request;
+    request->input->drop = drop_body;
 }
 
 bool request_has_read_body(struct request *request)

@@ -15,9 +15,13 @@
 
 enum {
     REQUEST_BUCKETS = 256,
-    REQUEST_STATE_BYTES = 256,      /* a transport's own state */
-    REQUEST_DRAIN_BYTES = 16 << 20, /* what is read and dropped of a body nobody wanted … */
-    REQUEST_DRAIN_MS = 2000, /* … and for how long, before the connection is closed instead */
+    REQUEST_STATE_BYTES = 256, /* a transport's own state */
+    /* A body that nobody wants is read and dropped for as long as the peer sends so much of it: */
+    REQUEST_DRAIN_RATE = 1024,           /* bytes a second … */
+    REQUEST_DRAIN_RATE_MS = 10000,       /* … in each such time */
+    REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* at one go, as others wait meanwhile */
+    /* Some fronts send no more of it once they have the head, and wait for the response's end. */
+    REQUEST_DRAIN_WITHHELD_MS = 2000,
     REQUEST_PREFETCH_BYTES =
         64 << 10, /* that much of a body arrives before a thread is given to it */
 };
@@ -72,8 +76,9 @@ struct request {
     bool is_body_ended;
     bool is_data; /* the body is FCGI_DATA by now */
     enum drain_state drain;
-    uint64_t dropped_bytes;     /* by request_drain_body, … */
-    uint64_t drain_deadline_ms; /* … which goes on until then; 0: it was not called yet */
+    uint64_t dropped_bytes;           /* by request_drain_body, … */
+    uint64_t drain_deadline_ms;       /* … by when more must come; 0: it was not called yet */
+    uint64_t rate_end_ms, rate_bytes; /* until then, and what had been dropped before */
     enum body_failure body_failure;
     int body_errno;
 
@@ -203,7 +208,10 @@ bool request_has_read_body(struct request *request);
 /* Would a read have to wait for the peer? For callers that give up the GIL only then. */
 bool request_is_body_at_hand(struct request *request, size_t n);
 /* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when
- * more has come, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be used again. */
+ * more has come, or is there, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be
+ * used again. */
 enum drain_state request_drain_body(struct request *request);
+/* The application reads no more: what comes while the response is being sent is dropped. */
+void request_drop_body(struct request *request);
 
 #endif

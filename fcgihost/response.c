@@ -309,6 +309,8 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
         is_last = false;
     }
     response->is_end_withheld = is_last && must_withhold_end(request);
+    if (is_last && !response->is_early && request->drain == DRAIN_WAIT && request->input != NULL)
+        request_drop_body(request);
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
 }
 

@@ -27,7 +27,7 @@ static bool take_in(struct input *input, int fd)
 {
     if (!input_enter(input))
         return false;
-    bool has_room = take_what_is_there(input, fd);
+    bool has_room = input->drop != NULL ? input->drop(input->owner) : take_what_is_there(input, fd);
     input_leave(input);
     return has_room;
 }

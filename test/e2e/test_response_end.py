@@ -243,3 +243,34 @@ class TestBehindAWebServer:
                 if content:
                     assert client.recv(1000)
         assert site.get("/ready").status == 200
+
+
+UNREAD = '''
+def application(environ, start_response):
+    body = b"no" * int(environ["QUERY_STRING"] or 1)
+    start_response("401 Unauthorized", [("Content-Type", "text/plain")])
+    return [body] if environ["PATH_INFO"].endswith("/list") else iter([body])
+'''
+
+
+class TestUploadsThatNobodyReads:
+    """The application's answer arrives, however large they are."""
+
+    @pytest.mark.parametrize("kind", [fronts.NginxFastcgi, fronts.NginxFastcgiKept, fronts.NginxScgi,
+                                      fronts.ApacheProxy, fronts.ApacheProxyReuse, fronts.ApacheProxyScgi,
+                                      fronts.HaproxyFastcgi, fronts.LighttpdFastcgi],
+                             ids=lambda kind: kind.name)
+    @pytest.mark.parametrize("path", ["/app/list", "/app/parts"])
+    def test_the_answer_arrives(self, kind, path, tmp_path):
+        (tmp_path / "unread.py").write_text(UNREAD)
+        site = kind("unread:application", settings={"python": {"path": [str(tmp_path)]}})
+        for _ in range(2):
+            response = site.request("POST", path[4:], b"x" * (40 << 20))
+            assert (response.status, response.text) == (401, "no")
+            assert site.request("POST", path[4:], b"little").status == 401
+
+    @pytest.mark.parametrize("size", [3 << 20, 40 << 20])
+    def test_mod_fcgid_gets_a_large_response(self, size):
+        """It reads nothing before it has sent the whole body."""
+        response = fronts.ApacheFcgid().request("POST", "/big?size=10000000", b"x" * size)
+        assert (response.status, len(response.body)) == (200, 10000000)

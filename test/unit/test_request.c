@@ -6,6 +6,9 @@
 
 #include "request.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
+
 /* A transport whose body comes in pieces of some size, and ends in some way. */
 static struct {
     uint64_t body_bytes; /* byte i of it is body_byte(i) */
@@ -523,7 +526,7 @@ static void test_a_body_beyond_the_limit_is_at_hand(void **state)
 static void test_draining_reads_the_body_to_its_end(void **state)
 {
     struct request *request = *state;
-    static const uint64_t sizes[] = {0, 1, 100000, REQUEST_DRAIN_BYTES};
+    static const uint64_t sizes[] = {0, 1, 100000, 5 * REQUEST_DRAIN_PIECE_BYTES};
     for (size_t i = 0; i < COUNT(sizes); i++) {
         for (int read_first = 0; read_first < 2; read_first++) {
             request_reset(request);
@@ -538,12 +541,71 @@ static void test_draining_reads_the_body_to_its_end(void **state)
     }
 }
 
-static void test_draining_gives_up_on_a_body_that_is_too_long(void **state)
+static void test_draining_goes_on_for_as_long_as_the_peer_sends(void **state)
 {
     struct request *request = *state;
-    give_body(request, 3 * (uint64_t)REQUEST_DRAIN_BYTES, 1 << 20, BODY_END);
-    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
-    assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
+    enum { PIECES = 300 };
+    for (uint64_t i = 1; i <= PIECES; i++) {
+        give_body(request, i << 20, 1 << 20, BODY_WAIT);
+        request->drain_deadline_ms = 1; /* as if it had passed: what comes now sets another */
+        assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+        assert_true(request->drain_deadline_ms > 1);
+    }
+    give_body(request, PIECES << 20, 1 << 20, BODY_END);
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+    assert_int_equal(fake.taken_bytes, (uint64_t)PIECES << 20);
+}
+
+/* Others wait meanwhile: what is left in the socket brings the thread back. */
+static void test_draining_pauses_where_the_peer_sends_without_a_pause(void **state)
+{
+    struct request *request = *state;
+    enum { ALL_BYTES = 20 << 20 };
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    request->fd = ends[0];
+    give_body(request, ALL_BYTES, 1 << 16, BODY_END);
+    for (uint64_t taken = REQUEST_DRAIN_PIECE_BYTES; taken <= ALL_BYTES;
+         taken += REQUEST_DRAIN_PIECE_BYTES) {
+        assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+        assert_int_equal(fake.taken_bytes, taken);
+    }
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void test_draining_gives_up_on_a_trickle(void **state)
+{
+    struct request *request = *state;
+    enum { ENOUGH_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
+    for (int is_enough = 1; is_enough >= 0; is_enough--) {
+        give_body(request, 10, 1, BODY_WAIT);
+        fake.taken_bytes = 0;
+        assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+        assert_true(request->rate_end_ms > 0);
+        request->rate_end_ms = 1; /* as if that time were over */
+        give_body(request, 10 + ENOUGH_BYTES - !is_enough, 1, BODY_WAIT);
+        assert_int_equal(request_drain_body(request), is_enough ? DRAIN_WAIT : DRAIN_FAILED);
+        request_reset(request);
+        request->ops = &fake_transport;
+        request->io_timeout_ms = 1000;
+    }
+}
+
+/* Of a front that has the head and sends no more of the body, but waits for the end. */
+static void test_draining_waits_less_for_a_response_whose_end_is_withheld(void **state)
+{
+    struct request *request = *state;
+    give_body(request, 10, 1, BODY_WAIT);
+    request->io_timeout_ms = 1000000;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    uint64_t deadline_ms = request->drain_deadline_ms;
+    request->response.is_end_withheld = true;
+    request->drain_deadline_ms = 0;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_in_range(request->drain_deadline_ms, 1, deadline_ms - 900000);
 }
 
 static void test_draining_drops_what_is_there_and_does_not_wait(void **state)
@@ -562,7 +624,7 @@ static void test_draining_drops_what_is_there_and_does_not_wait(void **state)
     assert_int_equal(fake.calls, calls); /* an end that was seen is not asked for again */
 }
 
-static void test_draining_has_one_deadline_however_often_it_is_tried(void **state)
+static void test_draining_has_one_deadline_while_nothing_comes(void **state)
 {
     struct request *request = *state;
     give_body(request, 10, 1, BODY_WAIT);
@@ -585,18 +647,6 @@ static void test_an_end_that_is_there_at_the_deadline_counts(void **state)
     request->drain_deadline_ms = 1;
     assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.taken_bytes, 100);
-}
-
-static void test_what_is_dropped_in_several_calls_counts_as_one(void **state)
-{
-    struct request *request = *state;
-    for (uint64_t i = 1; i <= 2; i++) {
-        give_body(request, i * (REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_WAIT);
-        assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-    }
-    give_body(request, 3 * (uint64_t)(REQUEST_DRAIN_BYTES / 2), 1 << 20, BODY_END);
-    assert_int_equal(request_drain_body(request), DRAIN_FAILED);
-    assert_in_range(fake.taken_bytes, REQUEST_DRAIN_BYTES, REQUEST_DRAIN_BYTES + (2 << 20));
 }
 
 static void test_a_body_that_was_read_to_its_end_needs_no_draining(void **state)
@@ -748,15 +798,18 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_body_beyond_the_limit_is_at_hand, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_reads_the_body_to_its_end, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_body_that_is_too_long, set_up,
+        cmocka_unit_test_setup_teardown(test_draining_goes_on_for_as_long_as_the_peer_sends, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_draining_pauses_where_the_peer_sends_without_a_pause,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_trickle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_draining_waits_less_for_a_response_whose_end_is_withheld, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_drops_what_is_there_and_does_not_wait, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_an_end_that_is_there_at_the_deadline_counts, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_draining_has_one_deadline_however_often_it_is_tried,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_is_dropped_in_several_calls_counts_as_one, set_up,
+        cmocka_unit_test_setup_teardown(test_draining_has_one_deadline_while_nothing_comes, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_body_that_was_read_to_its_end_needs_no_draining,
                                         set_up, tear_down),
