@@ -349,8 +349,15 @@ static int apply_app(struct parse *parse)
     return set_key(parse, "APP", is_script ? "application.script" : "application.wsgi", app);
 }
 
+void command_line_report(const struct config_error *error)
+{
+    fprintf(stderr, "fcgihost: %s\n", error->message);
+}
+
 static enum command_line_result apply(struct parse *parse)
 {
+    if (parse->command_line->command == COMMAND_CHECK)
+        parse->config->report = command_line_report;
     if (read_config_file(parse) < 0)
         return COMMAND_LINE_WRONG_CONFIG;
     if ((parse->app != NULL && forget_applications(parse) < 0) || apply_flags(parse) < 0 ||

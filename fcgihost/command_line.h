@@ -41,6 +41,8 @@ enum command_line_result command_line_parse(char **argv, struct command_line *co
                                             struct config *config, struct config_error *error);
 void command_line_clear(struct command_line *command_line);
 
+/* One problem of several, on standard error: for --check, which names them all. */
+void command_line_report(const struct config_error *error);
 /* The text of --help, on stdout. */
 void command_line_print_help(void);
 

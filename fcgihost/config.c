@@ -206,6 +206,7 @@ struct ini_file {
     size_t line_bytes;
     unsigned line_number;
     bool has_failed;
+    bool is_section_passed; /* it is unknown, which has been reported: so are its keys */
     char section[INIH_NAME_MAX + 1];
     unsigned section_lines[CONFIG_OPTIONS_MAX]; /* by the place of the section's first option; 0:
                                                    not yet */
@@ -326,6 +327,10 @@ static void cut_comment(char *text)
 
 static int check_bytes(struct ini_file *file, size_t length)
 {
+    if (file->line_number == 1 && length >= 2 &&
+        (memcmp(file->line, "\xff\xfe", 2) == 0 || memcmp(file->line, "\xfe\xff", 2) == 0))
+        return fail(file,
+                    "begins with the byte order mark (BOM) of UTF-16: save the file as UTF-8");
     for (size_t i = 0; i < length; i++) {
         unsigned char byte = (unsigned char)file->line[i];
         bool is_line_end = byte == '\n' || (byte == '\r' && i + 2 >= length);
@@ -364,37 +369,76 @@ static char *clean_line(struct ini_file *file, size_t length, int room)
     return text;
 }
 
+/* The first problem is enough, unless all are to be reported. Then true: it was, go on. */
+static bool report(struct ini_file *file)
+{
+    struct config *config = file->config;
+
+    if (config->report == NULL)
+        return false;
+    config->report(file->error);
+    config->reported++;
+    file->has_failed = false;
+    return true;
+}
+
+/* 1: text, which clean_line returned, is for inih; 0: it is passed over; -1 after an error. */
+static int check_line(struct ini_file *file, char *text)
+{
+    if (*text == '[') {
+        file->is_section_passed = false;
+        file->is_section_passed = check_section(file, text) < 0;
+        return file->is_section_passed ? -1 : 1;
+    }
+    if (file->is_section_passed)
+        return 0;
+    return *text != '\0' && check_key(file, text) < 0 ? -1 : 1;
+}
+
 /* An ini_reader: the next line, or NULL at the end and after the first error. */
 static char *read_line(char *line, int room, void *user)
 {
     struct ini_file *file = user;
-    ssize_t length;
-    char *text;
 
-    if (file->has_failed)
-        return NULL;
-    file->line_number++;
-    errno = 0;
-    length = getline(&file->line, &file->line_bytes, file->stream);
-    if (length < 0) {
-        if (!feof(file->stream))
-            fail(file, "can't be read: %s", config_error_describe(errno));
-        return NULL;
+    while (!file->has_failed) {
+        ssize_t length;
+        char *text;
+
+        file->line_number++;
+        errno = 0;
+        length = getline(&file->line, &file->line_bytes, file->stream);
+        if (length < 0) {
+            if (!feof(file->stream))
+                fail(file, "can't be read: %s", config_error_describe(errno));
+            return NULL;
+        }
+        text = clean_line(file, (size_t)length, room);
+        int verdict = text != NULL ? check_line(file, text) : -1;
+        if (verdict > 0) {
+            memcpy(line, text, strlen(text) + 1);
+            return line;
+        }
+        if (verdict < 0 && !report(file))
+            return NULL;
     }
-    text = clean_line(file, (size_t)length, room);
-    if (text == NULL)
-        return NULL;
-    if (*text == '[' ? check_section(file, text) < 0 : *text != '\0' && check_key(file, text) < 0)
-        return NULL;
-    memcpy(line, text, strlen(text) + 1);
-    return line;
+    return NULL;
 }
 
-/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
- * error none is read. Its section is as it was written, file->section has it in one way. */
-static int take_value(void *user, const char *raw_section, const char *key, const char *value)
+/* A quote would be part of the value; nobody means that. */
+static int refuse_quotes(struct ini_file *file, const char *key, const char *value)
 {
-    struct ini_file *file = user;
+    size_t length = strlen(value);
+
+    if (length < 2 || (value[0] != '"' && value[0] != '\'') || value[length - 1] != value[0])
+        return 0;
+    return fail(file,
+                "[%s] %s: the value is in quotes, which would be part of it: write it without them",
+                file->section, key);
+}
+
+/* 0, or -1 after an error. */
+static int apply_value(struct ini_file *file, const char *key, const char *value)
+{
     const char *section = file->section;
     struct config_setting setting = {
         .option = config_option_find(section, key),
@@ -406,19 +450,20 @@ static int take_value(void *user, const char *raw_section, const char *key, cons
     char where[WHERE_SIZE];
     unsigned *first_line;
 
-    (void)raw_section;
     if (setting.option == NULL) {
         char hint[HINT_SIZE];
 
         config_option_suggest_key(section, key, hint, sizeof(hint));
         fail(file, "[%s] %s: unknown key: %s", section, key, hint);
-        return 0;
+        return -1;
     }
+    if (refuse_quotes(file, key, value) < 0)
+        return -1;
     first_line = &file->key_lines[setting.option - config_option_at(0)];
     if (*first_line != 0 && !setting.option->is_repeatable) {
         fail(file, "[%s] %s: duplicate key, the first is in line %u: remove one of the two",
              section, key, *first_line);
-        return 0;
+        return -1;
     }
     *first_line = file->line_number;
     snprintf(where, sizeof(where), "%s:%u: [%s] %s", file->path, file->line_number, section, key);
@@ -427,7 +472,19 @@ static int take_value(void *user, const char *raw_section, const char *key, cons
         config_find_application(file->config, NULL)->line =
             file->section_lines[config_option_find(section, "wsgi") - config_option_at(0)];
     }
-    return !file->has_failed;
+    return file->has_failed ? -1 : 0;
+}
+
+/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
+ * error none is read. Its section is as it was written, file->section has it in one way. */
+static int take_value(void *user, const char *raw_section, const char *key, const char *value)
+{
+    struct ini_file *file = user;
+
+    (void)raw_section;
+    if (apply_value(file, key, value) == 0)
+        return 1;
+    return report(file);
 }
 
 static int parse_ini(struct ini_file *file)
@@ -435,7 +492,7 @@ static int parse_ini(struct ini_file *file)
     int result = ini_parse_stream(read_line, file, take_value, file);
 
     free(file->line);
-    if (file->has_failed)
+    if (file->has_failed || file->config->reported > 0)
         return -1;
     if (result != 0) {
         /* Nothing that the reader lets through is known to end here. */

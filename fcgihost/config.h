@@ -39,6 +39,13 @@ struct config_application {
     unsigned line; /* of the section in the file; 0: none */
 };
 
+enum { CONFIG_MESSAGE_SIZE = 1024 };
+
+/* One line, ready to be printed: what, where, why, what to do. */
+struct config_error {
+    char message[CONFIG_MESSAGE_SIZE];
+};
+
 /* The ini file as it was read before the program was executed anew. */
 struct config_kept {
     bool is_set;      /* then no file is read, whatever there is by now */
@@ -97,14 +104,11 @@ struct config {
     char *file_text; /* what it contained then: the program that is executed anew goes on with it */
     size_t file_bytes;
     struct config_kept kept;
+    /* --check: called for each problem of an ini file, of which then all are found; NULL: the first
+     * one is enough. */
+    void (*report)(const struct config_error *error);
+    unsigned reported;    /* how many */
     bool add_current_dir; /* APP was given: the current folder comes first on sys.path */
-};
-
-enum { CONFIG_MESSAGE_SIZE = 1024 };
-
-/* One line, ready to be printed: what, where, why, what to do. */
-struct config_error {
-    char message[CONFIG_MESSAGE_SIZE];
 };
 
 /* Writes the message; always -1, so that a caller can return it. */

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "command_line.h"
 #include "config.h"
+#include "config_places.h"
 #include "fork.h"
 #include "libfcgi_os.h"
 #include "listener.h"
@@ -91,11 +92,14 @@ static int leave(const struct config *config, int code)
     return code;
 }
 
-/* --check: everything that serving would need, but for the sockets. */
+/* --check: everything that serving would need, but for the sockets: they may be handed over. */
 static int run_check(const struct config *config)
 {
+    if (config_check_places(config, command_line_report) > 0)
+        return EXIT_CONFIG;
     if (config->file != NULL)
         printf("configuration: %s\n", config->file);
+    fflush(stdout);
     int code = start_python(config, &(struct py_options){.is_run_once = true});
     if (code != 0)
         return code;
@@ -106,6 +110,9 @@ static int run_check(const struct config *config)
         py_startup_describe(config);
     for (size_t i = 0; i < config->listen.count; i++)
         printf("listen: %s\n", config->listen.items[i]);
+    if (config->listen.count == 0)
+        printf(
+            "listen: not set: the web server, spawn-fcgi or systemd has to hand a socket over\n");
     fflush(stdout);
     return leave(config, is_loaded ? EXIT_CLEAN : EXIT_APPLICATION);
 }
@@ -136,7 +143,8 @@ static bool is_plain_cgi(const struct config *config)
 {
     int value;
     socklen_t bytes = sizeof(value);
-    return reexec_predecessor() == NULL && config->listen.count == 0 && getenv("GATEWAY_INTERFACE") != NULL &&
+    return reexec_predecessor() == NULL && config->listen.count == 0 &&
+           getenv("GATEWAY_INTERFACE") != NULL &&
            getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
 }
 
@@ -240,8 +248,8 @@ static int run_server(const struct config *config)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
     supervisor_replace_process(&supervisor);
-    bool is_unfinished_start = supervisor.lifecycle.reason == REASON_AFRESH &&
-                               atomic_load(&supervisor.is_end_wanted);
+    bool is_unfinished_start =
+        supervisor.lifecycle.reason == REASON_AFRESH && atomic_load(&supervisor.is_end_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {
@@ -271,6 +279,8 @@ static int run(const struct command_line *line, const struct config *config)
         return fail(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
     if (line->command == COMMAND_CHECK)
         return run_check(config);
+    if (reexec_predecessor() == NULL && config_check_scripts(config, &error) < 0)
+        return fail(&error, EXIT_CONFIG);
     if (log_open(config->log_destination, config->log_level) < 0) {
         const char *why = own_file_refusal(errno);
         config_error_set(
@@ -311,8 +321,10 @@ int main(int argc, char **argv)
                                            .text = (const char *)predecessor->file.text.data,
                                            .bytes = predecessor->file.text.bytes};
     int code = command_line_parse(argv, &line, &config, &error);
-    if (code != COMMAND_LINE_OK)
-        fail(&error, (enum exit_code)code);
+    if (code != COMMAND_LINE_OK) {
+        if (config.reported == 0)
+            fail(&error, (enum exit_code)code);
+    }
     else if (line.command == COMMAND_VERSION)
         print_version();
     else if (line.command == COMMAND_HELP)

@@ -219,6 +219,38 @@ class TestCheck:
         assert "missing.py" in done.stderr.decode()
 
 
+    def test_all_problems_of_the_file_are_listed(self, folder):
+        write_file(folder / "fcgihost.ini", "[server]\nthreads = many\nlissten = x\n[nonsense]\nfoo = bar\n"
+                   "[startup]\nrequire = perhaps\n[application]\nwsgi = \"hello:application\"\n")
+        done = run("--check", cwd=folder)
+        assert done.returncode == 3
+        lines = done.stderr.decode().splitlines()
+        assert [re.match(r"fcgihost: fcgihost.ini:(\d+): ", line).group(1) for line in lines] == list("23479")
+        assert "in quotes" in lines[-1]
+
+    def test_what_is_not_there_is_listed_before_anything_is_loaded(self, folder):
+        write_file(folder / "fcgihost.ini", "[application]\nscript = nowhere.wsgi\n[server]\nsocket_owner = no one\n"
+                   "directory = nowhere\nlisten = unix:nowhere/x.sock\npid_file = nowhere/pid\n"
+                   "[log]\ndestination = nowhere/log\n[startup]\nimport = hello\n")
+        done = run("--check", cwd=folder)
+        text = done.stderr.decode()
+        assert (done.returncode, len(text.splitlines())) == (3, 6), text
+        for key in "script", "socket_owner", "directory", "listen", "pid_file", "destination":
+            assert key in text
+
+    def test_a_missing_listen_is_only_mentioned(self, folder):
+        done = run("--check", "hello:application", cwd=folder)
+        assert done.returncode == 0 and b"listen: not set" in done.stdout
+
+
+class TestScriptFile:
+    def test_that_is_not_there_is_an_error_and_no_failure_that_could_heal(self, folder):
+        for key, value in ("script", "nowhere.wsgi"), ("script_root", "nowhere"), ("script", "."):
+            done = run("--listen", "unix:x.sock", "--set", "application.%s=%s" % (key, value), cwd=folder)
+            assert done.returncode == 3
+            one_line(done, key, value)
+
+
 class TestCall:
     def test_get(self, folder):
         done = run("--call", "/a%20b?show-environ&x=1", "wsgi_app:application", cwd=APPS)

@@ -253,6 +253,23 @@ static void test_long_names_are_refused(void **state)
     assert_file_refused(*state, text, expected);
 }
 
+static void test_a_value_in_quotes_is_refused(void **state)
+{
+    assert_file_refused(*state, "[application]\nwsgi = \"a:b\"\n",
+                        "fcgihost.ini:2: [application] wsgi: the value is in quotes, which would be "
+                        "part of it: write it without them");
+    assert_file_refused(*state, "[server]\nthreads = '4'\n",
+                        "fcgihost.ini:2: [server] threads: the value is in quotes, which would be "
+                        "part of it: write it without them");
+}
+
+static void test_utf16_is_named(void **state)
+{
+    assert_file_refused(*state, "\xff\xfe[\n",
+                        "fcgihost.ini:1: begins with the byte order mark (BOM) of UTF-16: save the "
+                        "file as UTF-8");
+}
+
 static void test_first_error_ends_the_reading(void **state)
 {
     assert_file_refused(
@@ -300,6 +317,8 @@ int main(void)
         TEST(test_longest_line_is_kept_whole_and_a_longer_one_refused),
         TEST(test_long_comments_are_no_matter),
         TEST(test_long_names_are_refused),
+        TEST(test_a_value_in_quotes_is_refused),
+        TEST(test_utf16_is_named),
         TEST(test_first_error_ends_the_reading),
         TEST(test_files_that_cannot_be_read),
     };

@@ -24,7 +24,7 @@ def facts():
     os.umask(old_umask)
     return {
         "pid": os.getpid(), "threads": threading.active_count(), "handlers": len(logging.getLogger().handlers),
-        "path": len(sys.path), "descriptors": len(os.listdir("/proc/self/fd")), "grows": os.environ.get("GROWS"),
+        "path": len(sys.path), "descriptors": len(os.listdir("/proc/self/fd")), "grows": os.environ.get("GROWS"), "own": [name for name in os.environ if name.startswith("FCGIHOST_")],
         "folder": os.getcwd(), "umask": old_umask, "mask": sorted(map(int, mask)),
         "timer": signal.getitimer(signal.ITIMER_REAL), "child_signal": int(signal.getsignal(signal.SIGCHLD)),
         "stdout": os.readlink("/proc/self/fd/1"), "children": children(), "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
