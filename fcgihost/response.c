@@ -2,6 +2,7 @@
 #include "response.h"
 
 #include "fork.h"
+#include "log_line.h"
 #include "request.h"
 
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HEAD_BYTES = 512, SEND_PIECES = RESPONSE_PIECES - 1 };
+enum { HEAD_BYTES = 512, SEND_PIECES = RESPONSE_PIECES - 1, HELD_BYTES = 16 << 10 };
 
 static const char out_of_memory[] = "out of memory";
 
@@ -182,12 +183,26 @@ void response_reset(struct response *response)
 {
     char *head = response->head;
     size_t capacity = response->head_capacity;
-    *response = (struct response){.head = head, .head_capacity = capacity, .content_length = -1};
+    char *held = response->held;
+    size_t held_bytes = response->held_bytes;
+    *response = (struct response){.head = head,
+                                  .head_capacity = capacity,
+                                  .content_length = -1,
+                                  .held = held,
+                                  .held_bytes = held_bytes};
+}
+
+void response_drop_held(struct response *response)
+{
+    free(response->held);
+    response->held = NULL;
+    response->held_bytes = 0;
 }
 
 void response_clear(struct response *response)
 {
     free(response->head);
+    free(response->held);
     *response = (struct response){.content_length = -1};
 }
 
@@ -314,13 +329,54 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
 }
 
+/* One after the other, each with a NUL behind it. More than there is room for is in the host's own
+ * log alone. */
+static void hold_error(struct response *response, const char *text, size_t text_bytes)
+{
+    if (response->held == NULL)
+        response->held = malloc(HELD_BYTES);
+    if (response->held == NULL || text_bytes >= HELD_BYTES - response->held_bytes)
+        return;
+    memcpy(response->held + response->held_bytes, text, text_bytes);
+    response->held[response->held_bytes + text_bytes] = '\0';
+    response->held_bytes += text_bytes + 1;
+}
+
+static void send_error(struct request *request, const char *text, size_t text_bytes)
+{
+    if (request->ops->send_error(request, text, text_bytes) < 0) {
+        request->response.is_peer_gone = true;
+        request->must_close = true;
+    }
+}
+
+/* Each message by itself: nginx logs 2 KiB of each. */
+static int send_head_and_held(struct request *request)
+{
+    struct response *response = &request->response;
+    struct iovec head[RESPONSE_PIECES];
+    long count = gather(request, NULL, 0, head);
+    if (count < 0 || transmit(request, head, (size_t)count, false) < 0)
+        return -1;
+    const char *end = response->held + response->held_bytes;
+    for (const char *text = response->held; text < end && !response->is_peer_gone;
+         text += strlen(text) + 1)
+        send_error(request, text, strlen(text));
+    response_drop_held(response);
+    return response->is_peer_gone ? -1 : 0;
+}
+
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
 {
+    struct response *response = &request->response;
     if (fork_is_child()) {
         /* The parent answers, on the connection that both hold. */
-        request->response.is_peer_gone = true;
+        response->is_peer_gone = true;
         return -1;
     }
+    bool is_held = response->held_bytes > 0 && response->status != 0 && !response->is_head_sent;
+    if (is_held && send_head_and_held(request) < 0)
+        return -1;
     for (; count > SEND_PIECES; pieces += SEND_PIECES, count -= SEND_PIECES)
         if (send_some(request, pieces, SEND_PIECES, false) < 0)
             return -1;
@@ -334,16 +390,34 @@ int response_send_end(struct request *request)
     return transmit(request, NULL, 0, is_end_due);
 }
 
+/* Escaped, with a newline behind it; the caller frees it. NULL: out of memory. */
+static char *escape_error(const char *text, size_t text_bytes)
+{
+    while (text_bytes > 0 && text[text_bytes - 1] == '\n')
+        text_bytes--;
+    struct log_line line = {.room = 0};
+    log_line_append_escaped(&line, text, text_bytes);
+    char *escaped = malloc(line.used + 2);
+    if (escaped == NULL)
+        return NULL;
+    line = (struct log_line){.data = escaped, .room = line.used};
+    log_line_append_escaped(&line, text, text_bytes);
+    memcpy(escaped + line.used, "\n", 2);
+    return escaped;
+}
+
 void response_send_error(struct request *request, const char *text, size_t text_bytes)
 {
     struct response *response = &request->response;
     if (fork_is_child() || !response_enter(response))
         return;
-    if (!response->is_ended && !response->is_peer_gone &&
-        request->ops->send_error(request, text, text_bytes) < 0) {
-        response->is_peer_gone = true;
-        request->must_close = true;
-    }
+    bool is_due = !response->is_ended && !response->is_peer_gone;
+    char *escaped = is_due ? escape_error(text, text_bytes) : NULL;
+    if (escaped != NULL && response->is_head_sent)
+        send_error(request, escaped, strlen(escaped));
+    else if (escaped != NULL)
+        hold_error(response, escaped, strlen(escaped));
+    free(escaped);
     response_leave(response);
 }
 

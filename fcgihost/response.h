@@ -20,6 +20,8 @@ struct response {
     int64_t content_length; /* as declared, -1 if not */
     uint64_t body_bytes;    /* what the application gave, up to content_length */
     uint64_t excess_bytes;  /* what it gave beyond */
+    char *held; /* for the web server's error log, until the head has left; or NULL */
+    size_t held_bytes;
     unsigned retry_after_s; /* for a page with status 503 */
     bool is_head_sent;
     bool is_ended;
@@ -41,7 +43,10 @@ const char *response_set_status(struct response *response, const char *status, s
 const char *response_add_header(struct response *response, const char *name, size_t name_bytes,
                                 const char *value, size_t value_bytes);
 bool response_has_header(const struct response *response, const char *name);
+/* What is held for the web server's log stays. */
 void response_reset(struct response *response);
+/* The request is over: that goes too. */
+void response_drop_held(struct response *response);
 void response_clear(struct response *response);
 
 /* Is less of the body there than Content-Length declares? */
@@ -74,7 +79,9 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
 /* Sends the end that was withheld, if it was. 0, or -1 when the peer is gone. */
 int response_send_end(struct request *request);
 /* Text for the web server's error log, where the protocol has a way for it, the response has not
- * ended, and no other thread is sending. */
+ * ended, and no other thread is sending; control characters are escaped. What comes before the head
+ * is held back until that has left: nginx takes it for a part of the head, which has to fit in
+ * 4 KiB, and answers with 502. */
 void response_send_error(struct request *request, const char *text, size_t text_bytes);
 /* The whole of a short answer of the host's own, as text/plain. */
 int response_send_page(struct request *request, const char *status, const char *text);

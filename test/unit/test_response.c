@@ -693,7 +693,9 @@ static void test_errors_for_the_web_server_s_log(void **state)
     struct request *request = *state;
     response_send_error(request, "before\n", 7);
     start_head(request, "200 OK", NULL);
+    assert_int_equal(fake.errors.n, 0); /* nginx would take it for the head */
     assert_int_equal(send_text(request, "body", false), 0);
+    assert_int_equal(fake.errors.n, 7);
     response_send_error(request, "between\n", 8);
     assert_int_equal(response_send(request, NULL, 0, true), 0);
     response_send_error(request, "after\n", 6); /* the front may use the connection again */
@@ -701,10 +703,44 @@ static void test_errors_for_the_web_server_s_log(void **state)
     assert_memory_equal(fake.errors.data, "before\nbetween\n", 15);
 }
 
+static void test_errors_for_the_web_server_s_log_are_escaped(void **state)
+{
+    struct request *request = *state;
+    start_head(request, "200 OK", NULL);
+    assert_int_equal(send_text(request, "body", false), 0);
+    response_send_error(request, "a\x1b[2J\nb\n", 8);
+    assert_int_equal(fake.errors.n, 13);
+    assert_memory_equal(fake.errors.data, "a\\x1b[2J\n  b\n", 13);
+}
+
+static void test_errors_before_a_whole_response_come_between_its_head_and_its_end(void **state)
+{
+    struct request *request = *state;
+    response_send_error(request, "before", 6);
+    response_send_error(request, "many", 4);
+    assert_int_equal(response_send_page(request, "500 Oops", "a page"), 0);
+    assert_int_equal(fake.errors.n, 12);
+    assert_memory_equal(fake.errors.data, "before\nmany\n", 12);
+    assert_int_equal(fake.ends, 1);
+    assert_int_equal(fake.calls, 2);
+}
+
+static void test_errors_before_a_response_that_is_only_a_head(void **state)
+{
+    struct request *request = *state;
+    response_send_error(request, "before", 6);
+    start_head(request, "204 No Content", NULL);
+    assert_int_equal(response_send(request, NULL, 0, false), 0);
+    assert_memory_equal(fake.errors.data, "before\n", 7);
+    assert_int_equal(fake.ends, 1);
+}
+
 static void test_an_error_that_can_t_be_sent(void **state)
 {
     struct request *request = *state;
-    fake.fail_at = 1;
+    start_head(request, "200 OK", NULL);
+    assert_int_equal(send_text(request, "body", false), 0);
+    fake.fail_at = fake.calls + 1;
     response_send_error(request, "x", 1);
     assert_true(request->response.is_peer_gone);
     assert_true(request->must_close);
@@ -803,6 +839,7 @@ static void test_what_another_thread_sends_is_not_cut_in_two(void **state)
 {
     struct request *request = *state;
     start_head(request, "200 OK", NULL);
+    assert_int_equal(send_text(request, "body", false), 0);
     assert_true(response_enter(&request->response));
     assert_false(response_enter(&request->response));
     response_send_error(request, "text", 4);
@@ -885,6 +922,11 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_gets_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log_are_escaped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_errors_before_a_response_that_is_only_a_head, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_errors_before_a_whole_response_come_between_its_head_and_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_an_error_that_can_t_be_sent, set_up, tear_down),
         cmocka_unit_test(test_clearing),
         cmocka_unit_test_setup_teardown(test_a_whole_response_ends_by_itself, set_up, tear_down),
