@@ -96,11 +96,10 @@ static void log_exception(struct request *request, const char *where, PyObject *
         traceback = "an exception that can't be shown";
         bytes = (Py_ssize_t)strlen(traceback);
     }
-    const char *method = request_value(request, "REQUEST_METHOD"),
-               *uri = request_value(request, "REQUEST_URI");
+    char name[REQUEST_TEXT_BYTES];
+    request_describe(request, name, sizeof(name));
     Py_BEGIN_ALLOW_THREADS;
-    log_error("%s %s: %s\n%.*s", method != NULL ? method : "-", uri != NULL ? uri : "-", where,
-              (int)bytes, traceback);
+    log_error("%s: %s\n%.*s", name, where, (int)bytes, traceback);
     if (py_settings.is_front_logged)
         response_send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -63,6 +64,7 @@ void request_reset(struct request *request)
     request->role = ROLE_RESPONDER;
     request->content_length = -1;
     request->response = response;
+    response_drop_held(&request->response);
     response_reset(&request->response);
 }
 
@@ -198,11 +200,21 @@ int64_t request_number(const struct request *request, const char *name)
     return number;
 }
 
-void request_log(const struct request *request, const char *what)
+void request_describe(const struct request *request, char *text, size_t text_bytes)
 {
     const char *method = request_value(request, "REQUEST_METHOD");
     const char *uri = request_value(request, "REQUEST_URI");
-    log_warning("%s %s: %s", method != NULL ? method : "-", uri != NULL ? uri : "-", what);
+    if (uri == NULL)
+        uri = "-";
+    snprintf(text, text_bytes, "%s %.*s", method != NULL ? method : "-", (int)strcspn(uri, "?#"),
+             uri);
+}
+
+void request_log(const struct request *request, const char *what)
+{
+    char text[REQUEST_TEXT_BYTES];
+    request_describe(request, text, sizeof(text));
+    log_warning("%s: %s", text, what);
 }
 
 /* A filter's file follows, which has to come before the connection can be used again. */

@@ -183,7 +183,10 @@ REQUEST_INLINE const char *request_value(const struct request *request, const ch
 /* Its value as a number; -1 if it is not there, empty, or no number of at most 18 digits. */
 int64_t request_number(const struct request *request, const char *name);
 
-/* A warning in the log: "GET /uri: what happened". Without the GIL. */
+enum { REQUEST_TEXT_BYTES = 1024 };
+/* "GET /path", for people, cut if it is long. Without the query, which may hold what is secret. */
+void request_describe(const struct request *request, char *text, size_t text_bytes);
+/* A warning in the log: "GET /path: what happened". Without the GIL. */
 void request_log(const struct request *request, const char *what);
 
 /* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0

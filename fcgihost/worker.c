@@ -200,10 +200,7 @@ bool worker_get_activity(struct worker *worker, struct worker_activity *activity
     pthread_mutex_lock(&worker->mutex);
     const struct request *request = worker->served;
     if (request != NULL) {
-        const char *method = request_value(request, "REQUEST_METHOD"),
-                   *uri = request_value(request, "REQUEST_URI");
-        snprintf(activity->request, sizeof(activity->request), "%s %s",
-                 method != NULL ? method : "-", uri != NULL ? uri : "-");
+        request_describe(request, activity->request, sizeof(activity->request));
         activity->age_ms = clock_ms() - worker->since_ms;
     }
     pthread_mutex_unlock(&worker->mutex);

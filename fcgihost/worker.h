@@ -68,7 +68,7 @@ int worker_pool_start(struct worker_pool *pool);
  * (clock_ms()). false: some did not end; then nothing is freed. */
 bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms);
 
-/* What a thread does, for people: "GET /a/b?c". false: it serves no request. Any thread may ask,
+/* What a thread does, for people: "GET /a/b". false: it serves no request. Any thread may ask,
  * with or without the GIL. */
 struct worker_activity {
     pthread_t thread;

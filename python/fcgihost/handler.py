@@ -161,7 +161,7 @@ class Request(runtime.CurrentRequest):
         """
         self._check_usable("internal_redirect()")
         if self._is_begun:
-            raise RuntimeError("internal_redirect(%s) comes too late: the response has begun" % ascii(uri))
+            raise RuntimeError("internal_redirect(%s) comes too late: the response has begun" % redirect.shown(uri))
         outermost = runtime.outermost_request()
         if outermost is None or self._thread != threading.get_ident():
             raise RuntimeError("internal_redirect(): only the thread that serves the request can do that")

@@ -96,7 +96,7 @@ def resolve(request, uri, method):
     _check_depth(request, uri)
     path = normalise(unquote_to_bytes(path).decode("utf-8", "surrogateescape"))
     if "\0" in path:
-        raise ValueError("internal redirect to %s: it has a NUL" % ascii(uri))
+        raise ValueError("internal redirect to %s: it has a NUL" % shown(uri))
     found = (_resolver and _resolver(path)) or _below(request, path) or (_rest_resolver and _rest_resolver(path))
     target, script_name, path_info = found or (_not_found, "", path)
     environ = dict(request.environ)
@@ -113,15 +113,20 @@ def resolve(request, uri, method):
     return target, environ
 
 
+def shown(uri):
+    """uri for a message: without its query, which may hold what is secret."""
+    return ascii(uri.partition("?")[0])
+
+
 def check_uri(uri):
     """uri without its fragment, if it is a path on this server. Raises TypeError or ValueError."""
     if not isinstance(uri, str):
         raise TypeError("the URI of an internal redirect is a str, not %s" % type(uri).__name__)
     if not uri.startswith("/"):
         raise ValueError("internal redirect to %s: it has to be a path on this server, \"/path?query\"; to send the "
-                         "client elsewhere set status and headers_out[\"Location\"]" % ascii(uri))
+                         "client elsewhere set status and headers_out[\"Location\"]" % shown(uri))
     if any(c < "\x20" or c == "\x7f" for c in uri):
-        raise ValueError("internal redirect to %s: it has a control character" % ascii(uri))
+        raise ValueError("internal redirect to %s: it has a control character" % shown(uri))
     return uri.partition("#")[0]
 
 
@@ -154,7 +159,7 @@ def _check_depth(request, uri):
         request = request.prev
     if len(chain) > MAX_REDIRECTS + 1:
         raise RuntimeError("more than %d internal redirects, is this a loop? %s" % (
-            MAX_REDIRECTS, " -> ".join(ascii(link)[1:-1] for link in reversed(chain))))
+            MAX_REDIRECTS, " -> ".join(shown(link)[1:-1] for link in reversed(chain))))
 
 
 def _below(request, path):

@@ -74,7 +74,7 @@ class CurrentRequest:
         self._inner = None  # the handler.Request that serves it just now, or did last
 
     def __repr__(self):
-        return "<fcgihost request %s %s>" % (self.method, self.uri)
+        return "<fcgihost request %s %s>" % (self.method, self.uri.partition("?")[0])  # it gets into logs
 
     @property
     def method(self):

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 import fastcgi
+import fronts
 import process
 from conftest import serves
 from host import APPS, PROGRAM, Host, LogFile, base_settings, ini_text, merged, write_file
@@ -322,3 +323,33 @@ def application(environ, start_response):
         assert len(lines) == 1200
         assert all(re.fullmatch(r"(\S+ \[\d+\] error: )?begin (\d+ x{500}|printed\d+) end", line)
                    for line in lines)
+
+
+class TestSecrets:
+    def test_no_query_is_in_a_warning_a_traceback_or_the_stacks(self, expected_log, folder):
+        expected_log("announced failure x")
+        host = Host()
+        assert host.exchange("GET", "/error?token=x&secret=hush").status == 500
+        host.log.wait("GET /error: the application failed")
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(fastcgi.request_bytes("GET", "/sleep?ms=2000&secret=hush"))
+            wait_until(lambda: in_stacks(host), "a request in the stacks")
+            assert connection.read_response().status == 200
+        assert "hush" not in host.log.read()
+
+
+def in_stacks(host):
+    os.kill(host.pid, signal.SIGUSR2)
+    host.log.wait("SIGUSR2: ", host.log.mark())
+    return "serving GET /sleep for" in host.log.read()
+
+
+class TestFront:
+    """[log] front: what a request logs as FCGI_STDERR."""
+    def test_much_of_it_before_the_head_does_not_make_nginx_answer_502(self):
+        site = fronts.NginxFastcgi("wsgi_app:application", "", {"log": {"front": "yes"}})
+        text = "x" * 2500
+        response = fronts.http_request(site.port, "GET", site.prefix + "/errors?text=" + text)
+        assert response.status == 200
+        site.error_log.wait('in stderr: "xxx')
+        site.error_log.wait('in stderr: "several pieces of xxx')
