@@ -346,9 +346,21 @@ def in_stacks(host):
 
 class TestFront:
     """[log] front: what a request logs as FCGI_STDERR."""
+    def test_the_head_comes_first_as_nginx_has_little_room_for_what_is_before_it(self):
+        host = Host(settings={"log": {"front": "yes"}})
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(fastcgi.request_bytes("GET", "/errors?text=a%1b%5B2Jb"))
+            records = [connection.read_record()]
+            while records[-1][0] != fastcgi.END_REQUEST:
+                records.append(connection.read_record())
+        kinds = [kind for kind, _, _ in records]
+        assert kinds[0] == fastcgi.STDOUT and kinds.count(fastcgi.STDERR) >= 2
+        text = b"".join(content for kind, _, content in records if kind == fastcgi.STDERR)
+        assert b"several pieces of a\\x1b[2Jb\n" in text
+
     def test_much_of_it_before_the_head_does_not_make_nginx_answer_502(self):
         site = fronts.NginxFastcgi("wsgi_app:application", "", {"log": {"front": "yes"}})
-        text = "x" * 2500
+        text = "x" * 6000  # more than nginx has room for before the head
         response = fronts.http_request(site.port, "GET", site.prefix + "/errors?text=" + text)
         assert response.status == 200
         site.error_log.wait('in stderr: "xxx')

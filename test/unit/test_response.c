@@ -846,7 +846,7 @@ static void test_what_another_thread_sends_is_not_cut_in_two(void **state)
     assert_int_equal(fake.errors.n, 0);
     response_leave(&request->response);
     response_send_error(request, "text", 4);
-    assert_int_equal(fake.errors.n, 4);
+    assert_int_equal(fake.errors.n, 5);
     assert_true(response_enter(&request->response));
 }
 
