@@ -339,8 +339,9 @@ class TestSecrets:
 
 
 def in_stacks(host):
+    mark = host.log.mark()
     os.kill(host.pid, signal.SIGUSR2)
-    host.log.wait("SIGUSR2: ", host.log.mark())
+    host.log.wait("SIGUSR2: ", mark)
     return "serving GET /sleep for" in host.log.read()
 
 

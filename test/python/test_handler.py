@@ -72,7 +72,7 @@ class RequestTest(Case):
         def function(req):
             self.assertEqual((req.method, req.script_name, req.path_info, req.query, req.uri),
                              ("PUT", "/app", "/a\u00e9/\udcff", "q=%20", "/app/a%C3%A9/%FF?q=%20"))
-            self.assertEqual(repr(req), "<fcgihost request PUT /app/a%C3%A9/%FF?q=%20>")
+            self.assertEqual(repr(req), "<fcgihost request PUT /app/a%C3%A9/%FF>")
             self.assertIsNone(req.prev)
             self.assertFalse(req.is_client_gone)
         run(function, "/app/a\xc3\xa9/\xff", REQUEST_METHOD="PUT", QUERY_STRING="q=%20")
@@ -665,7 +665,7 @@ class RedirectTest(Case):
         with self.assertRaises(RuntimeError) as caught:
             call(self.paths(index=index))
         self.assertEqual(len(depths), redirect.MAX_REDIRECTS + 1)
-        self.assertRegex(str(caught.exception), r"more than 10 internal redirects.*\? /app -> /app/\?n=1 -> .*\?n=11$")
+        self.assertRegex(str(caught.exception), r"more than 10 internal redirects.*\? /app( -> /app/){11}$")
 
     def test_the_exception(self):
         def index(req):

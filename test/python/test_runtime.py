@@ -161,7 +161,7 @@ class RequestTest(unittest.TestCase):
         request = runtime.begin_request(environ)
         self.assertIs(fcgihost.request(), request)
         self.assertIs(request.environ, environ)
-        self.assertEqual(repr(request), "<fcgihost request POST /a?b>")
+        self.assertEqual(repr(request), "<fcgihost request POST /a>")
         self.assertIsNone(in_thread(fcgihost.request))
         runtime.end_request()
         self.assertIsNone(fcgihost.request())
