@@ -13,12 +13,11 @@ from urllib.parse import parse_qs
 from wsgiref.util import request_uri
 
 import fcgihost
-from fcgihost import fronts, runtime
+from fcgihost import fronts, masks, runtime
 
 WARNING = ("This page shows internals of your server to whoever can open it. "
            "Take it away, or protect it, when you have seen what you need.")
 
-_SECRET_WORDS = ("AUTHORIZATION", "COOKIE", "PASSW", "SECRET", "TOKEN", "API_KEY", "APIKEY", "PRIVATE")
 _SEEN = ("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO",
          "QUERY_STRING", "REMOTE_ADDR", "REMOTE_USER", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
 
@@ -40,10 +39,7 @@ def application(environ, start_response):
 
 def mask(name, value):
     """value, as it may be shown: nothing of what is secret."""
-    if not value or not any(word in name.upper() for word in _SECRET_WORDS):
-        return visible(value)
-    scheme = value.partition(" ")[0] if name.endswith("AUTHORIZATION") and " " in value else ""
-    return (visible(scheme) + " (hidden)").lstrip()
+    return visible(masks.mask(name, value))
 
 
 def visible(value):
@@ -58,7 +54,7 @@ def _wants_html(environ):
 
 
 def _seen(environ):
-    rows = [("URL, reconstructed", visible(request_uri(environ)))]
+    rows = [("URL, reconstructed", mask("", request_uri(environ)))]
     for name in _SEEN:
         value = environ.get(name, "(absent)")
         rows.append((name, mask(name, value) if isinstance(value, str) else repr(value)))

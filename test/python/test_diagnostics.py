@@ -114,6 +114,15 @@ class PageTest(unittest.TestCase):
                 self.assertIn(name, body)
             self.assertIn("Basic (hidden)", body)
 
+    def test_secrets_in_queries_are_hidden_wherever_the_query_is_shown(self):
+        query = "%s&api_key=secret&next=%%2Fa%%3Ftoken%%3Dsecret"
+        for kind in "text", "html":
+            sent = query % ("format=" + kind)
+            body = ask(QUERY_STRING=sent, REQUEST_URI="/app?" + sent, HTTP_REFERER="http://u:secret@x/?" + sent,
+                       REDIRECT_QUERY_STRING=sent, HTTP_X_ORIGINAL_URI="/app?" + sent, SCRIPT_NAME="/app")[2]
+            self.assertNotIn("secret", body)
+            self.assertGreaterEqual(body.count("api_key=(hidden)"), 5)
+
     def test_an_empty_secret_is_seen_to_be_empty(self):
         self.assertEqual(diagnostics.mask("HTTP_COOKIE", ""), "")
         self.assertEqual(diagnostics.mask("HTTP_COOKIE", "a b"), "(hidden)")
