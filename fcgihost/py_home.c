@@ -143,7 +143,7 @@ static int check_python(const struct config *config, const struct venv *venv,
 int py_home_check(const struct config *config, struct config_error *error)
 {
     char path[PATH_MAX];
-    struct venv venv;
+    struct venv venv = {0};
     if (config->home == NULL)
         return 0;
     if (read_venv(config, &venv, error) < 0 || check_python(config, &venv, error) < 0)

@@ -111,15 +111,15 @@ static void on_signal(int number)
 }
 
 static struct {
-    int number;
     const char *name, *does;
+    int number;
     bool is_told; /* that an application's handler was replaced */
-} handled[] = {{SIGTERM, "SIGTERM", "ends the process"},
-               {SIGINT, "SIGINT", "ends the process"},
-               {SIGUSR1, "SIGUSR1", "ends the process"},
-               {SIGQUIT, "SIGQUIT", "ends the process"},
-               {SIGHUP, "SIGHUP", "opens the log again"},
-               {SIGUSR2, "SIGUSR2", "logs the stacks of all threads"}};
+} handled[] = {{"SIGTERM", "ends the process", SIGTERM},
+               {"SIGINT", "ends the process", SIGINT},
+               {"SIGUSR1", "ends the process", SIGUSR1},
+               {"SIGQUIT", "ends the process", SIGQUIT},
+               {"SIGHUP", "opens the log again", SIGHUP},
+               {"SIGUSR2", "logs the stacks of all threads", SIGUSR2}};
 
 enum { HANDLED_SIGNALS = sizeof(handled) / sizeof(*handled) };
 

@@ -12,10 +12,12 @@ _PARTS = ("authorization", "authentication", "authkey", "cookie", "passw", "pass
 _WORDS = {"auth", "code", "hmac", "key", "otp", "pass", "pin", "psk", "pw", "sid", "sig", "sign", "state", "ticket"}
 _HARMLESS = {"AUTH_TYPE"}
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PAIR = re.compile(r"""(?P<name>[^\s=&;?,"'#]+)=(?P<value>"[^"]*"|[^\s&;,"'#]*)""")
+_PREFIX = re.compile("(?:REDIRECT_)*")
+_SEPARATORS = re.compile("""([\\s&;?,"'#])""")
+# None of them may look at the same text again and again: a client chooses it, 64 KB of it.
 _LOOK = re.compile(
     r"(?P<user>(?<=://)[^/?#@\s]+(?=@))"                                 # https://user:password@host/
-    r"|(?P<jwt>\beyJ[\w-]+\.[\w-]+\.[\w-]*)"
+    r"|(?P<jwt>(?<![\w.-])eyJ[\w-]+\.[\w-]+\.[\w-]*)"
     r"|(?P<scheme>\b(?:basic|bearer|digest|negotiate|token) +)\S+", re.IGNORECASE)
 _DEPTH = 4  # of URLs within values of URLs
 
@@ -23,8 +25,7 @@ _DEPTH = 4  # of URLs within values of URLs
 def is_secret(name):
     """Is the value of a parameter, header, variable or cookie of that name secret?"""
     plain = unquote_plus(name)
-    while plain.startswith("REDIRECT_"):
-        plain = plain[len("REDIRECT_"):]
+    plain = plain[_PREFIX.match(plain).end():]
     if plain in _HARMLESS:
         return False
     words = [word.lower() for word in _WORD.findall(plain)]
@@ -43,13 +44,28 @@ def mask(name, value):
 
 
 def _mask_text(text, depth):
-    return _PAIR.sub(lambda match: _mask_pair(match, depth), _LOOK.sub(_mask_look, text))
+    pieces = _SEPARATORS.split(_LOOK.sub(_mask_look, text))  # every second one is a separator
+    is_quoted = False
+    for i in range(0, len(pieces), 2):
+        if is_quoted:  # name="value"
+            pieces[i] = HIDDEN if pieces[i] else ""
+            is_quoted = pieces[i + 1:i + 2] != ['"']
+            continue
+        pieces[i] = _mask_pair(pieces[i], depth)
+        is_quoted = (pieces[i].endswith("=") and pieces[i + 1:i + 2] == ['"'] and
+                     is_secret(pieces[i][:-1].rpartition("=")[2]))
+    return "".join(pieces)
 
 
-def _mask_pair(match, depth):
-    name, value = match.group("name"), match.group("value")
-    is_hidden = value and (is_secret(name) or _has_encoded_secret(value, depth))
-    return "%s=%s" % (name, HIDDEN) if is_hidden else match.group()
+def _mask_pair(text, depth):
+    """name=value, name=name=value or any other text without separators."""
+    *names, value = text.split("=")
+    if not names:
+        return text
+    for i, name in enumerate(names):
+        if name and is_secret(name) and (value or i + 1 < len(names)):
+            return "=".join([*names[:i + 1], HIDDEN])
+    return "=".join([*names, HIDDEN if _has_encoded_secret(value, depth) else value])
 
 
 def _has_encoded_secret(value, depth):
