@@ -213,7 +213,7 @@ run-lint: lint-includes lint-docs lint-c lint-python
 
 lint-includes:
 	@bad=$$(grep -ln 'include.*fcgi\(app\|os\)\.h' fcgihost/*.[ch] | grep -Ev '^fcgihost/(fastcgi|libfcgi_os)\.c$$'; \
-	        grep -ln 'include.*[<"]ini\.h' fcgihost/*.[ch] | grep -v '^fcgihost/config\.c$$'; \
+	        grep -ln 'include.*[<"]ini\.h' fcgihost/*.[ch] | grep -v '^fcgihost/config_file\.c$$'; \
 	        grep -ln 'include.*Python\.h' fcgihost/*.[ch] | grep -v '^fcgihost/py_'); \
 	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi
 

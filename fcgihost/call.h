@@ -3,7 +3,7 @@
 #define FCGIHOST_CALL_H
 
 #include "command_line.h"
-#include "config.h"
+#include "settings.h"
 
 /* Serves the request that the command line describes with the application that is loaded, and
  * prints the CGI response on response_fd. The program's exit code: 0 if the status is below 500. On

@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_CGI_H
 #define FCGIHOST_CGI_H
 
-#include "config.h"
+#include "settings.h"
 
 /* Serves one request with the application that is loaded. variables: "NAME=VALUE" strings (RFC
  * 3875, section 4.1), NULL ends them. body_fd: -1 if there is no body. The HTTP status, or -1 if

@@ -1,6 +1,10 @@
 /* Parses the command line, and brings ini file, flags and APP into their order. */
 #include "command_line.h"
 
+#include "config.h"
+#include "config_application.h"
+#include "config_file.h"
+#include "config_options.h"
 #include "config_value.h"
 
 #include <errno.h>

@@ -2,7 +2,8 @@
 #ifndef FCGIHOST_COMMAND_LINE_H
 #define FCGIHOST_COMMAND_LINE_H
 
-#include "config.h"
+#include "config_error.h"
+#include "settings.h"
 
 #include <stddef.h>
 

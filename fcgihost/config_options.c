@@ -2,7 +2,7 @@
  * fcgihost.ini. */
 #include "config_options.h"
 
-#include "config.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <string.h>

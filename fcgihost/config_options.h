@@ -57,4 +57,8 @@ bool config_option_has_section(const char *section);
 void config_option_suggest_key(const char *section, const char *key, char *text, size_t text_bytes);
 void config_option_suggest_section(const char *section, char *text, size_t text_bytes);
 
+/* Prints every option with section, default, range and help: for --help and for the documents'
+ * check. format: "help" for people, "ini" for a commented fcgihost.ini. */
+void config_print_options(const char *format);
+
 #endif

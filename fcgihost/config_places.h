@@ -2,7 +2,8 @@
 #ifndef FCGIHOST_CONFIG_PLACES_H
 #define FCGIHOST_CONFIG_PLACES_H
 
-#include "config.h"
+#include "config_error.h"
+#include "settings.h"
 
 /* The script files and folders that applications are to be loaded from are there and can be read.
  * For every first start: what was never there is a mistake, and no failure that heals. 0, or -1

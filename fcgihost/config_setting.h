@@ -2,9 +2,9 @@
 #ifndef FCGIHOST_CONFIG_SETTING_H
 #define FCGIHOST_CONFIG_SETTING_H
 
-#include "config.h"
 #include "config_options.h"
 #include "config_value.h"
+#include "settings.h"
 
 struct config_setting {
     const struct config_option *option;

@@ -1,6 +1,7 @@
 /* Parses the values of options; knows no option, no file and no command line. */
 #include "config_value.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -406,4 +407,17 @@ unsigned config_value_distance(const char *one, const char *other)
         }
     }
     return table[rows % 3][columns];
+}
+
+char *config_value_trim(char *text)
+{
+    size_t length;
+
+    while (isspace((unsigned char)*text))
+        text++;
+    length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    text[length] = '\0';
+    return text;
 }

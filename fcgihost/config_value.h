@@ -64,4 +64,7 @@ void config_value_quote(const char *text, char quoted[CONFIG_VALUE_QUOTED_SIZE])
  * the other. */
 unsigned config_value_distance(const char *one, const char *other);
 
+/* Cuts white space off both ends, in place. */
+char *config_value_trim(char *text);
+
 #endif

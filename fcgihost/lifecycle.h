@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_LIFECYCLE_H
 #define FCGIHOST_LIFECYCLE_H
 
-#include "config.h"
+#include "settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,9 @@
 #define FCGIHOST_LISTENER_H
 
 #include "address.h"
-#include "config.h"
+#include "config_error.h"
 #include "handover.h"
+#include "settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,19 +22,8 @@ struct listener {
     ino_t path_inode;
 };
 
-struct listener_set {
-    struct listener *items;
-    size_t count;
-};
-
-/* Opens every configured address; with none, fd 0 if it is a listening socket, else systemd's
- * (LISTEN_PID, LISTEN_FDS, which are then removed from the environment). 0 with at least one
- * listener, or -1 with one line in error; what was opened is closed again. */
-int listener_open_all(struct listener_set *set, const struct config *config,
-                      struct config_error *error);
-/* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
-int listener_take_over(struct listener_set *set, const struct handover *handover,
-                       struct config_error *error);
+/* From here on files of sockets are this process's own, and not a forked child's, to remove. */
+void listener_own_files(void);
 /* What the next process must know of it; the texts are the listener's own. */
 struct handover_listener listener_describe(const struct listener *listener);
 /* Closes the socket; unlinks its file if the file is still the one that we created. */
@@ -55,6 +45,8 @@ bool listener_is_spawners(const struct listener *listener);
 void listener_refuse(const struct listener *listener);
 /* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */
 void listener_unlink(struct listener *listener);
-void listener_close_all(struct listener_set *set);
+/* Says in error what is wrong with the address. -1. */
+__attribute__((format(printf, 3, 4))) int
+listener_fail(struct config_error *error, const struct listener *listener, const char *format, ...);
 
 #endif

@@ -9,8 +9,4 @@
 int listener_open_unix(struct listener *listener, const struct address *address,
                        const struct config *config, struct config_error *error);
 
-/* Says in error what is wrong with the address. -1. */
-__attribute__((format(printf, 3, 4))) int
-listener_fail(struct config_error *error, const struct listener *listener, const char *format, ...);
-
 #endif

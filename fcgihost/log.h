@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_LOG_H
 #define FCGIHOST_LOG_H
 
-#include "config.h"
+#include "log_level.h"
 
 #include <stdbool.h>
 #include <stddef.h>

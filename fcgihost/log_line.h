@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_LOG_LINE_H
 #define FCGIHOST_LOG_LINE_H
 
-#include "config.h"
+#include "log_level.h"
 
 #include <stddef.h>
 #include <time.h>

@@ -2,18 +2,10 @@
 #ifndef FCGIHOST_LOG_SINK_H
 #define FCGIHOST_LOG_SINK_H
 
-#include "log_line.h"
+#include "log_record.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* One message, on its way. */
-struct log_record {
-    struct log_record *next;
-    struct log_origin origin;
-    size_t bytes, done; /* of the text; how much of it is written */
-    char text[];        /* with prefixes and a newline; for syslog without both */
-};
 
 enum log_sink_kind {
     LOG_SINK_FILE,     /* a file or a device that needs no reader */
@@ -22,8 +14,6 @@ enum log_sink_kind {
     LOG_SINK_BLOCKING, /* a pipe that could not be opened for ourselves: a write may never end */
     LOG_SINK_SYSLOG,
 };
-
-enum log_sink_result { LOG_SINK_DONE, LOG_SINK_WAIT, LOG_SINK_FAILED };
 
 /* Opens "stderr" (syslog where that is closed or /dev/null), "syslog" or a file's path. 0, or -1
  * with errno. */

@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_LOG_SYSLOG_H
 #define FCGIHOST_LOG_SYSLOG_H
 
-#include "log_sink.h"
+#include "log_record.h"
 
 /* The socket, /dev/log; a test puts another name here. */
 extern const char *log_syslog_path;

@@ -5,16 +5,18 @@
 #include "clock.h"
 #include "command_line.h"
 #include "config.h"
+#include "config_options.h"
 #include "config_places.h"
 #include "fork.h"
 #include "libfcgi_os.h"
-#include "listener.h"
+#include "listener_set.h"
 #include "log.h"
 #include "own_file.h"
 #include "poller.h"
 #include "process.h"
 #include "py_errand.h"
 #include "py_home.h"
+#include "py_gil.h"
 #include "py_interpreter.h"
 #include "py_signals.h"
 #include "py_startup.h"
@@ -72,9 +74,9 @@ static bool end_python(uint64_t deadline_ms, bool is_stuck, bool is_afresh)
 {
     uint64_t now_ms = clock_ms(), left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
     bool is_clean = py_interpreter_end(left_ms, is_stuck, is_afresh);
-    py_interpreter_release_gil();
+    py_gil_release();
     is_clean = py_errand_close(ERRAND_MS) && is_clean;
-    py_interpreter_take_gil();
+    py_gil_take();
     if (!is_clean || is_afresh)
         return false;
     py_startup_clear();
@@ -129,13 +131,13 @@ static int run_once(const struct command_line *line, const struct config *config
         return code;
     if (py_startup_run_once(config) == PY_STARTUP_FAILED)
         return leave(config, EXIT_APPLICATION);
-    py_interpreter_release_gil();
+    py_gil_release();
     if (line != NULL)
         code = call_run(line, config, response_fd);
     else
         code =
             cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
-    py_interpreter_take_gil();
+    py_gil_take();
     return leave(config, code);
 }
 
@@ -154,9 +156,9 @@ static int end(const struct config *config, struct supervisor *supervisor, struc
 {
     uint64_t now_ms = clock_ms();
     bool is_afresh = supervisor->lifecycle.reason == REASON_AFRESH;
-    py_interpreter_release_gil();
+    py_gil_release();
     bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
-    py_interpreter_take_gil();
+    py_gil_take();
     bool is_over = end_python(now_ms + config->cleanup_timeout_ms, is_stuck, is_afresh);
     if (is_over || is_afresh) /* else its deadline still holds */
         supervisor_finish(supervisor);
@@ -182,10 +184,10 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
     if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
     py_startup_run(config, supervisor);
-    py_interpreter_release_gil();
+    py_gil_release();
     malloc_trim(0); /* what loading has freed: 0.1 MB of 12 */
     py_signals_wait(&supervisor->stop);
-    py_interpreter_take_gil();
+    py_gil_take();
     return end(config, supervisor, &pool);
 }
 

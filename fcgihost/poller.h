@@ -4,9 +4,9 @@
 #define FCGIHOST_POLLER_H
 
 #include "address.h"
-#include "config.h"
+#include "settings.h"
 #include "connection.h"
-#include "listener.h"
+#include "listener_set.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

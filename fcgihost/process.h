@@ -2,7 +2,8 @@
 #ifndef FCGIHOST_PROCESS_H
 #define FCGIHOST_PROCESS_H
 
-#include "config.h"
+#include "config_error.h"
+#include "settings.h"
 
 /* Opens /dev/null where descriptor 0, 1 or 2 is closed, so that no socket gets its number. First of
  * all. */

@@ -2,7 +2,8 @@
 #ifndef FCGIHOST_PY_HOME_H
 #define FCGIHOST_PY_HOME_H
 
-#include "config.h"
+#include "config_error.h"
+#include "settings.h"
 
 /* Is it one, made with the Python that is built in? Before Python starts: otherwise that fails
  * where no error can be told, or much later, at an extension of the standard library. 0, or -1 with

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static PyThreadState *main_state;
-
 const char *py_interpreter_version(void)
 {
     static char version[32];
@@ -161,16 +159,6 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
         return -1;
     }
     return 0;
-}
-
-void py_interpreter_release_gil(void)
-{
-    main_state = PyEval_SaveThread();
-}
-
-void py_interpreter_take_gil(void)
-{
-    PyEval_RestoreThread(main_state);
 }
 
 bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck, bool is_afresh)

@@ -3,7 +3,8 @@
 #ifndef FCGIHOST_PY_INTERPRETER_H
 #define FCGIHOST_PY_INTERPRETER_H
 
-#include "config.h"
+#include "config_error.h"
+#include "settings.h"
 
 #include <stdbool.h>
 
@@ -17,9 +18,6 @@ struct py_options {
  * with one line. */
 int py_interpreter_start(const struct config *config, const struct py_options *options,
                          struct config_error *error);
-/* The main thread's GIL. */
-void py_interpreter_release_gil(void);
-void py_interpreter_take_gil(void);
 /* The application's part of the end, with the GIL held: runs what was registered as a cleanup,
  * waits for its threads, runs what was registered with atexit, within the time. is_stuck: a worker
  * is still in Python. is_afresh: a fresh interpreter takes over at once, which ends the threads that

@@ -2,7 +2,7 @@
 #include "py_signals.h"
 
 #include "log.h"
-#include "py_interpreter.h"
+#include "py_gil.h"
 #include "py_support.h"
 #include "supervisor.h"
 
@@ -45,9 +45,9 @@ void py_signals_run(void)
 
 static void run_handlers(void)
 {
-    py_interpreter_take_gil();
+    py_gil_take();
     py_signals_run();
-    py_interpreter_release_gil();
+    py_gil_release();
     supervisor_take_signals(); /* a handler may set handlers */
 }
 
@@ -65,12 +65,12 @@ void py_signals_open(struct event *event)
  * the main thread. */
 static void watch(void)
 {
-    py_interpreter_take_gil();
+    py_gil_take();
     PyObject *result = py_module_call_with("watch_signals", "(i)", write_fd);
     if (result == NULL)
         py_exception_print("signals that the application handles are not noticed");
     Py_XDECREF(result);
-    py_interpreter_release_gil();
+    py_gil_release();
 }
 
 static void empty_pipe(void)

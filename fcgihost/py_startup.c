@@ -1,6 +1,7 @@
 /* Start-up: the imports and the application. */
 #include "py_startup.h"
 
+#include "config_application.h"
 #include "py_support.h"
 #include "reexec.h"
 #include "route.h"

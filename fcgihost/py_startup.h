@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_PY_STARTUP_H
 #define FCGIHOST_PY_STARTUP_H
 
-#include "config.h"
+#include "settings.h"
 
 #include <stdbool.h>
 

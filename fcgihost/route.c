@@ -1,6 +1,8 @@
 /* Which application answers: tables made of the configuration, one for each role. */
 #include "route.h"
 
+#include "config_application.h"
+
 #include <stdlib.h>
 
 static bool has_role(const struct config *config, const struct config_application *application,

@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_ROUTE_H
 #define FCGIHOST_ROUTE_H
 
-#include "config.h"
+#include "settings.h"
 #include "pathmap.h"
 #include "record.h"
 

@@ -2,6 +2,7 @@
 #include "supervisor.h"
 
 #include "clock.h"
+#include "config_application.h"
 #include "log.h"
 #include "process.h"
 #include "reexec.h"

@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_WORKER_H
 #define FCGIHOST_WORKER_H
 
-#include "config.h"
+#include "settings.h"
 #include "event.h"
 #include "gate.h"
 #include "poller.h"

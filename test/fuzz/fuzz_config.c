@@ -1,4 +1,4 @@
-/* links: config.c config_application.c config_options.c config_setting.c config_value.c address.c
+/* links: config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c address.c
  * An ini file: it is read, or there is one line that says why not. */
 #include "fuzz.h"
 
@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "config_application.h"
+#include "config_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {

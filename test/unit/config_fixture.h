@@ -18,6 +18,8 @@
 #include <cmocka.h>
 
 #include "config.h"
+#include "config_application.h"
+#include "config_file.h"
 #include "config_options.h"
 
 /* The tests run in a folder of their own, which this names. */

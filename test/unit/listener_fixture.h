@@ -24,7 +24,7 @@
 #include <cmocka.h>
 
 #include "config.h"
-#include "listener.h"
+#include "listener_set.h"
 
 struct fixture {
     struct config config;

@@ -1,4 +1,4 @@
-/* links: command_line.c config.c config_application.c config_options.c config_setting.c
+/* links: command_line.c config.c config_application.c config_error.c config_file.c config_options.c config_setting.c
  * config_value.c address.c */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "command_line.h"
+#include "config.h"
 
 struct fixture {
     struct config config;

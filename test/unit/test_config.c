@@ -1,4 +1,4 @@
-/* links: config.c config_application.c config_options.c config_setting.c config_value.c address.c
+/* links: config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c address.c
  */
 /* What the keys take, what wins over what, where paths start. */
 #include "config_fixture.h"

@@ -1,0 +1,19 @@
+/* What is wrong with a setting, or with what it names on this machine: one line. */
+#ifndef FCGIHOST_CONFIG_ERROR_H
+#define FCGIHOST_CONFIG_ERROR_H
+
+enum { CONFIG_MESSAGE_SIZE = 1024 };
+
+/* One line, ready to be printed: what, where, why, what to do. */
+struct config_error {
+    char message[CONFIG_MESSAGE_SIZE];
+};
+
+/* Writes the message; always -1, so that a caller can return it. */
+int config_error_set(struct config_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* What an errno says, in the lower case of our messages; good until the next call, at the start
+ * only. */
+const char *config_error_describe(int number);
+
+#endif
