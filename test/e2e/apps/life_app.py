@@ -84,6 +84,11 @@ def work(seconds):
     return os.getpid()
 
 
+def note_work(future):
+    if not future.cancelled() and future.exception() is None:
+        cleaned_up("work")
+
+
 @route
 def use_executor(environ, start_response):
     """One that nobody shuts down, idle or with work that takes so long."""
@@ -98,7 +103,7 @@ def use_executor(environ, start_response):
         executor = (concurrent.futures.ThreadPoolExecutor(2) if kind == "threads" else
                     concurrent.futures.ProcessPoolExecutor(2, mp_context=fork))
         list(executor.map(work, [0, 0]))
-        executor.submit(work, seconds).add_done_callback(lambda _: cleaned_up("work"))
+        executor.submit(work, seconds).add_done_callback(note_work)
     return answer(start_response, "used")
 
 
