@@ -4,6 +4,7 @@
 #             CC=gcc                    or clang
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
 #             PREFIX=/usr/local DESTDIR=
+#             V=1                       print whole commands
 #             FCGI_ARCHIVE=/path/libfcgi.a  linked statically; FCGI_ARCHIVE= links -lfcgi
 #             T=pattern                 for the test targets: only tests whose name contains it
 #             APPLICATIONS="klaus hgweb"    for test-applications; for test, which runs them as well
@@ -25,8 +26,8 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications demo test run-test \
-        test-unit test-python test-e2e test-applications run-applications test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format install \
-        uninstall clean help
+        test-unit test-python test-e2e test-applications run-applications test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
@@ -77,26 +78,41 @@ FCGI_LIB    := $(if $(FCGI_ARCHIVE),$(BUILD)/libfcgi.a)
 FCGI_LDLIBS := $(or $(FCGI_LIB),-lfcgi)
 LDLIBS      = $(FCGI_LDLIBS) -linih $(PY_LDLIBS) -ldl -lm
 
-SOURCES := $(wildcard fcgihost/*.c)
-OBJECTS := $(SOURCES:fcgihost/%.c=$(BUILD)/%.o)
-HEADERS := $(wildcard fcgihost/*.h)
+# An object lies in $(BUILD) as its source does in fcgihost/ or in test/.
+objects_of = $(patsubst fcgihost/%.c,$(BUILD)/%.o,$(patsubst test/%.c,$(BUILD)/%.o,$(1)))
+
+SOURCES := $(wildcard fcgihost/*.c fcgihost/*/*.c)
+HEADERS := $(wildcard fcgihost/*.h fcgihost/*/*.h)
+OBJECTS := $(call objects_of,$(SOURCES))
+TEST_SOURCES := $(wildcard test/unit/*.c test/bench/*.c)
+
+# `CC fcgihost/poller.c` in the place of the command that follows; V=1: the command; make -s: neither.
+is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(is_silent)$(filter-out 0,$(V)),,@printf '%-4s %s\n' $(1) $(2) && )
 
 all: $(PROGRAM) ## build build/fcgihost
 	@test -n "$(SAN)" || cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
+	@$(if $(is_silent),:,echo '$(if $(SAN),$(PROGRAM),build/fcgihost): $(VERSION), Python $(PY_VERSION), libfcgi $(FCGI_VERSION), inih $(INIH_VERSION)$(if $(SAN),$(comma) sanitizers: $(SAN))')
 
 $(PROGRAM): $(OBJECTS) $(FCGI_LIB)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
 # libfcgi asks libfcgi_os.c for its memory, so that what it makes of a request goes at once. Where there is no
 # archive, it has malloc() as usual, which takes 1 µs of 16 longer.
 $(BUILD)/libfcgi.a: $(FCGI_ARCHIVE) $(BUILD)/.flags
-	$(OBJCOPY) $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
+	$(call say,COPY,$@)$(OBJCOPY) $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
 
-$(BUILD)/py_%.o: fcgihost/py_%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
-	$(CC) $(ALL_CFLAGS) -isystem $(PY_INCLUDE) -c -o $@ $<
+# Files that include Python.h start with py_.
+define compile
+@mkdir -p $(@D)
+$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(if $(filter py_%,$(notdir $<)),-isystem $(PY_INCLUDE)) -c -o $@ $<
+endef
 
 $(BUILD)/%.o: fcgihost/%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(compile)
+
+$(BUILD)/%.o: test/%.c $(BUILD)/.flags
+	$(compile)
 
 # What the program knows of its build, for the files that include build_facts.h.
 define BUILD_FACTS
@@ -119,7 +135,8 @@ $(BUILD)/.flags: FORCE
 	 echo '$(CC) $(ALL_CFLAGS) $(PY_INCLUDE) $(ALL_LDFLAGS) $(LDLIBS) $(FCGI_VERSION)' > $@
 FORCE:
 
--include $(wildcard $(BUILD)/*.d $(BUILD)/unit/*.d $(BUILD)/bench/*.d)
+# Which headers an object was made from.
+-include $(patsubst %.o,%.d,$(OBJECTS) $(call objects_of,$(TEST_SOURCES)))
 
 ##@ From a fresh machine
 
@@ -176,19 +193,19 @@ test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECOND
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
 FUZZ_SECONDS ?= 20
 
-# A unit test links the module it tests and what that needs, nothing else: the comment above its
-# includes says which ("links: gate.c record.c").
-UNIT_TESTS    := $(wildcard test/unit/test_*.c)
-UNIT_PROGRAMS := $(UNIT_TESTS:test/unit/%.c=$(BUILD)/unit/%)
+# What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
+# files ("test/unit/test_gate:fcgihost/gate.c"), once for all tests.
+UNIT_TESTS := $(wildcard test/unit/test_*.c)
+UNIT_PROGRAMS := $(patsubst %.o,%,$(call objects_of,$(UNIT_TESTS)))
+UNIT_LINKS = $(eval UNIT_LINKS := $(or $(shell test/links $(UNIT_TESTS)),$(error test/links failed)))$(UNIT_LINKS)
+unit_objects = $(call objects_of,$(patsubst $(1):%,%,$(filter $(1):%,$(UNIT_LINKS))))
+
 unit-programs: $(UNIT_PROGRAMS)
 
-unit_words = $(shell sed -n '/links:/{:more;/\*\//!{N;b more;};s/.*links://;s/\*\///;s/\n \*//g;p;q;}' $(1))
-unit_links = $(if $(filter-out %.c,$(unit_words)),$(error $(1): the comment with "links:" names nothing else)) \
-             $(patsubst %.c,$(BUILD)/%.o,$(unit_words))
+.SECONDARY: $(UNIT_PROGRAMS:=.o)
 .SECONDEXPANSION:
-$(BUILD)/unit/%: test/unit/%.c $$(call unit_links,test/unit/%.c) $(BUILD)/.flags $(FCGI_LIB)
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -Itest/unit $(ALL_LDFLAGS) -o $@ $< $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
+$(BUILD)/unit/%: $(BUILD)/unit/%.o $$(call unit_objects,test/unit/$$*) $(FCGI_LIB)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
 
 bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
 	@$(MAKE) --no-print-directory run-bench
@@ -197,12 +214,8 @@ run-bench: all $(BUILD)/bench/load
 	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
 	   --case '$(CASE)' --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
 
-$(BUILD)/bench/%.o: test/bench/%.c $(BUILD)/.flags
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
-
 $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
-	$(CC) $(ALL_LDFLAGS) -o $@ $^
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 ##@ Upkeep
 
@@ -212,9 +225,9 @@ lint: deps-lint ## include rules, documents against the table, clang-tidy, cppch
 run-lint: lint-includes lint-docs lint-c lint-python
 
 lint-includes:
-	@bad=$$(grep -ln 'include.*fcgi\(app\|os\)\.h' fcgihost/*.[ch] | grep -Ev '^fcgihost/(fastcgi|libfcgi_os)\.c$$'; \
-	        grep -ln 'include.*[<"]ini\.h' fcgihost/*.[ch] | grep -v '^fcgihost/config_file\.c$$'; \
-	        grep -ln 'include.*Python\.h' fcgihost/*.[ch] | grep -v '^fcgihost/py_'); \
+	@bad=$$(grep -l 'include.*fcgi\(app\|os\)\.h' $(SOURCES) $(HEADERS) | grep -Ev '/(fastcgi|libfcgi_os)\.c$$'; \
+	        grep -l 'include.*[<"]ini\.h' $(SOURCES) $(HEADERS) | grep -v '/config_file\.c$$'; \
+	        grep -l 'include.*Python\.h' $(SOURCES) $(HEADERS) | grep -v '/py_[^/]*$$'); \
 	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi
 
 lint-docs: all
@@ -232,7 +245,11 @@ lint-python:
 	@/usr/bin/python3 -B -m compileall -q -f python examples test .ci >/dev/null
 
 format: ## clang-format the C files in place
-	clang-format -i fcgihost/*.[ch] test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch]
+	clang-format -i $(SOURCES) $(HEADERS) test/unit/*.[ch] test/bench/*.[ch] test/fuzz/*.[ch]
+
+compdb: $(BUILD)/build_facts.h ## compile_commands.json, for editors
+	@$(MAKE) --no-print-directory -nB V=1 all unit-programs $(BUILD)/bench/load | .ci/compdb >$(BUILD)/compile_commands.json
+	@mv $(BUILD)/compile_commands.json .
 
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/fcgihost

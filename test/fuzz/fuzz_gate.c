@@ -1,7 +1,7 @@
-/* links: gate.c libfcgi_os.c arena.c record.c
- * A connection of many requests, received in pieces: the gate, its cuts, libfcgi for the heads that
+/* A connection of many requests, received in pieces: the gate, its cuts, libfcgi for the heads that
  * it lets pass, and the walk through the bodies. libfcgi must take every such head, and find as
- * many parameters as there are. */
+ * many parameters as there are.
+ * links: gate.c libfcgi_os.c arena.c record.c */
 #include "fuzz.h"
 
 #include <fcgiapp.h>

@@ -1,6 +1,6 @@
-/* links: pathmap.c
- * The input's lines: REQUEST_URI, SCRIPT_NAME, PATH_INFO, DOCUMENT_URI ("-": not sent), mount,
- * SCRIPT_FILENAME, SERVER_SOFTWARE. */
+/* The input's lines: REQUEST_URI, SCRIPT_NAME, PATH_INFO, DOCUMENT_URI ("-": not sent), mount,
+ * SCRIPT_FILENAME, SERVER_SOFTWARE.
+ * links: pathmap.c */
 #include "fuzz.h"
 
 #include "pathmap.h"

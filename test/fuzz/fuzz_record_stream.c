@@ -1,5 +1,5 @@
-/* links: record.c
- * A stream must read the same at once and in any pieces, and counting must agree with reading. */
+/* A stream must read the same at once and in any pieces, and counting must agree with reading.
+ * links: record.c */
 #include "fuzz.h"
 
 #include "record.h"

@@ -1,5 +1,5 @@
-/* links: scgi_head.c
- * Once a verdict has been spoken more bytes do not change it, and the pairs fill their room. */
+/* Once a verdict has been spoken more bytes do not change it, and the pairs fill their room.
+ * links: scgi_head.c */
 #include "fuzz.h"
 
 #include "scgi_head.h"

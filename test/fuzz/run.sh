@@ -34,7 +34,8 @@ fi
 status=0
 for name; do
     source=test/fuzz/fuzz_$name.c
-    modules=$(sed -n '1s/.*links: *\(.*\)/\1/p' "$source" | sed 's|[a-z_]*\.c|fcgihost/&|g; s|\*/||')
+    modules=$(test/links "$source") || exit
+    modules=$(echo "$modules" | sed 's/.*://')
     program=$build/fuzz_$name
     replay=test/fuzz/replay.c
     [ $has_fuzzer = no ] || replay=
