@@ -5,7 +5,8 @@
 #include "meta_variables.h"
 #include "py_wsgi.h"
 #include "request.h"
-#include "worker.h"
+#include "route.h"
+#include "serve.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -112,23 +113,32 @@ static int add_variables(struct request *request, char *const *variables)
     return 0;
 }
 
-static int serve(struct worker *worker, struct request *request)
+static int serve(const struct route_table *routes, struct request *request)
 {
-    if (py_wsgi_enter_thread(worker) < 0)
+    struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
+    struct activity activity;
+    struct pace pace = {.slowness = 0}; /* nobody waits for the turn */
+    struct server server = {.routes = routes,
+                            .readiness = &readiness,
+                            .activity = &activity,
+                            .runner = {.pace = &pace, .number = 1},
+                            .python = py_wsgi_enter_thread()};
+    if (server.python == NULL)
         return -1;
-    worker_serve(worker, request);
-    py_wsgi_leave_thread(worker);
+    activity_init(&activity);
+    if (!serve_refuse(&server, request))
+        serve_request(&server, request);
+    py_wsgi_leave_thread(server.python);
     return request->response.is_head_sent ? request->response.status : -1;
 }
 
 int cgi_serve(const struct config *config, char *const *variables, int body_fd, int response_fd)
 {
     static uint8_t buffer[BUFFER_BYTES];
-    struct worker_pool pool = {.config = config, .loaded = ULLONG_MAX};
-    struct worker worker = {.pool = &pool, .number = 1};
+    struct route_table routes;
     struct input input = {.data = buffer, .capacity = sizeof(buffer)};
     struct request *request = request_new();
-    if (request == NULL || route_table_init(&pool.routes, config) < 0)
+    if (request == NULL || route_table_init(&routes, config) < 0)
         return -1;
     request->ops = &cgi_transport;
     request->input = &input;
@@ -138,7 +148,7 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
     bool is_whole = add_variables(request, variables) == 0;
     if (is_whole) {
         meta_read_content_length(request, config->request_body_bytes);
-        is_whole = meta_drop_body(request, &pool.routes.roles[ROLE_RESPONDER]) == 0;
+        is_whole = meta_drop_body(request, &routes.roles[ROLE_RESPONDER]) == 0;
     }
     if (is_whole) {
         /* RFC 3875, section 4.2: without CONTENT_LENGTH there is no body, unless it is chunked. */
@@ -147,9 +157,9 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
                                            ? (uint64_t)request->content_length
                                        : is_chunked ? UINT64_MAX
                                                     : 0;
-        status = serve(&worker, request);
+        status = serve(&routes, request);
     }
     request_free(request);
-    route_table_clear(&pool.routes);
+    route_table_clear(&routes);
     return status;
 }

@@ -3,7 +3,6 @@
 
 #include "clock.h"
 #include "meta_variables.h"
-#include "worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -113,20 +112,20 @@ static bool is_spent(const struct connection *connection)
 }
 
 /* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
-static int prepare_input(struct worker *worker, struct connection *connection)
+static int prepare_input(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
     if (input->is_owned && is_spent(connection))
         input_clear(input);
     if (!input->is_owned) {
         if (input->data == NULL)
-            *input = (struct input){.data = worker->buffer, .capacity = worker->buffer_bytes};
+            *input = (struct input){.data = receiver->buffer, .capacity = receiver->buffer_bytes};
         return 0;
     }
     if (input->end < input->capacity)
         return 0;
     input_compact(input);
-    size_t limit = worker->buffer_bytes;
+    size_t limit = receiver->buffer_bytes;
     if (input->end < input->capacity || input->capacity >= limit)
         return 0;
     return input_own(input, 2 * input->capacity < limit ? 2 * input->capacity : limit);
@@ -140,7 +139,7 @@ static bool is_ready(struct connection *connection)
            request->ops->is_body_here(request) || input_available(input) == input->capacity;
 }
 
-static enum connection_step look(struct worker *worker, struct connection *connection)
+static enum connection_step look(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
     if (connection->request == NULL) {
@@ -148,12 +147,12 @@ static enum connection_step look(struct worker *worker, struct connection *conne
             return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
         const uint8_t *bytes = input->data + input->begin;
         if (connection->ops == NULL)
-            connection->ops = choose_transport(worker->pool->config->protocol, bytes[0]);
+            connection->ops = choose_transport(receiver->config->protocol, bytes[0]);
         enum head_state state = HEAD_REFUSED;
         if (connection->ops == NULL)
             connection->refusal = describe_stranger(bytes, input_available(input));
         else
-            state = connection->ops->begin(worker, connection);
+            state = connection->ops->begin(receiver, connection);
         if (state == HEAD_REFUSED)
             return CONNECTION_CLOSE;
         if (state == HEAD_MORE) {
@@ -165,9 +164,9 @@ static enum connection_step look(struct worker *worker, struct connection *conne
         request->connection = connection;
         request->input = input;
         request->fd = connection->fd;
-        request->io_timeout_ms = worker->pool->config->io_timeout_ms;
-        meta_read_content_length(request, worker->pool->config->request_body_bytes);
-        if (meta_drop_body(request, &worker->pool->routes.roles[request->role]) < 0) {
+        request->io_timeout_ms = receiver->config->io_timeout_ms;
+        meta_read_content_length(request, receiver->config->request_body_bytes);
+        if (meta_drop_body(request, &receiver->routes->roles[request->role]) < 0) {
             connection->refusal = "its body can't be left out: out of memory";
             return CONNECTION_CLOSE;
         }
@@ -175,8 +174,8 @@ static enum connection_step look(struct worker *worker, struct connection *conne
     return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
 }
 
-/* The head stands before what is left of the input, until more is received. The request waits: should
- * it be handed over to another process, that one has to read it again. -1: out of memory. */
+/* The head stands before what is left of the input, until more is received. The request waits:
+ * should it be handed over to another process, that one has to read it again. -1: out of memory. */
 static int keep_head(struct connection *connection)
 {
     const struct input *input = &connection->input;
@@ -211,21 +210,19 @@ enum connection_step connection_keep_request(struct connection *connection)
     return keep_input(connection);
 }
 
-enum connection_step connection_advance(struct worker *worker, struct connection *connection)
+enum connection_step connection_advance(struct receiver *receiver, struct connection *connection)
 {
-    if (prepare_input(worker, connection) < 0)
+    if (prepare_input(receiver, connection) < 0)
         return CONNECTION_CLOSE;
-    if (connection->is_answered) {
-        worker_pass_turn(worker);
-        return connection_finish_request(worker, connection);
-    }
+    if (connection->is_answered)
+        return connection_finish_request(receiver, connection);
     if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
         errno != ENOBUFS) {
         if (connection->request == NULL)
             return CONNECTION_CLOSE;
         connection->input.is_at_eof = true;
     }
-    enum connection_step step = look(worker, connection);
+    enum connection_step step = look(receiver, connection);
     return step == CONNECTION_WAIT ? keep_input(connection) : step;
 }
 
@@ -240,7 +237,7 @@ static enum connection_step wait_for_rest(struct connection *connection, bool is
     return keep_input(connection);
 }
 
-static void release_request(struct worker *worker, struct connection *connection)
+static void release_request(struct receiver *receiver, struct connection *connection)
 {
     struct request *request = connection->request;
     connection->request = NULL;
@@ -251,10 +248,11 @@ static void release_request(struct worker *worker, struct connection *connection
     free(connection->head);
     connection->head = NULL;
     request->ops->release(request);
-    worker_give_request(worker, request);
+    receiver_give_request(receiver, request);
 }
 
-enum connection_step connection_finish_request(struct worker *worker, struct connection *connection)
+enum connection_step connection_finish_request(struct receiver *receiver,
+                                               struct connection *connection)
 {
     struct request *request = connection->request;
     const struct response *response = &request->response;
@@ -267,15 +265,14 @@ enum connection_step connection_finish_request(struct worker *worker, struct con
     if (drain == DRAIN_WAIT && !response->is_peer_gone)
         return wait_for_rest(connection, is_kept);
     is_kept = is_kept && drain == DRAIN_DONE && !response->is_peer_gone;
-    release_request(worker, connection);
-    if (!is_kept || atomic_load(&worker->pool->poller->is_draining)) {
+    release_request(receiver, connection);
+    if (!is_kept || atomic_load(receiver->is_draining)) {
         input_clear(&connection->input);
         return CONNECTION_CLOSE;
     }
     /* What has come of the next request is the next process's. */
-    if (input_available(&connection->input) == 0 ||
-        atomic_load(&worker->pool->poller->is_handing_over))
+    if (input_available(&connection->input) == 0 || atomic_load(receiver->is_handing_over))
         return keep_input(connection);
-    enum connection_step step = look(worker, connection);
+    enum connection_step step = look(receiver, connection);
     return step == CONNECTION_WAIT ? keep_input(connection) : step;
 }

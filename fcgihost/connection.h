@@ -4,6 +4,7 @@
 
 #include "handover.h"
 #include "input.h"
+#include "receiver.h"
 #include "request.h"
 #include "transport.h"
 
@@ -21,8 +22,8 @@ struct connection {
     struct input input;
     struct request *request; /* from the end of its head to the end of its response */
     size_t head_bytes;       /* of its head, which begin() has used up; … */
-    uint8_t *head;           /* … a copy, for as long as the request waits to be served; else NULL */
-    const char *refusal;     /* why it is closed, for the log; NULL: nothing to say */
+    uint8_t *head;       /* … a copy, for as long as the request waits to be served; else NULL */
+    const char *refusal; /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
     bool is_answered;       /* its request has been: what is left of the body is being dropped */
     unsigned cuts;          /* foreign records taken out of the head that is arriving */
@@ -60,14 +61,14 @@ enum connection_step {
 
 /* Receives what is there and looks at it. Waits for the peer only to take what is sent to it. The
  * worker owns the connection. */
-enum connection_step connection_advance(struct worker *worker, struct connection *connection);
+enum connection_step connection_advance(struct receiver *receiver, struct connection *connection);
 /* The connection goes back to the poller with its request: keeps what is in the worker's buffer.
  * WAIT, or CLOSE when out of memory. */
 enum connection_step connection_keep_request(struct connection *connection);
 /* After the response: drops what is left of the body, without waiting for it, and then releases the
  * request. READY when the next request is there already, WAIT, also for the rest of the body, or
  * CLOSE. */
-enum connection_step connection_finish_request(struct worker *worker,
+enum connection_step connection_finish_request(struct receiver *receiver,
                                                struct connection *connection);
 
 #endif

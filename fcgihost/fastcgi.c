@@ -6,7 +6,6 @@
 #include "record.h"
 #include "request.h"
 #include "socket_io.h"
-#include "worker.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -95,11 +94,11 @@ static int set_role(struct request *request, unsigned role)
                              role == ROLE_AUTHORIZER ? "AUTHORIZER" : "FILTER");
 }
 
-static enum head_state accept_head(struct worker *worker, struct connection *connection,
+static enum head_state accept_head(struct receiver *receiver, struct connection *connection,
                                    const struct gate_result *result)
 {
     struct input *input = &connection->input;
-    struct request *request = worker_take_request(worker);
+    struct request *request = receiver_take_request(receiver);
     if (request == NULL)
         return HEAD_REFUSED;
     struct fastcgi_state *state = state_of(request);
@@ -107,7 +106,7 @@ static enum head_state accept_head(struct worker *worker, struct connection *con
         .id = result->id,
         .body = {.id = result->id,
                  .type = RECORD_STDIN,
-                 .max_connections = worker->pool->gate_limits.max_connections}};
+                 .max_connections = receiver->gate_limits->max_connections}};
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;
@@ -135,17 +134,17 @@ static void cut_out(struct input *input, size_t offset, size_t n)
         input->begin += n;
 }
 
-static enum head_state fastcgi_begin(struct worker *worker, struct connection *connection)
+static enum head_state fastcgi_begin(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
     for (;;) {
         struct gate_result result;
         switch (gate_examine(input->data + input->begin, input_available(input),
-                             &worker->pool->gate_limits, &result)) {
+                             receiver->gate_limits, &result)) {
         case GATE_MORE:
             return HEAD_MORE;
         case GATE_WHOLE:
-            return accept_head(worker, connection, &result);
+            return accept_head(receiver, connection, &result);
         case GATE_REFUSE:
             connection->refusal = result.reason;
             return HEAD_REFUSED;

@@ -15,8 +15,8 @@
 #include "poller.h"
 #include "process.h"
 #include "py_errand.h"
-#include "py_home.h"
 #include "py_gil.h"
+#include "py_home.h"
 #include "py_interpreter.h"
 #include "py_signals.h"
 #include "py_startup.h"
@@ -175,7 +175,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
     pool = (struct worker_pool){
         .config = config,
         .poller = poller,
-        .supervisor = supervisor,
+        .readiness = &supervisor->readiness,
         .request_limit = supervisor->lifecycle.request_limit,
     };
     py_signals_open(&supervisor->stop);
@@ -326,8 +326,7 @@ int main(int argc, char **argv)
     if (code != COMMAND_LINE_OK) {
         if (config.reported == 0)
             fail(&error, (enum exit_code)code);
-    }
-    else if (line.command == COMMAND_VERSION)
+    } else if (line.command == COMMAND_VERSION)
         print_version();
     else if (line.command == COMMAND_HELP)
         command_line_print_help();

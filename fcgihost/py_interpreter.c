@@ -147,7 +147,8 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
         return -1;
     }
     py_settings = (struct py_settings){.is_front_logged = config->log_front,
-                                       .is_traceback_shown = config->show_errors};
+                                       .is_traceback_shown = config->show_errors,
+                                       .is_multithreaded = config->threads > 1 && !options->is_run_once};
     py_module_set_supervisor(options->supervisor);
     PyImport_AppendInittab("_fcgihost", py_module_init);
     if (initialise(config, error) < 0)

@@ -103,11 +103,11 @@ static PyObject *module_process_facts(PyObject *self, PyObject *unused)
 static PyObject *module_activities(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    struct worker_pool *pool = the_supervisor != NULL ? the_supervisor->pool : NULL;
+    const struct worker_pool *pool = the_supervisor != NULL ? the_supervisor->pool : NULL;
     PyObject *list = PyList_New(0);
-    for (unsigned i = 0; list != NULL && pool != NULL && i < pool->count; i++) {
-        struct worker_activity activity;
-        if (!worker_get_activity(&pool->workers[i], &activity))
+    for (unsigned i = 0; list != NULL && pool != NULL && i < pool->activities.count; i++) {
+        struct activity_report activity;
+        if (!activity_get(&pool->activities.items[i], &activity))
             continue;
         PyObject *item = Py_BuildValue("kNd", (unsigned long)activity.thread,
                                        PyUnicode_DecodeUTF8(activity.request,

@@ -1,9 +1,9 @@
 /* The Python stacks of all threads, for the log. */
 #include "py_stacks.h"
 
+#include "activity.h"
 #include "log.h"
 #include "py_errand.h"
-#include "worker.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -33,25 +33,25 @@ void py_stacks_close(void)
 }
 
 /* "Thread 0x00007f0123456789 (most recent call first):" */
-static bool find_thread(struct worker_pool *pool, const char *line,
-                        struct worker_activity *activity)
+static bool find_thread(const struct activities *activities, const char *line,
+                        struct activity_report *report)
 {
     unsigned long long ident;
     if (sscanf(line, "%*[^0]%llx", &ident) != 1)
         return false;
-    for (unsigned i = 0; i < pool->count; i++)
-        if ((unsigned long long)pool->workers[i].thread == ident)
-            return worker_get_activity(&pool->workers[i], activity);
+    for (unsigned i = 0; i < activities->count; i++)
+        if ((unsigned long long)activities->items[i].thread == ident)
+            return activity_get(&activities->items[i], report);
     return false;
 }
 
 /* The raw stacks, with what each worker serves in front of its own. */
-static void log_raw(struct worker_pool *pool, const char *why, char *raw)
+static void log_raw(const struct activities *activities, const char *why, char *raw)
 {
     char *text = NULL;
     size_t text_bytes = 0;
     FILE *stream = open_memstream(&text, &text_bytes);
-    struct worker_activity activity;
+    struct activity_report report;
     if (stream == NULL)
         return;
     fprintf(
@@ -61,9 +61,8 @@ static void log_raw(struct worker_pool *pool, const char *why, char *raw)
         why);
     for (char *line = strtok(raw, "\n"); line != NULL; line = strtok(NULL, "\n")) {
         fprintf(stream, "\n%s", line);
-        if (strstr(line, "hread 0x") != NULL && find_thread(pool, line, &activity))
-            fprintf(stream, " serving %s for %.1f s", activity.request,
-                    (double)activity.age_ms / 1000);
+        if (strstr(line, "hread 0x") != NULL && find_thread(activities, line, &report))
+            fprintf(stream, " serving %s for %.1f s", report.request, (double)report.age_ms / 1000);
     }
     fclose(stream);
     log_text(LOG_LEVEL_ERROR, text, text_bytes);
@@ -72,7 +71,7 @@ static void log_raw(struct worker_pool *pool, const char *why, char *raw)
 
 /* The handler that faulthandler.register() made runs on this very thread, and needs no GIL. Nobody
  * else moves meanwhile: who has the GIL is in C, all others wait for it. */
-static void dump(struct worker_pool *pool, const char *why)
+static void dump(const struct activities *activities, const char *why)
 {
     char *raw = malloc(TEXT_BYTES);
     if (raw == NULL || !atomic_load(&is_open) || ftruncate(stacks_fd, 0) < 0 ||
@@ -83,12 +82,12 @@ static void dump(struct worker_pool *pool, const char *why)
     pthread_kill(pthread_self(), PY_STACKS_SIGNAL);
     ssize_t n = pread(stacks_fd, raw, TEXT_BYTES - 1, 0);
     raw[n < 0 ? 0 : n] = '\0';
-    log_raw(pool, why, raw);
+    log_raw(activities, why, raw);
     free(raw);
 }
 
-void py_stacks_log(struct worker_pool *pool, const char *why)
+void py_stacks_log(const struct activities *activities, const char *why)
 {
     if (!py_errand_run(PY_ERRAND_STACKS, why, GIL_WAIT_MS))
-        dump(pool, why);
+        dump(activities, why);
 }

@@ -4,7 +4,7 @@
 
 #include <signal.h>
 
-struct worker_pool;
+struct activities;
 
 /* Has them written to the descriptor, without the GIL. */
 #define PY_STACKS_SIGNAL (SIGRTMAX - 2)
@@ -15,6 +15,6 @@ int py_stacks_open(void);
 void py_stacks_close(void);
 /* Logs the stack of every thread, with the request that it serves, after the word why. If Python
  * can't be entered it says so, and reads the stacks from outside. Without the GIL. */
-void py_stacks_log(struct worker_pool *pool, const char *why);
+void py_stacks_log(const struct activities *activities, const char *why);
 
 #endif

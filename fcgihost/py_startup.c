@@ -87,7 +87,7 @@ static PyObject *on_loaded(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "kO", &application, &loaded) ||
         keep_programs(application, loaded) < 0)
         return NULL;
-    supervisor_set_loaded(the_supervisor, (unsigned)application);
+    readiness_add(&the_supervisor->readiness, (unsigned)application);
     Py_RETURN_NONE;
 }
 

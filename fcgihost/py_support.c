@@ -3,7 +3,6 @@
 #include "py_support.h"
 
 #include "fork.h"
-#include "worker.h"
 
 #include <unistd.h>
 

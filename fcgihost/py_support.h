@@ -58,6 +58,7 @@ void py_leave_forked_child(void);
 struct py_settings {
     bool is_front_logged;
     bool is_traceback_shown;
+    bool is_multithreaded; /* several threads serve */
 };
 extern struct py_settings py_settings;
 

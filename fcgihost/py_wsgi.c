@@ -2,11 +2,11 @@
 #include "py_wsgi.h"
 
 #include "fork.h"
+#include "pace.h"
 #include "py_environ.h"
 #include "py_request.h"
 #include "py_streams.h"
 #include "record.h"
-#include "worker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,16 +46,16 @@ static void let_go(struct socket_wait *wait)
     }
 }
 
-void py_wsgi_let_go(struct worker *worker)
+void py_wsgi_let_go(struct python_thread *thread)
 {
-    let_go(&worker->python->send_wait);
+    let_go(&thread->send_wait);
 }
 
-int py_wsgi_enter_thread(struct worker *worker)
+struct python_thread *py_wsgi_enter_thread(void)
 {
     struct python_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
-        return -1;
+        return NULL;
     thread->send_wait.before = let_go;
     /* The main thread, where it serves, has its own. For the others it is made without the GIL, for
      * which PyGILState_Ensure() would wait, and take it from the main thread, which loads. */
@@ -65,16 +65,14 @@ int py_wsgi_enter_thread(struct worker *worker)
         thread->state = PyThreadState_New(PyInterpreterState_Main());
     if (thread->state == NULL) {
         free(thread);
-        return -1;
+        return NULL;
     }
-    worker->python = thread;
     current_thread = thread;
-    return 0;
+    return thread;
 }
 
-void py_wsgi_leave_thread(struct worker *worker)
+void py_wsgi_leave_thread(struct python_thread *thread)
 {
-    struct python_thread *thread = worker->python;
     PyEval_RestoreThread(thread->state);
     Py_CLEAR(thread->input);
     Py_CLEAR(thread->data);
@@ -86,7 +84,6 @@ void py_wsgi_leave_thread(struct worker *worker)
     } else
         PyEval_SaveThread();
     free(thread);
-    worker->python = NULL;
 }
 
 static int not_started(void)
@@ -302,11 +299,11 @@ static void end_request(struct python_thread *thread, PyObject *held)
  * watched for the next one or closed, before. Then the connections are served in the order of their
  * requests: of 2 ms of Python on 4 threads and one core the 99th percentile fell from 15.3 ms
  * to 10.9, where the four make 8 at least. */
-static bool may_keep_gil(const struct python_thread *thread, const struct worker *worker,
+static bool may_keep_gil(const struct python_thread *thread, const struct pace_runner *runner,
                          const struct request *request, const struct rest *rest)
 {
-    return worker->pool->config->threads > 1 && request->connection != NULL && !rest->is_failed &&
-           rest->held == NULL && thread->request == NULL && worker->application_us >= LONG_US;
+    return py_settings.is_multithreaded && request->connection != NULL && !rest->is_failed &&
+           rest->held == NULL && thread->request == NULL && runner->application_us >= LONG_US;
 }
 
 /* Did the application end by what write() raised, as it should when nothing more can be sent? */
@@ -328,18 +325,18 @@ static void send_with_gil(struct python_thread *thread, struct request *request,
         let_go(&thread->send_wait);
 }
 
-void py_wsgi_serve(struct worker *worker, struct request *request)
+void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
+                   struct request *request)
 {
-    struct python_thread *thread = worker->python;
     struct rest rest;
     rest.count = 0;
     rest.held = NULL;
     rest.is_failed = false;
     PyEval_RestoreThread(thread->state);
-    worker_begin_application(worker);
+    pace_begin_application(runner);
     thread->served = request;
     rest.is_failed = call_application(thread, request, &rest) < 0;
-    worker_end_application(worker);
+    pace_end_application(runner);
     PyObject *exception = py_exception_take();
     if (thread->errors != NULL)
         py_errors_flush(thread->errors);
@@ -353,13 +350,13 @@ void py_wsgi_serve(struct worker *worker, struct request *request)
     py_stream_detach(thread->data);
     py_stream_detach(thread->errors);
     thread->served = NULL;
-    if (may_keep_gil(thread, worker, request, &rest)) {
+    if (may_keep_gil(thread, runner, request, &rest)) {
         send_with_gil(thread, request, &rest);
         return;
     }
     PyEval_SaveThread();
     if (rest.held != NULL)
-        worker_pass_turn(worker); /* a large body: the peer must be waited for */
+        pace_pass_turn(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
         response_send(request, rest.pieces, rest.count, true);
     if (rest.held != NULL || thread->request != NULL)

@@ -52,7 +52,6 @@ enum drain_state {
 
 struct request {
     const struct transport_ops *ops;
-    struct worker *worker;         /* while it is served */
     struct connection *connection; /* NULL for plain CGI */
     struct input *input;
     int fd;

@@ -4,7 +4,6 @@
 #include "request.h"
 #include "scgi_head.h"
 #include "socket_io.h"
-#include "worker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,11 +36,11 @@ static int add_params(struct request *request, const struct scgi_head *head)
     return 0;
 }
 
-static enum head_state scgi_begin(struct worker *worker, struct connection *connection)
+static enum head_state scgi_begin(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
     struct scgi_head head;
-    size_t max_bytes = worker->pool->gate_limits.head_bytes;
+    size_t max_bytes = receiver->gate_limits->head_bytes;
     enum scgi_verdict verdict =
         scgi_head_parse(input->data + input->begin, input_available(input), max_bytes, &head);
     if (verdict == SCGI_MORE)
@@ -49,7 +48,7 @@ static enum head_state scgi_begin(struct worker *worker, struct connection *conn
     connection->refusal = head.reason;
     if (verdict == SCGI_REFUSE)
         return HEAD_REFUSED;
-    struct request *request = worker_take_request(worker);
+    struct request *request = receiver_take_request(receiver);
     if (request == NULL)
         return HEAD_REFUSED;
     connection->request = request;

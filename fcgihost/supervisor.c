@@ -5,9 +5,9 @@
 #include "config_application.h"
 #include "log.h"
 #include "process.h"
-#include "reexec.h"
 #include "py_errand.h"
 #include "py_stacks.h"
+#include "reexec.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -74,12 +74,6 @@ int supervisor_ask_afresh(struct supervisor *supervisor, const void *startup, si
 void supervisor_wake(struct supervisor *supervisor)
 {
     eventfd_write(supervisor->event_fd, 1);
-}
-
-void supervisor_set_loaded(struct supervisor *supervisor, unsigned application)
-{
-    atomic_fetch_or(&supervisor->pool->loaded, 1ull << application);
-    supervisor_wake(supervisor);
 }
 
 static void take_signal(int number)
@@ -164,6 +158,7 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
     if (supervisor->event_fd < 0)
         return -1;
     (void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
+    supervisor->readiness.wake_fd = supervisor->event_fd;
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
     supervisor->config = config;
     supervisor->started_us = clock_real_us();
@@ -184,12 +179,6 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
 enum lifecycle_state supervisor_state(struct supervisor *supervisor)
 {
     return (enum lifecycle_state)atomic_load(&supervisor->state);
-}
-
-unsigned supervisor_seconds_to_attempt(struct supervisor *supervisor)
-{
-    uint64_t at_ms = atomic_load(&supervisor->next_attempt_ms), now_ms = clock_ms();
-    return at_ms > now_ms + 1000 ? (unsigned)((at_ms - now_ms + 999) / 1000) : 1;
 }
 
 void supervisor_begin_step(struct supervisor *supervisor, enum supervisor_step step,
@@ -213,7 +202,7 @@ static struct supervisor_work get_work(struct supervisor *supervisor)
 
 bool supervisor_wait(struct supervisor *supervisor, uint64_t timeout_ms, uint64_t attempt_ms)
 {
-    atomic_store(&supervisor->next_attempt_ms, clock_ms() + attempt_ms);
+    atomic_store(&supervisor->readiness.next_attempt_ms, clock_ms() + attempt_ms);
     return event_wait(&supervisor->stop, timeout_ms);
 }
 
@@ -254,7 +243,7 @@ static void do_what_signals_ask(struct supervisor *supervisor)
         log_info("SIGHUP: log opened again");
     }
     if (atomic_exchange(&supervisor->are_stacks_wanted, false))
-        py_stacks_log(supervisor->pool, "SIGUSR2");
+        py_stacks_log(&supervisor->pool->activities, "SIGUSR2");
 }
 
 static uint64_t resident_bytes(void)
@@ -403,7 +392,7 @@ static void begin_cleaning(struct supervisor *supervisor)
             "stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
             "and are cut off",
             left, (double)supervisor->config->drain_timeout_ms / 1000);
-        py_stacks_log(supervisor->pool, "requests that did not end");
+        py_stacks_log(&supervisor->pool->activities, "requests that did not end");
     } else if (left > 0) {
         log_warning("stopping: %zu connection(s) are cut off", left);
     }
@@ -421,7 +410,7 @@ static void report_slow_import(struct supervisor *supervisor, uint64_t now_ms)
     supervisor->reported_ms = work.since_ms;
     log_warning("%s has been going on for %llu s: it hangs, or is slow", work.name,
                 (unsigned long long)(now_ms - work.since_ms) / 1000);
-    py_stacks_log(supervisor->pool, "a slow import");
+    py_stacks_log(&supervisor->pool->activities, "a slow import");
 }
 
 /* Gets the main thread out of an import at once, out of a cleanup or the end of an executor when
@@ -475,7 +464,7 @@ static void give_up(struct supervisor *supervisor)
         "stopping: not over within [shutdown] cleanup_timeout (%g s), in the way: %s; leaving "
         "all the same",
         (double)supervisor->config->cleanup_timeout_ms / 1000, obstacle);
-    py_stacks_log(supervisor->pool, "what is in the way");
+    py_stacks_log(&supervisor->pool->activities, "what is in the way");
     supervisor_replace_process(supervisor);
     process_remove_pid_file(supervisor->config);
     log_flush();
@@ -502,7 +491,7 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
 
 static void step(struct supervisor *supervisor, uint64_t now_ms)
 {
-    unsigned long long loaded = atomic_load(&supervisor->pool->loaded);
+    unsigned long long loaded = atomic_load(&supervisor->readiness.loaded);
     struct lifecycle_view view = {
         .now_ms = now_ms,
         .asked = (enum lifecycle_reason)atomic_load(&supervisor->asked),

@@ -8,6 +8,7 @@
 #include "handover.h"
 #include "lifecycle.h"
 #include "poller.h"
+#include "readiness.h"
 #include "worker.h"
 
 #include <pthread.h>
@@ -43,15 +44,16 @@ struct supervisor {
     atomic_int state;           /* enum lifecycle_state, for others */
     atomic_int asked;           /* enum lifecycle_reason: what signals and the application want */
     atomic_bool is_reopen_wanted, are_stacks_wanted;
-    atomic_ullong next_attempt_ms;  /* when the main thread tries to load again; 0: not waiting */
-    unsigned long long told_loaded; /* as worker_pool.loaded: whose waiting requests were told */
+    struct readiness readiness;
+    unsigned long long told_loaded; /* as readiness.loaded: whose waiting requests were told */
     uint64_t looked_at_memory_ms;
     uint64_t interrupted_ms; /* when the main thread was interrupted last */
     bool is_fallback_started;
     uint64_t started_us;       /* since 1970; before attempts at its start that failed */
     atomic_bool is_end_wanted; /* the process itself is to end, not only what it runs */
-    atomic_bool is_replaced;   /* it executes the program anew at its end, and hands over what waits */
-    struct child_list fosters; /* children of the program before, which nobody else waits for */
+    atomic_bool
+        is_replaced; /* it executes the program anew at its end, and hands over what waits */
+    struct child_list fosters;     /* children of the program before, which nobody else waits for */
     struct handover_bytes startup; /* what the next start has to know of this one; the heap's */
 
     uint64_t reported_ms; /* the start of the import that was reported as slow */
@@ -76,17 +78,13 @@ void supervisor_finish(struct supervisor *supervisor);
 void supervisor_replace_process(struct supervisor *supervisor);
 
 /* For any thread. */
-/* What requests need has been loaded: those that wait for it are served. */
-void supervisor_set_loaded(struct supervisor *supervisor, unsigned application);
 void supervisor_wake(struct supervisor *supervisor);
 /* The process is to end. The first reason counts, but for SIGQUIT, which cuts the drain short. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason);
-/* The start has failed, and the next attempt wants a fresh interpreter; startup: what that one has to know,
- * copied. -1: out of memory, and the process goes on. On the main thread. */
+/* The start has failed, and the next attempt wants a fresh interpreter; startup: what that one has
+ * to know, copied. -1: out of memory, and the process goes on. On the main thread. */
 int supervisor_ask_afresh(struct supervisor *supervisor, const void *startup, size_t bytes);
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);
-/* How long until the main thread tries again what could not be loaded: seconds, at least 1. */
-unsigned supervisor_seconds_to_attempt(struct supervisor *supervisor);
 
 /* For the main thread: what it does now, until the next one or STEP_NONE; name is for people. It
  * may be interrupted (see py_interrupt.h) once its time is over. */

@@ -9,7 +9,7 @@
 
 struct request;
 struct connection;
-struct worker;
+struct receiver;
 
 enum head_state {
     HEAD_MORE,    /* keep what is there, wait for more */
@@ -25,7 +25,7 @@ struct transport_ops {
     const char *name;
     /* Looks at what the connection has received. On HEAD_WHOLE connection->request holds the
      * parameters. */
-    enum head_state (*begin)(struct worker *worker, struct connection *connection);
+    enum head_state (*begin)(struct receiver *receiver, struct connection *connection);
     /* Is enough of the body here that the application need not wait for the peer? Never blocks. */
     bool (*is_body_here)(struct request *request);
     /* The next piece of the body: *content, *content_bytes (use it up with take_body). Waits for it
