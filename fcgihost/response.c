@@ -11,7 +11,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HEAD_BYTES = 512, SEND_PIECES = RESPONSE_PIECES - 1, HELD_BYTES = 16 << 10 };
+enum {
+    HEAD_BYTES = 512,
+    SEND_PIECES = RESPONSE_PIECES - 1,
+    HELD_BYTES = 16 << 10,
+    WITHHELD_BYTES = 64 << 10
+};
 
 static const char out_of_memory[] = "out of memory";
 
@@ -302,6 +307,24 @@ static bool must_withhold_end(struct request *request)
     return request_drain_body(request) == DRAIN_WAIT;
 }
 
+/* There are fronts that send no more of a body once they have the head, and then wait for the end:
+ * a short answer waits as a whole. false: it is too long. */
+static bool withhold_all(struct response *response, const struct iovec *out, size_t out_count)
+{
+    size_t body_bytes = 0;
+    for (size_t i = 1; i < out_count; i++)
+        body_bytes += out[i].iov_len;
+    if (out_count == 0 || out[0].iov_base != response->head || body_bytes > WITHHELD_BYTES ||
+        !make_room(response, response->head_bytes, body_bytes))
+        return false;
+    char *end = response->head + response->head_bytes - body_bytes;
+    for (size_t i = 1; i < out_count; i++) {
+        memcpy(end, out[i].iov_base, out[i].iov_len);
+        end += out[i].iov_len;
+    }
+    return true;
+}
+
 static int send_some(struct request *request, const struct iovec *pieces, size_t count,
                      bool is_last)
 {
@@ -324,6 +347,10 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
         is_last = false;
     }
     response->is_end_withheld = is_last && must_withhold_end(request);
+    response->is_all_withheld = response->is_end_withheld && !response->is_early &&
+                                withhold_all(response, out, (size_t)out_count);
+    if (response->is_all_withheld)
+        return 0;
     if (is_last && !response->is_early && request->drain == DRAIN_WAIT && request->input != NULL)
         request_drop_body(request);
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
@@ -386,8 +413,11 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
 int response_send_end(struct request *request)
 {
     bool is_end_due = request->response.is_end_withheld;
-    request->response.is_end_withheld = false;
-    return transmit(request, NULL, 0, is_end_due);
+    struct response *response = &request->response;
+    struct iovec all = {.iov_base = response->head, .iov_len = response->head_bytes};
+    size_t count = response->is_all_withheld;
+    response->is_end_withheld = response->is_all_withheld = false;
+    return transmit(request, &all, count, is_end_due);
 }
 
 /* Escaped, with a newline behind it; the caller frees it. NULL: out of memory. */

@@ -27,6 +27,7 @@ struct response {
     bool is_ended;
     bool is_early;        /* it ended while the application still ran: nothing more could be sent */
     bool is_end_withheld; /* from the transport, until the request's body has been dropped */
+    bool is_all_withheld; /* head and body too, which are both in head */
     bool is_abandoned;    /* the peer has aborted the request, and waits for no more than its end */
     bool is_failed;       /* the application failed when the head had left: to be broken off */
     atomic_bool
@@ -76,7 +77,7 @@ static inline void response_leave(struct response *response)
  * held back and counted. 0, or -1 when the peer is gone. Without the GIL, or with it and
  * request->send_wait, which gives it up. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
-/* Sends the end that was withheld, if it was. 0, or -1 when the peer is gone. */
+/* Sends what was withheld, if anything was. 0, or -1 when the peer is gone. */
 int response_send_end(struct request *request);
 /* Text for the web server's error log, where the protocol has a way for it, the response has not
  * ended, and no other thread is sending; control characters are escaped. What comes before the head

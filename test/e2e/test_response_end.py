@@ -274,3 +274,25 @@ class TestUploadsThatNobodyReads:
         """It reads nothing before it has sent the whole body."""
         response = fronts.ApacheFcgid().request("POST", "/big?size=10000000", b"x" * size)
         assert (response.status, len(response.body)) == (200, 10000000)
+
+    @pytest.mark.parametrize("more", ["", "fastcgi_keep_conn on;"], ids=["closed", "kept"])
+    def test_the_answer_arrives_over_tcp(self, more, tmp_path):
+        """Where to close over bytes that were not received takes those back that were sent."""
+        (tmp_path / "unread.py").write_text(UNREAD)
+        port = process.free_port()
+        host = Host("unread:application", {"python": {"path": [str(tmp_path)]}},
+                    listen=["127.0.0.1:%d" % port])
+        front = fronts.Nginx(host.folder, """events {}
+http {
+    upstream host { server 127.0.0.1:%d; keepalive 4; }
+    server { listen 127.0.0.1:8001; include /etc/nginx/fastcgi_params;
+             location / { fastcgi_pass host; %s } }
+}
+""" % (port, more))
+        front.start()
+        try:
+            for _ in range(5):
+                response = fronts.http_request(front.port, "POST", "/list", b"x" * (95 << 20))
+                assert (response.status, response.text) == (401, "no")
+        finally:
+            front.stop()

@@ -587,23 +587,46 @@ static void test_the_end_goes_with_the_last_piece_if_the_body_is_there(void **st
     }
 }
 
-static void test_on_a_kept_connection_the_end_waits_for_the_body(void **state)
+static void test_on_a_kept_connection_a_short_answer_waits_for_the_body(void **state)
 {
     struct request *request = *state;
     request->is_keep_wanted = true;
     start_head(request, "200 OK", "3");
     fake.body_pieces = 10;
     fake.late_pieces = 4;
-    assert_int_equal(send_text(request, "abc", true), 0);
-    assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+    struct iovec pieces[] = {{.iov_base = (void *)(uintptr_t) "a", .iov_len = 1},
+                             {.iov_base = (void *)(uintptr_t) "bc", .iov_len = 2}};
+    assert_int_equal(response_send(request, pieces, 2, true), 0);
+    assert_int_equal(fake.calls, 0);
     assert_int_equal(fake.body_pieces, 4);
-    assert_int_equal(fake.ends, 0);
     assert_true(request->response.is_ended);
     assert_int_equal(response_send_end(request), 0);
     assert_int_equal(fake.ends, 1);
     assert_int_equal(response_send_end(request), 0);
-    assert_int_equal(fake.calls, 2);
+    assert_int_equal(fake.calls, 1);
     assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
+}
+
+/* Of a long answer, and of one whose head has left already, only the end. */
+static void test_on_a_kept_connection_the_end_waits_for_the_body(void **state)
+{
+    struct request *request = *state;
+    static char text[100000];
+    memset(text, 'x', sizeof(text) - 1);
+    for (int is_long = 0; is_long < 2; is_long++) {
+        start_again(request);
+        request->is_keep_wanted = true;
+        start_head(request, "200 OK", NULL);
+        fake.body_pieces = fake.late_pieces = 4;
+        assert_int_equal(is_long ? 0 : send_text(request, "abc", false), 0);
+        assert_int_equal(send_text(request, is_long ? text : "def", true), 0);
+        size_t sent = fake.sent.n;
+        assert_in_range(sent, is_long ? sizeof(text) : 20, sizeof(text) + 20);
+        assert_int_equal(fake.ends, 0);
+        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(fake.ends, 1);
+        assert_int_equal(fake.sent.n, sent);
+    }
 }
 
 static void test_on_a_connection_that_closes_the_end_does_not_wait(void **state)
@@ -640,7 +663,8 @@ static void test_a_peer_that_is_gone_gets_no_end(void **state)
         start_head(request, "200 OK", NULL);
         fake.fail_at = fail_at;
         fake.body_pieces = fake.late_pieces = 1;
-        assert_int_equal(send_text(request, "abc", true), fail_at == 1 ? -1 : 0);
+        assert_int_equal(send_text(request, "abc", false), fail_at == 1 ? -1 : 0);
+        assert_int_equal(send_text(request, "", true), fail_at == 1 ? -1 : 0);
         assert_int_equal(response_send_end(request), -1);
         assert_true(request->response.is_peer_gone);
         assert_true(request->must_close);
@@ -913,6 +937,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_page_of_the_host_replaces_a_head_that_was_not_sent,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_goes_with_the_last_piece_if_the_body_is_there,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_on_a_kept_connection_a_short_answer_waits_for_the_body,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_on_a_kept_connection_the_end_waits_for_the_body,
                                         set_up, tear_down),
