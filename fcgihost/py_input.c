@@ -230,6 +230,103 @@ static PyObject *input_readlines(struct py_stream *self, PyObject *const *argume
     return lines;
 }
 
+/* At least one byte of what is there, waiting for it if need be; none only at the end. */
+static Py_ssize_t read_piece(struct py_stream *self, struct request *request, char *buffer,
+                             size_t n)
+{
+    const uint8_t *content;
+    long available = is_over(self, request) || n == 0 ? 0 : peek_body(request, &content);
+    if (available < 0) {
+        raise_failure(request);
+        return -1;
+    }
+    if ((size_t)available < n)
+        n = (size_t)available;
+    if (n > 0) {
+        memcpy(buffer, content, n);
+        request_skip_body(request, n);
+    }
+    return (Py_ssize_t)n;
+}
+
+static PyObject *input_readinto(struct py_stream *self, PyObject *target)
+{
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(target, &buffer, PyBUF_WRITABLE) < 0)
+        return NULL;
+    struct request *request = enter(self);
+    Py_ssize_t n = -1;
+    if (request != NULL) {
+        n = read_piece(self, request, buffer.buf, (size_t)buffer.len);
+        leave(self, request);
+    }
+    PyBuffer_Release(&buffer);
+    return n >= 0 ? PyLong_FromSsize_t(n) : NULL;
+}
+
+static PyObject *input_read1(struct py_stream *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    size_t size;
+    if (parse_size(arguments, count, &size) < 0)
+        return NULL;
+    if (size > FIRST_BYTES)
+        size = FIRST_BYTES;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    struct request *request = bytes != NULL ? enter(self) : NULL;
+    Py_ssize_t n = -1;
+    if (request != NULL) {
+        n = read_piece(self, request, PyBytes_AS_STRING(bytes), size);
+        leave(self, request);
+    }
+    if (n < 0)
+        Py_CLEAR(bytes);
+    else if ((size_t)n < size)
+        _PyBytes_Resize(&bytes, n);
+    return bytes;
+}
+
+static PyObject *input_readall(struct py_stream *self, PyObject *unused)
+{
+    (void)unused;
+    return input_read(self, NULL, 0);
+}
+
+static PyObject *input_is(struct py_stream *self, PyObject *answer)
+{
+    return py_stream_is_alive(self) ? Py_NewRef(answer) : NULL;
+}
+
+static PyObject *input_readable(struct py_stream *self, PyObject *unused)
+{
+    (void)unused;
+    return input_is(self, Py_True);
+}
+
+static PyObject *input_is_not(struct py_stream *self, PyObject *unused)
+{
+    (void)unused;
+    return input_is(self, Py_False);
+}
+
+/* Closed by what wraps it, perhaps as that is collected, it can still be read by others: the end of
+ * its request closes it. */
+static PyObject *input_nothing(struct py_stream *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    Py_RETURN_NONE;
+}
+
+static PyObject *input_get_closed(struct py_stream *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(self->request == NULL);
+}
+
+static PyGetSetDef attributes[] = {
+    {"closed", (getter)input_get_closed, NULL, "Is the request over?", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMethodDef methods[] = {
     {"read", (PyCFunction)(void (*)(void))input_read, METH_FASTCALL,
      "read(size=-1) -> bytes. b'' at the end. OSError if the body was cut short."},
@@ -237,6 +334,18 @@ static PyMethodDef methods[] = {
      "readline(size=-1) -> bytes, with its newline, of at most size bytes."},
     {"readlines", (PyCFunction)(void (*)(void))input_readlines, METH_FASTCALL,
      "readlines(hint=-1) -> list of lines, of about hint bytes together."},
+    {"read1", (PyCFunction)(void (*)(void))input_read1, METH_FASTCALL,
+     "read1(size=-1) -> bytes: what is there, waiting only if nothing is. b'' at the end."},
+    {"readall", (PyCFunction)input_readall, METH_NOARGS, "readall() -> bytes, as read()."},
+    {"readinto", (PyCFunction)input_readinto, METH_O,
+     "readinto(buffer) -> how many bytes, of what is there; waits only if nothing is. 0: the end."},
+    {"readable", (PyCFunction)input_readable, METH_NOARGS, "readable() -> True."},
+    {"writable", (PyCFunction)input_is_not, METH_NOARGS, "writable() -> False."},
+    {"seekable", (PyCFunction)input_is_not, METH_NOARGS, "seekable() -> False."},
+    {"isatty", (PyCFunction)input_is_not, METH_NOARGS, "isatty() -> False."},
+    {"flush", (PyCFunction)input_nothing, METH_NOARGS, "flush(): does nothing."},
+    {"close", (PyCFunction)input_nothing, METH_NOARGS,
+     "close(): does nothing; the body is closed when its request is over."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -246,6 +355,7 @@ PyTypeObject py_input_type = {
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "The body of a request (PEP 3333).",
     .tp_methods = methods,
+    .tp_getset = attributes,
     .tp_iter = PyObject_SelfIter,
     .tp_iternext = (iternextfunc)input_next,
 };

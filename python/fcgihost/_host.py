@@ -21,13 +21,22 @@ _OWN_FILES = (os.path.dirname(__file__) + os.sep, "<frozen importlib")
 
 
 class FileWrapper:
-    """wsgi.file_wrapper (PEP 3333): iterates over a file in blocks, closes it at the end."""
+    """wsgi.file_wrapper (PEP 3333): iterates over a file in blocks, closes it at the end.
+
+    It can seek() and tell() where the file can, so that who sends a range does not read what is before it.
+    """
 
     def __init__(self, file, block_size=65536):
         self._file = file
         self._block_size = block_size
-        if hasattr(file, "close"):
-            self.close = file.close
+        for name in ("close", "seek", "tell"):
+            if hasattr(file, name):
+                setattr(self, name, getattr(file, name))
+
+    def seekable(self):
+        if hasattr(self._file, "seekable"):
+            return self._file.seekable()
+        return hasattr(self._file, "seek")
 
     def __iter__(self):
         return self

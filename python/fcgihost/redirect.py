@@ -1,5 +1,6 @@
 """Internal redirects: from a URI to what serves it in this process, and its response to the client."""
 
+import io
 from urllib.parse import quote, unquote_to_bytes
 
 from fcgihost import headers, runtime
@@ -26,21 +27,6 @@ class InternalRedirect(Exception):
 
     def __str__(self):
         return str(self.uri)
-
-
-class EmptyInput:
-    """wsgi.input of a request without a body."""
-
-    def read(self, size=-1):
-        return b""
-
-    readline = read
-
-    def readlines(self, hint=-1):
-        return []
-
-    def __iter__(self):
-        return iter(())
 
 
 class Relay:
@@ -176,7 +162,7 @@ def _set_method(environ, before, method):
         method = "HEAD" if before == "HEAD" else "GET"
     environ["REQUEST_METHOD"] = headers.check_token("a method", method)
     if not is_body_kept:
-        environ["wsgi.input"] = EmptyInput()
+        environ["wsgi.input"] = io.BytesIO()
         for name in _BODY_NAMES:
             environ.pop(name, None)
 

@@ -231,6 +231,21 @@ class TestInput:
         assert len(names) == 5 and not any(name.startswith("nothing") for name in names), names
         fresh_connection_works(ask)
 
+    @pytest.mark.parametrize("body", [b"", BODY, BODY * 5000], ids=["empty", "short", "long"])
+    @pytest.mark.parametrize("by", ["buffered", "buffered-lines", "text", "text-lines", "readinto", "read1"])
+    def test_can_be_wrapped_as_files_are(self, ask, by, body):
+        assert ask("POST", "/wrapped?by=" + by, body).body == body
+
+    def test_what_wraps_it_may_be_collected(self, ask):
+        rest = ask("POST", "/wrapped?by=collected", b"x" * 100000).body  # the wrapper took some of it
+        assert rest and set(rest) == {ord("x")}
+        assert ask("POST", "/wrapped?by=collected", b"").body == b""
+
+    def test_what_wraps_it_raises_when_it_is_used_later(self, ask):
+        ask("POST", "/wrapped?by=text", b"the body of another request")
+        assert ask("POST", "/use-wrapped", b"of this one").json == ["True"] + ["ValueError"] * 6
+        fresh_connection_works(ask)
+
     def test_kept_errors_do_not_crash(self, ask):
         ask("GET", "/keep-input")
         assert ask("GET", "/use-errors").text

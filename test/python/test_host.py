@@ -33,6 +33,30 @@ slot = "".join
 
 
 class FileWrapperTest(unittest.TestCase):
+    def test_seeks_where_the_file_can(self):
+        """As who sends a range of it does, werkzeug for example."""
+        wrapper = _host.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
+        self.assertTrue(wrapper.seekable())
+        self.assertEqual((wrapper.seek(4), wrapper.tell(), list(wrapper)), (4, 4, [b"efg", b"h"]))
+        self.assertEqual(wrapper.seek(-2, io.SEEK_END), 6)
+
+    def test_does_not_seek_where_the_file_can_not(self):
+        class OnlyRead:
+            def read(self, size):
+                return b""
+
+        class OnlySeek(OnlyRead):
+            def seek(self, position):
+                return position
+
+        class Pipe(OnlySeek):
+            def seekable(self):
+                return False
+        self.assertFalse(_host.FileWrapper(OnlyRead()).seekable())
+        self.assertFalse(hasattr(_host.FileWrapper(OnlyRead()), "seek"))
+        self.assertTrue(_host.FileWrapper(OnlySeek()).seekable())
+        self.assertFalse(_host.FileWrapper(Pipe()).seekable())
+
     def test_blocks(self):
         wrapper = _host.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
         self.assertIs(iter(wrapper), wrapper)

@@ -2,7 +2,9 @@
 
 Routes that keep WSGI's rules run inside wsgiref.validate; those that break them, or need the
 server's own objects, do not."""
+import gc
 import hashlib
+import io
 import os
 import sys
 import threading
@@ -88,6 +90,49 @@ def read_by(environ, start_response):
         results.append([part.decode("latin-1") for part in result] if isinstance(result, list)
                        else result.decode("latin-1"))
     return answer_json(start_response, results)
+
+
+@raw("/wrapped")
+def wrapped(environ, start_response):
+    """Reads the body through what Python wraps around files; ?by= says which and how."""
+    stream, by = environ["wsgi.input"], query(environ, "by")
+    if by == "buffered":
+        result = io.BufferedReader(stream).read()
+    elif by == "buffered-lines":
+        result = b"".join(io.BufferedReader(stream, 7).readlines())
+    elif by == "text":
+        result = io.TextIOWrapper(stream, "utf-8", newline="").read().encode("utf-8")
+    elif by == "text-lines":
+        result = "".join(io.TextIOWrapper(io.BufferedReader(stream), "utf-8", newline="")).encode("utf-8")
+    elif by == "collected":  # which closes what it wraps
+        first = io.TextIOWrapper(stream, "latin-1", newline="").read(1)
+        gc.collect()
+        result = first.encode("latin-1") + stream.read()
+    elif by == "readinto":
+        pieces, room = [], bytearray(5)
+        while n := stream.readinto(room):
+            pieces.append(bytes(room[:n]))
+        result = b"".join(pieces)
+    elif by == "read1":
+        result = b"".join(iter(lambda: stream.read1(5), b"")) + stream.read1() + stream.readall()
+    facts = [stream.readable(), stream.writable(), stream.seekable(), stream.isatty(), stream.closed,
+             stream.flush(), stream.close()]
+    state["wrapped"] = io.BufferedReader(stream), io.TextIOWrapper(stream), stream
+    return answer(start_response, result if facts == [True] + [False] * 4 + [None] * 2 else repr(facts))
+
+
+@raw("/use-wrapped")
+def use_wrapped(environ, start_response):
+    """What each use of the kept objects raises."""
+    buffered, text, stream = state.pop("wrapped")
+    names = [str(stream.closed)]
+    for call in (buffered.read, lambda: text.read(), lambda: stream.readinto(bytearray(1)), stream.read1,
+                 stream.readall, stream.readable):
+        try:
+            names.append(repr(call()))
+        except Exception as problem:
+            names.append(type(problem).__name__)
+    return answer_json(start_response, names)
 
 
 @raw("/cut")
