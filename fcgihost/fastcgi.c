@@ -190,6 +190,20 @@ static enum body_state receive_body(struct request *request, uint64_t deadline_m
     return BODY_CUT;
 }
 
+/* To a management record in the middle of a body. While the response is being sent, perhaps by
+ * another thread, an answer could come into the middle of a record: then there is none. */
+static int reply_beside(struct request *request, const struct stream_step *step)
+{
+    struct response *response = &request->response;
+    if (atomic_exchange(&response->is_sending, true))
+        return 0;
+    int result = reply(request->fd, step->reply, step->reply_bytes, 0);
+    if (result < 0)
+        response->is_peer_gone = true; /* part of a record may have left */
+    atomic_store(&response->is_sending, false);
+    return result;
+}
+
 static enum body_state fastcgi_next_body(struct request *request, uint64_t deadline_ms,
                                          const uint8_t **content, size_t *content_bytes)
 {
@@ -217,10 +231,8 @@ static enum body_state fastcgi_next_body(struct request *request, uint64_t deadl
             errno = EPROTO;
             return BODY_CUT;
         case STREAM_REPLY:
-            if (reply(request->fd, step.reply, step.reply_bytes, 0) < 0) {
-                request->response.is_peer_gone = true; /* part of a record may have left */
+            if (reply_beside(request, &step) < 0)
                 return BODY_CUT;
-            }
             break;
         case STREAM_MORE:
             received = receive_body(request, deadline_ms);

@@ -319,7 +319,7 @@ static void send_with_gil(struct python_thread *thread, struct request *request,
 {
     thread->is_gil_kept = true;
     request->send_wait = &thread->send_wait;
-    response_send(request, rest->pieces, rest->count, true);
+    response_send_last(request, rest->pieces, rest->count);
     request->send_wait = NULL;
     if (request->response.is_end_withheld)
         let_go(&thread->send_wait);
@@ -342,13 +342,13 @@ void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
         py_errors_flush(thread->errors);
     if (rest.is_failed && is_end_of_response(thread, exception))
         rest.is_failed = false;
-    if (rest.is_failed)
-        py_exception_answer(request, exception);
-    Py_XDECREF(exception);
     py_stream_detach(thread->start_response);
     py_stream_detach(thread->input);
     py_stream_detach(thread->data);
     py_stream_detach(thread->errors);
+    if (rest.is_failed)
+        py_exception_answer(request, exception);
+    Py_XDECREF(exception);
     thread->served = NULL;
     if (may_keep_gil(thread, runner, request, &rest)) {
         send_with_gil(thread, request, &rest);
@@ -358,7 +358,7 @@ void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
     if (rest.held != NULL)
         pace_pass_turn(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
-        response_send(request, rest.pieces, rest.count, true);
+        response_send_last(request, rest.pieces, rest.count);
     if (rest.held != NULL || thread->request != NULL)
         end_request(thread, rest.held);
 }

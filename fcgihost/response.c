@@ -6,6 +6,7 @@
 #include "request.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,13 +284,22 @@ static long gather(struct request *request, const struct iovec *pieces, size_t c
     return (long)(head_count + (response_is_bodyless(request) ? 0 : body_count));
 }
 
+static void begin_sending(struct response *response)
+{
+    while (atomic_exchange(&response->is_sending, true))
+        sched_yield(); /* an answer that goes out between two records waits for nobody */
+}
+
 static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
 {
     if (request->response.is_peer_gone)
         return -1;
     if (count == 0 && !is_last)
         return 0;
-    if (request->ops->send(request, pieces, count, is_last) == 0)
+    begin_sending(&request->response);
+    int result = request->ops->send(request, pieces, count, is_last);
+    request->response.is_sending = false;
+    if (result == 0)
         return 0;
     request->response.is_peer_gone = true;
     request->must_close = true;
@@ -371,7 +381,10 @@ static void hold_error(struct response *response, const char *text, size_t text_
 
 static void send_error(struct request *request, const char *text, size_t text_bytes)
 {
-    if (request->ops->send_error(request, text, text_bytes) < 0) {
+    begin_sending(&request->response);
+    int result = request->ops->send_error(request, text, text_bytes);
+    request->response.is_sending = false;
+    if (result < 0) {
         request->response.is_peer_gone = true;
         request->must_close = true;
     }
@@ -410,10 +423,18 @@ int response_send(struct request *request, const struct iovec *pieces, size_t co
     return send_some(request, pieces, count, is_last);
 }
 
+int response_send_last(struct request *request, const struct iovec *pieces, size_t count)
+{
+    response_enter(&request->response);
+    int result = response_send(request, pieces, count, true);
+    response_leave(&request->response);
+    return result;
+}
+
 int response_send_end(struct request *request)
 {
-    bool is_end_due = request->response.is_end_withheld;
     struct response *response = &request->response;
+    bool is_end_due = response->is_end_withheld;
     struct iovec all = {.iov_base = response->head, .iov_len = response->head_bytes};
     size_t count = response->is_all_withheld;
     response->is_end_withheld = response->is_all_withheld = false;
@@ -465,5 +486,5 @@ int response_send_page(struct request *request, const char *status, const char *
         response_add_header(response, "Retry-After", 11, length, (size_t)digits);
     }
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
-    return response_send(request, &piece, 1, true);
+    return response_send_last(request, &piece, 1);
 }

@@ -32,7 +32,8 @@ struct response {
     bool is_failed;       /* the application failed when the head had left: to be broken off */
     atomic_bool
         is_peer_gone; /* a send failed, or the peer was seen to have left; any thread sets it */
-    atomic_bool is_in_use; /* see response_enter */
+    atomic_bool is_in_use;  /* see response_enter */
+    atomic_bool is_sending; /* a record is on its way; who only answers in between is short */
 };
 
 /* Starts the head, or starts it again. status is "200 OK" (PEP 3333: three digits, a space, a
@@ -75,8 +76,10 @@ static inline void response_leave(struct response *response)
 /* Pieces of the body. Sends the head first if that has not left; with is_last, and when the
  * response is whole, the end too, unless that is withheld. What goes beyond the declared length is
  * held back and counted. 0, or -1 when the peer is gone. Without the GIL, or with it and
- * request->send_wait, which gives it up. */
+ * request->send_wait, which gives it up. Who calls it has entered. */
 int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
+/* The last pieces, when no thread of the application can send any more. */
+int response_send_last(struct request *request, const struct iovec *pieces, size_t count);
 /* Sends what was withheld, if anything was. 0, or -1 when the peer is gone. */
 int response_send_end(struct request *request);
 /* Text for the web server's error log, where the protocol has a way for it, the response has not

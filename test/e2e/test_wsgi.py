@@ -2,6 +2,7 @@
 import hashlib
 import os
 import random
+import time
 
 import pytest
 
@@ -492,6 +493,26 @@ class TestThreads:
             assert found["served"] > seen.get(found["thread"], 0)
             seen[found["thread"]] = found["served"]
         assert len(seen) <= 2, "more threads than threads = 2"
+
+    @pytest.mark.parametrize("module", [fastcgi, scgi], ids=lambda module: module.NAME)
+    @pytest.mark.parametrize("is_leaving", [False, True])
+    def test_several_may_use_one_request(self, module, is_leaving):
+        """What a thread sanitizer finds of it, is found here."""
+        host = Host(settings={"log": {"front": "yes"}, "server": {"threads": 2}})
+        for _ in range(5):
+            with module.Connection(host.address) as connection:
+                # A peer that leaves takes nothing before: one thread waits to send, one for the body.
+                request = module.request_bytes("POST", "/threads-together?size=%d" % (
+                    50000 if is_leaving else 1), b"x" * 300000)
+                for at in range(0, len(request), 20000):
+                    connection.send(request[at:at + 20000])
+                    if is_leaving and at > 150000:
+                        time.sleep(0.1)
+                        break
+                else:
+                    text = connection.read_response().text
+                    assert text == "written " * 200 + "read 300000"
+        assert module.exchange(host.address, "GET", "/ready").text == "ready"
 
     def test_one_thread_is_not_multithread(self):
         host = Host(settings={"server": {"threads": 1}})

@@ -11,6 +11,8 @@ import threading
 import time
 from wsgiref.validate import validator
 
+import _fcgihost
+
 import process_routes  # noqa: F401 (it adds its routes)
 from bad_starts import BAD_STARTS
 from routes import (RAW, TEXT, VALID, Closing, answer, answer_json, chunks_of, local, pattern,
@@ -169,6 +171,41 @@ def threads(environ, start_response):
 
 # -------------------------------------------------------------------------------
 # What the application answers
+
+
+@raw("/threads-together")
+def threads_together(environ, start_response):
+    """Threads that read, write, and write to wsgi.errors, and this one asks for the peer."""
+    write, sums = start_response("200 OK", TEXT), {"read": 0, "raised": []}
+    stream, log = environ["wsgi.input"], environ["wsgi.errors"]
+    size = int(query(environ, "size", "1"))
+
+    def read():
+        for data in chunks_of(stream, 1000):
+            sums["read"] += len(data)
+
+    def answer_on():
+        for _ in range(200):
+            write(b"written " * size)
+
+    def log_on():
+        for number in range(200):
+            log.write("line %d\n" % number)
+
+    def catch(function):
+        try:
+            function()
+        except OSError as error:
+            sums["raised"].append(type(error).__name__)
+    threads = [threading.Thread(target=catch, args=(function,)) for function in (read, answer_on, log_on)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        _fcgihost.is_client_gone()
+        log.write("the worker's own\n")
+        time.sleep(0.001)
+    state["last"] = "read %d" % sums["read"]
+    return [state["last"].encode()]
 
 
 @route("/download")
