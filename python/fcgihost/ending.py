@@ -37,7 +37,7 @@ def end_executors(log, on_start):
     interrupted = []
     while functions:
         function = functions.pop()  # Python's own end finds none left
-        name = cleanup.describe(function)
+        name = cleanup.describe(_registered(function))
         on_start(name)
         try:
             with interrupt.possible():
@@ -47,6 +47,14 @@ def end_executors(log, on_start):
                 interrupted.append(name)
             log(name, exception)
     return interrupted
+
+
+def _registered(function):
+    """What threading was given: from Python 3.13 on it keeps a lambda that calls it."""
+    code = getattr(function, "__code__", None)
+    if code is None or function.__module__ != "threading":
+        return function
+    return dict(zip(code.co_freevars, (cell.cell_contents for cell in function.__closure__ or ()))).get("func", function)
 
 
 def end_children():

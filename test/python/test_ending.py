@@ -171,7 +171,7 @@ class ExecutorsTest(unittest.TestCase):
     def test_one_that_is_interrupted_is_named(self):
         def hang():
             signal.raise_signal(signal.SIGUSR1)
-        self.functions.append(hang)
+        threading._register_atexit(hang)
         name = "test_ending.ExecutorsTest.test_one_that_is_interrupted_is_named.<locals>.hang"
         self.assertEqual([found.replace("__main__", "test_ending") for found in self.end_executors()], [name])
 
