@@ -212,7 +212,7 @@ class TestInTheWay:
         life.check(4, "attempt 1 failed, and .*on_failure = exit ends the process; 2 cleanups")
 
     def test_cleanups_run_before_atexit(self, tmp_path):
-        life = Life(tmp_path)
+        life = Life(tmp_path, settings={"shutdown": {"cleanup_timeout": "60s"}})
         life.ask("/note-at-exit", wait=False).read_response()
         life.end("SIGTERM")
         life.check(0, cleanups=("last", "first", "atexit"))
