@@ -1,6 +1,7 @@
 /* One connection of a web server: what it sent, what is to be done next. */
 #include "connection.h"
 
+#include "reply.h"
 #include "clock.h"
 #include "meta_variables.h"
 
@@ -261,7 +262,7 @@ enum connection_step connection_finish_request(struct receiver *receiver,
         request->drain_deadline_ms = request->rate_end_ms = 0;
     enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
     if (drain != DRAIN_WAIT || !is_kept)
-        response_send_end(request);
+        reply_send_end(request);
     if (drain == DRAIN_WAIT && !response->is_peer_gone)
         return wait_for_rest(connection, is_kept);
     is_kept = is_kept && drain == DRAIN_DONE && !response->is_peer_gone;

@@ -1,6 +1,8 @@
 /* wsgi.errors: lines for the log (PEP 3333, "Input and Error Streams"). */
 #include "py_streams.h"
 
+#include "reply.h"
+
 #include <string.h>
 
 /* Any thread of the application may write; the connection is the worker's own. */
@@ -12,7 +14,7 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     Py_BEGIN_ALLOW_THREADS;
     log_text(LOG_LEVEL_ERROR, text, n);
     if (is_sent)
-        response_send_error(request, text, n);
+        reply_send_error(request, text, n);
     Py_END_ALLOW_THREADS;
 }
 

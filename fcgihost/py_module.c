@@ -1,6 +1,7 @@
 /* The module _fcgihost: the host, as its Python package sees it. */
 #include "py_module.h"
 
+#include "reply.h"
 #include "clock.h"
 #include "log.h"
 #include "py_request.h"
@@ -138,7 +139,7 @@ static PyObject *module_is_response_over(PyObject *self, PyObject *is_silent)
 {
     (void)self;
     struct request *request = py_wsgi_served_request();
-    return PyBool_FromLong(request != NULL && (response_is_whole(request) ||
+    return PyBool_FromLong(request != NULL && (reply_is_whole(request) ||
                                                request_is_unwanted(request, is_silent == Py_True)));
 }
 

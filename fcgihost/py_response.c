@@ -2,6 +2,8 @@
  * Callable"). */
 #include "py_streams.h"
 
+#include "reply.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ static PyObject *raise_end(struct py_stream *self, const struct request *request
     const struct response *response = &request->response;
     const char *text = response->is_peer_gone || response->is_abandoned
                            ? "nothing more can be sent: the client, or the web server, has left"
-                       : response_is_bodyless(request)
+                       : reply_is_bodyless(request)
                            ? "nothing more can be sent: this response has no body (HEAD, 204, 304)"
                            : "nothing more can be sent: all bytes of its Content-Length have been";
     PyObject *arguments = Py_BuildValue("(is)", EPIPE, text);
@@ -40,7 +42,7 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
     bool was_ended = response->is_ended;
     py_stream_send(self, bytes, n, true);
     bool is_past_end = response->is_peer_gone || response->is_abandoned ||
-                       (was_ended && (n > 0 || response_is_bodyless(request)));
+                       (was_ended && (n > 0 || reply_is_bodyless(request)));
     PyObject *result = is_past_end ? raise_end(self, request) : Py_NewRef(Py_None);
     py_stream_leave(self);
     return result;

@@ -2,6 +2,8 @@
  * end. */
 #include "py_streams.h"
 
+#include "reply.h"
+
 #include <stddef.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -101,7 +103,7 @@ static void send_bytes(struct request *request, char *bytes, Py_ssize_t n)
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     request->send_wait = &gil_wait.wait;
-    response_send(request, &piece, 1, false);
+    reply_send(request, &piece, 1, false);
     request->send_wait = NULL;
     response_leave(&request->response);
     if (gil_wait.state != NULL)
@@ -122,7 +124,7 @@ bool py_stream_send(struct py_stream *stream, char *bytes, Py_ssize_t n, bool is
     struct request *request = stream->request;
     if (request_is_unwanted(request, n == 0))
         return false;
-    if (n > 0 || is_head_due || response_is_whole(request))
+    if (n > 0 || is_head_due || reply_is_whole(request))
         send_bytes(request, bytes, n);
     return !response_is_over(&request->response);
 }

@@ -2,6 +2,7 @@
  * exceptions. */
 #include "py_support.h"
 
+#include "reply.h"
 #include "fork.h"
 
 #include <unistd.h>
@@ -100,7 +101,7 @@ static void log_exception(struct request *request, const char *where, PyObject *
     Py_BEGIN_ALLOW_THREADS;
     log_error("%s: %s\n%.*s", name, where, (int)bytes, traceback);
     if (py_settings.is_front_logged)
-        response_send_error(request, traceback, (size_t)bytes);
+        reply_send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }
@@ -139,7 +140,7 @@ static void send_page(struct request *request, PyObject *exception)
         body = plain_page;
     }
     Py_BEGIN_ALLOW_THREADS;
-    response_send_page(request, "500 Internal Server Error", body);
+    reply_send_page(request, "500 Internal Server Error", body);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }
@@ -161,7 +162,7 @@ static bool answer_as_described(struct request *request, PyObject *exception)
         request->response.retry_after_s = (unsigned)seconds;
         Py_BEGIN_ALLOW_THREADS;
         request_log(request, line);
-        response_send_page(request, status, page != NULL ? page : plain_page);
+        reply_send_page(request, status, page != NULL ? page : plain_page);
         Py_END_ALLOW_THREADS;
     }
     Py_XDECREF(answer);
@@ -176,7 +177,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
     if (is_too_large) {
         Py_BEGIN_ALLOW_THREADS;
         request_log(request, "413: its body is larger than [limits] request_body");
-        response_send_page(request, "413 Request Entity Too Large",
+        reply_send_page(request, "413 Request Entity Too Large",
                            "The request's body is too large.\n");
         Py_END_ALLOW_THREADS;
     } else if (!response->is_head_sent && answer_as_described(request, exception)) {

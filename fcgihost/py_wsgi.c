@@ -7,6 +7,7 @@
 #include "py_request.h"
 #include "py_streams.h"
 #include "record.h"
+#include "reply.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -319,7 +320,7 @@ static void send_with_gil(struct python_thread *thread, struct request *request,
 {
     thread->is_gil_kept = true;
     request->send_wait = &thread->send_wait;
-    response_send_last(request, rest->pieces, rest->count);
+    reply_send_last(request, rest->pieces, rest->count);
     request->send_wait = NULL;
     if (request->response.is_end_withheld)
         let_go(&thread->send_wait);
@@ -358,7 +359,7 @@ void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
     if (rest.held != NULL)
         pace_pass_turn(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
-        response_send_last(request, rest.pieces, rest.count);
+        reply_send_last(request, rest.pieces, rest.count);
     if (rest.held != NULL || thread->request != NULL)
         end_request(thread, rest.held);
 }

@@ -9,8 +9,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-struct request;
-
 enum { RESPONSE_PIECES = 65 }; /* what a transport gets at most in one call of send */
 
 struct response {
@@ -20,7 +18,7 @@ struct response {
     int64_t content_length; /* as declared, -1 if not */
     uint64_t body_bytes;    /* what the application gave, up to content_length */
     uint64_t excess_bytes;  /* what it gave beyond */
-    char *held; /* for the web server's error log, until the head has left; or NULL */
+    char *held;             /* for the web server's error log, until the head has left; or NULL */
     size_t held_bytes;
     unsigned retry_after_s; /* for a page with status 503 */
     bool is_head_sent;
@@ -44,6 +42,10 @@ const char *response_set_status(struct response *response, const char *status, s
  * is the web server's. */
 const char *response_add_header(struct response *response, const char *name, size_t name_bytes,
                                 const char *value, size_t value_bytes);
+/* Room for n bytes in the head, before what is there from a place on. NULL: out of memory. */
+char *response_make_room(struct response *response, size_t at, size_t n);
+/* Raw bytes at the end of the head. false: out of memory. */
+bool response_append(struct response *response, const char *bytes, size_t n);
 bool response_has_header(const struct response *response, const char *name);
 /* What is held for the web server's log stays. */
 void response_reset(struct response *response);
@@ -51,13 +53,6 @@ void response_reset(struct response *response);
 void response_drop_held(struct response *response);
 void response_clear(struct response *response);
 
-/* Is less of the body there than Content-Length declares? */
-bool response_is_short(const struct request *request);
-/* RFC 9110, section 6.4.1: to HEAD, and with status 204 and 304, no body is sent, whatever the
- * application gives. */
-bool response_is_bodyless(const struct request *request);
-/* Is all of the body there that may be sent? false before there is a status. */
-bool response_is_whole(const struct request *request);
 /* Can nothing more be sent: has it ended, or does nobody wait for it any more? */
 bool response_is_over(const struct response *response);
 
@@ -72,22 +67,5 @@ static inline void response_leave(struct response *response)
 {
     atomic_store(&response->is_in_use, false);
 }
-
-/* Pieces of the body. Sends the head first if that has not left; with is_last, and when the
- * response is whole, the end too, unless that is withheld. What goes beyond the declared length is
- * held back and counted. 0, or -1 when the peer is gone. Without the GIL, or with it and
- * request->send_wait, which gives it up. Who calls it has entered. */
-int response_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
-/* The last pieces, when no thread of the application can send any more. */
-int response_send_last(struct request *request, const struct iovec *pieces, size_t count);
-/* Sends what was withheld, if anything was. 0, or -1 when the peer is gone. */
-int response_send_end(struct request *request);
-/* Text for the web server's error log, where the protocol has a way for it, the response has not
- * ended, and no other thread is sending; control characters are escaped. What comes before the head
- * is held back until that has left: nginx takes it for a part of the head, which has to fit in
- * 4 KiB, and answers with 502. */
-void response_send_error(struct request *request, const char *text, size_t text_bytes);
-/* The whole of a short answer of the host's own, as text/plain. */
-int response_send_page(struct request *request, const char *status, const char *text);
 
 #endif

@@ -4,6 +4,7 @@
 #include "meta_variables.h"
 #include "py_wsgi.h"
 #include "record.h"
+#include "reply.h"
 #include "request.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@ static void send_page(struct server *server, struct request *request, const char
                       const char *text)
 {
     pace_pass_turn(&server->runner);
-    response_send_page(request, status, text);
+    reply_send_page(request, status, text);
 }
 
 static void refuse_unmounted(struct server *server, struct request *request)
@@ -114,7 +115,7 @@ void serve_request(struct server *server, struct request *request)
     if (response->excess_bytes > 0)
         wrong = "the application sent more than its Content-Length: the rest was held back";
     else if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
-             response_is_short(request))
+             reply_is_short(request))
         wrong = "the application sent less than its Content-Length: the connection is closed";
     if (wrong != NULL) {
         py_wsgi_let_go(server->python);

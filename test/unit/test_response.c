@@ -1,8 +1,9 @@
-/* links: response.c request.c arena.c log.c log_line.c log_queue.c
+/* links: reply.c response.c request.c arena.c log.c log_line.c log_queue.c
  * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
 #include "fork.h"
+#include "reply.h"
 #include "request.h"
 
 /* The module's only word to fork.c. */
@@ -141,7 +142,7 @@ static void start_head(struct request *request, const char *status, const char *
 static int send_text(struct request *request, const char *text, bool is_last)
 {
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
-    return response_send(request, &piece, 1, is_last);
+    return reply_send(request, &piece, 1, is_last);
 }
 
 static void assert_sent(const char *expected)
@@ -410,7 +411,7 @@ static void test_the_head_goes_with_the_first_piece_of_the_body(void **state)
     assert_sent("Status: 200 OK\r\nContent-Type: text/plain\r\n\r\none");
     assert_int_equal(send_text(request, "two", false), 0);
     assert_false(request->response.is_ended);
-    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(reply_send(request, NULL, 0, true), 0);
     assert_true(request->response.is_ended);
     assert_sent("Status: 200 OK\r\nContent-Type: text/plain\r\n\r\nonetwo");
     assert_int_equal(fake.ends, 1);
@@ -422,7 +423,7 @@ static void test_an_empty_body(void **state)
 {
     struct request *request = *state;
     start_head(request, "200 OK", NULL);
-    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(reply_send(request, NULL, 0, true), 0);
     assert_sent("Status: 200 OK\r\n\r\n");
     assert_int_equal(fake.calls, 1);
     assert_int_equal(fake.ends, 1);
@@ -434,7 +435,7 @@ static void test_nothing_is_sent_for_nothing(void **state)
     start_head(request, "200 OK", NULL);
     assert_int_equal(send_text(request, "x", false), 0);
     assert_int_equal(send_text(request, "", false), 0);
-    assert_int_equal(response_send(request, NULL, 0, false), 0);
+    assert_int_equal(reply_send(request, NULL, 0, false), 0);
     assert_int_equal(fake.calls, 1);
 }
 
@@ -454,7 +455,7 @@ static void test_many_pieces(void **state)
             pieces[j] = (struct iovec){.iov_base = letters + j, .iov_len = j % 10 != 0};
             put_bytes(&expected, letters + j, j % 10 != 0);
         }
-        assert_int_equal(response_send(request, pieces, counts[i], true), 0);
+        assert_int_equal(reply_send(request, pieces, counts[i], true), 0);
         assert_bytes_equal(&fake.sent, &expected);
         assert_int_equal(fake.ends, 1);
         clear_bytes(&expected);
@@ -491,16 +492,16 @@ static void test_content_length_is_accounted_for(void **state)
                 pieces[j] = (struct iovec){.iov_base = (void *)(uintptr_t)rows[i].pieces[j],
                                            .iov_len = strlen(rows[i].pieces[j])};
             if (in_one_call)
-                assert_int_equal(response_send(request, pieces, 3, true), 0);
+                assert_int_equal(reply_send(request, pieces, 3, true), 0);
             else
                 for (size_t j = 0; j < 3; j++)
-                    assert_int_equal(response_send(request, pieces + j, 1, j == 2), 0);
+                    assert_int_equal(reply_send(request, pieces + j, 1, j == 2), 0);
             struct response *response = &request->response;
             assert_int_equal(response->body_bytes, rows[i].body_bytes);
             assert_int_equal(response->excess_bytes, rows[i].excess_bytes);
             assert_true(response->is_ended);
             assert_int_equal(request->must_close, rows[i].is_short);
-            assert_int_equal(response_is_short(request), rows[i].is_short);
+            assert_int_equal(reply_is_short(request), rows[i].is_short);
             assert_int_equal(fake.ends, !rows[i].is_short); /* visibly broken off */
             put_bytes(&fake.sent, "", 1);
             assert_string_equal(strstr((char *)fake.sent.data, "\r\n\r\n") + 4, rows[i].body);
@@ -515,7 +516,7 @@ static void test_excess_on_both_sides_of_a_full_batch(void **state)
     struct iovec pieces[150];
     for (size_t i = 0; i < COUNT(pieces); i++)
         pieces[i] = (struct iovec){.iov_base = (void *)(uintptr_t) "x", .iov_len = 1};
-    assert_int_equal(response_send(request, pieces, COUNT(pieces), true), 0);
+    assert_int_equal(reply_send(request, pieces, COUNT(pieces), true), 0);
     assert_int_equal(request->response.body_bytes, 100);
     assert_int_equal(request->response.excess_bytes, 50);
     assert_int_equal(fake.ends, 1);
@@ -546,7 +547,7 @@ static void test_responses_without_a_body(void **state)
                 assert_int_equal(send_text(request, "a ", false), 0);
                 assert_int_equal(send_text(request, "b", false), 0);
             }
-            assert_int_equal(response_send(request, NULL, 0, true), 0);
+            assert_int_equal(reply_send(request, NULL, 0, true), 0);
             assert_sent(rows[i].head);
             assert_int_equal(fake.ends, 1);
             assert_false(request->must_close);
@@ -582,7 +583,7 @@ static void test_the_end_goes_with_the_last_piece_if_the_body_is_there(void **st
         assert_int_equal(fake.calls, 2);
         assert_int_equal(fake.ends, 1);
         assert_false(request->must_close);
-        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(reply_send_end(request), 0);
         assert_int_equal(fake.ends, 1);
     }
 }
@@ -596,13 +597,13 @@ static void test_on_a_kept_connection_a_short_answer_waits_for_the_body(void **s
     fake.late_pieces = 4;
     struct iovec pieces[] = {{.iov_base = (void *)(uintptr_t) "a", .iov_len = 1},
                              {.iov_base = (void *)(uintptr_t) "bc", .iov_len = 2}};
-    assert_int_equal(response_send(request, pieces, 2, true), 0);
+    assert_int_equal(reply_send(request, pieces, 2, true), 0);
     assert_int_equal(fake.calls, 0);
     assert_int_equal(fake.body_pieces, 4);
     assert_true(request->response.is_ended);
-    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(reply_send_end(request), 0);
     assert_int_equal(fake.ends, 1);
-    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(reply_send_end(request), 0);
     assert_int_equal(fake.calls, 1);
     assert_sent("Status: 200 OK\r\nContent-Length: 3\r\n\r\nabc");
 }
@@ -623,7 +624,7 @@ static void test_on_a_kept_connection_the_end_waits_for_the_body(void **state)
         size_t sent = fake.sent.n;
         assert_in_range(sent, is_long ? sizeof(text) : 20, sizeof(text) + 20);
         assert_int_equal(fake.ends, 0);
-        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(reply_send_end(request), 0);
         assert_int_equal(fake.ends, 1);
         assert_int_equal(fake.sent.n, sent);
     }
@@ -637,7 +638,7 @@ static void test_on_a_connection_that_closes_the_end_does_not_wait(void **state)
     assert_int_equal(send_text(request, "abc", true), 0);
     assert_int_equal(fake.calls, 1);
     assert_int_equal(fake.ends, 1);
-    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(reply_send_end(request), 0);
     assert_int_equal(fake.ends, 1);
 }
 
@@ -649,7 +650,7 @@ static void test_what_was_broken_off_gets_no_end_later(void **state)
     fake.body_pieces = fake.late_pieces = 1;
     assert_int_equal(send_text(request, "abc", true), 0);
     assert_true(request->must_close);
-    assert_int_equal(response_send_end(request), 0);
+    assert_int_equal(reply_send_end(request), 0);
     assert_int_equal(fake.calls, 1);
     assert_int_equal(fake.ends, 0);
 }
@@ -665,7 +666,7 @@ static void test_a_peer_that_is_gone_gets_no_end(void **state)
         fake.body_pieces = fake.late_pieces = 1;
         assert_int_equal(send_text(request, "abc", false), fail_at == 1 ? -1 : 0);
         assert_int_equal(send_text(request, "", true), fail_at == 1 ? -1 : 0);
-        assert_int_equal(response_send_end(request), -1);
+        assert_int_equal(reply_send_end(request), -1);
         assert_true(request->response.is_peer_gone);
         assert_true(request->must_close);
         assert_int_equal(fake.calls, fail_at); /* it is not tried again */
@@ -684,7 +685,7 @@ static void test_a_peer_that_is_gone(void **state)
     assert_true(request->must_close);
     assert_int_equal(fake.calls, 2);
     assert_int_equal(send_text(request, "ghi", false), -1);
-    assert_int_equal(response_send(request, NULL, 0, true), -1);
+    assert_int_equal(reply_send(request, NULL, 0, true), -1);
     assert_int_equal(fake.calls, 2); /* it is not tried again */
     assert_true(request->response.is_ended);
 }
@@ -697,7 +698,7 @@ static void test_a_peer_that_is_gone_in_the_middle_of_many_pieces(void **state)
     struct iovec pieces[300];
     for (size_t i = 0; i < COUNT(pieces); i++)
         pieces[i] = (struct iovec){.iov_base = (void *)(uintptr_t) "x", .iov_len = 1};
-    assert_int_equal(response_send(request, pieces, COUNT(pieces), true), -1);
+    assert_int_equal(reply_send(request, pieces, COUNT(pieces), true), -1);
     assert_int_equal(fake.calls, 2);
 }
 
@@ -707,7 +708,7 @@ static void test_a_forked_child_sends_nothing(void **state)
     start_head(request, "200 OK", NULL);
     is_child = true;
     assert_int_equal(send_text(request, "from the child", true), -1);
-    assert_int_equal(response_send_page(request, "500 Oops", "from the child"), -1);
+    assert_int_equal(reply_send_page(request, "500 Oops", "from the child"), -1);
     assert_int_equal(fake.calls, 0);
     assert_true(request->response.is_peer_gone);
 }
@@ -715,14 +716,14 @@ static void test_a_forked_child_sends_nothing(void **state)
 static void test_errors_for_the_web_server_s_log(void **state)
 {
     struct request *request = *state;
-    response_send_error(request, "before\n", 7);
+    reply_send_error(request, "before\n", 7);
     start_head(request, "200 OK", NULL);
     assert_int_equal(fake.errors.n, 0); /* nginx would take it for the head */
     assert_int_equal(send_text(request, "body", false), 0);
     assert_int_equal(fake.errors.n, 7);
-    response_send_error(request, "between\n", 8);
-    assert_int_equal(response_send(request, NULL, 0, true), 0);
-    response_send_error(request, "after\n", 6); /* the front may use the connection again */
+    reply_send_error(request, "between\n", 8);
+    assert_int_equal(reply_send(request, NULL, 0, true), 0);
+    reply_send_error(request, "after\n", 6); /* the front may use the connection again */
     assert_int_equal(fake.errors.n, 15);
     assert_memory_equal(fake.errors.data, "before\nbetween\n", 15);
 }
@@ -732,7 +733,7 @@ static void test_errors_for_the_web_server_s_log_are_escaped(void **state)
     struct request *request = *state;
     start_head(request, "200 OK", NULL);
     assert_int_equal(send_text(request, "body", false), 0);
-    response_send_error(request, "a\x1b[2J\nb\n", 8);
+    reply_send_error(request, "a\x1b[2J\nb\n", 8);
     assert_int_equal(fake.errors.n, 13);
     assert_memory_equal(fake.errors.data, "a\\x1b[2J\n  b\n", 13);
 }
@@ -740,9 +741,9 @@ static void test_errors_for_the_web_server_s_log_are_escaped(void **state)
 static void test_errors_before_a_whole_response_come_between_its_head_and_its_end(void **state)
 {
     struct request *request = *state;
-    response_send_error(request, "before", 6);
-    response_send_error(request, "many", 4);
-    assert_int_equal(response_send_page(request, "500 Oops", "a page"), 0);
+    reply_send_error(request, "before", 6);
+    reply_send_error(request, "many", 4);
+    assert_int_equal(reply_send_page(request, "500 Oops", "a page"), 0);
     assert_int_equal(fake.errors.n, 12);
     assert_memory_equal(fake.errors.data, "before\nmany\n", 12);
     assert_int_equal(fake.ends, 1);
@@ -752,9 +753,9 @@ static void test_errors_before_a_whole_response_come_between_its_head_and_its_en
 static void test_errors_before_a_response_that_is_only_a_head(void **state)
 {
     struct request *request = *state;
-    response_send_error(request, "before", 6);
+    reply_send_error(request, "before", 6);
     start_head(request, "204 No Content", NULL);
-    assert_int_equal(response_send(request, NULL, 0, false), 0);
+    assert_int_equal(reply_send(request, NULL, 0, false), 0);
     assert_memory_equal(fake.errors.data, "before\n", 7);
     assert_int_equal(fake.ends, 1);
 }
@@ -765,21 +766,21 @@ static void test_an_error_that_can_t_be_sent(void **state)
     start_head(request, "200 OK", NULL);
     assert_int_equal(send_text(request, "body", false), 0);
     fake.fail_at = fake.calls + 1;
-    response_send_error(request, "x", 1);
+    reply_send_error(request, "x", 1);
     assert_true(request->response.is_peer_gone);
     assert_true(request->must_close);
     fake.fail_at = 0;
-    response_send_error(request, "y", 1);
+    reply_send_error(request, "y", 1);
     request->response.is_peer_gone = false;
     is_child = true;
-    response_send_error(request, "z", 1);
+    reply_send_error(request, "z", 1);
     assert_int_equal(fake.errors.n, 0);
 }
 
 static void test_a_page_of_the_host(void **state)
 {
     struct request *request = *state;
-    assert_int_equal(response_send_page(request, "404 Not Found", "Nothing is here.\n"), 0);
+    assert_int_equal(reply_send_page(request, "404 Not Found", "Nothing is here.\n"), 0);
     assert_sent("Status: 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 "Content-Length: 17\r\n\r\nNothing is here.\n");
     assert_int_equal(fake.ends, 1);
@@ -791,7 +792,7 @@ static void test_a_page_of_the_host_replaces_a_head_that_was_not_sent(void **sta
     struct request *request = *state;
     start_head(request, "200 OK", "5");
     assert_null(add_header(request, "Set-Cookie", "a=b"));
-    assert_int_equal(response_send_page(request, "503 Service Unavailable", "Later.\n"), 0);
+    assert_int_equal(reply_send_page(request, "503 Service Unavailable", "Later.\n"), 0);
     assert_sent("Status: 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 "Content-Length: 7\r\nRetry-After: 1\r\n\r\nLater.\n");
 }
@@ -820,16 +821,16 @@ static void test_a_whole_response_ends_by_itself(void **state)
     for (size_t i = 0; i < COUNT(rows); i++) {
         start_again(request);
         request->is_head = rows[i].is_head;
-        assert_false(response_is_whole(request));
+        assert_false(reply_is_whole(request));
         start_head(request, rows[i].status, rows[i].length);
         for (int j = 0; j < 3; j++) {
             assert_int_equal(send_text(request, rows[i].pieces[j], false), 0);
             assert_int_equal(fake.ends, j >= rows[i].ended_by);
             assert_int_equal(request->response.is_ended, j >= rows[i].ended_by);
-            assert_int_equal(response_is_whole(request), j >= rows[i].ended_by);
+            assert_int_equal(reply_is_whole(request), j >= rows[i].ended_by);
         }
         size_t calls = fake.calls;
-        assert_int_equal(response_send(request, NULL, 0, true), 0);
+        assert_int_equal(reply_send(request, NULL, 0, true), 0);
         assert_int_equal(fake.calls, calls + (rows[i].ended_by == 3));
         assert_int_equal(fake.ends, 1);
         assert_int_equal(request->response.excess_bytes, rows[i].excess_bytes);
@@ -854,7 +855,7 @@ static void test_the_end_of_a_whole_response_takes_no_byte_of_the_body(void **st
         assert_int_equal(request->response.is_end_withheld, body_pieces > 0);
         assert_int_equal(fake.ends, body_pieces == 0);
         assert_int_equal(request_drain_body(request), DRAIN_DONE);
-        assert_int_equal(response_send_end(request), 0);
+        assert_int_equal(reply_send_end(request), 0);
         assert_int_equal(fake.ends, 1);
     }
 }
@@ -866,10 +867,10 @@ static void test_what_another_thread_sends_is_not_cut_in_two(void **state)
     assert_int_equal(send_text(request, "body", false), 0);
     assert_true(response_enter(&request->response));
     assert_false(response_enter(&request->response));
-    response_send_error(request, "text", 4);
+    reply_send_error(request, "text", 4);
     assert_int_equal(fake.errors.n, 0);
     response_leave(&request->response);
-    response_send_error(request, "text", 4);
+    reply_send_error(request, "text", 4);
     assert_int_equal(fake.errors.n, 5);
     assert_true(response_enter(&request->response));
 }
@@ -882,12 +883,12 @@ static void test_an_aborted_request_gets_its_end(void **state)
     assert_int_equal(send_text(request, "a", false), 0);
     request->response.is_abandoned = true;
     assert_true(response_is_over(&request->response));
-    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(reply_send(request, NULL, 0, true), 0);
     assert_int_equal(fake.ends, 1);
     assert_false(request->must_close);
     start_again(request);
     request->response.is_abandoned = true;
-    assert_int_equal(response_send(request, NULL, 0, true), 0);
+    assert_int_equal(reply_send(request, NULL, 0, true), 0);
     assert_int_equal(fake.ends, 1);
     assert_int_equal(fake.sent.n, 0);
 }
