@@ -86,7 +86,7 @@ HEADERS := $(wildcard fcgihost/*.h fcgihost/*/*.h)
 OBJECTS := $(call objects_of,$(SOURCES))
 TEST_SOURCES := $(wildcard test/unit/*.c test/bench/*.c)
 
-# `CC fcgihost/poller.c` in the place of the command that follows; V=1: the command; make -s: neither.
+# `CC fcgihost/connection/poller.c` in the place of the command that follows; V=1: the command; make -s: neither.
 is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
 say = $(if $(is_silent)$(filter-out 0,$(V)),,@printf '%-4s %s\n' $(1) $(2) && )
 
@@ -194,7 +194,7 @@ test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECOND
 FUZZ_SECONDS ?= 20
 
 # What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
-# files ("test/unit/test_gate:fcgihost/gate.c"), once for all tests.
+# files ("test/unit/test_gate:fcgihost/protocol/gate.c"), once for all tests.
 UNIT_TESTS := $(wildcard test/unit/test_*.c)
 UNIT_PROGRAMS := $(patsubst %.o,%,$(call objects_of,$(UNIT_TESTS)))
 UNIT_LINKS = $(eval UNIT_LINKS := $(or $(shell test/links $(UNIT_TESTS)),$(error test/links failed)))$(UNIT_LINKS)
@@ -229,6 +229,7 @@ lint-includes:
 	        grep -l 'include.*[<"]ini\.h' $(SOURCES) $(HEADERS) | grep -v '/config_file\.c$$'; \
 	        grep -l 'include.*Python\.h' $(SOURCES) $(HEADERS) | grep -v '/py_[^/]*$$'); \
 	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi
+	@/usr/bin/python3 -B test/lint_layers.py
 
 lint-docs: all
 	@/usr/bin/python3 -B test/lint_docs.py $(PROGRAM)

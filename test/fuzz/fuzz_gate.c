@@ -6,8 +6,8 @@
 
 #include <fcgiapp.h>
 
-#include "gate.h"
-#include "libfcgi_os.h"
+#include "protocol/gate.h"
+#include "protocol/libfcgi_os.h"
 
 enum { HEAD_BYTES = 2048 };
 

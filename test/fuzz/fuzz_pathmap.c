@@ -3,7 +3,7 @@
  * links: pathmap.c */
 #include "fuzz.h"
 
-#include "pathmap.h"
+#include "http/pathmap.h"
 
 enum { FIELDS = 7 };
 

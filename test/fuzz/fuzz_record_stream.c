@@ -2,7 +2,7 @@
  * links: record.c */
 #include "fuzz.h"
 
-#include "record.h"
+#include "protocol/record.h"
 
 struct walk {
     struct record_stream stream;

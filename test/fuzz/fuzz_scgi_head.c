@@ -2,7 +2,7 @@
  * links: scgi_head.c */
 #include "fuzz.h"
 
-#include "scgi_head.h"
+#include "protocol/scgi_head.h"
 
 enum { HEAD_BYTES = 4096 };
 

@@ -23,8 +23,8 @@
 
 #include <cmocka.h>
 
-#include "config.h"
-#include "listener_set.h"
+#include "config/config.h"
+#include "net/listener_set.h"
 
 struct fixture {
     struct config config;

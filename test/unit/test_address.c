@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "address.h"
+#include "base/address.h"
 
 static struct address parse(const char *text)
 {

@@ -1,7 +1,7 @@
 /* links: arena.c */
 #include "unit.h"
 
-#include "arena.h"
+#include "base/arena.h"
 
 #include <malloc.h>
 

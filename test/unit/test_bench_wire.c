@@ -4,8 +4,8 @@
 #include "unit.h"
 
 #include "../bench/wire.h"
-#include "gate.h"
-#include "scgi_head.h"
+#include "protocol/gate.h"
+#include "protocol/scgi_head.h"
 
 static const char body[] = "Hello, world\n";
 static const char cgi_response[] = "Status: 200 OK\r\nContent-Length: 13\r\n\r\nHello, world\n";

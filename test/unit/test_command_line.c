@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "command_line.h"
-#include "config.h"
+#include "config/command_line.h"
+#include "config/config.h"
 
 struct fixture {
     struct config config;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "config_value.h"
+#include "config/config_value.h"
 
 static const struct config_value_range wide = {0, UINT64_MAX};
 

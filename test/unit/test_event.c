@@ -4,8 +4,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "event.h"
+#include "base/clock.h"
+#include "base/event.h"
 
 enum { FOR_EVER_MS = 3600000, THREADS = 8 };
 

@@ -7,8 +7,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "libfcgi_os.h"
-#include "record.h"
+#include "protocol/libfcgi_os.h"
+#include "protocol/record.h"
 
 enum { ID = 7 };
 

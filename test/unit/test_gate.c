@@ -1,7 +1,7 @@
 /* links: gate.c record.c */
 #include "unit.h"
 
-#include "gate.h"
+#include "protocol/gate.h"
 
 enum { ID = 7, OTHER_ID = 8, HEAD_BYTES = 4096 };
 

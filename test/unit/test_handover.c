@@ -1,7 +1,7 @@
 /* links: handover.c */
 #include "unit.h"
 
-#include "handover.h"
+#include "base/handover.h"
 
 #include <stdlib.h>
 

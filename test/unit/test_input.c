@@ -6,8 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "input.h"
+#include "base/clock.h"
+#include "net/input.h"
 
 enum { OURS, THEIRS };
 

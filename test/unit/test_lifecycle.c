@@ -2,7 +2,7 @@
 /* What ends the process, and when each part of the end is due. */
 #include "unit.h"
 
-#include "lifecycle.h"
+#include "life/lifecycle.h"
 
 enum { START = 1000, DRAIN_MS = 5000, CLEANUP_MS = 2000 };
 

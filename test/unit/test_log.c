@@ -21,9 +21,9 @@
 
 #include <cmocka.h>
 
-#include "log.h"
-#include "log_line.h"
-#include "log_syslog.h"
+#include "base/log.h"
+#include "base/log_line.h"
+#include "base/log_syslog.h"
 
 enum { TEXT_SIZE = 1 << 17, PREFIX = 30 };
 

@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "log_queue.h"
+#include "base/log.h"
+#include "base/log_queue.h"
 
 enum { TEXT_SIZE = 4 << 20 };
 

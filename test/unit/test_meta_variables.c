@@ -2,8 +2,8 @@
  * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
-#include "meta_variables.h"
-#include "record.h"
+#include "http/meta_variables.h"
+#include "protocol/record.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /* links: name_cache.c */
 #include "unit.h"
 
-#include "name_cache.h"
+#include "http/name_cache.h"
 
 #include <stdio.h>
 

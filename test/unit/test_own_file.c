@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "own_file.h"
+#include "base/own_file.h"
 
 enum { NOBODY = 65534, APPEND = O_WRONLY | O_APPEND | O_CREAT };
 

@@ -1,7 +1,7 @@
 /* links: pathmap.c */
 #include "unit.h"
 
-#include "pathmap.h"
+#include "http/pathmap.h"
 
 /* Into a block of exactly the size that the header asks for. NULL: there is no path. */
 static bool decode(const char *uri, char *result)

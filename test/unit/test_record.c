@@ -1,7 +1,7 @@
 /* links: record.c */
 #include "unit.h"
 
-#include "record.h"
+#include "protocol/record.h"
 
 enum { ID = 7, MAX_CONNECTIONS = 511 };
 

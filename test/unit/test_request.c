@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "request.h"
+#include "http/request.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -2,9 +2,9 @@
  * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
-#include "fork.h"
-#include "reply.h"
-#include "request.h"
+#include "base/fork.h"
+#include "http/reply.h"
+#include "http/request.h"
 
 /* The module's only word to fork.c. */
 static bool is_child;

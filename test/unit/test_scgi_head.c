@@ -1,7 +1,7 @@
 /* links: scgi_head.c */
 #include "unit.h"
 
-#include "scgi_head.h"
+#include "protocol/scgi_head.h"
 
 enum { HEAD_BYTES = 65536 };
 

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "input.h"
-#include "socket_io.h"
+#include "net/input.h"
+#include "net/socket_io.h"
 
 enum { OURS, THEIRS, LARGE_BYTES = 3 << 20 };
 

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "turn.h"
+#include "threads/turn.h"
 
 enum { THREADS = 4, ROUNDS = 300 };
 

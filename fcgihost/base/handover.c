@@ -1,0 +1,385 @@
+/* What a process hands over to the one that takes its place, as bytes. */
+#include "base/handover.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char magic[] = "fcgihost";
+
+enum { MAGIC_BYTES = sizeof(magic) - 1, RECORD_HEADER_BYTES = 8 };
+
+enum record_type {
+    RECORD_DESCRIPTORS = 1, /* comes first */
+    RECORD_PROCESS = 2,
+    RECORD_FILE = 3,
+    RECORD_LISTENER = 4,
+    RECORD_CONNECTION = 5,
+    RECORD_CHILD = 6,
+    RECORD_STARTUP = 7,
+};
+
+/* Writing */
+
+static void put(struct handover_writer *writer, const void *bytes, size_t n)
+{
+    if (writer->has_failed)
+        return;
+    if (writer->bytes + n > writer->capacity) {
+        size_t capacity = 2 * (writer->bytes + n);
+        uint8_t *data = writer->bytes + n <= UINT32_MAX ? realloc(writer->data, capacity) : NULL;
+        writer->has_failed = data == NULL;
+        if (data == NULL)
+            return;
+        writer->data = data;
+        writer->capacity = capacity;
+    }
+    if (n > 0)
+        memcpy(writer->data + writer->bytes, bytes, n);
+    writer->bytes += n;
+}
+
+static void put_number(struct handover_writer *writer, uint64_t number)
+{
+    put(writer, &number, sizeof(number));
+}
+
+static void put_bytes(struct handover_writer *writer, struct handover_bytes text)
+{
+    uint32_t n = (uint32_t)text.bytes;
+    put(writer, &n, sizeof(n));
+    put(writer, text.data, text.bytes);
+    put(writer, "", 1);
+}
+
+static void put_text(struct handover_writer *writer, const char *text)
+{
+    put_bytes(writer, (struct handover_bytes){(const uint8_t *)text, strlen(text)});
+}
+
+/* Returns where it begins, for end_record. */
+static size_t begin_record(struct handover_writer *writer, enum record_type type)
+{
+    uint32_t head[2] = {type, 0};
+    put(writer, head, sizeof(head));
+    return writer->bytes;
+}
+
+static void end_record(struct handover_writer *writer, size_t begin)
+{
+    uint32_t n = (uint32_t)(writer->bytes - begin);
+    if (!writer->has_failed)
+        memcpy(writer->data + begin - sizeof(n), &n, sizeof(n));
+}
+
+static void put_descriptors(struct handover_writer *writer, const int *fds, size_t count)
+{
+    size_t begin = begin_record(writer, RECORD_DESCRIPTORS);
+    for (size_t i = 0; i < count; i++)
+        put_number(writer, (uint64_t)fds[i]);
+    end_record(writer, begin);
+}
+
+static void put_process(struct handover_writer *writer, const struct handover *handover)
+{
+    size_t begin = begin_record(writer, RECORD_PROCESS);
+    put_number(writer, handover->started_us);
+    put_number(writer, handover->signal_mask);
+    put_number(writer, handover->is_start_again);
+    end_record(writer, begin);
+    begin = begin_record(writer, RECORD_STARTUP);
+    put_bytes(writer, handover->startup);
+    end_record(writer, begin);
+    if (handover->file.path == NULL)
+        return;
+    begin = begin_record(writer, RECORD_FILE);
+    put_text(writer, handover->file.path);
+    put_bytes(writer, handover->file.text);
+    end_record(writer, begin);
+}
+
+static void put_listener(struct handover_writer *writer, const struct handover_listener *listener,
+                         size_t place)
+{
+    size_t begin = begin_record(writer, RECORD_LISTENER);
+    put_number(writer, place);
+    put_number(writer, listener->kind);
+    put_number(writer, listener->is_tcp);
+    put_number(writer, listener->is_inherited);
+    put_text(writer, listener->name);
+    put_text(writer, listener->path);
+    put_number(writer, listener->path_device);
+    put_number(writer, listener->path_inode);
+    end_record(writer, begin);
+}
+
+static void put_connection(struct handover_writer *writer,
+                           const struct handover_connection *connection, size_t place)
+{
+    size_t begin = begin_record(writer, RECORD_CONNECTION);
+    put_number(writer, place);
+    put_number(writer, connection->served);
+    put_number(writer, connection->deadline_ms);
+    put_number(writer, connection->park_end_ms);
+    put_bytes(writer, connection->input);
+    end_record(writer, begin);
+}
+
+static void put_header(struct handover_writer *writer, pid_t sender)
+{
+    uint8_t header[HANDOVER_HEADER_BYTES] = {0};
+    uint32_t numbers[3] = {HANDOVER_VERSION, (uint32_t)sender, 0};
+    memcpy(header, magic, MAGIC_BYTES);
+    memcpy(header + MAGIC_BYTES, numbers, sizeof(numbers));
+    put(writer, header, sizeof(header));
+}
+
+static int *list_descriptors(const struct handover *handover, size_t *count)
+{
+    *count = handover->listener_count + handover->connection_count;
+    int *fds = calloc(*count + 1, sizeof(*fds));
+    for (size_t i = 0; fds != NULL && i < *count; i++)
+        fds[i] = i < handover->listener_count
+                     ? handover->listeners[i].fd
+                     : handover->connections[i - handover->listener_count].fd;
+    return fds;
+}
+
+int handover_write(const struct handover *handover, pid_t sender, struct handover_writer *writer,
+                   int **fds, size_t *fd_count)
+{
+    *writer = (struct handover_writer){0};
+    *fds = list_descriptors(handover, fd_count);
+    if (*fds == NULL)
+        return -1;
+    put_header(writer, sender);
+    put_descriptors(writer, *fds, *fd_count);
+    put_process(writer, handover);
+    for (size_t i = 0; i < handover->listener_count; i++)
+        put_listener(writer, &handover->listeners[i], i);
+    for (size_t i = 0; i < handover->connection_count; i++)
+        put_connection(writer, &handover->connections[i], handover->listener_count + i);
+    for (size_t i = 0; i < handover->child_count; i++) {
+        size_t begin = begin_record(writer, RECORD_CHILD);
+        put_number(writer, handover->children[i]);
+        end_record(writer, begin);
+    }
+    uint32_t n = (uint32_t)writer->bytes;
+    if (!writer->has_failed)
+        memcpy(writer->data + 16, &n, sizeof(n));
+    return writer->has_failed ? -1 : 0;
+}
+
+/* Reading */
+
+struct reader {
+    const uint8_t *data, *end;
+    bool is_cut;        /* something was to be read that is not there */
+    const uint8_t *fds; /* the sender's table */
+    const int *own_fds; /* the receiver's, or NULL */
+    size_t own_fd_count;
+    size_t fd_count; /* of both that can be used; 0 until the table has come */
+};
+
+static const uint8_t *take(struct reader *reader, size_t n)
+{
+    const uint8_t *bytes = reader->data;
+    if (reader->is_cut || (size_t)(reader->end - reader->data) < n) {
+        reader->is_cut = true;
+        return NULL;
+    }
+    reader->data += n;
+    return bytes;
+}
+
+static uint32_t take_short(struct reader *reader)
+{
+    uint32_t number = 0;
+    const uint8_t *bytes = take(reader, sizeof(number));
+    if (bytes != NULL)
+        memcpy(&number, bytes, sizeof(number));
+    return number;
+}
+
+static uint64_t take_number(struct reader *reader)
+{
+    uint64_t number = 0;
+    const uint8_t *bytes = take(reader, sizeof(number));
+    if (bytes != NULL)
+        memcpy(&number, bytes, sizeof(number));
+    return number;
+}
+
+static struct handover_bytes take_bytes(struct reader *reader)
+{
+    struct handover_bytes text = {.bytes = take_short(reader)};
+    text.data = take(reader, text.bytes);
+    const uint8_t *nul = take(reader, 1);
+    if (nul == NULL || *nul != 0)
+        reader->is_cut = true;
+    return reader->is_cut ? (struct handover_bytes){(const uint8_t *)"", 0} : text;
+}
+
+/* It ends where its first NUL is. */
+static const char *take_text(struct reader *reader)
+{
+    return (const char *)take_bytes(reader).data;
+}
+
+static int take_descriptor(struct reader *reader)
+{
+    uint64_t place = take_number(reader), number;
+    if (reader->is_cut || place >= reader->fd_count) {
+        reader->is_cut = true;
+        return -1;
+    }
+    memcpy(&number, reader->fds + place * sizeof(number), sizeof(number));
+    if (number > INT32_MAX)
+        reader->is_cut = true;
+    return reader->own_fds != NULL ? reader->own_fds[place] : (int)number;
+}
+
+static void take_descriptors(struct reader *all, const struct reader *content)
+{
+    size_t bytes = (size_t)(content->end - content->data), count = bytes / sizeof(uint64_t);
+    if (all->own_fds != NULL && all->own_fd_count < count)
+        count = all->own_fd_count;
+    all->fds = content->data;
+    all->fd_count = count;
+}
+
+/* Room for one more behind count items of an array whose capacity is the next power of two. */
+static void *grow(void *items, size_t count, size_t item_bytes)
+{
+    if (count > 0 && (count & (count - 1)) != 0)
+        return items;
+    return realloc(items, (count > 0 ? 2 * count : 1) * item_bytes);
+}
+
+static int add_listener(struct handover *handover, struct reader *content)
+{
+    struct handover_listener *items =
+        grow(handover->listeners, handover->listener_count, sizeof(*handover->listeners));
+    if (items == NULL)
+        return -1;
+    handover->listeners = items;
+    struct handover_listener *item = &items[handover->listener_count];
+    item->fd = take_descriptor(content);
+    item->kind = take_number(content);
+    item->is_tcp = take_number(content) != 0;
+    item->is_inherited = take_number(content) != 0;
+    item->name = take_text(content);
+    item->path = take_text(content);
+    item->path_device = take_number(content);
+    item->path_inode = take_number(content);
+    handover->listener_count += !content->is_cut;
+    return 0;
+}
+
+static int add_connection(struct handover *handover, struct reader *content)
+{
+    struct handover_connection *items =
+        grow(handover->connections, handover->connection_count, sizeof(*handover->connections));
+    if (items == NULL)
+        return -1;
+    handover->connections = items;
+    struct handover_connection *item = &items[handover->connection_count];
+    item->fd = take_descriptor(content);
+    item->served = take_number(content);
+    item->deadline_ms = take_number(content);
+    item->park_end_ms = take_number(content);
+    item->input = take_bytes(content);
+    handover->connection_count += !content->is_cut;
+    return 0;
+}
+
+static int add_child(struct handover *handover, struct reader *content)
+{
+    uint64_t *items = grow(handover->children, handover->child_count, sizeof(*handover->children));
+    if (items == NULL)
+        return -1;
+    handover->children = items;
+    items[handover->child_count] = take_number(content);
+    handover->child_count += !content->is_cut;
+    return 0;
+}
+
+static void take_process(struct handover *handover, struct reader *content)
+{
+    handover->started_us = take_number(content);
+    handover->signal_mask = take_number(content);
+    handover->is_start_again = take_number(content) != 0;
+}
+
+/* 0, or -1 when out of memory. */
+static int take_record(struct handover *handover, struct reader *all, uint32_t type,
+                       struct reader *content)
+{
+    switch (type) {
+    case RECORD_DESCRIPTORS:
+        take_descriptors(all, content);
+        return 0;
+    case RECORD_PROCESS:
+        take_process(handover, content);
+        return 0;
+    case RECORD_FILE:
+        handover->file.path = take_text(content);
+        handover->file.text = take_bytes(content);
+        return 0;
+    case RECORD_LISTENER:
+        return add_listener(handover, content);
+    case RECORD_CONNECTION:
+        return add_connection(handover, content);
+    case RECORD_CHILD:
+        return add_child(handover, content);
+    case RECORD_STARTUP:
+        handover->startup = take_bytes(content);
+        return 0;
+    default:
+        return 0; /* of a newer program */
+    }
+}
+
+static enum handover_verdict check_header(struct reader *reader)
+{
+    const uint8_t *begin = take(reader, MAGIC_BYTES);
+    if (begin == NULL || memcmp(begin, magic, MAGIC_BYTES) != 0)
+        return HANDOVER_FOREIGN;
+    uint32_t version = take_short(reader);
+    take_short(reader); /* the sender */
+    uint32_t bytes = take_short(reader);
+    if (take(reader, HANDOVER_HEADER_BYTES - MAGIC_BYTES - 12) == NULL ||
+        bytes < HANDOVER_HEADER_BYTES || bytes > (size_t)(reader->end - begin))
+        return HANDOVER_FOREIGN;
+    reader->end = begin + bytes;
+    return version == HANDOVER_VERSION ? HANDOVER_FINE : HANDOVER_OTHER_VERSION;
+}
+
+enum handover_verdict handover_read(const uint8_t *data, size_t bytes, const int *fds,
+                                    size_t fd_count, struct handover *handover)
+{
+    struct reader all = {
+        .data = data, .end = data + bytes, .own_fds = fds, .own_fd_count = fd_count};
+    *handover = (struct handover){0};
+    enum handover_verdict verdict = check_header(&all);
+    while (verdict == HANDOVER_FINE && all.data < all.end) {
+        uint32_t type = take_short(&all), n = take_short(&all);
+        struct reader content = all;
+        content.data = take(&all, n);
+        if (all.is_cut)
+            return HANDOVER_FOREIGN;
+        content.end = content.data + n;
+        if (take_record(handover, &all, type, &content) < 0)
+            return HANDOVER_NO_MEMORY;
+        if (content.is_cut)
+            return HANDOVER_FOREIGN;
+    }
+    return verdict;
+}
+
+void handover_clear(struct handover *handover)
+{
+    free(handover->listeners);
+    free(handover->connections);
+    free(handover->children);
+    *handover = (struct handover){0};
+}

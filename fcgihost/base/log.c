@@ -1,0 +1,190 @@
+/* The log: what is logged, and when it opens and closes. */
+#include "base/log.h"
+
+#include "base/log_queue.h"
+#include "base/log_standard.h"
+#include "base/own_file.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STACK_BYTES = 2048 };
+
+static atomic_int threshold = LOG_LEVEL_INFO;
+static bool is_open;
+
+void log_text(enum log_level level, const char *text, size_t text_bytes)
+{
+    int saved_errno = errno;
+    struct log_origin origin = {.level = level};
+    if ((int)level > threshold)
+        return;
+    while (text_bytes > 0 && text[text_bytes - 1] == '\n')
+        text_bytes--;
+    clock_gettime(CLOCK_REALTIME, &origin.time);
+    origin.pid = (long)getpid();
+    log_queue_add(&origin, text, text_bytes);
+    errno = saved_errno;
+}
+
+__attribute__((format(printf, 2, 0))) static void log_format(enum log_level level,
+                                                             const char *format, va_list arguments)
+{
+    int saved_errno = errno;
+    char stack[STACK_BYTES];
+    char *text = stack;
+    va_list again;
+    int length;
+
+    if ((int)level > threshold)
+        return;
+    va_copy(again, arguments);
+    length = vsnprintf(stack, sizeof(stack), format, arguments);
+    if (length >= (int)sizeof(stack)) {
+        if (vasprintf(&text, format, again) < 0) {
+            text = stack;
+            length = (int)sizeof(stack) - 1;
+        }
+    }
+    va_end(again);
+    if (length >= 0)
+        log_text(level, text, (size_t)length);
+    if (text != stack)
+        free(text);
+    errno = saved_errno;
+}
+
+void log_error(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    log_format(LOG_LEVEL_ERROR, format, arguments);
+    va_end(arguments);
+}
+
+void log_warning(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    log_format(LOG_LEVEL_WARNING, format, arguments);
+    va_end(arguments);
+}
+
+void log_info(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    log_format(LOG_LEVEL_INFO, format, arguments);
+    va_end(arguments);
+}
+
+void log_debug(const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    log_format(LOG_LEVEL_DEBUG, format, arguments);
+    va_end(arguments);
+}
+
+int log_open(const char *destination, enum log_level level)
+{
+    threshold = (int)level;
+    log_line_fix_offset();
+    is_open = log_sink_open(destination) == 0;
+    return is_open ? 0 : -1;
+}
+
+int log_start_writer(void)
+{
+    return log_standard_take() < 0 || log_queue_start() < 0 ? -1 : 0;
+}
+
+void log_reopen(void)
+{
+    int saved_errno = errno;
+    log_queue_reopen();
+    errno = saved_errno;
+}
+
+/* A folder that is gone is told of once, and not each second. */
+void log_reopen_now(bool is_asked)
+{
+    static bool has_failed;
+    struct stat old;
+    if (log_sink_path() == NULL || fstat(log_sink_fd(), &old) < 0)
+        return;
+    int result = log_sink_reopen();
+    if (result == 0)
+        log_standard_follow(&old);
+    else if (is_asked || !has_failed)
+        log_error("log file \"%s\": can't be opened again: %s: the old one stays in use",
+                  log_sink_path(),
+                  own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
+    has_failed = result < 0;
+}
+
+bool log_flush(void)
+{
+    return log_queue_flush();
+}
+
+void log_leave_standard(void)
+{
+    log_queue_flush();
+    log_standard_give_back();
+}
+
+void log_close(void)
+{
+    log_queue_stop();
+    log_sink_close();
+    is_open = false;
+}
+
+/* Without the log's form, for the shell or the web server that has started the process. */
+static void tell_starter(const char *text)
+{
+    char line[4096];
+    int n = snprintf(line, sizeof(line), "fcgihost: %.4000s\n", text);
+    log_sink_tell(log_standard_error(), line, (size_t)n);
+}
+
+void log_fail(const char *text)
+{
+    bool is_useless = log_sink_is_stderr_useless();
+    if (!is_open && is_useless)
+        log_open("syslog", LOG_LEVEL_INFO);
+    tell_starter(text);
+    if (log_sink_kind() == LOG_SINK_SYSLOG || log_sink_path() != NULL)
+        log_error("%s", text);
+}
+
+int log_descriptor(void)
+{
+    return log_sink_fd();
+}
+
+enum log_level log_threshold(void)
+{
+    return (enum log_level)threshold;
+}
+
+void log_only_queue(void)
+{
+    log_queue_never_write();
+}
+
+unsigned long long log_dropped(void)
+{
+    return log_queue_dropped();
+}

@@ -1,0 +1,47 @@
+/* The log: where it goes, and one line for each event. */
+#ifndef FCGIHOST_LOG_H
+#define FCGIHOST_LOG_H
+
+#include "base/log_level.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Opens the destination ("stderr", "syslog", or a file's path). "stderr" becomes syslog where
+ * descriptor 2 is closed or /dev/null. 0, or -1 with errno when a file can't be opened. Called
+ * once, early; before it, messages go to stderr. */
+int log_open(const char *destination, enum log_level level);
+/* For a server, before it has threads: descriptors 1 and 2 lead to the log from here on, and nobody
+ * who logs waits any more. 0, or -1 with errno. */
+int log_start_writer(void);
+/* Opens a file destination again (SIGHUP, after rotation); if that fails the old one stays in use.
+ * One that was moved away is opened again without being asked. */
+void log_reopen(void);
+/* Waits until all that was logged is written, but not for one who takes nothing. false: not all. */
+bool log_flush(void);
+/* Before the process executes another program: flushes, and descriptors 1 and 2 are what they were
+ * at its start. */
+void log_leave_standard(void);
+void log_close(void);
+/* The descriptor that messages go to, or -1 for syslog without a daemon. */
+int log_descriptor(void);
+enum log_level log_threshold(void);
+/* This thread's messages are written by the log's own, however fast the destination is. */
+void log_only_queue(void);
+/* How many messages could not be written so far. */
+unsigned long long log_dropped(void);
+/* Why the process can't start or go on: a line on the standard error that it was started with, and
+ * in the log, or in syslog if there is none yet, where that is another place. */
+void log_fail(const char *text);
+
+/* One message, printf-like, without a newline at its end; line breaks inside become continuation
+ * lines. Safe in every thread, never takes the GIL, waits for no reader: what can't be written is
+ * dropped and counted. */
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Text of any length that is not a format (a traceback, what an application wrote). */
+void log_text(enum log_level level, const char *text, size_t text_bytes);
+
+#endif

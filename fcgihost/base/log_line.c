@@ -1,0 +1,104 @@
+/* The text of a message: its prefix, and nothing from outside that looks like one. */
+#include "base/log_line.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { DAY_S = 86400, MINUTE_S = 60 };
+
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static atomic_long offset_s;
+
+void log_line_fix_offset(void)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    if (localtime_r(&now, &local) != NULL)
+        atomic_store(&offset_s, local.tm_gmtoff);
+}
+
+/* Howard Hinnant's days_from_civil, backwards. glibc's gmtime_r takes a lock that a forked child
+ * may find locked for ever. */
+static void set_date(struct tm *fields, long days)
+{
+    long z = days + 719468, era = (z >= 0 ? z : z - 146096) / 146097;
+    long day_of_era = z - era * 146097;
+    long year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    long day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    long month = (5 * day_of_year + 2) / 153; /* from March on */
+    fields->tm_mday = (int)(day_of_year - (153 * month + 2) / 5 + 1);
+    fields->tm_mon = (int)(month < 10 ? month + 2 : month - 10);
+    fields->tm_year = (int)(year_of_era + era * 400 + (fields->tm_mon <= 1) - 1900);
+}
+
+void log_line_split_time(const struct timespec *time, struct tm *fields)
+{
+    long seconds = (long)time->tv_sec + atomic_load_explicit(&offset_s, memory_order_relaxed);
+    long days = (seconds >= 0 ? seconds : seconds - DAY_S + 1) / DAY_S;
+    int second = (int)(seconds - days * DAY_S);
+    *fields = (struct tm){
+        .tm_hour = second / 3600, .tm_min = second / MINUTE_S % 60, .tm_sec = second % MINUTE_S};
+    set_date(fields, days);
+}
+
+void log_line_format_time(const struct timespec *time, char text[LOG_TIME_BYTES])
+{
+    struct tm fields;
+    long minutes = atomic_load_explicit(&offset_s, memory_order_relaxed) / MINUTE_S;
+    long distance = minutes < 0 ? -minutes : minutes;
+    log_line_split_time(time, &fields);
+    snprintf(text, LOG_TIME_BYTES, "%04d-%02d-%02dT%02d:%02d:%02d.%03u%c%02u:%02u",
+             fields.tm_year + 1900, fields.tm_mon + 1, fields.tm_mday, fields.tm_hour,
+             fields.tm_min, fields.tm_sec, (unsigned)(time->tv_nsec / 1000000) % 1000,
+             minutes < 0 ? '-' : '+', (unsigned)distance / 60 % 100, (unsigned)distance % 60);
+}
+
+static void append(struct log_line *line, const char *bytes, size_t count)
+{
+    if (line->used < line->room) {
+        size_t left = line->room - line->used;
+        memcpy(line->data + line->used, bytes, count < left ? count : left);
+    }
+    line->used += count;
+}
+
+void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < text_bytes; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if ((byte >= 0x20 || byte == '\t') && byte != 0x7f)
+            continue;
+        append(line, text + start, i - start);
+        if (byte == '\n') {
+            append(line, "\n  ", 3);
+        } else {
+            char escape[5];
+            snprintf(escape, sizeof(escape), "\\x%02x", byte);
+            append(line, escape, 4);
+        }
+        start = i + 1;
+    }
+    append(line, text + start, text_bytes - start);
+}
+
+void log_line_append_message(struct log_line *line, const struct log_origin *origin,
+                             const char *text, size_t text_bytes)
+{
+    char time[LOG_TIME_BYTES], prefix[LOG_TIME_BYTES + 48];
+    log_line_format_time(&origin->time, time);
+    int length = snprintf(prefix, sizeof(prefix), "%s [%ld] %s: ", time, origin->pid,
+                          level_names[origin->level]);
+    append(line, prefix, (size_t)length);
+    log_line_append_escaped(line, text, text_bytes);
+    append(line, "\n", 1);
+}
+
+void log_line_append_bare(struct log_line *line, const struct log_origin *origin, const char *text,
+                          size_t text_bytes)
+{
+    (void)origin;
+    log_line_append_escaped(line, text, text_bytes);
+}

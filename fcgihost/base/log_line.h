@@ -1,0 +1,43 @@
+/* The text of a message: its prefix, and nothing from outside that looks like one. */
+#ifndef FCGIHOST_LOG_LINE_H
+#define FCGIHOST_LOG_LINE_H
+
+#include "base/log_level.h"
+
+#include <stddef.h>
+#include <time.h>
+
+enum { LOG_TIME_BYTES = 96 };
+
+/* A buffer that counts on when it is full, like snprintf: a first try without room says how much is
+ * needed. */
+struct log_line {
+    char *data;
+    size_t used;
+    size_t room;
+};
+
+/* What a message is about, beside its text. */
+struct log_origin {
+    enum log_level level;
+    long pid;
+    struct timespec time;
+};
+
+/* The offset from UTC of all timestamps becomes what it is now: an application may set TZ. */
+void log_line_fix_offset(void);
+/* "2026-11-28T13:40:24.531+01:00" (RFC 3339). */
+void log_line_format_time(const struct timespec *time, char text[LOG_TIME_BYTES]);
+/* The same moment on the same clock, for gmtime-like use: its fields, without a lock. */
+void log_line_split_time(const struct timespec *time, struct tm *fields);
+
+/* Text with control characters as \x1b, and line breaks with two spaces behind. */
+void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes);
+/* A whole message: "time [pid] level: text\n". */
+void log_line_append_message(struct log_line *line, const struct log_origin *origin,
+                             const char *text, size_t text_bytes);
+/* The same for syslog, which has prefixes of its own: the text alone. */
+void log_line_append_bare(struct log_line *line, const struct log_origin *origin, const char *text,
+                          size_t text_bytes);
+
+#endif

@@ -1,0 +1,165 @@
+/* Reads the configuration: defaults, then an ini file, then what the command line says. */
+#include "config/config.h"
+
+#include "config/config_application.h"
+#include "config/config_options.h"
+#include "config/config_setting.h"
+#include "config/config_value.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WHERE_SIZE = 512, HINT_SIZE = 512 };
+
+int config_init(struct config *config, struct config_error *error)
+{
+    memset(config, 0, sizeof(*config));
+    config->umask_mode = -1;
+    for (size_t i = 0; i < config_option_count(); i++) {
+        const struct config_option *option = config_option_at(i);
+        struct config_setting setting = {.option = option, .text = option->default_text};
+
+        if (strcmp(option->section, "application") == 0)
+            continue; /* those of each section come with it */
+        if (setting.text != NULL && config_setting_apply(&setting, config) < 0) {
+            config_clear(config);
+            return config_error_set(error, "the default of %s.%s %s", option->section, option->key,
+                                    setting.reason.text);
+        }
+    }
+    return 0;
+}
+
+void config_clear(struct config *config)
+{
+    for (size_t i = 0; i < config_option_count(); i++)
+        if (strcmp(config_option_at(i)->section, "application") != 0)
+            config_setting_clear(config_option_at(i), config);
+    config_application_clear_all(config);
+    free(config->file);
+    free(config->file_text);
+    config->file = config->file_text = NULL;
+}
+
+int config_apply(struct config *config, struct config_setting *setting, const char *where,
+                 struct config_error *error)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    void *target;
+
+    if (setting->text[0] == '\0')
+        return config_error_set(error, "%s: empty: write a value, or leave it out", where);
+    target = config_application_target(config, setting->option, setting->section);
+    if (target == NULL)
+        return config_error_set(error, "%s: out of memory", where);
+    if (config_setting_apply(setting, target) < 0) {
+        config_value_quote(setting->text, quoted);
+        return config_error_set(error, "%s: \"%s\" %s", where, quoted, setting->reason.text);
+    }
+    return 0;
+}
+
+/* The command line */
+
+static int apply_flag(struct config *config, struct config_setting *setting, const char *where,
+                      struct config_error *error)
+{
+    char *folder = getcwd(NULL, 0);
+    int result;
+
+    if (folder == NULL) {
+        return config_error_set(error, "%s: the current folder is not known: %s", where,
+                                config_error_describe(errno));
+    }
+    setting->folder = folder;
+    setting->source = CONFIG_FROM_COMMAND_LINE;
+    result = config_apply(config, setting, where, error);
+    free(folder);
+    return result;
+}
+
+static int set_copy(struct config *config, const char *flag, char *assignment,
+                    struct config_error *error)
+{
+    char quoted_section[CONFIG_VALUE_QUOTED_SIZE];
+    char quoted_key[CONFIG_VALUE_QUOTED_SIZE];
+    char where[WHERE_SIZE];
+    char hint[HINT_SIZE];
+    struct config_setting setting = {0};
+    char *equals = strchr(assignment, '=');
+    char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
+    char *section;
+    const char *key;
+
+    if (dot == NULL) {
+        config_value_quote(assignment, quoted_key);
+        return config_error_set(error,
+                                "--set: \"%s\" has no \"%s\": write SECTION.KEY=VALUE, like "
+                                "server.threads=8",
+                                quoted_key, equals == NULL ? "=" : ".");
+    }
+    *equals = '\0';
+    *dot = '\0';
+    key = config_value_trim(dot + 1);
+    section = config_value_trim(assignment);
+    config_option_normalise_section(section);
+    config_value_quote(section, quoted_section);
+    config_value_quote(key, quoted_key);
+    setting.option = config_option_find(section, key);
+    setting.section = section;
+    setting.text = config_value_trim(equals + 1);
+    if (setting.option == NULL) {
+        bool is_section_known = config_option_has_section(section);
+
+        if (is_section_known)
+            config_option_suggest_key(section, key, hint, sizeof(hint));
+        else
+            config_option_suggest_section(section, hint, sizeof(hint));
+        return config_error_set(error, "--set %s.%s: unknown %s: %s", quoted_section, quoted_key,
+                                is_section_known ? "key" : "section", hint);
+    }
+    if (flag != NULL)
+        snprintf(where, sizeof(where), "%s", flag);
+    else
+        snprintf(where, sizeof(where), "--set %s.%s", quoted_section, quoted_key);
+    return apply_flag(config, &setting, where, error);
+}
+
+int config_set_flag(struct config *config, const char *flag, const char *assignment,
+                    struct config_error *error)
+{
+    char *copy = strdup(assignment);
+    int result;
+
+    if (copy == NULL)
+        return config_error_set(error, "--set: out of memory");
+    result = set_copy(config, flag, copy, error);
+    free(copy);
+    return result;
+}
+
+int config_set(struct config *config, const char *assignment, struct config_error *error)
+{
+    return config_set_flag(config, NULL, assignment, error);
+}
+
+int config_check(const struct config *config, struct config_error *error)
+{
+    const char *file = config->file != NULL ? config->file : "";
+    const char *colon = config->file != NULL ? ": " : "";
+
+    if (config_application_check_all(config, error) < 0)
+        return -1;
+    if (config->retry_max_delay_ms < config->retry_delay_ms) {
+        return config_error_set(error,
+                                "%s%s[startup] retry_max_delay: shorter than retry_delay: write a "
+                                "longer time, or a shorter retry_delay",
+                                file, colon);
+    }
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* The configuration: one table of options that the ini file, --set and the flags all go through. */
+#ifndef FCGIHOST_CONFIG_H
+#define FCGIHOST_CONFIG_H
+
+#include "config/config_error.h"
+#include "config/settings.h"
+
+struct config_setting;
+
+/* Sets every option to its default. Free with config_clear. -1 with a message only when out of
+ * memory. */
+int config_init(struct config *config, struct config_error *error);
+void config_clear(struct config *config);
+
+/* Sets one option as the command line does ("--set server.threads=8" comes as "server.threads=8",
+ * "--threads 8" likewise). It wins over what a file said; the first value of a repeatable key
+ * replaces those of the file. Relative paths are the current folder's. 0, or -1 with a message. */
+int config_set(struct config *config, const char *assignment, struct config_error *error);
+/* The same for a flag that stands for one option: messages name it ("--threads") instead of --set.
+ */
+int config_set_flag(struct config *config, const char *flag, const char *assignment,
+                    struct config_error *error);
+
+/* What no single key can tell: one program in each section, a mount of its own for each, keys that
+ * need another one. 0, or -1. */
+int config_check(const struct config *config, struct config_error *error);
+/* For the readers of files and flags: puts one value where its option belongs. where: what stands
+ * before the reason in a message, up to the key. 0, or -1. */
+int config_apply(struct config *config, struct config_setting *setting, const char *where,
+                 struct config_error *error);
+
+#endif

@@ -1,0 +1,429 @@
+/* The ini file, on its way through inih into the settings. */
+#include "config/config_file.h"
+
+#include "config/config.h"
+#include "config/config_application.h"
+#include "config/config_options.h"
+#include "config/config_setting.h"
+#include "config/config_value.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    HINT_SIZE = 512,
+    WHERE_SIZE = 512,
+    /* What inih keeps of a section's or a key's name, and the room that it wants to stay free in a
+       line. */
+    INIH_NAME_MAX = 49,
+    INIH_LINE_SPARE = 3,
+    FILE_BYTES = 4096 /* of a file's text at first */
+};
+
+/* The ini file. inih cuts what is too long, reads on after an error, takes an indented line for one
+ * more value of the key before, and gives no line number: so the reader hands it only clean, short
+ * lines, and looks at the sections itself. */
+
+struct ini_file {
+    struct config *config;
+    struct config_error *error;
+    FILE *stream;
+    const char *path; /* as it was given, for messages */
+    char *folder;
+    char *line; /* of getline */
+    size_t line_bytes;
+    unsigned line_number;
+    bool has_failed;
+    bool is_section_passed; /* it is unknown, which has been reported: so are its keys */
+    char section[INIH_NAME_MAX + 1];
+    unsigned section_lines[CONFIG_OPTIONS_MAX]; /* by the place of the section's first option; 0:
+                                                   not yet */
+    unsigned key_lines[CONFIG_OPTIONS_MAX];
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct ini_file *file, const char *format,
+                                                      ...)
+{
+    char reason[CONFIG_MESSAGE_SIZE / 2];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof(reason), format, arguments);
+    va_end(arguments);
+    file->has_failed = true;
+    return config_error_set(file->error, "%s:%u: %s", file->path, file->line_number, reason);
+}
+
+static int refuse_repeated(struct ini_file *file, const char *quoted, unsigned line)
+{
+    return fail(file, "%s: repeated section, the first is in line %u: move these keys there",
+                quoted, line);
+}
+
+/* Each section about an application has keys of its own. */
+static void forget_application_keys(struct ini_file *file)
+{
+    for (size_t i = 0; i < config_option_count(); i++)
+        if (strcmp(config_option_at(i)->section, "application") == 0)
+            file->key_lines[i] = 0;
+}
+
+/* [application NAME], each name once: there is an application from here on. */
+static int begin_application(struct ini_file *file, const char *quoted)
+{
+    const struct config_option *option = config_option_find(file->section, "wsgi");
+    struct config_application *application =
+        config_application_target(file->config, option, file->section);
+
+    if (application == NULL)
+        return fail(file, "%s: out of memory", quoted);
+    if (application->line != 0)
+        return refuse_repeated(file, quoted, application->line);
+    application->line = file->line_number;
+    return 0;
+}
+
+static int check_section(struct ini_file *file, char *text)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    char hint[HINT_SIZE];
+    size_t length = strlen(text);
+    size_t place = 0;
+
+    config_value_quote(text, quoted);
+    if (strchr(text, ']') != text + length - 1)
+        return fail(file, "%s: not a section: write only [NAME] in this line", quoted);
+    if (length - 2 > INIH_NAME_MAX) {
+        return fail(file, "%s: a section's name has at most %d characters: shorten it", quoted,
+                    INIH_NAME_MAX);
+    }
+    snprintf(file->section, sizeof(file->section), "%.*s", (int)length - 2, text + 1);
+    config_option_normalise_section(file->section);
+    if (!config_option_has_section(file->section)) {
+        config_option_suggest_section(file->section, hint, sizeof(hint));
+        return fail(file, "%s: unknown section: %s", quoted, hint);
+    }
+    forget_application_keys(file);
+    if (config_option_application_name(file->section) != NULL)
+        return begin_application(file, quoted);
+    while (strcmp(config_option_at(place)->section, file->section) != 0)
+        place++;
+    if (file->section_lines[place] != 0)
+        return refuse_repeated(file, quoted, file->section_lines[place]);
+    file->section_lines[place] = file->line_number;
+    return 0;
+}
+
+static int check_key(struct ini_file *file, const char *text)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+    size_t length = strcspn(text, "=:");
+
+    config_value_quote(text, quoted);
+    if (text[length] != '=') {
+        return fail(file,
+                    "\"%s\": no \"=\" after a key: write KEY = VALUE (a value does not go on in "
+                    "the next line, a repeatable key is written again)",
+                    quoted);
+    }
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        length--;
+    if (length == 0)
+        return fail(file, "\"%s\": no key before the \"=\": write KEY = VALUE", quoted);
+    if (length > INIH_NAME_MAX) {
+        return fail(file, "\"%s\": a key has at most %d characters: shorten it", quoted,
+                    INIH_NAME_MAX);
+    }
+    if (file->section[0] == '\0') {
+        return fail(file, "\"%s\": a key outside any section: write [SECTION] in a line above it",
+                    quoted);
+    }
+    return 0;
+}
+
+/* The same rule as inih's: a semicolon after white space. Done here, since inih can be built
+ * without it. */
+static void cut_comment(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        if (*at == ';' && at > text && isspace((unsigned char)at[-1])) {
+            *at = '\0';
+            return;
+        }
+    }
+}
+
+static int check_bytes(struct ini_file *file, size_t length)
+{
+    if (file->line_number == 1 && length >= 2 &&
+        (memcmp(file->line, "\xff\xfe", 2) == 0 || memcmp(file->line, "\xfe\xff", 2) == 0))
+        return fail(file,
+                    "begins with the byte order mark (BOM) of UTF-16: save the file as UTF-8");
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)file->line[i];
+        bool is_line_end = byte == '\n' || (byte == '\r' && i + 2 >= length);
+
+        if ((byte < 0x20 || byte == 0x7f) && byte != '\t' && !is_line_end)
+            return fail(file, "control character \\x%02x in column %zu: remove it", byte, i + 1);
+    }
+    return 0;
+}
+
+/* The line without its indentation, comment and trailing space; NULL after an error. "" for an
+ * empty one. */
+static char *clean_line(struct ini_file *file, size_t length, int room)
+{
+    char *text = file->line;
+
+    if (check_bytes(file, length) < 0)
+        return NULL;
+    if (file->line_number == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0)
+        text += 3;
+    text = config_value_trim(text);
+    if (*text == ';' || *text == '#') {
+        *text = '\0';
+        return text;
+    }
+    cut_comment(text);
+    text = config_value_trim(text);
+    length = strlen(text);
+    if (length + INIH_LINE_SPARE > (size_t)room) {
+        fail(file,
+             "a line of %zu characters, the longest that can be read has %d: shorten the value, or "
+             "give it with --set on the command line",
+             length, room - INIH_LINE_SPARE);
+        return NULL;
+    }
+    return text;
+}
+
+/* The first problem is enough, unless all are to be reported. Then true: it was, go on. */
+static bool report(struct ini_file *file)
+{
+    struct config *config = file->config;
+
+    if (config->report == NULL)
+        return false;
+    config->report(file->error);
+    config->reported++;
+    file->has_failed = false;
+    return true;
+}
+
+/* 1: text, which clean_line returned, is for inih; 0: it is passed over; -1 after an error. */
+static int check_line(struct ini_file *file, char *text)
+{
+    if (*text == '[') {
+        file->is_section_passed = false;
+        file->is_section_passed = check_section(file, text) < 0;
+        return file->is_section_passed ? -1 : 1;
+    }
+    if (file->is_section_passed)
+        return 0;
+    return *text != '\0' && check_key(file, text) < 0 ? -1 : 1;
+}
+
+/* An ini_reader: the next line, or NULL at the end and after the first error. */
+static char *read_line(char *line, int room, void *user)
+{
+    struct ini_file *file = user;
+
+    while (!file->has_failed) {
+        ssize_t length;
+        char *text;
+
+        file->line_number++;
+        errno = 0;
+        length = getline(&file->line, &file->line_bytes, file->stream);
+        if (length < 0) {
+            if (!feof(file->stream))
+                fail(file, "can't be read: %s", config_error_describe(errno));
+            return NULL;
+        }
+        text = clean_line(file, (size_t)length, room);
+        int verdict = text != NULL ? check_line(file, text) : -1;
+        if (verdict > 0) {
+            memcpy(line, text, strlen(text) + 1);
+            return line;
+        }
+        if (verdict < 0 && !report(file))
+            return NULL;
+    }
+    return NULL;
+}
+
+/* A quote would be part of the value; nobody means that. */
+static int refuse_quotes(struct ini_file *file, const char *key, const char *value)
+{
+    size_t length = strlen(value);
+
+    if (length < 2 || (value[0] != '"' && value[0] != '\'') || value[length - 1] != value[0])
+        return 0;
+    return fail(file,
+                "[%s] %s: the value is in quotes, which would be part of it: write it without them",
+                file->section, key);
+}
+
+/* 0, or -1 after an error. */
+static int apply_value(struct ini_file *file, const char *key, const char *value)
+{
+    const char *section = file->section;
+    struct config_setting setting = {
+        .option = config_option_find(section, key),
+        .section = section,
+        .text = value,
+        .folder = file->folder,
+        .source = CONFIG_FROM_FILE,
+    };
+    char where[WHERE_SIZE];
+    unsigned *first_line;
+
+    if (setting.option == NULL) {
+        char hint[HINT_SIZE];
+
+        config_option_suggest_key(section, key, hint, sizeof(hint));
+        fail(file, "[%s] %s: unknown key: %s", section, key, hint);
+        return -1;
+    }
+    if (refuse_quotes(file, key, value) < 0)
+        return -1;
+    first_line = &file->key_lines[setting.option - config_option_at(0)];
+    if (*first_line != 0 && !setting.option->is_repeatable) {
+        fail(file, "[%s] %s: duplicate key, the first is in line %u: remove one of the two",
+             section, key, *first_line);
+        return -1;
+    }
+    *first_line = file->line_number;
+    snprintf(where, sizeof(where), "%s:%u: [%s] %s", file->path, file->line_number, section, key);
+    file->has_failed = config_apply(file->config, &setting, where, file->error) < 0;
+    if (strcmp(section, "application") == 0 && !file->has_failed) {
+        config_find_application(file->config, NULL)->line =
+            file->section_lines[config_option_find(section, "wsgi") - config_option_at(0)];
+    }
+    return file->has_failed ? -1 : 0;
+}
+
+/* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
+ * error none is read. Its section is as it was written, file->section has it in one way. */
+static int take_value(void *user, const char *raw_section, const char *key, const char *value)
+{
+    struct ini_file *file = user;
+
+    (void)raw_section;
+    if (apply_value(file, key, value) == 0)
+        return 1;
+    return report(file);
+}
+
+static int parse_ini(struct ini_file *file)
+{
+    int result = ini_parse_stream(read_line, file, take_value, file);
+
+    free(file->line);
+    if (file->has_failed || file->config->reported > 0)
+        return -1;
+    if (result != 0) {
+        /* Nothing that the reader lets through is known to end here. */
+        file->line_number = result > 0 ? (unsigned)result : file->line_number;
+        return fail(file, "not understood: write KEY = VALUE, [SECTION] or a comment");
+    }
+    file->config->file = strdup(file->path);
+    return file->config->file != NULL ? 0 : config_error_set(file->error, "out of memory");
+}
+
+/* Caller frees; NULL with errno. */
+static char *folder_of(const char *path)
+{
+    char *current = getcwd(NULL, 0);
+    char *absolute = current != NULL ? config_setting_make_absolute(path, current) : NULL;
+    char *slash = absolute != NULL ? strrchr(absolute, '/') : NULL;
+
+    free(current);
+    if (slash != NULL)
+        slash[slash == absolute] = '\0';
+    return absolute;
+}
+
+/* 0, or -1 when the stream is a folder, which opens like a file and then can't be read. */
+static int check_kind(FILE *stream, const char *path, struct config_error *error)
+{
+    struct stat status;
+
+    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode))
+        return config_error_set(error, "%s: is a folder: give the path of an ini file in it", path);
+    return 0;
+}
+
+/* All of the stream in a block for the caller to free. NULL with errno. */
+static char *read_all(FILE *stream, size_t *bytes)
+{
+    size_t capacity = FILE_BYTES, n;
+    char *text = malloc(capacity);
+
+    *bytes = 0;
+    while (text != NULL && (n = fread(text + *bytes, 1, capacity - *bytes, stream)) > 0) {
+        *bytes += n;
+        if (*bytes == capacity) {
+            char *larger = realloc(text, capacity *= 2);
+
+            if (larger == NULL)
+                free(text);
+            text = larger;
+        }
+    }
+    if (text != NULL && ferror(stream)) {
+        free(text);
+        text = NULL;
+    }
+    return text;
+}
+
+int config_read_text(struct config *config, const char *path, const char *text, size_t bytes,
+                     struct config_error *error)
+{
+    struct ini_file file = {.config = config, .error = error, .path = path};
+    int result = -1;
+
+    file.folder = folder_of(path);
+    /* fmemopen() only reads it. */
+    file.stream = fmemopen((void *)(uintptr_t)text, bytes, "r");
+    if (file.folder == NULL)
+        config_error_set(error, "%s: the current folder is not known: %s", path,
+                         config_error_describe(errno));
+    else if (file.stream == NULL)
+        config_error_set(error, "out of memory");
+    else
+        result = parse_ini(&file);
+    free(file.folder);
+    if (file.stream != NULL)
+        fclose(file.stream);
+    return result;
+}
+
+int config_read_file(struct config *config, const char *path, struct config_error *error)
+{
+    FILE *stream = fopen(path, "re");
+    int result;
+
+    if (stream == NULL) {
+        return config_error_set(error, "%s: can't be read: %s: check the path and its permissions",
+                                path, config_error_describe(errno));
+    }
+    result = check_kind(stream, path, error);
+    if (result == 0) {
+        config->file_text = read_all(stream, &config->file_bytes);
+        result = config->file_text != NULL
+                     ? config_read_text(config, path, config->file_text, config->file_bytes, error)
+                     : config_error_set(error, "%s: can't be read: %s", path,
+                                        config_error_describe(errno));
+    }
+    fclose(stream);
+    return result;
+}

@@ -1,0 +1,64 @@
+/* The table of options: what a key is called, what it takes, where its value goes, what its help
+ * says. */
+#ifndef FCGIHOST_CONFIG_OPTIONS_H
+#define FCGIHOST_CONFIG_OPTIONS_H
+
+#include "config/config_value.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_type {
+    CONFIG_TYPE_TEXT,    /* char * */
+    CONFIG_TYPE_PATH,    /* char *, absolute */
+    CONFIG_TYPE_INTEGER, /* unsigned */
+    CONFIG_TYPE_SIZE,    /* uint64_t, bytes */
+    CONFIG_TYPE_TIME,    /* uint64_t, milliseconds */
+    CONFIG_TYPE_OCTAL,   /* unsigned, or int whose -1 says that it was not given */
+    CONFIG_TYPE_SWITCH,  /* bool */
+    CONFIG_TYPE_WORD,    /* an enum whose constants stand in the order of the words */
+    CONFIG_TYPE_LISTEN,  /* char *, its path absolute, that address_parse takes */
+    CONFIG_TYPE_ALLOW,   /* char * that address_parse_block takes; several in one value are split */
+    CONFIG_TYPE_WSGI,    /* char *, "package.module:callable" */
+    CONFIG_TYPE_IMPORT,  /* char *, "module" or "module:function" */
+    CONFIG_TYPE_NAME,    /* char *, one Python name */
+    CONFIG_TYPE_MOUNT,   /* char *, without its trailing slash */
+    CONFIG_TYPE_EXTENSIONS,  /* char *, ends of files' names with one space between */
+    CONFIG_TYPE_DESTINATION, /* char *, a word or an absolute path */
+    CONFIG_TYPE_COUNT
+};
+
+struct config_option {
+    const char *section;
+    const char *key;
+    enum config_type type;
+    bool is_repeatable;       /* the value belongs into a struct config_list */
+    const char *default_text; /* parsed like any other value; NULL: none */
+    struct config_value_range range;
+    const char *const *words; /* ends with NULL */
+    size_t offset;            /* in struct config, or of [application] in config_application */
+    const char *help;         /* lines of at most 68 characters */
+};
+
+enum { CONFIG_OPTIONS_MAX = 64 };
+
+size_t config_option_count(void);
+const struct config_option *config_option_at(size_t place);
+/* The NAME of "application NAME"; NULL of every other section. */
+const char *config_option_application_name(const char *section);
+/* One blank between "application" and its name, in place. */
+void config_option_normalise_section(char *section);
+/* NULL if there is none. */
+const struct config_option *config_option_find(const char *section, const char *key);
+bool config_option_has_section(const char *section);
+/* Writes what to do about a key or section that does not exist: the likeliest one meant, or which
+ * there are. */
+void config_option_suggest_key(const char *section, const char *key, char *text, size_t text_bytes);
+void config_option_suggest_section(const char *section, char *text, size_t text_bytes);
+
+/* Prints every option with section, default, range and help: for --help and for the documents'
+ * check. format: "help" for people, "ini" for a commented fcgihost.ini. */
+void config_print_options(const char *format);
+
+#endif

@@ -1,0 +1,164 @@
+/* What the configuration names on this machine: files, folders, users. */
+#include "config/config_places.h"
+
+#include "base/address.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Where a section stands, for messages: "fcgihost.ini:12: ", "fcgihost.ini: " or nothing. */
+static void describe_place(const struct config *config, unsigned line, char *text,
+                           size_t text_bytes)
+{
+    text[0] = '\0';
+    if (config->file != NULL && line > 0)
+        snprintf(text, text_bytes, "%s:%u: ", config->file, line);
+    else if (config->file != NULL)
+        snprintf(text, text_bytes, "%s: ", config->file);
+}
+
+static int check_script(const struct config *config, const struct config_application *application,
+                        const char *key, const char *path, bool is_folder,
+                        struct config_error *error)
+{
+    char place[PATH_MAX];
+    struct stat status;
+    const char *reason = NULL;
+    if (path == NULL)
+        return 0;
+    if (stat(path, &status) < 0)
+        reason = config_error_describe(errno);
+    else if (S_ISDIR(status.st_mode) != is_folder)
+        reason = is_folder ? "is no folder" : "is no file";
+    else if (access(path, is_folder ? R_OK | X_OK : R_OK) < 0)
+        reason = config_error_describe(errno);
+    if (reason == NULL)
+        return 0;
+    describe_place(config, application->line, place, sizeof(place));
+    return config_error_set(
+        error, "%s[application%s%s] %s \"%s\": %s: name a %s that this user may read", place,
+        application->name != NULL ? " " : "", application->name != NULL ? application->name : "",
+        key, path, reason, is_folder ? "folder" : "script file");
+}
+
+int config_check_scripts(const struct config *config, struct config_error *error)
+{
+    for (size_t i = 0; i < config->application_count; i++) {
+        const struct config_application *application = &config->applications[i];
+        if (check_script(config, application, "script", application->script, false, error) < 0 ||
+            check_script(config, application, "script_root", application->script_root, true,
+                         error) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --check */
+
+struct check {
+    const struct config *config;
+    void (*report)(const struct config_error *error);
+    unsigned problems;
+};
+
+static void tell(struct check *check, const char *what, const char *value, const char *reason,
+                 const char *advice)
+{
+    struct config_error error;
+    char place[PATH_MAX];
+    describe_place(check->config, 0, place, sizeof(place));
+    config_error_set(&error, "%s%s \"%s\": %s: %s", place, what, value, reason, advice);
+    check->report(&error);
+    check->problems++;
+}
+
+/* Can a file be made there, or the one that is there be written? NULL, or why not. */
+static const char *refuses_file(const char *path)
+{
+    char folder[PATH_MAX];
+    struct stat status;
+    if (stat(path, &status) == 0)
+        return S_ISDIR(status.st_mode)   ? "is a folder"
+               : access(path, W_OK) == 0 ? NULL
+                                         : config_error_describe(errno);
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash != NULL)
+        slash[slash == folder] = '\0';
+    return access(slash != NULL ? folder : ".", W_OK | X_OK) == 0 ? NULL
+                                                                  : config_error_describe(errno);
+}
+
+static void check_file(struct check *check, const char *what, const char *path)
+{
+    const char *reason = path != NULL && path[0] == '/' ? refuses_file(path) : NULL;
+    if (reason != NULL)
+        tell(check, what, path, reason, "name a file in a folder that this user may write to");
+}
+
+static void check_directory(struct check *check)
+{
+    const char *path = check->config->directory;
+    if (path != NULL && access(path, X_OK) < 0)
+        tell(check, "[server] directory", path, config_error_describe(errno),
+             "the process can't work there");
+}
+
+static bool is_number(const char *text)
+{
+    return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
+static void check_names(struct check *check)
+{
+    const char *owner = check->config->socket_owner, *group = check->config->socket_group;
+    if (owner != NULL && getpwnam(owner) == NULL && !is_number(owner))
+        tell(check, "[server] socket_owner", owner, "no user of this machine",
+             "write a name or a number that is");
+    if (group != NULL && getgrnam(group) == NULL && !is_number(group))
+        tell(check, "[server] socket_group", group, "no group of this machine",
+             "write a name or a number that is");
+}
+
+static void check_listen(struct check *check)
+{
+    for (size_t i = 0; i < check->config->listen.count; i++) {
+        const char *text = check->config->listen.items[i], *reason;
+        struct address address;
+        if (address_parse(text, &address, &reason) < 0)
+            tell(check, "[server] listen", text, reason,
+                 "write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
+        else if (address.kind == ADDRESS_UNIX && (reason = refuses_file(address.path)) != NULL)
+            tell(check, "[server] listen", text, reason,
+                 "make the socket in a folder that this user may write to");
+    }
+}
+
+unsigned config_check_places(const struct config *config,
+                             void (*report)(const struct config_error *error))
+{
+    struct check check = {.config = config, .report = report};
+    struct config_error error;
+    for (size_t i = 0; i < config->application_count; i++) {
+        struct config one = *config;
+        one.applications = &config->applications[i];
+        one.application_count = 1;
+        if (config_check_scripts(&one, &error) < 0) {
+            report(&error);
+            check.problems++;
+        }
+    }
+    check_listen(&check);
+    check_names(&check);
+    check_directory(&check);
+    check_file(&check, "[server] pid_file", config->pid_file);
+    check_file(&check, "[log] destination", config->log_destination);
+    return check.problems;
+}

@@ -1,0 +1,110 @@
+/* The settings, as everybody reads them. config.h fills them in. */
+#ifndef FCGIHOST_SETTINGS_H
+#define FCGIHOST_SETTINGS_H
+
+#include "base/log_level.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config_error;
+
+enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
+enum config_on_failure { ON_FAILURE_RETRY, ON_FAILURE_EXIT };
+
+/* Who set a value. They speak in this order, and each replaces what the one before said. */
+enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_COMMAND_LINE };
+
+/* The values of a repeatable key, in the order in which they were given. */
+struct config_list {
+    char **items;
+    size_t count;
+    enum config_source source;
+};
+
+enum { CONFIG_APPLICATIONS_MAX = 64 };
+
+/* What a section [application] or [application NAME] says. */
+struct config_application {
+    char *name; /* NULL: [application] */
+    char *wsgi;
+    char *handler;
+    char *script;
+    char *callable;
+    char *script_root;
+    char *extensions; /* ".py .wsgi": of files that a web server may choose; one space between */
+    char *mount;      /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
+    char *authorizer;
+    char *filter;
+
+    /* What is not a key. */
+    unsigned line; /* of the section in the file; 0: none */
+};
+
+/* The ini file as it was read before the program was executed anew. */
+struct config_kept {
+    bool is_set;      /* then no file is read, whatever there is by now */
+    const char *path; /* NULL: there was none */
+    const char *text;
+    size_t bytes;
+};
+
+struct config {
+    /* [server] */
+    struct config_list listen;
+    enum config_protocol protocol;
+    unsigned threads;
+    unsigned backlog;
+    unsigned socket_mode;
+    char *socket_owner;
+    char *socket_group;
+    struct config_list allow; /* each one checked with address_parse_block; default: loopback */
+    int umask_mode;           /* -1: leave it */
+    char *directory;
+    char *pid_file;
+    /* [python] */
+    char *home;
+    struct config_list path;
+    bool bytecode;
+    uint64_t switch_interval_ms; /* 0: Python's own */
+    /* [startup] */
+    struct config_list imports; /* "module" or "module:function" */
+    bool require;
+    uint64_t request_wait_ms;
+    uint64_t retry_delay_ms;
+    uint64_t retry_max_delay_ms;
+    enum config_on_failure on_failure;
+    /* [limits] */
+    unsigned requests; /* 0: for ever, as with the next three */
+    unsigned requests_jitter;
+    uint64_t lifetime_ms;
+    uint64_t memory_bytes;
+    uint64_t request_body_bytes; /* 0: the front's limit is the only one */
+    uint64_t request_head_bytes;
+    uint64_t io_timeout_ms;
+    /* [shutdown] */
+    uint64_t drain_timeout_ms;
+    uint64_t cleanup_timeout_ms;
+    /* [log] */
+    char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
+    bool log_front;
+    enum log_level log_level;
+    bool show_errors;
+
+    struct config_application *applications; /* in the order in which they were named */
+    size_t application_count;
+
+    /* What is not a key. */
+    char *file;      /* the ini file that was read, or NULL */
+    char *file_text; /* what it contained then: the program that is executed anew goes on with it */
+    size_t file_bytes;
+    struct config_kept kept;
+    /* --check: called for each problem of an ini file, of which then all are found; NULL: the first
+     * one is enough. */
+    void (*report)(const struct config_error *error);
+    unsigned reported;    /* how many */
+    bool add_current_dir; /* APP was given: the current folder comes first on sys.path */
+};
+
+#endif

@@ -1,0 +1,279 @@
+/* One connection of a web server: what it sent, what is to be done next. */
+#include "connection/connection.h"
+
+#include "http/reply.h"
+#include "base/clock.h"
+#include "http/meta_variables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { INPUT_BYTES = 2 * RECORD_MANAGEMENT_BYTES };
+
+struct connection *connection_new(int fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection == NULL)
+        return NULL;
+    connection->pollable = POLLABLE_CONNECTION;
+    connection->fd = fd;
+    return connection;
+}
+
+struct connection *connection_take_over(const struct handover_connection *left)
+{
+    struct connection *connection = connection_new(left->fd);
+    size_t n = left->input.bytes;
+    if (connection == NULL || (n > 0 && input_own(&connection->input, n) < 0)) {
+        free(connection);
+        close(left->fd);
+        return NULL;
+    }
+    if (n > 0)
+        memcpy(connection->input.data, left->input.data, n);
+    connection->input.end = n;
+    connection->served = (unsigned long)left->served;
+    connection->park_end_ms = left->park_end_ms;
+    atomic_store(&connection->deadline_ms, left->deadline_ms);
+    return connection;
+}
+
+bool connection_can_move(const struct connection *connection)
+{
+    return (connection->is_queued || atomic_load(&connection->is_watched)) &&
+           !connection->is_answered;
+}
+
+int connection_describe(const struct connection *connection, struct handover_connection *left)
+{
+    const struct input *input = &connection->input;
+    size_t head_bytes = connection->request != NULL ? connection->head_bytes : 0,
+           input_bytes = input_available(input);
+    uint8_t *bytes = malloc(head_bytes + input_bytes + 1);
+    if (bytes == NULL)
+        return -1;
+    if (head_bytes > 0)
+        memcpy(bytes, connection->head, head_bytes);
+    if (input_bytes > 0)
+        memcpy(bytes + head_bytes, input->data + input->begin, input_bytes);
+    *left =
+        (struct handover_connection){.fd = connection->fd,
+                                     .served = connection->served,
+                                     .deadline_ms = atomic_load(&connection->deadline_ms),
+                                     .park_end_ms = connection->park_end_ms,
+                                     .input = {.data = bytes, .bytes = head_bytes + input_bytes}};
+    return 0;
+}
+
+void connection_free(struct connection *connection)
+{
+    close(connection->fd);
+    free(connection->head);
+    input_clear(&connection->input);
+    free(connection);
+}
+
+bool connection_has_begun(const struct connection *connection)
+{
+    return connection->request != NULL || input_available(&connection->input) > 0;
+}
+
+static const struct transport_ops *choose_transport(enum config_protocol protocol, uint8_t first)
+{
+    if (protocol == PROTOCOL_FASTCGI || (protocol == PROTOCOL_AUTO && first == RECORD_VERSION))
+        return &fastcgi_transport;
+    if (protocol == PROTOCOL_SCGI || (protocol == PROTOCOL_AUTO && first >= '0' && first <= '9'))
+        return &scgi_transport;
+    return NULL;
+}
+
+static const char *describe_stranger(const uint8_t *bytes, size_t n)
+{
+    static const char *const methods[] = {"GET ",     "POST ",   "HEAD ", "PUT ",
+                                          "OPTIONS ", "DELETE ", "PRI ",  "CONNECT "};
+    for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+        size_t m = strlen(methods[i]);
+        if (n >= m && memcmp(bytes, methods[i], m) == 0)
+            return "it sent HTTP: point the web server's fastcgi_pass or scgi_pass here, not "
+                   "proxy_pass";
+    }
+    if (bytes[0] == 0x16)
+        return "it sent TLS: the web server must speak plain FastCGI or SCGI to this socket";
+    return "neither FastCGI nor SCGI";
+}
+
+/* Is nothing in its buffer that is needed? */
+static bool is_spent(const struct connection *connection)
+{
+    return input_available(&connection->input) == 0 &&
+           (connection->request == NULL || connection->is_answered);
+}
+
+/* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
+static int prepare_input(struct receiver *receiver, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (input->is_owned && is_spent(connection))
+        input_clear(input);
+    if (!input->is_owned) {
+        if (input->data == NULL)
+            *input = (struct input){.data = receiver->buffer, .capacity = receiver->buffer_bytes};
+        return 0;
+    }
+    if (input->end < input->capacity)
+        return 0;
+    input_compact(input);
+    size_t limit = receiver->buffer_bytes;
+    if (input->end < input->capacity || input->capacity >= limit)
+        return 0;
+    return input_own(input, 2 * input->capacity < limit ? 2 * input->capacity : limit);
+}
+
+static bool is_ready(struct connection *connection)
+{
+    struct request *request = connection->request;
+    const struct input *input = &connection->input;
+    return request->content_length == 0 || input->is_at_eof || meta_is_body_unlikely(request) ||
+           request->ops->is_body_here(request) || input_available(input) == input->capacity;
+}
+
+static enum connection_step look(struct receiver *receiver, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (connection->request == NULL) {
+        if (input_available(input) == 0)
+            return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
+        const uint8_t *bytes = input->data + input->begin;
+        if (connection->ops == NULL)
+            connection->ops = choose_transport(receiver->config->protocol, bytes[0]);
+        enum head_state state = HEAD_REFUSED;
+        if (connection->ops == NULL)
+            connection->refusal = describe_stranger(bytes, input_available(input));
+        else
+            state = connection->ops->begin(receiver, connection);
+        if (state == HEAD_REFUSED)
+            return CONNECTION_CLOSE;
+        if (state == HEAD_MORE) {
+            if (input->is_at_eof)
+                connection->refusal = "the peer hung up in the middle of a request's head";
+            return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
+        }
+        struct request *request = connection->request;
+        request->connection = connection;
+        request->input = input;
+        request->fd = connection->fd;
+        request->io_timeout_ms = receiver->config->io_timeout_ms;
+        meta_read_content_length(request, receiver->config->request_body_bytes);
+        if (meta_drop_body(request, &receiver->routes->roles[request->role]) < 0) {
+            connection->refusal = "its body can't be left out: out of memory";
+            return CONNECTION_CLOSE;
+        }
+    }
+    return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
+}
+
+/* The head stands before what is left of the input, until more is received. The request waits:
+ * should it be handed over to another process, that one has to read it again. -1: out of memory. */
+static int keep_head(struct connection *connection)
+{
+    const struct input *input = &connection->input;
+    if (connection->request == NULL || connection->is_answered || connection->head != NULL)
+        return 0;
+    connection->head = malloc(connection->head_bytes);
+    if (connection->head == NULL)
+        return -1;
+    memcpy(connection->head, input->data + input->begin - connection->head_bytes,
+           connection->head_bytes);
+    return 0;
+}
+
+/* The worker's buffer goes on to the next connection: what is in it must be kept elsewhere. */
+static enum connection_step keep_input(struct connection *connection)
+{
+    struct input *input = &connection->input;
+    if (keep_head(connection) < 0)
+        return CONNECTION_CLOSE;
+    if (is_spent(connection)) {
+        input_clear(input);
+        return CONNECTION_WAIT;
+    }
+    if (input->is_owned)
+        return CONNECTION_WAIT;
+    input_compact(input);
+    return input_own(input, INPUT_BYTES) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
+}
+
+enum connection_step connection_keep_request(struct connection *connection)
+{
+    return keep_input(connection);
+}
+
+enum connection_step connection_advance(struct receiver *receiver, struct connection *connection)
+{
+    if (prepare_input(receiver, connection) < 0)
+        return CONNECTION_CLOSE;
+    if (connection->is_answered)
+        return connection_finish_request(receiver, connection);
+    if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
+        errno != ENOBUFS) {
+        if (connection->request == NULL)
+            return CONNECTION_CLOSE;
+        connection->input.is_at_eof = true;
+    }
+    enum connection_step step = look(receiver, connection);
+    return step == CONNECTION_WAIT ? keep_input(connection) : step;
+}
+
+/* What is left of the body has still to come. */
+static enum connection_step wait_for_rest(struct connection *connection, bool is_kept)
+{
+    /* The response has left. The peer must be able to tell that it is whole, and to read it: to
+     * close over bytes that were not received would reset the connection. */
+    if (!is_kept && !connection->is_answered)
+        shutdown(connection->fd, SHUT_WR);
+    connection->is_answered = true;
+    return keep_input(connection);
+}
+
+static void release_request(struct receiver *receiver, struct connection *connection)
+{
+    struct request *request = connection->request;
+    connection->request = NULL;
+    connection->input.drop = NULL;
+    connection->is_answered = false;
+    connection->served++;
+    atomic_store(&connection->deadline_ms, 0);
+    free(connection->head);
+    connection->head = NULL;
+    request->ops->release(request);
+    receiver_give_request(receiver, request);
+}
+
+enum connection_step connection_finish_request(struct receiver *receiver,
+                                               struct connection *connection)
+{
+    struct request *request = connection->request;
+    const struct response *response = &request->response;
+    bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
+    if (!connection->is_answered) /* until now the peer may have been busy with the response */
+        request->drain_deadline_ms = request->rate_end_ms = 0;
+    enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
+    if (drain != DRAIN_WAIT || !is_kept)
+        reply_send_end(request);
+    if (drain == DRAIN_WAIT && !response->is_peer_gone)
+        return wait_for_rest(connection, is_kept);
+    is_kept = is_kept && drain == DRAIN_DONE && !response->is_peer_gone;
+    release_request(receiver, connection);
+    if (!is_kept || atomic_load(receiver->is_draining)) {
+        input_clear(&connection->input);
+        return CONNECTION_CLOSE;
+    }
+    /* What has come of the next request is the next process's. */
+    if (input_available(&connection->input) == 0 || atomic_load(receiver->is_handing_over))
+        return keep_input(connection);
+    enum connection_step step = look(receiver, connection);
+    return step == CONNECTION_WAIT ? keep_input(connection) : step;
+}

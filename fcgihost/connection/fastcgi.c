@@ -1,0 +1,408 @@
+/* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
+ * written here. */
+#include "connection/connection.h"
+#include "protocol/gate.h"
+#include "protocol/libfcgi_os.h"
+#include "protocol/record.h"
+#include "http/request.h"
+#include "net/socket_io.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
+
+struct fastcgi_state {
+    FCGX_Request fcgx;
+    struct record_stream body;
+    uint16_t id;
+    bool has_stderr;
+};
+
+_Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,
+               "request.h: REQUEST_STATE_BYTES is too small");
+
+static struct fastcgi_state *state_of(struct request *request)
+{
+    return (struct fastcgi_state *)(void *)request->state;
+}
+
+static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
+{
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+    return socket_send(fd, &piece, 1, timeout_ms, NULL, NULL);
+}
+
+/* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
+ * follows. The head then begins that many bytes later. */
+static size_t drop_begin_padding(uint8_t *head)
+{
+    struct record begin = record_parse(head);
+    if (begin.padding_bytes == 0)
+        return 0;
+    memmove(head + begin.padding_bytes, head, RECORD_HEADER_BYTES + RECORD_BEGIN_BYTES);
+    record_put_header(head + begin.padding_bytes, RECORD_BEGIN_REQUEST, begin.id,
+                      RECORD_BEGIN_BYTES);
+    return begin.padding_bytes;
+}
+
+/* All that libfcgi learns is the head: it never sees the connection, so no byte that the gate has
+ * not looked at. */
+static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    FCGX_Request *fcgx = &state->fcgx;
+    libfcgi_os_feed(&request->arena, head, head_bytes);
+    FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+    fcgx->ipcFd = LIBFCGI_OS_DESCRIPTOR;
+    fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
+    int result = FCGX_Accept_r(fcgx);
+    fcgx->ipcFd = -1;
+    if (result < 0 || FCGX_GetError(fcgx->in) != 0 || libfcgi_os_has_refused())
+        return -1;
+    return fcgx->requestId == state->id ? 0 : -1;
+}
+
+static int add_params(struct request *request, char **envp)
+{
+    /* The first one is FCGI_ROLE, which libfcgi puts there. */
+    for (char **entry = envp + 1; *entry != NULL; entry++) {
+        char *name = *entry, *separator = strchr(name, '=');
+        if (separator == NULL || separator == name)
+            continue;
+        *separator = '\0';
+        const char *value = separator + 1;
+        if (request_add_param(request, name, (size_t)(separator - name), value, strlen(value)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer, and no CONTENT_LENGTH. A server
+ * that sends them all the same has its records dropped by the gate. */
+static int set_role(struct request *request, unsigned role)
+{
+    request->role = role;
+    state_of(request)->body.is_ended = role == ROLE_AUTHORIZER;
+    if (role == ROLE_RESPONDER)
+        return 0;
+    if (role == ROLE_AUTHORIZER && request_set_param(request, "CONTENT_LENGTH", "0") < 0)
+        return -1;
+    return request_set_param(request, "FCGI_ROLE",
+                             role == ROLE_AUTHORIZER ? "AUTHORIZER" : "FILTER");
+}
+
+static enum head_state accept_head(struct receiver *receiver, struct connection *connection,
+                                   const struct gate_result *result)
+{
+    struct input *input = &connection->input;
+    struct request *request = receiver_take_request(receiver);
+    if (request == NULL)
+        return HEAD_REFUSED;
+    struct fastcgi_state *state = state_of(request);
+    *state = (struct fastcgi_state){
+        .id = result->id,
+        .body = {.id = result->id,
+                 .type = RECORD_STDIN,
+                 .max_connections = receiver->gate_limits->max_connections}};
+    connection->request = request;
+    request->ops = &fastcgi_transport;
+    request->is_keep_wanted = result->is_kept;
+    size_t skipped_bytes = drop_begin_padding(input->data + input->begin);
+    input->begin += skipped_bytes;
+    connection->head_bytes = result->head_bytes - skipped_bytes;
+    if (parse_head(request, input->data + input->begin, connection->head_bytes) < 0 ||
+        add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
+        connection->refusal = "its parameters can't be read";
+        return HEAD_REFUSED;
+    }
+    input->begin += connection->head_bytes;
+    connection->cuts = 0;
+    return HEAD_WHOLE;
+}
+
+/* At the start, where most are, nothing is moved. */
+static void cut_out(struct input *input, size_t offset, size_t n)
+{
+    if (offset > 0) {
+        uint8_t *bytes = input->data + input->begin;
+        memmove(bytes + offset, bytes + offset + n, input_available(input) - offset - n);
+        input->end -= n;
+    } else
+        input->begin += n;
+}
+
+static enum head_state fastcgi_begin(struct receiver *receiver, struct connection *connection)
+{
+    struct input *input = &connection->input;
+    for (;;) {
+        struct gate_result result;
+        switch (gate_examine(input->data + input->begin, input_available(input),
+                             receiver->gate_limits, &result)) {
+        case GATE_MORE:
+            return HEAD_MORE;
+        case GATE_WHOLE:
+            return accept_head(receiver, connection, &result);
+        case GATE_REFUSE:
+            connection->refusal = result.reason;
+            return HEAD_REFUSED;
+        case GATE_CUT:
+            if (result.cut_offset > 0 && ++connection->cuts > MAX_CUTS) {
+                connection->refusal = "too many foreign records in a request's head";
+                return HEAD_REFUSED;
+            }
+            cut_out(input, result.cut_offset, result.cut_bytes);
+            /* A peer that does not even take these few bytes is not waited for: this thread serves
+             * others. */
+            if (result.reply_bytes > 0 &&
+                reply(connection->fd, result.reply, result.reply_bytes, 0) < 0)
+                return HEAD_REFUSED;
+            if (result.is_last)
+                return HEAD_REFUSED;
+        }
+    }
+}
+
+static bool fastcgi_is_body_here(struct request *request)
+{
+    const struct input *input = request->input;
+    bool is_ended;
+    size_t n = record_stream_count(state_of(request)->body, input->data + input->begin,
+                                   input_available(input), &is_ended);
+    uint64_t wanted = REQUEST_PREFETCH_BYTES;
+    if (request->content_length >= 0 && (uint64_t)request->content_length < wanted)
+        wanted = (uint64_t)request->content_length;
+    return is_ended || n >= wanted;
+}
+
+static enum body_state receive_body(struct request *request, uint64_t deadline_ms)
+{
+    input_compact(request->input);
+    long n = input_receive_until(request->input, request->fd, deadline_ms);
+    if (n > 0)
+        return BODY_CONTENT;
+    if (n < 0 && errno == EAGAIN)
+        return BODY_WAIT;
+    if (n == 0)
+        errno = ECONNRESET;
+    return BODY_CUT;
+}
+
+/* To a management record in the middle of a body. While the response is being sent, perhaps by
+ * another thread, an answer could come into the middle of a record: then there is none. */
+static int reply_beside(struct request *request, const struct stream_step *step)
+{
+    struct response *response = &request->response;
+    if (atomic_exchange(&response->is_sending, true))
+        return 0;
+    int result = reply(request->fd, step->reply, step->reply_bytes, 0);
+    if (result < 0)
+        response->is_peer_gone = true; /* part of a record may have left */
+    atomic_store(&response->is_sending, false);
+    return result;
+}
+
+static enum body_state fastcgi_next_body(struct request *request, uint64_t deadline_ms,
+                                         const uint8_t **content, size_t *content_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct input *input = request->input;
+    if (state->body.is_ended)
+        return BODY_END;
+    for (;;) {
+        struct stream_step step;
+        enum stream_event event = record_stream_next(&state->body, input->data + input->begin,
+                                                     input_available(input), &step);
+        input->begin += step.used_bytes;
+        enum body_state received;
+        switch (event) {
+        case STREAM_CONTENT:
+            *content = step.content;
+            *content_bytes = step.content_bytes;
+            return BODY_CONTENT;
+        case STREAM_END:
+            return BODY_END;
+        case STREAM_ABORT:
+            errno = ECONNABORTED;
+            return BODY_CUT;
+        case STREAM_BAD:
+            errno = EPROTO;
+            return BODY_CUT;
+        case STREAM_REPLY:
+            if (reply_beside(request, &step) < 0)
+                return BODY_CUT;
+            break;
+        case STREAM_MORE:
+            received = receive_body(request, deadline_ms);
+            if (received != BODY_CONTENT)
+                return received;
+        }
+    }
+}
+
+static void fastcgi_take_body(struct request *request, size_t bytes)
+{
+    request->input->begin += bytes;
+    record_stream_take(&state_of(request)->body, bytes);
+}
+
+/* Records that are being gathered for one sendmsg. */
+struct batch {
+    struct request *request;
+    uint16_t id;
+    struct iovec pieces[SEND_PIECES];
+    size_t piece_count;
+    uint8_t headers[SEND_RECORDS][RECORD_HEADER_BYTES];
+    size_t record_count;
+};
+
+static int flush_batch(struct batch *batch)
+{
+    size_t count = batch->piece_count;
+    batch->piece_count = 0;
+    batch->record_count = 0;
+    const struct request *request = batch->request;
+    return socket_send(request->fd, batch->pieces, count, request->io_timeout_ms,
+                       request->send_wait, request->input);
+}
+
+static void add_piece(struct batch *batch, const void *bytes, size_t n)
+{
+    batch->pieces[batch->piece_count++] =
+        (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
+}
+
+/* Puts the pieces into records as large as they may be, whatever the pieces' own borders. */
+static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces,
+                      size_t count)
+{
+    size_t left = 0, room = 0;
+    for (size_t i = 0; i < count; i++)
+        left += pieces[i].iov_len;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *bytes = pieces[i].iov_base;
+        size_t piece_left = pieces[i].iov_len;
+        while (piece_left > 0) {
+            bool is_full =
+                batch->record_count == SEND_RECORDS || batch->piece_count + 3 > SEND_PIECES;
+            if (is_full && flush_batch(batch) < 0)
+                return -1;
+            if (room == 0) {
+                room = left < RECORD_CONTENT_BYTES ? left : RECORD_CONTENT_BYTES;
+                uint8_t *header = batch->headers[batch->record_count++];
+                record_put_header(header, type, batch->id, room);
+                add_piece(batch, header, RECORD_HEADER_BYTES);
+            }
+            size_t n = piece_left < room ? piece_left : room;
+            add_piece(batch, bytes, n);
+            bytes += n;
+            piece_left -= n;
+            room -= n;
+            left -= n;
+        }
+    }
+    return 0;
+}
+
+static int fastcgi_send(struct request *request, const struct iovec *pieces, size_t count,
+                        bool is_last)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct batch batch;
+    batch.request = request;
+    batch.id = state->id;
+    batch.piece_count = 0;
+    batch.record_count = 0;
+    if (add_stream(&batch, RECORD_STDOUT, pieces, count) < 0)
+        return -1;
+    uint8_t tail[2 * RECORD_HEADER_BYTES + RECORD_END_BYTES], *end = tail;
+    if (is_last) {
+        end = record_put_header(end, RECORD_STDOUT, state->id, 0);
+        if (state->has_stderr)
+            end = record_put_header(end, RECORD_STDERR, state->id, 0);
+        end = record_put_end(end, state->id, STATUS_REQUEST_COMPLETE);
+        add_piece(&batch, tail, (size_t)(end - tail));
+    }
+    return flush_batch(&batch);
+}
+
+static int fastcgi_send_error(struct request *request, const char *text, size_t text_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = text_bytes};
+    struct batch batch;
+    batch.request = request;
+    batch.id = state->id;
+    batch.piece_count = 0;
+    batch.record_count = 0;
+    state->has_stderr = true;
+    if (add_stream(&batch, RECORD_STDERR, &piece, 1) < 0)
+        return -1;
+    return flush_batch(&batch);
+}
+
+static void fastcgi_begin_data(struct request *request)
+{
+    struct record_stream *body = &state_of(request)->body;
+    *body = (struct record_stream){
+        .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
+}
+
+/* Is there an FCGI_ABORT_REQUEST in what has come of the body, or behind it? Nothing is taken. */
+static bool find_abort(const struct request *request)
+{
+    const struct fastcgi_state *state = (const void *)request->state;
+    const uint8_t *bytes = request->input->data + request->input->begin;
+    size_t n = input_available(request->input);
+    struct record_stream body = state->body;
+    uint8_t header[RECORD_HEADER_BYTES];
+    while (!body.is_ended) {
+        struct stream_step step;
+        enum stream_event event = record_stream_next(&body, bytes, n, &step);
+        if (event == STREAM_ABORT)
+            return true;
+        if (event == STREAM_MORE || event == STREAM_BAD)
+            return false;
+        record_stream_take(&body, step.content_bytes);
+        bytes += step.used_bytes + step.content_bytes;
+        n -= step.used_bytes + step.content_bytes;
+    }
+    if (n == 0) {
+        ssize_t peeked = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
+        bytes = header;
+        n = peeked > 0 ? (size_t)peeked : 0;
+    }
+    if (n < RECORD_HEADER_BYTES)
+        return false;
+    struct record record = record_parse(bytes);
+    return record.type == RECORD_ABORT_REQUEST && record.id == state->id;
+}
+
+static bool fastcgi_is_abandoned(const struct request *request)
+{
+    if (!input_enter(request->input))
+        return false; /* a thread that reads the body will find it */
+    bool is_found = find_abort(request);
+    input_leave(request->input);
+    return is_found;
+}
+
+static void fastcgi_release(struct request *request)
+{
+    FCGX_Free(&state_of(request)->fcgx, 0);
+}
+
+const struct transport_ops fastcgi_transport = {
+    .name = "FastCGI",
+    .begin = fastcgi_begin,
+    .is_body_here = fastcgi_is_body_here,
+    .next_body = fastcgi_next_body,
+    .take_body = fastcgi_take_body,
+    .send = fastcgi_send,
+    .send_error = fastcgi_send_error,
+    .begin_data = fastcgi_begin_data,
+    .is_abandoned = fastcgi_is_abandoned,
+    .release = fastcgi_release,
+};

@@ -1,0 +1,107 @@
+/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready.
+ */
+#ifndef FCGIHOST_POLLER_H
+#define FCGIHOST_POLLER_H
+
+#include "base/address.h"
+#include "config/settings.h"
+#include "connection/connection.h"
+#include "net/listener_set.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+enum { POLLER_EVENTS = 16 };
+
+struct poller_listener;
+
+struct poller_queue {
+    struct connection *first, *last;
+};
+
+struct poller {
+    int epoll_fd;
+    /* What epoll_wait returned and poller_next has not yet: half a microsecond less for each
+     * request of a busy host. */
+    struct epoll_event events[POLLER_EVENTS];
+    int event_count, next_event;
+    struct listener *last_listener; /* that has had … */
+    atomic_int accepts_in_row;      /* … so many connections, without another event between */
+    int wake_fd;                    /* readable once the workers are to end */
+    int change_fd; /* an eventfd of the supervisor's: told when the last connection has gone */
+    uint64_t io_timeout_ms;
+    struct poller_listener *listeners;
+    size_t listener_count;
+    struct address_block *allow;
+    size_t allow_count;
+
+    atomic_bool is_draining;     /* no connection is kept any more */
+    atomic_bool is_handing_over; /* connections without a running request wait for the next process */
+    atomic_bool is_quitting;
+    atomic_bool is_accept_paused; /* out of descriptors */
+    bool is_pause_logged;         /* with the mutex held */
+    uint64_t last_pause_ms;
+
+    pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is
+                              freed meanwhile */
+    struct connection *connections;
+    size_t connection_count;
+    struct poller_queue parked; /* their requests wait for the application */
+    struct poller_queue ready;  /* and these have waited */
+    int ready_fd;               /* a semaphore: how many are ready */
+};
+
+/* 0, or -1 with errno. The set must outlive the poller. change_fd as in the struct. */
+int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
+                int change_fd);
+void poller_clear(struct poller *poller);
+
+/* The next connection that has something to say, new ones included: the caller owns it until it
+ * calls poller_watch or poller_close. NULL: the worker is to end. One thread at a time. */
+struct connection *poller_next(struct poller *poller);
+/* Gives the connection back until its peer sends something, by the deadline if that is not 0. 0; or
+ * -1 with errno, then the caller still owns it. */
+int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
+/* Gives a connection with a request that can't be served yet back until poller_unpark, or until
+ * park_end_ms; poller_next then returns it. */
+void poller_park(struct poller *poller, struct connection *connection);
+/* What they wait for is there, or will not come. */
+void poller_unpark(struct poller *poller);
+void poller_close(struct poller *poller, struct connection *connection);
+size_t poller_connection_count(struct poller *poller);
+/* "unix:/run/x.sock", for messages. */
+const char *poller_listener_name(const struct poller *poller, size_t i);
+
+/* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once
+ * a second. */
+void poller_tend(struct poller *poller, uint64_t now_ms);
+/* The socket files go and the listeners are closed. What has queued up is still accepted, unless
+ * other processes accept on the same socket. From here on no connection outlives its request. */
+void poller_stop_accepting(struct poller *poller);
+/* Does it serve the one socket that a web server made for this very process? */
+bool poller_is_spawners(struct poller *poller);
+/* Stops accepting, but leaves the listeners open for the next process: connections queue up there. Nothing
+ * new is begun on connections either; requests in flight go on. */
+void poller_begin_handover(struct poller *poller);
+/* The process ends after all: what was left is taken up again, to be ended. */
+void poller_give_up_handover(struct poller *poller);
+/* How many connections have still something to finish here. */
+size_t poller_busy_count(struct poller *poller);
+/* Adds the listeners, and the connections without a running request, to what is handed over; they stay open.
+ * After the workers have ended, or with the process about to leave whatever they do. -1: out of memory. */
+int poller_hand_over(struct poller *poller, struct handover *handover);
+/* Takes over the connections that a predecessor has handed over. Before workers are there. */
+void poller_take_over(struct poller *poller, const struct handover *handover);
+/* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
+ * new, and those whose request is answered but not all of its body there. */
+void poller_close_idle(struct poller *poller, bool is_every);
+/* Breaks off every connection that is not handed over, so that no thread waits for a peer any more. */
+void poller_cut(struct poller *poller);
+/* Every poller_next returns NULL from now on. */
+void poller_quit(struct poller *poller);
+
+#endif

@@ -1,0 +1,36 @@
+/* What a thread receives requests with: its buffer, a request to be used again, the limits. */
+#ifndef FCGIHOST_RECEIVER_H
+#define FCGIHOST_RECEIVER_H
+
+#include "protocol/gate.h"
+#include "http/route.h"
+#include "config/settings.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct request;
+
+struct receiver {
+    const struct config *config;
+    const struct gate_limits *gate_limits;
+    const struct route_table *routes;
+    uint8_t *buffer;
+    size_t buffer_bytes;
+    struct request *spare; /* to be used again; or NULL */
+    /* Of the poller that its connections come from. */
+    const atomic_bool *is_draining;     /* no connection is kept any more */
+    const atomic_bool *is_handing_over; /* what comes next is the next process's */
+};
+
+/* Makes the buffer, large enough for a head and what of a body comes before a thread is given to
+ * the request. The other members are the caller's to set. 0, or -1 when out of memory. */
+int receiver_init(struct receiver *receiver);
+void receiver_clear(struct receiver *receiver);
+/* NULL when out of memory. */
+struct request *receiver_take_request(struct receiver *receiver);
+void receiver_give_request(struct receiver *receiver, struct request *request);
+
+#endif

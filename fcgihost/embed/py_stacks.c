@@ -1,0 +1,93 @@
+/* The Python stacks of all threads, for the log. */
+#include "embed/py_stacks.h"
+
+#include "threads/activity.h"
+#include "base/log.h"
+#include "embed/py_errand.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    GIL_WAIT_MS = 500, /* many times the switch interval, after which every thread gets its turn */
+    TEXT_BYTES = 256 << 10,
+};
+
+static int stacks_fd = -1;
+static atomic_bool is_open;
+
+int py_stacks_open(void)
+{
+    stacks_fd = memfd_create("fcgihost-stacks", MFD_CLOEXEC);
+    atomic_store(&is_open, stacks_fd >= 0);
+    return stacks_fd;
+}
+
+void py_stacks_close(void)
+{
+    atomic_store(&is_open, false);
+}
+
+/* "Thread 0x00007f0123456789 (most recent call first):" */
+static bool find_thread(const struct activities *activities, const char *line,
+                        struct activity_report *report)
+{
+    unsigned long long ident;
+    if (sscanf(line, "%*[^0]%llx", &ident) != 1)
+        return false;
+    for (unsigned i = 0; i < activities->count; i++)
+        if ((unsigned long long)activities->items[i].thread == ident)
+            return activity_get(&activities->items[i], report);
+    return false;
+}
+
+/* The raw stacks, with what each worker serves in front of its own. */
+static void log_raw(const struct activities *activities, const char *why, char *raw)
+{
+    char *text = NULL;
+    size_t text_bytes = 0;
+    FILE *stream = open_memstream(&text, &text_bytes);
+    struct activity_report report;
+    if (stream == NULL)
+        return;
+    fprintf(
+        stream,
+        "%s: Python can't be entered: a thread holds the GIL and does not let go of it, in C code "
+        "of an extension; the stacks as seen from outside",
+        why);
+    for (char *line = strtok(raw, "\n"); line != NULL; line = strtok(NULL, "\n")) {
+        fprintf(stream, "\n%s", line);
+        if (strstr(line, "hread 0x") != NULL && find_thread(activities, line, &report))
+            fprintf(stream, " serving %s for %.1f s", report.request, (double)report.age_ms / 1000);
+    }
+    fclose(stream);
+    log_text(LOG_LEVEL_ERROR, text, text_bytes);
+    free(text);
+}
+
+/* The handler that faulthandler.register() made runs on this very thread, and needs no GIL. Nobody
+ * else moves meanwhile: who has the GIL is in C, all others wait for it. */
+static void dump(const struct activities *activities, const char *why)
+{
+    char *raw = malloc(TEXT_BYTES);
+    if (raw == NULL || !atomic_load(&is_open) || ftruncate(stacks_fd, 0) < 0 ||
+        lseek(stacks_fd, 0, SEEK_SET) < 0) {
+        free(raw);
+        return;
+    }
+    pthread_kill(pthread_self(), PY_STACKS_SIGNAL);
+    ssize_t n = pread(stacks_fd, raw, TEXT_BYTES - 1, 0);
+    raw[n < 0 ? 0 : n] = '\0';
+    log_raw(activities, why, raw);
+    free(raw);
+}
+
+void py_stacks_log(const struct activities *activities, const char *why)
+{
+    if (!py_errand_run(PY_ERRAND_STACKS, why, GIL_WAIT_MS))
+        dump(activities, why);
+}

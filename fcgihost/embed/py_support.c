@@ -1,0 +1,237 @@
+/* What the Python side of the host shares: versions' differences, calls into fcgihost._host,
+ * exceptions. */
+#include "embed/py_support.h"
+
+#include "http/reply.h"
+#include "base/fork.h"
+
+#include <unistd.h>
+
+struct py_settings py_settings;
+
+static PyObject *host_module; /* fcgihost._host */
+
+int py_module_import_host(void)
+{
+    host_module = PyImport_ImportModule("fcgihost._host");
+    return host_module != NULL ? 0 : -1;
+}
+
+PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count)
+{
+    PyObject *callable = PyObject_GetAttrString(host_module, function);
+    if (callable == NULL)
+        return NULL;
+    PyObject *result = PyObject_Vectorcall(callable, arguments, count, NULL);
+    Py_DECREF(callable);
+    return result;
+}
+
+PyObject *py_module_call_with(const char *function, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    PyObject *arguments = Py_VaBuildValue(format, values);
+    va_end(values);
+    PyObject *callable = arguments != NULL ? PyObject_GetAttrString(host_module, function) : NULL;
+    PyObject *result = callable != NULL ? PyObject_CallObject(callable, arguments) : NULL;
+    Py_XDECREF(callable);
+    Py_XDECREF(arguments);
+    return result;
+}
+
+void py_module_clear(void)
+{
+    Py_CLEAR(host_module);
+}
+
+PyObject *py_exception_take(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (type == NULL)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+void py_exception_restore(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyObject *type = (PyObject *)Py_TYPE(exception);
+    Py_INCREF(type);
+    PyErr_Restore(type, exception, PyException_GetTraceback(exception));
+#endif
+}
+
+PyObject *py_exception_format(PyObject *exception)
+{
+    PyObject *text = py_module_call("format_exception", &exception, 1);
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyObject_Str((PyObject *)Py_TYPE(exception));
+    }
+    if (text == NULL)
+        PyErr_Clear();
+    return text;
+}
+
+static void log_exception(struct request *request, const char *where, PyObject *exception)
+{
+    PyObject *text = py_exception_format(exception);
+    Py_ssize_t bytes = 0;
+    const char *traceback = text != NULL ? PyUnicode_AsUTF8AndSize(text, &bytes) : NULL;
+    if (traceback == NULL) {
+        PyErr_Clear();
+        traceback = "an exception that can't be shown";
+        bytes = (Py_ssize_t)strlen(traceback);
+    }
+    char name[REQUEST_TEXT_BYTES];
+    request_describe(request, name, sizeof(name));
+    Py_BEGIN_ALLOW_THREADS;
+    log_error("%s: %s\n%.*s", name, where, (int)bytes, traceback);
+    if (py_settings.is_front_logged)
+        reply_send_error(request, traceback, (size_t)bytes);
+    Py_END_ALLOW_THREADS;
+    Py_XDECREF(text);
+}
+
+void py_exception_print(const char *what)
+{
+    PyObject *exception = py_exception_take();
+    PyObject *text = exception != NULL ? py_exception_format(exception) : NULL;
+    const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    log_error("%s\n%s", what, traceback != NULL ? traceback : "");
+    Py_END_ALLOW_THREADS;
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(exception);
+}
+
+void py_exception_log(struct request *request, const char *where)
+{
+    PyObject *exception = py_exception_take();
+    if (exception == NULL)
+        return;
+    log_exception(request, where, exception);
+    Py_DECREF(exception);
+}
+
+static const char plain_page[] =
+    "The application could not answer this request. The error log says why.\n";
+
+static void send_page(struct request *request, PyObject *exception)
+{
+    PyObject *text = py_settings.is_traceback_shown ? py_exception_format(exception) : NULL;
+    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain_page;
+    if (body == NULL) {
+        PyErr_Clear();
+        body = plain_page;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    reply_send_page(request, "500 Internal Server Error", body);
+    Py_END_ALLOW_THREADS;
+    Py_XDECREF(text);
+}
+
+/* An exception that stands for an answer of its own, as fcgihost.ResourceUnavailable does for 503.
+ * false: it is another one. */
+static bool answer_as_described(struct request *request, PyObject *exception)
+{
+    PyObject *answer = py_module_call("describe_answer", &exception, 1), *cause;
+    int seconds;
+    const char *status, *page, *line;
+    bool is_described = answer != NULL && answer != Py_None &&
+                        PyArg_ParseTuple(answer, "szisO", &status, &page, &seconds, &line, &cause);
+    PyErr_Clear();
+    if (is_described && cause != Py_None) {
+        log_exception(request, line, cause);
+        send_page(request, cause);
+    } else if (is_described) {
+        request->response.retry_after_s = (unsigned)seconds;
+        Py_BEGIN_ALLOW_THREADS;
+        request_log(request, line);
+        reply_send_page(request, status, page != NULL ? page : plain_page);
+        Py_END_ALLOW_THREADS;
+    }
+    Py_XDECREF(answer);
+    return is_described;
+}
+
+void py_exception_answer(struct request *request, PyObject *exception)
+{
+    const struct response *response = &request->response;
+    bool is_too_large = request->body_failure == BODY_TOO_LARGE && !response->is_head_sent &&
+                        PyErr_GivenExceptionMatches(exception, PyExc_OSError);
+    if (is_too_large) {
+        Py_BEGIN_ALLOW_THREADS;
+        request_log(request, "413: its body is larger than [limits] request_body");
+        reply_send_page(request, "413 Request Entity Too Large",
+                           "The request's body is too large.\n");
+        Py_END_ALLOW_THREADS;
+    } else if (!response->is_head_sent && answer_as_described(request, exception)) {
+        return;
+    } else if (response->is_ended) {
+        log_exception(request, "the application failed after its response was whole", exception);
+    } else if (response->is_head_sent) {
+        log_exception(
+            request,
+            "the application failed after its response had begun: the connection is closed",
+            exception);
+        request->must_close = true;
+        request->response.is_failed = true;
+    } else {
+        log_exception(request, "the application failed: answered with 500", exception);
+        send_page(request, exception);
+    }
+}
+
+void py_leave_forked_child(void)
+{
+    if (!fork_is_child())
+        return;
+    int status = 0;
+    PyObject *exception = py_exception_take();
+    if (exception != NULL && PyErr_GivenExceptionMatches(exception, PyExc_SystemExit)) {
+        PyObject *code = PyObject_GetAttrString(exception, "code");
+        status = code == NULL || code == Py_None ? 0
+                 : PyLong_Check(code)            ? (int)PyLong_AsLong(code)
+                                                 : 1;
+    } else if (exception != NULL) {
+        PyObject *text = py_exception_format(exception);
+        const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
+        log_error("a forked child of the application failed\n%s",
+                  traceback != NULL ? traceback : "");
+        status = 1;
+    }
+    _exit(status);
+}
+
+const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what, Py_TYPE(text)->tp_name);
+        return NULL;
+    }
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(text) < 0)
+        return NULL;
+#endif
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
+        PyErr_Format(PyExc_ValueError, "%s %R has characters beyond Latin-1", what, text);
+        return NULL;
+    }
+    *bytes = PyUnicode_GET_LENGTH(text);
+    return (const char *)PyUnicode_1BYTE_DATA(text);
+}

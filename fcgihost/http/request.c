@@ -1,0 +1,460 @@
+/* One request, whatever protocol brought it: its parameters and its body. */
+#include "http/request.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "protocol/record.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50 };
+
+/* Random ones, until there are others: tests need no more. */
+uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
+    0x91b7584a2265b1f5u, 0xcd613e30d8f16adfu, 0x1027c4d1c386bbc4u, 0x1e2feb89414c343cu,
+    0xc2ce6f447ed4d57bu, 0x78e510617311d8a3u, 0x612e7696a6cecc1bu, 0x35bf992dc9e9c616u,
+    0x7ce42c8218072e8cu, 0xe4b06ce60741c7a8u, 0x63ca828dd5f4b3b2u, 0x9b810e766ec9d286u,
+    0xc4647159c324c985u, 0xb2221a58008a05a6u, 0x442e3d437204e52du, 0xcd447e35b8b6d8feu,
+    0x9755d4c13a902931u, 0x1a2b8f1ff1fd42a2u, 0x51431193e6c3f339u, 0x05b6e6e307d4bedcu,
+    0xa648a7dd06839eb9u, 0x025b413f8a9a021eu, 0xe1988ad9f06c144au, 0xafbd67f9619699cfu,
+};
+
+int request_seed_hash(void)
+{
+    ssize_t n = getrandom(request_hash_keys, sizeof(request_hash_keys), 0);
+    return n == (ssize_t)sizeof(request_hash_keys) ? 0 : -1;
+}
+
+struct request *request_new(void)
+{
+    struct request *request = calloc(1, sizeof(*request));
+    if (request == NULL)
+        return NULL;
+    request->params = malloc(PARAM_CAPACITY * sizeof(*request->params));
+    if (request->params == NULL) {
+        free(request);
+        return NULL;
+    }
+    request->param_capacity = PARAM_CAPACITY;
+    request->fd = -1;
+    request->role = ROLE_RESPONDER;
+    request->content_length = -1;
+    response_reset(&request->response);
+    return request;
+}
+
+void request_reset(struct request *request)
+{
+    struct param *params = request->params;
+    size_t capacity = request->param_capacity;
+    struct arena arena = request->arena;
+    arena_reset(&arena);
+    struct response response = request->response;
+    memset(request, 0, offsetof(struct request, state));
+    request->params = params;
+    request->param_capacity = capacity;
+    request->arena = arena;
+    request->fd = -1;
+    request->role = ROLE_RESPONDER;
+    request->content_length = -1;
+    request->response = response;
+    response_drop_held(&request->response);
+    response_reset(&request->response);
+}
+
+void request_free(struct request *request)
+{
+    if (request == NULL)
+        return;
+    arena_free(&request->arena);
+    response_clear(&request->response);
+    free(request->params);
+    free(request);
+}
+
+static inline struct param *find(const struct request *request, const char *name, size_t n,
+                                 uint32_t hash)
+{
+    for (uint32_t i = request->buckets[hash % REQUEST_BUCKETS]; i != 0;
+         i = request->params[i - 1].next) {
+        struct param *param = &request->params[i - 1];
+        if (param->hash == hash && param->name_bytes == n && memcmp(param->name, name, n) == 0)
+            return param;
+    }
+    return NULL;
+}
+
+/* A value that is joined has room to grow, so that many repetitions cost no more than what they
+ * hold. */
+static int join_values(struct request *request, struct param *param, const char *separator,
+                       const char *value, size_t value_bytes)
+{
+    size_t separator_bytes = strlen(separator);
+    size_t n = param->value_bytes + separator_bytes + value_bytes;
+    if (n >= param->joined_capacity) {
+        char *joined = arena_alloc(&request->arena, 2 * (n + 1));
+        if (joined == NULL)
+            return -1;
+        memcpy(joined, param->value, param->value_bytes);
+        param->joined = joined;
+        param->joined_capacity = (uint32_t)(2 * (n + 1));
+    }
+    char *end = param->joined + param->value_bytes;
+    memcpy(end, separator, separator_bytes);
+    memcpy(end + separator_bytes, value, value_bytes + 1);
+    param->value = param->joined;
+    param->value_bytes = (uint32_t)n;
+    return 0;
+}
+
+static int merge(struct request *request, struct param *param, const char *value,
+                 size_t value_bytes)
+{
+    if (param->name_bytes == 11 && memcmp(param->name, "HTTP_COOKIE", 11) == 0)
+        return join_values(request, param, "; ", value, value_bytes);
+    if (strncmp(param->name, "HTTP_", 5) == 0 && strcmp(param->name, "HTTP_HOST") != 0)
+        return join_values(request, param, ", ", value, value_bytes);
+    param->value = value;
+    param->value_bytes = (uint32_t)value_bytes;
+    return 0;
+}
+
+/* Room for one more at the end of params. 0, or -1. */
+static int grow_params(struct request *request)
+{
+    if (request->param_count < request->param_capacity)
+        return 0;
+    if (request->param_count >= PARAM_MAX) {
+        errno = E2BIG;
+        return -1;
+    }
+    struct param *params = realloc(request->params, 2 * request->param_capacity * sizeof(*params));
+    if (params == NULL)
+        return -1;
+    request->params = params;
+    request->param_capacity *= 2;
+    return 0;
+}
+
+int request_add_param(struct request *request, const char *name, size_t name_bytes,
+                      const char *value, size_t value_bytes)
+{
+    uint32_t hash = request_hash(name, name_bytes);
+    uint32_t *bucket = &request->buckets[hash % REQUEST_BUCKETS];
+    struct param *same = find(request, name, name_bytes, hash);
+    if (same != NULL)
+        return merge(request, same, value, value_bytes);
+    if (grow_params(request) < 0)
+        return -1;
+    request->params[request->param_count++] = (struct param){.name = name,
+                                                             .value = value,
+                                                             .name_bytes = (uint32_t)name_bytes,
+                                                             .value_bytes = (uint32_t)value_bytes,
+                                                             .hash = hash,
+                                                             .next = *bucket};
+    *bucket = (uint32_t)request->param_count;
+    return 0;
+}
+
+int request_set_param(struct request *request, const char *name, const char *value)
+{
+    size_t n = strlen(name);
+    struct param *param = find(request, name, n, request_hash(name, n));
+    if (param == NULL) {
+        if (request_add_param(request, name, n, value, strlen(value)) < 0)
+            return -1;
+        request->params[request->param_count - 1].is_added = true;
+        return 0;
+    }
+    if (param->sent == NULL)
+        param->sent = param->value;
+    param->value = value;
+    param->value_bytes = (uint32_t)strlen(value);
+    param->joined_capacity = 0;
+    param->is_dropped = false;
+    return 0;
+}
+
+const struct param *request_find_hashed(const struct request *request, const char *name,
+                                        size_t name_bytes, uint32_t hash)
+{
+    const struct param *param = find(request, name, name_bytes, hash);
+    return param != NULL && !param->is_dropped ? param : NULL;
+}
+
+int64_t request_number(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    int64_t number = 0;
+    if (param == NULL || param->value_bytes == 0 || param->value_bytes > 18 ||
+        strspn(param->value, "0123456789") != param->value_bytes)
+        return -1;
+    for (const char *p = param->value; *p != '\0'; p++)
+        number = number * 10 + (*p - '0');
+    return number;
+}
+
+void request_describe(const struct request *request, char *text, size_t text_bytes)
+{
+    const char *method = request_value(request, "REQUEST_METHOD");
+    const char *uri = request_value(request, "REQUEST_URI");
+    if (uri == NULL)
+        uri = "-";
+    snprintf(text, text_bytes, "%s %.*s", method != NULL ? method : "-", (int)strcspn(uri, "?#"),
+             uri);
+}
+
+void request_log(const struct request *request, const char *what)
+{
+    char text[REQUEST_TEXT_BYTES];
+    request_describe(request, text, sizeof(text));
+    log_warning("%s: %s", text, what);
+}
+
+/* A filter's file follows, which has to come before the connection can be used again. */
+static bool has_more(const struct request *request)
+{
+    return request->role == ROLE_FILTER && !request->is_data;
+}
+
+/* The body's end, as the transport tells it. -1: before its time. */
+static long end_body(struct request *request, enum body_state state)
+{
+    int error = errno;
+    request->is_body_ended = true;
+    request->drain = state != BODY_END ? DRAIN_FAILED : has_more(request) ? DRAIN_WAIT : DRAIN_DONE;
+    if (state == BODY_END &&
+        (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
+        return 0;
+    request->body_failure = BODY_WAS_CUT;
+    request->body_errno = state == BODY_END ? ECONNABORTED : error;
+    if (state != BODY_END)
+        request->must_close = true;
+    return -1;
+}
+
+static long peek_body(struct request *request, uint64_t deadline_ms, const uint8_t **content)
+{
+    if (request->body_failure != BODY_FINE)
+        return -1;
+    if (request->is_body_ended ||
+        (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length))
+        return 0;
+    size_t n = 0;
+    enum body_state state = request->ops->next_body(request, deadline_ms, content, &n);
+    if (state == BODY_WAIT) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (state != BODY_CONTENT)
+        return end_body(request, state);
+    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
+        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
+    if (request->body_limit > 0 && request->body_bytes + n > request->body_limit) {
+        request->body_failure = BODY_TOO_LARGE;
+        request->body_errno = EFBIG;
+        return -1;
+    }
+    return (long)n;
+}
+
+long request_peek_body(struct request *request, const uint8_t **content)
+{
+    return peek_body(request, clock_ms() + request->io_timeout_ms, content);
+}
+
+void request_skip_body(struct request *request, size_t n)
+{
+    request->ops->take_body(request, n);
+    request->body_bytes += n;
+}
+
+long request_read_body(struct request *request, void *buffer, size_t n)
+{
+    size_t got = 0;
+    while (got < n) {
+        const uint8_t *content;
+        long available = request_peek_body(request, &content);
+        if (available < 0)
+            return -1;
+        if (available == 0)
+            break;
+        size_t take = (size_t)available < n - got ? (size_t)available : n - got;
+        memcpy((char *)buffer + got, content, take);
+        request_skip_body(request, take);
+        got += take;
+    }
+    return (long)got;
+}
+
+bool request_is_body_at_hand(struct request *request, size_t n)
+{
+    if (request->is_body_ended || request->body_failure != BODY_FINE)
+        return true;
+    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
+        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
+    if (n == 0)
+        return true;
+    const uint8_t *content;
+    long available = peek_body(request, 0, &content);
+    return available < 0 ? request->body_failure != BODY_FINE
+                         : (size_t)available >= n || available == 0;
+}
+
+static void switch_to_data(struct request *request)
+{
+    request->is_data = true;
+    request->ops->begin_data(request);
+}
+
+void request_begin_data(struct request *request)
+{
+    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms;
+    enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
+    while (state == BODY_CONTENT) {
+        const uint8_t *content;
+        size_t n = 0;
+        state = request->ops->next_body(request, deadline_ms, &content, &n);
+        if (state == BODY_CONTENT)
+            request->ops->take_body(request, n);
+    }
+    switch_to_data(request);
+    request->content_length = request_number(request, "FCGI_DATA_LENGTH");
+    request->body_limit = 0;
+    request->body_bytes = 0;
+    request->is_body_ended = false;
+    request->body_failure = BODY_FINE;
+    if (state != BODY_END)
+        end_body(request, state);
+}
+
+/* Drops what has come. Where the peer sends without a pause, it stops when so much is left in the
+ * socket that its owner will be called again. */
+static enum body_state drop_what_is_there(struct request *request)
+{
+    uint64_t before = request->dropped_bytes;
+    enum body_state state = BODY_CONTENT;
+    while (state == BODY_CONTENT) {
+        const uint8_t *content;
+        size_t n = 0;
+        struct pollfd more = {.fd = request->fd, .events = POLLIN};
+        if (request->dropped_bytes - before >= REQUEST_DRAIN_PIECE_BYTES && poll(&more, 1, 0) > 0)
+            return BODY_WAIT;
+        state = request->ops->next_body(request, 0, &content, &n);
+        if (state == BODY_CONTENT)
+            request->ops->take_body(request, n);
+        request->dropped_bytes += n;
+        if (state == BODY_END && has_more(request)) {
+            switch_to_data(request);
+            state = BODY_CONTENT;
+        }
+    }
+    return state;
+}
+
+/* So little has come that the peer is not waited for any longer. */
+static bool is_too_slow(struct request *request, uint64_t now_ms)
+{
+    enum { LEAST_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
+    if (now_ms < request->rate_end_ms)
+        return false;
+    bool is_slow =
+        request->rate_end_ms != 0 && request->dropped_bytes - request->rate_bytes < LEAST_BYTES;
+    request->rate_end_ms = now_ms + REQUEST_DRAIN_RATE_MS;
+    request->rate_bytes = request->dropped_bytes;
+    return is_slow;
+}
+
+enum drain_state request_drain_body(struct request *request)
+{
+    if (request->drain != DRAIN_WAIT)
+        return request->drain;
+    uint64_t before = request->dropped_bytes, now_ms = clock_ms();
+    enum body_state state = drop_what_is_there(request);
+    if (request->drain_deadline_ms == 0 || request->dropped_bytes > before)
+        request->drain_deadline_ms =
+            now_ms + (request->response.is_end_withheld ? REQUEST_DRAIN_WITHHELD_MS
+                                                        : request->io_timeout_ms);
+    if (state == BODY_END)
+        request->drain = DRAIN_DONE;
+    else if (state != BODY_WAIT || now_ms >= request->drain_deadline_ms ||
+             is_too_slow(request, now_ms))
+        request->drain = DRAIN_FAILED;
+    return request->drain;
+}
+
+static bool drop_body(void *owner)
+{
+    return request_drain_body(owner) == DRAIN_WAIT;
+}
+
+void request_drop_body(struct request *request)
+{
+    request->input->owner = request;
+    request->input->drop = drop_body;
+}
+
+bool request_has_read_body(struct request *request)
+{
+    if (has_more(request) || !input_enter(request->input))
+        return false;
+    const uint8_t *content;
+    bool is_read = peek_body(request, 0, &content) == 0;
+    bool is_over = is_read && request_drain_body(request) == DRAIN_DONE;
+    input_leave(request->input);
+    return is_over;
+}
+
+static bool is_tcp(int fd)
+{
+    int domain;
+    socklen_t domain_bytes = sizeof(domain);
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 && domain != AF_UNIX;
+}
+
+/* A peer may have ended what it sends and still wait. Over TCP only sending tells. */
+static bool has_left(const struct request *request, bool is_silent)
+{
+    struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
+    if (poll(&hangup, 1, 0) <= 0)
+        return false;
+    return (hangup.revents & ~POLLRDHUP) != 0 || (is_silent && is_tcp(request->fd));
+}
+
+bool request_is_unwanted(struct request *request, bool is_silent)
+{
+    struct response *response = &request->response;
+    uint64_t now_ms = clock_ms();
+    if (response->is_peer_gone || response->is_abandoned)
+        return true;
+    if (request->looked_ms == 0)
+        request->looked_ms = now_ms;
+    if (now_ms - request->looked_ms < LOOK_MS || request->connection == NULL)
+        return false;
+    request->looked_ms = now_ms;
+    if (has_left(request, is_silent)) {
+        response->is_peer_gone = true;
+        request->must_close = true;
+    } else
+        response->is_abandoned =
+            request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
+    return response->is_peer_gone || response->is_abandoned;
+}
+
+bool request_is_peer_gone(const struct request *request)
+{
+    struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
+    if (request->response.is_peer_gone)
+        return true;
+    if (request->connection == NULL)
+        return false; /* plain CGI: nobody to tell */
+    if (poll(&hangup, 1, 0) > 0)
+        return true; /* over TCP, the end of what the peer sends is all that is seen */
+    return request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
+}

@@ -1,0 +1,219 @@
+/* One request, whatever protocol brought it: its parameters, its body, its response. */
+#ifndef FCGIHOST_REQUEST_H
+#define FCGIHOST_REQUEST_H
+
+#include "base/arena.h"
+#include "net/input.h"
+#include "http/response.h"
+#include "net/socket_io.h"
+#include "http/transport.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    REQUEST_BUCKETS = 256,
+    REQUEST_STATE_BYTES = 256, /* a transport's own state */
+    /* A body that nobody wants is read and dropped for as long as the peer sends so much of it: */
+    REQUEST_DRAIN_RATE = 1024,           /* bytes a second … */
+    REQUEST_DRAIN_RATE_MS = 10000,       /* … in each such time */
+    REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* at one go, as others wait meanwhile */
+    /* Some fronts send no more of it once they have the head, and wait for the response's end. */
+    REQUEST_DRAIN_WITHHELD_MS = 2000,
+    REQUEST_PREFETCH_BYTES =
+        64 << 10, /* that much of a body arrives before a thread is given to it */
+};
+
+/* A CGI meta-variable (RFC 3875, section 4.1) or a header. Both strings end with NUL. */
+struct path_route;
+
+struct param {
+    const char *name, *value;
+    uint32_t name_bytes, value_bytes;
+    uint32_t hash;
+    uint32_t next;    /* in its bucket, 1 + index; 0 ends it */
+    const char *sent; /* the value that the web server sent, if another one was set since */
+    bool is_added;    /* it sent none */
+    bool is_dropped;  /* never shown to the application */
+    char *joined;     /* the value, if it was merged from several */
+    uint32_t joined_capacity;
+};
+
+enum body_failure { BODY_FINE, BODY_WAS_CUT, BODY_TOO_LARGE };
+
+/* Of the body's rest, which nobody wants. */
+enum drain_state {
+    DRAIN_WAIT,   /* its end has not come yet */
+    DRAIN_DONE,   /* the transport has seen the body's end */
+    DRAIN_FAILED, /* it was cut short, is too long, or comes too slowly */
+};
+
+struct request {
+    const struct transport_ops *ops;
+    struct connection *connection; /* NULL for plain CGI */
+    struct input *input;
+    int fd;
+    uint64_t io_timeout_ms;
+    struct socket_wait *send_wait;  /* while a send may have to wait with the GIL held; else NULL */
+    unsigned role;                  /* enum record_role */
+    const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
+    bool is_question;               /* an ordinary request, but only an authorizer may answer */
+    bool is_keep_wanted;            /* the peer asked to keep the connection */
+    atomic_bool must_close;         /* the connection can't be used again; any thread sets it */
+    bool is_head;                   /* its method is HEAD: no body is sent back */
+
+    struct param *params;
+    size_t param_count, param_capacity;
+    uint32_t buckets[REQUEST_BUCKETS];
+    struct arena arena; /* memory that lives as long as the request */
+
+    int64_t content_length; /* -1: not known, read to the end of the stream */
+    uint64_t body_limit;    /* 0: none */
+    uint64_t body_bytes;    /* read so far */
+    bool is_body_ended;
+    bool is_data; /* the body is FCGI_DATA by now */
+    enum drain_state drain;
+    uint64_t dropped_bytes;           /* by request_drain_body, … */
+    uint64_t drain_deadline_ms;       /* … by when more must come; 0: it was not called yet */
+    uint64_t rate_end_ms, rate_bytes; /* until then, and what had been dropped before */
+    enum body_failure body_failure;
+    int body_errno;
+
+    struct response response;
+    uint64_t looked_ms; /* when request_is_unwanted looked last; 0: not yet */
+    _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];
+};
+
+/* NULL when out of memory. Reusable: request_reset makes it new again and keeps its allocations. */
+struct request *request_new(void);
+void request_reset(struct request *request);
+void request_free(struct request *request);
+
+/* Adds a parameter; the strings must live as long as the request. A name that is there already is
+ * merged: HTTP_COOKIE with "; ", other HTTP_* but HTTP_HOST with ", "; of anything else the last
+ * one wins. 0, or -1. */
+int request_add_param(struct request *request, const char *name, size_t name_bytes,
+                      const char *value, size_t value_bytes);
+/* Sets a parameter whatever it was; value must live as long as the request. 0, or -1. */
+int request_set_param(struct request *request, const char *name, const char *value);
+
+/* For what the compiler shall do itself where it knows the arguments. */
+#define REQUEST_INLINE __attribute__((always_inline)) static inline
+
+REQUEST_INLINE uint64_t request_load_8(const char *bytes)
+{
+    uint64_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
+REQUEST_INLINE uint32_t request_load_4(const char *bytes)
+{
+    uint32_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
+enum {
+    REQUEST_HASH_WORDS = 8, /* of a name, until the keys come again */
+    REQUEST_HASH_KEYS = 2 + 2 * (REQUEST_HASH_WORDS + 2) + 2,
+};
+
+/* Random once request_seed_hash() has been called. Read-only from then on. */
+extern uint64_t request_hash_keys[REQUEST_HASH_KEYS];
+
+/* Before the first request, and before any other thread: clients choose the names of headers, and
+ * must not be able to choose names whose hashes are the same. 0, or -1 with errno. */
+int request_seed_hash(void);
+
+REQUEST_INLINE uint64_t request_hash_word(uint64_t word, unsigned key)
+{
+    return (request_hash_keys[key] + (uint32_t)word) * (request_hash_keys[key + 1] + (word >> 32));
+}
+
+/* Of a name, eight bytes at a time: its first and last ones overlap. For whoever does not know the
+ * keys, two names have the same hash with a chance of one in 2^32 (multilinear hashing, Lemire and
+ * Kaser, Strongly universal string hashing is fast, 2014). Inlined so that the compiler reads the
+ * words where the name is written down in the source: byte by byte the hashes of some thirty such
+ * names and 26 parameters took 1 µs a request. */
+REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
+{
+    uint64_t hash = request_hash_keys[0] + request_hash_keys[1] * n;
+    unsigned key = 2;
+    for (; n > 16; name += 8, n -= 8) {
+        hash += request_hash_word(request_load_8(name), key);
+        key += 2;
+        if (key == 2 + 2 * REQUEST_HASH_WORDS) {
+            hash = request_hash_word(hash, REQUEST_HASH_KEYS - 2);
+            key = 2;
+        }
+    }
+    uint64_t first, last;
+    if (n >= 8) {
+        first = request_load_8(name);
+        last = request_load_8(name + (n - 8));
+    } else if (n >= 4) {
+        first = request_load_4(name);
+        last = request_load_4(name + (n - 4));
+    } else {
+        first = n > 0 ? (unsigned char)name[0] | (uint64_t)(unsigned char)name[n / 2] << 8 : 0;
+        last = n > 0 ? (unsigned char)name[n - 1] : 0;
+    }
+    hash += request_hash_word(first, key) + request_hash_word(last, key + 2);
+    return (uint32_t)(hash >> 32);
+}
+
+const struct param *request_find_hashed(const struct request *request, const char *name,
+                                        size_t name_bytes, uint32_t hash);
+/* The parameter, or NULL if it is not there or dropped. */
+REQUEST_INLINE const struct param *request_find(const struct request *request, const char *name)
+{
+    size_t n = strlen(name);
+    return request_find_hashed(request, name, n, request_hash(name, n));
+}
+/* Its value, or NULL. */
+REQUEST_INLINE const char *request_value(const struct request *request, const char *name)
+{
+    const struct param *param = request_find(request, name);
+    return param != NULL ? param->value : NULL;
+}
+/* Its value as a number; -1 if it is not there, empty, or no number of at most 18 digits. */
+int64_t request_number(const struct request *request, const char *name);
+
+enum { REQUEST_TEXT_BYTES = 1024 };
+/* "GET /path", for people, cut if it is long. Without the query, which may hold what is secret. */
+void request_describe(const struct request *request, char *text, size_t text_bytes);
+/* A warning in the log: "GET /path: what happened". Without the GIL. */
+void request_log(const struct request *request, const char *what);
+
+/* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0
+ * at its end, or -1 (body_failure says why). Without the GIL. */
+long request_read_body(struct request *request, void *buffer, size_t n);
+/* As request_read_body, but shows what is there without using it up; request_skip_body does. */
+long request_peek_body(struct request *request, const uint8_t **content);
+void request_skip_body(struct request *request, size_t n);
+/* From now on the body is what the web server sends a filter to read, FCGI_DATA (FastCGI 1.0,
+ * section 6.4); what was not read before of FCGI_STDIN is dropped. Reading tells what went wrong.
+ */
+void request_begin_data(struct request *request);
+/* Is it known that nobody waits for the response any more? Never waits. */
+bool request_is_peer_gone(const struct request *request);
+/* For an application that goes on and on: is it known by now that nothing more of the response is
+ * wanted? Looks only now and then, and keeps in the response what it sees. is_silent: nothing is
+ * being sent, of which the peer's end would be known. Never waits. By who may send. */
+bool request_is_unwanted(struct request *request, bool is_silent);
+/* Has the application read the whole body, and has its end come? Takes that end from the
+ * connection, and nothing that could still be read. */
+bool request_has_read_body(struct request *request);
+/* Would a read have to wait for the peer? For callers that give up the GIL only then. */
+bool request_is_body_at_hand(struct request *request, size_t n);
+/* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when
+ * more has come, or is there, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be
+ * used again. */
+enum drain_state request_drain_body(struct request *request);
+/* The application reads no more: what comes while the response is being sent is dropped. */
+void request_drop_body(struct request *request);
+
+#endif

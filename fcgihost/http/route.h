@@ -1,0 +1,20 @@
+/* Which application answers: by the role that the web server asks for, and by the path. */
+#ifndef FCGIHOST_ROUTE_H
+#define FCGIHOST_ROUTE_H
+
+#include "config/settings.h"
+#include "http/pathmap.h"
+#include "protocol/record.h"
+
+enum { ROUTE_ROLES = ROLE_FILTER + 1 };
+
+struct route_table {
+    struct path_routes roles[ROUTE_ROLES]; /* by enum record_role; [0] is empty */
+    unsigned role_bits;                    /* 1 << role for each role that has a route */
+};
+
+/* The strings stay the configuration's. 0, or -1 when out of memory. */
+int route_table_init(struct route_table *table, const struct config *config);
+void route_table_clear(struct route_table *table);
+
+#endif

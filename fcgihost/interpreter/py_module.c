@@ -1,0 +1,251 @@
+/* The module _fcgihost: the host, as its Python package sees it. */
+#include "interpreter/py_module.h"
+
+#include "http/reply.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "embed/py_request.h"
+#include "interpreter/py_signals.h"
+#include "life/supervisor.h"
+
+#include <time.h>
+
+static struct supervisor *the_supervisor;
+static double started;
+
+void py_module_set_supervisor(struct supervisor *supervisor)
+{
+    the_supervisor = supervisor;
+}
+
+/* Of what may name a file, whose name need not be UTF-8. */
+static PyObject *printable(PyObject *text)
+{
+    return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
+}
+
+static PyObject *module_log(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int level;
+    PyObject *text;
+    if (!PyArg_ParseTuple(arguments, "iU", &level, &text))
+        return NULL;
+    if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
+        PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
+        return NULL;
+    }
+    PyObject *utf8 = printable(text);
+    if (utf8 == NULL)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    log_text((enum log_level)level, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
+    Py_END_ALLOW_THREADS;
+    Py_DECREF(utf8);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int step;
+    PyObject *name;
+    if (!PyArg_ParseTuple(arguments, "iU", &step, &name))
+        return NULL;
+    PyObject *utf8 = printable(name);
+    if (utf8 == NULL)
+        return NULL;
+    if (the_supervisor != NULL)
+        supervisor_begin_step(the_supervisor, (enum supervisor_step)step, PyBytes_AS_STRING(utf8));
+    Py_DECREF(utf8);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_take_signals(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    Py_BEGIN_ALLOW_THREADS;
+    if (the_supervisor != NULL)
+        supervisor_take_signals();
+    Py_END_ALLOW_THREADS;
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_wait(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    double seconds, attempt_seconds;
+    bool is_stopped = true;
+    if (!PyArg_ParseTuple(arguments, "dd", &seconds, &attempt_seconds))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    if (the_supervisor != NULL)
+        is_stopped = supervisor_wait(the_supervisor, (uint64_t)(seconds * 1000 + 1),
+                                     (uint64_t)(attempt_seconds * 1000 + 1));
+    Py_END_ALLOW_THREADS;
+    py_signals_run();
+    return PyBool_FromLong(is_stopped);
+}
+
+static PyObject *module_process_facts(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    enum lifecycle_state state = LIFECYCLE_SERVING;
+    unsigned long long requests = 1;
+    double began = started;
+    if (the_supervisor != NULL) {
+        began = (double)the_supervisor->started_us / 1e6;
+        state = supervisor_state(the_supervisor);
+        requests = the_supervisor->pool != NULL ? atomic_load(&the_supervisor->pool->requests) : 0;
+    }
+    return Py_BuildValue("dKis", began, requests, 1, lifecycle_state_name(state));
+}
+
+static PyObject *module_activities(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const struct worker_pool *pool = the_supervisor != NULL ? the_supervisor->pool : NULL;
+    PyObject *list = PyList_New(0);
+    for (unsigned i = 0; list != NULL && pool != NULL && i < pool->activities.count; i++) {
+        struct activity_report activity;
+        if (!activity_get(&pool->activities.items[i], &activity))
+            continue;
+        PyObject *item = Py_BuildValue("kNd", (unsigned long)activity.thread,
+                                       PyUnicode_DecodeUTF8(activity.request,
+                                                            (Py_ssize_t)strlen(activity.request),
+                                                            "backslashreplace"),
+                                       (double)activity.age_ms / 1000);
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *module_current_request(PyObject *self, PyObject *make)
+{
+    (void)self;
+    return py_wsgi_current_request(make);
+}
+
+static PyObject *module_is_client_gone(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const struct request *request = py_wsgi_served_request();
+    return PyBool_FromLong(request != NULL && request_is_peer_gone(request));
+}
+
+static PyObject *module_is_response_over(PyObject *self, PyObject *is_silent)
+{
+    (void)self;
+    struct request *request = py_wsgi_served_request();
+    return PyBool_FromLong(request != NULL && (reply_is_whole(request) ||
+                                               request_is_unwanted(request, is_silent == Py_True)));
+}
+
+static int append_parameter(PyObject *list, const char *name, const char *value)
+{
+    PyObject *item =
+        Py_BuildValue("NN", PyUnicode_DecodeLatin1(name, (Py_ssize_t)strlen(name), NULL),
+                      PyUnicode_DecodeLatin1(value, (Py_ssize_t)strlen(value), NULL));
+    int result = item != NULL ? PyList_Append(list, item) : -1;
+    Py_XDECREF(item);
+    return result;
+}
+
+static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    const struct request *request = py_wsgi_served_request();
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && request != NULL && i < request->param_count; i++) {
+        const struct param *param = &request->params[i];
+        if (!param->is_added &&
+            append_parameter(list, param->name, param->sent != NULL ? param->sent : param->value) <
+                0)
+            Py_CLEAR(list);
+    }
+    /* It belongs to the protocol: no application gets it. */
+    if (list != NULL && request != NULL && request->ops == &scgi_transport &&
+        append_parameter(list, "SCGI", "1") < 0)
+        Py_CLEAR(list);
+    return list;
+}
+
+/* The builtin compile() first makes the hundreds of types of the ast module, to tell whether it was
+ * given a tree: a tenth of the time from the start to the first response, and 0.4 MB. */
+static PyObject *module_compile(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    const char *source;
+    PyObject *path;
+    if (!PyArg_ParseTuple(arguments, "yU", &source, &path))
+        return NULL;
+    return Py_CompileStringObject(source, path, Py_file_input, NULL, -1);
+}
+
+static PyObject *ask(enum lifecycle_reason reason)
+{
+    if (the_supervisor == NULL) {
+        PyErr_SetString(
+            PyExc_RuntimeError,
+            "this process serves one request and ends by itself: there is nothing to ask");
+        return NULL;
+    }
+    supervisor_ask(the_supervisor, reason);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_shutdown(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return ask(REASON_SHUTDOWN);
+}
+
+static PyObject *module_restart(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return ask(REASON_RESTART);
+}
+
+static PyMethodDef methods[] = {
+    {"log", module_log, METH_VARARGS,
+     "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
+    {"begin_step", module_begin_step, METH_VARARGS,
+     "begin_step(step, name): what the main thread does now; step as in supervisor.h."},
+    {"take_signals", module_take_signals, METH_NOARGS,
+     "take_signals(): the host's handlers again, after an application set its own."},
+    {"wait", module_wait, METH_VARARGS,
+     "wait(seconds, seconds to the next attempt) -> bool: waits; true: the process ends."},
+    {"process_facts", module_process_facts, METH_NOARGS,
+     "process_facts() -> (started, requests, generation, state)"},
+    {"activities", module_activities, METH_NOARGS,
+     "activities() -> [(thread, request, seconds)]: what the workers serve."},
+    {"current_request", module_current_request, METH_O,
+     "current_request(make) -> the request that this thread serves, made by make(environ) when it "
+     "is asked for first; None if it serves none."},
+    {"is_client_gone", module_is_client_gone, METH_NOARGS,
+     "is_client_gone() -> bool: does nobody wait for what this thread serves any more?"},
+    {"is_response_over", module_is_response_over, METH_O,
+     "is_response_over(is_silent) -> bool: can nothing more be sent of what this thread answers? "
+     "is_silent: nothing has been sent just now."},
+    {"sent_parameters", module_sent_parameters, METH_NOARGS,
+     "sent_parameters() -> [(name, value)]: as the web server sent them."},
+    {"compile", module_compile, METH_VARARGS,
+     "compile(source, path) -> code: of a file's bytes, as the builtin compile() does."},
+    {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks the process to end."},
+    {"restart", module_restart, METH_NOARGS, "restart(): asks for a fresh process instead."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_fcgihost",
+                                        .m_doc = "The host, as its Python package sees it.",
+                                        .m_size = -1, .m_methods = methods};
+
+PyObject *py_module_init(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,128 @@
+/* Brings the main thread back to Python when a signal comes that the application handles. */
+#include "interpreter/py_signals.h"
+
+#include "base/log.h"
+#include "embed/py_gil.h"
+#include "embed/py_support.h"
+#include "life/supervisor.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
+
+/* A pipe: Python's own C handler writes into it, and the event. Never closed: a signal may come at
+ * any time. */
+static int read_fd = -1, write_fd = -1;
+
+static void *report(void *exception)
+{
+    PyGILState_STATE state = PyGILState_Ensure();
+    py_exception_restore(exception);
+    py_exception_print("a signal handler of the application failed; the host goes on");
+    PyGILState_Release(state);
+    return NULL;
+}
+
+/* On a thread of its own: on this one the next handler would run in the middle of the report, and
+ * what it raises would take the report's place. */
+void py_signals_run(void)
+{
+    while (PyErr_CheckSignals() < 0) {
+        PyObject *exception = py_exception_take();
+        pthread_t thread;
+        Py_BEGIN_ALLOW_THREADS;
+        if (pthread_create(&thread, NULL, report, exception) == 0)
+            pthread_join(thread, NULL);
+        else
+            log_error("a signal handler of the application failed; there is no thread to say how");
+        Py_END_ALLOW_THREADS;
+    }
+}
+
+static void run_handlers(void)
+{
+    py_gil_take();
+    py_signals_run();
+    py_gil_release();
+    supervisor_take_signals(); /* a handler may set handlers */
+}
+
+void py_signals_open(struct event *event)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+        return;
+    read_fd = ends[0];
+    write_fd = ends[1];
+    event_set_descriptor(event, write_fd);
+}
+
+/* Not before the application is loaded: it may have set a descriptor of its own, as asyncio does on
+ * the main thread. */
+static void watch(void)
+{
+    py_gil_take();
+    PyObject *result = py_module_call_with("watch_signals", "(i)", write_fd);
+    if (result == NULL)
+        py_exception_print("signals that the application handles are not noticed");
+    Py_XDECREF(result);
+    py_gil_release();
+}
+
+static void empty_pipe(void)
+{
+    char bytes[256];
+    while (read(read_fd, bytes, sizeof(bytes)) > 0)
+        continue;
+}
+
+void py_signals_wait(struct event *event)
+{
+    if (read_fd >= 0)
+        watch();
+    run_handlers(); /* for the signals that came before */
+    while (!event_is_set(event)) {
+        struct pollfd pollfd = {.fd = read_fd, .events = POLLIN};
+        int ready = read_fd >= 0 ? poll(&pollfd, 1, FOREVER_MS) : 0;
+        /* There was no descriptor left, or an application closed those that it did not know. */
+        if (read_fd < 0 || (ready > 0 && (pollfd.revents & POLLIN) == 0))
+            event_wait(event, BLIND_MS);
+        else
+            empty_pipe();
+        if (!event_is_set(event))
+            run_handlers();
+    }
+}
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+static bool is_handled(int number)
+{
+    struct sigaction action;
+    return sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+           action.sa_handler != SIG_IGN;
+}
+
+void py_signals_close(void)
+{
+    bool were_handled[NSIG];
+    struct sigaction nothing = {.sa_handler = do_nothing, .sa_flags = SA_RESTART};
+    for (int number = 1; number < NSIG; number++)
+        were_handled[number] = is_handled(number);
+    PyObject *result = py_module_call("ignore_signals", NULL, 0);
+    if (result == NULL)
+        py_exception_print("the end of the application's signal handlers failed");
+    Py_XDECREF(result);
+    /* What is ignored would also be in a program that is executed. */
+    for (int number = 1; number < NSIG; number++)
+        if (were_handled[number] && !is_handled(number))
+            sigaction(number, &nothing, NULL);
+    supervisor_take_signals();
+}

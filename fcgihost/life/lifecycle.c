@@ -1,0 +1,106 @@
+/* The life of the process. */
+#include "life/lifecycle.h"
+
+void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, uint64_t now_ms,
+                    uint64_t chance)
+{
+    *lifecycle = (struct lifecycle){
+        .state = LIFECYCLE_STARTING,
+        .memory_bytes = config->memory_bytes,
+        .drain_timeout_ms = config->drain_timeout_ms,
+        .cleanup_timeout_ms = config->cleanup_timeout_ms,
+    };
+    if (config->requests > 0)
+        lifecycle->request_limit =
+            config->requests + chance % ((uint64_t)config->requests_jitter + 1);
+    if (config->lifetime_ms > 0)
+        lifecycle->lifetime_end_ms = now_ms + config->lifetime_ms;
+}
+
+/* Why it ends now, or REASON_NONE. */
+static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
+                                         const struct lifecycle_view *view)
+{
+    if (view->asked != REASON_NONE)
+        return view->asked;
+    if (lifecycle->request_limit > 0 && view->requests >= lifecycle->request_limit)
+        return REASON_REQUESTS;
+    if (lifecycle->lifetime_end_ms > 0 && view->now_ms >= lifecycle->lifetime_end_ms)
+        return REASON_LIFETIME;
+    if (lifecycle->memory_bytes > 0 && view->resident_bytes >= lifecycle->memory_bytes)
+        return REASON_MEMORY;
+    return REASON_NONE;
+}
+
+static enum lifecycle_action begin_end(struct lifecycle *lifecycle,
+                                       const struct lifecycle_view *view)
+{
+    lifecycle->reason = find_reason(lifecycle, view);
+    if (lifecycle->reason == REASON_NONE) {
+        if (view->is_loaded)
+            lifecycle->state = LIFECYCLE_SERVING;
+        return LIFECYCLE_NOTHING;
+    }
+    lifecycle->state = LIFECYCLE_DRAINING;
+    lifecycle->deadline_ms = view->now_ms + lifecycle->drain_timeout_ms;
+    return LIFECYCLE_DRAIN;
+}
+
+static enum lifecycle_action drain(struct lifecycle *lifecycle, const struct lifecycle_view *view)
+{
+    bool is_impatient = lifecycle->reason == REASON_SIGQUIT || view->asked == REASON_SIGQUIT;
+    if (view->connections > 0 && view->now_ms < lifecycle->deadline_ms && !is_impatient)
+        return LIFECYCLE_NOTHING;
+    lifecycle->is_cut_off = view->connections > 0 && !is_impatient;
+    lifecycle->state = LIFECYCLE_CLEANING;
+    lifecycle->deadline_ms = view->now_ms + lifecycle->cleanup_timeout_ms;
+    return LIFECYCLE_CLEAN;
+}
+
+enum lifecycle_action lifecycle_step(struct lifecycle *lifecycle, const struct lifecycle_view *view)
+{
+    switch (lifecycle->state) {
+    case LIFECYCLE_STARTING:
+    case LIFECYCLE_SERVING:
+        return begin_end(lifecycle, view);
+    case LIFECYCLE_DRAINING:
+        return drain(lifecycle, view);
+    case LIFECYCLE_CLEANING:
+        if (!view->is_python_over && view->now_ms < lifecycle->deadline_ms)
+            return LIFECYCLE_NOTHING;
+        lifecycle->state = LIFECYCLE_OVER;
+        return view->is_python_over ? LIFECYCLE_LEAVE : LIFECYCLE_GIVE_UP;
+    case LIFECYCLE_OVER:
+        break;
+    }
+    return LIFECYCLE_NOTHING;
+}
+
+const char *lifecycle_state_name(enum lifecycle_state state)
+{
+    static const char *const names[] = {
+        [LIFECYCLE_STARTING] = "starting", [LIFECYCLE_SERVING] = "serving",
+        [LIFECYCLE_DRAINING] = "draining", [LIFECYCLE_CLEANING] = "cleaning",
+        [LIFECYCLE_OVER] = "cleaning",
+    };
+    return names[state];
+}
+
+const char *lifecycle_reason_name(enum lifecycle_reason reason)
+{
+    static const char *const names[] = {
+        [REASON_NONE] = "nothing",
+        [REASON_SIGTERM] = "SIGTERM",
+        [REASON_SIGINT] = "SIGINT",
+        [REASON_SIGUSR1] = "SIGUSR1",
+        [REASON_SIGQUIT] = "SIGQUIT",
+        [REASON_REQUESTS] = "[limits] requests",
+        [REASON_LIFETIME] = "[limits] lifetime",
+        [REASON_MEMORY] = "[limits] memory",
+        [REASON_SHUTDOWN] = "fcgihost.shutdown()",
+        [REASON_RESTART] = "fcgihost.restart()",
+        [REASON_STARTUP] = "[startup] on_failure = exit",
+        [REASON_AFRESH] = "a start that failed",
+    };
+    return names[reason];
+}

@@ -1,0 +1,52 @@
+/* Listening sockets: fd 0, Unix, TCP, descriptors that were inherited or passed by systemd. */
+#ifndef FCGIHOST_LISTENER_H
+#define FCGIHOST_LISTENER_H
+
+#include "base/address.h"
+#include "config/config_error.h"
+#include "base/handover.h"
+#include "config/settings.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+struct listener {
+    int fd; /* -1 when closed; non-blocking, close-on-exec */
+    enum address_kind kind;
+    bool is_tcp;       /* its peers go through the allow list */
+    bool is_inherited; /* another process may hold a copy of the socket */
+    char name[160];    /* for messages: "unix:/run/x.sock", "127.0.0.1:9000", "fd:0" */
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" unless we created a socket file */
+    dev_t path_device; /* with path_inode: which file is ours */
+    ino_t path_inode;
+};
+
+/* From here on files of sockets are this process's own, and not a forked child's, to remove. */
+void listener_own_files(void);
+/* What the next process must know of it; the texts are the listener's own. */
+struct handover_listener listener_describe(const struct listener *listener);
+/* Closes the socket; unlinks its file if the file is still the one that we created. */
+void listener_close(struct listener *listener);
+/* Whose the socket is: only then can it be made to refuse without harm to others. */
+enum listener_owner {
+    LISTENER_OURS,    /* this process has its only copy */
+    LISTENER_SHARED,  /* another process has one too */
+    LISTENER_UNKNOWN, /* this user may not see */
+};
+
+/* Looks through /proc: not with a mutex held. */
+enum listener_owner listener_find_owner(const struct listener *listener);
+/* Can a successor of this process take the socket over, while connections queue up? A web server
+ * that started this process for the socket, mod_fcgid or lighttpd, has no other one for it. */
+bool listener_is_spawners(const struct listener *listener);
+/* From now on a Unix socket refuses who connects, so that the web server turns elsewhere at once;
+ * those who did connect can still be accepted. Only for one that is ours. */
+void listener_refuse(const struct listener *listener);
+/* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */
+void listener_unlink(struct listener *listener);
+/* Says in error what is wrong with the address. -1. */
+__attribute__((format(printf, 3, 4))) int
+listener_fail(struct config_error *error, const struct listener *listener, const char *format, ...);
+
+#endif

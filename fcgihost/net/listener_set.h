@@ -1,0 +1,22 @@
+/* All listening sockets of the process: descriptor 0, Unix, TCP, those that systemd passed. */
+#ifndef FCGIHOST_LISTENER_SET_H
+#define FCGIHOST_LISTENER_SET_H
+
+#include "net/listener.h"
+
+struct listener_set {
+    struct listener *items;
+    size_t count;
+};
+
+/* Opens every configured address; with none, fd 0 if it is a listening socket, else systemd's
+ * (LISTEN_PID, LISTEN_FDS, which are then removed from the environment). 0 with at least one
+ * listener, or -1 with one line in error; what was opened is closed again. */
+int listener_open_all(struct listener_set *set, const struct config *config,
+                      struct config_error *error);
+/* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
+int listener_take_over(struct listener_set *set, const struct handover *handover,
+                       struct config_error *error);
+void listener_close_all(struct listener_set *set);
+
+#endif

@@ -1,0 +1,96 @@
+/* Sending to a non-blocking socket, with a deadline for each wait. */
+#include "net/socket_io.h"
+
+#include "net/input.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+
+enum { SEND_BUFFER_BYTES = 1 << 20 };
+
+static bool take_what_is_there(struct input *input, int fd)
+{
+    if (input_available(input) == input->capacity) {
+        size_t capacity = 2 * input->capacity;
+        if (input->capacity >= SOCKET_KEPT_BYTES || input_own(input, capacity) < 0)
+            return false;
+    }
+    long n = input_receive(input, fd);
+    return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+/* The peer may want to send before it reads on: what there is room for is taken from it. false:
+ * there is none left, or the application reads. */
+static bool take_in(struct input *input, int fd)
+{
+    if (!input_enter(input))
+        return false;
+    bool has_room = input->drop != NULL ? input->drop(input->owner) : take_what_is_there(input, fd);
+    input_leave(input);
+    return has_room;
+}
+
+/* A Unix socket takes 208 KiB as a rule, and poll() speaks of room when three quarters of that are
+ * free: 1 MiB needs seven waits with two changes of threads each, 100 of 400 µs. The kernel gives
+ * no more than net.core.wmem_max. TCP's buffers grow by themselves. */
+static void enlarge_buffer(int fd)
+{
+    int domain, bytes = SEND_BUFFER_BYTES;
+    socklen_t domain_bytes = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 && domain == AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, struct input *input)
+{
+    if (wait != NULL)
+        wait->before(wait);
+    for (;;) {
+        struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+        if (input != NULL)
+            pollfd.events |= POLLIN;
+        int ready = poll(&pollfd, 1, (int)timeout_ms);
+        if (ready > 0 && (pollfd.revents & ~POLLIN) != 0)
+            return 0;
+        if (ready > 0 && input != NULL && !take_in(input, fd))
+            input = NULL;
+        if (ready == 0)
+            errno = ETIMEDOUT;
+        if (ready == 0 || (ready < 0 && errno != EINTR))
+            return -1;
+    }
+}
+
+int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
+                struct socket_wait *wait, struct input *input)
+{
+    bool is_enlarged = false;
+    while (count > 0) {
+        struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EAGAIN && !is_enlarged) {
+            enlarge_buffer(fd);
+            is_enlarged = true;
+            continue;
+        }
+        if (sent < 0) {
+            if (errno == EINTR || ((errno == EAGAIN || errno == ENOBUFS) &&
+                                   wait_writable(fd, timeout_ms, wait, input) == 0))
+                continue;
+            return -1;
+        }
+        size_t left = (size_t)sent;
+        while (count > 0 && left >= pieces->iov_len) {
+            left -= pieces->iov_len;
+            pieces++;
+            count--;
+        }
+        if (count > 0) {
+            pieces->iov_base = (char *)pieces->iov_base + left;
+            pieces->iov_len -= left;
+        }
+    }
+    return 0;
+}

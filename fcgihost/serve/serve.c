@@ -1,0 +1,124 @@
+/* Serving one request: by the host itself, or through the application. */
+#include "serve/serve.h"
+
+#include "http/meta_variables.h"
+#include "embed/py_wsgi.h"
+#include "protocol/record.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+#include <stdio.h>
+
+/* The peer may be slow to take it: others wait for requests meanwhile. */
+static void send_page(struct server *server, struct request *request, const char *status,
+                      const char *text)
+{
+    pace_pass_turn(&server->runner);
+    reply_send_page(request, status, text);
+}
+
+static void refuse_unmounted(struct server *server, struct request *request)
+{
+    const char *script_name = request_value(request, "SCRIPT_NAME"),
+               *path_info = request_value(request, "PATH_INFO"),
+               *document_uri = request_value(request, "DOCUMENT_URI");
+    char reason[512];
+    if (!request->is_question) {
+        request_log(request, "404: the path is below no [application] mount");
+        send_page(server, request, "404 Not Found", "Nothing is here.\n");
+        return;
+    }
+    if (script_name == NULL && path_info == NULL)
+        script_name = document_uri;
+    snprintf(
+        reason, sizeof(reason),
+        "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
+        "mounted: set that path as mount in the [application] section of the authorizer",
+        script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
+    request_log(request, reason);
+    send_page(server, request, "403 Forbidden", "Nobody is here who could allow this.\n");
+}
+
+static const struct path_routes *find_routes(const struct server *server, struct request *request)
+{
+    if (meta_asks_authorizer(request)) {
+        request->role = ROLE_AUTHORIZER;
+        request->is_question = true;
+    }
+    return &server->routes->roles[request->role];
+}
+
+bool serve_refuse(struct server *server, struct request *request)
+{
+    if (request->route != NULL)
+        return false; /* it was parked since */
+    switch (meta_prepare(request, find_routes(server, request))) {
+    case META_FINE:
+        return false;
+    case META_NO_METHOD:
+        request_log(
+            request,
+            "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
+            "fastcgi_params;`)");
+        send_page(server, request, "500 Internal Server Error",
+                  "The web server passes no request parameters.\n");
+        return true;
+    case META_BAD_LENGTH:
+        request_log(request, "400: CONTENT_LENGTH is not a number");
+        send_page(server, request, "400 Bad Request", "Content-Length is not a number.\n");
+        request->must_close = true;
+        return true;
+    case META_TOO_LARGE:
+        request_log(request, "413: its body is larger than [limits] request_body");
+        send_page(server, request, "413 Request Entity Too Large",
+                  "The request's body is too large.\n");
+        return true;
+    case META_NOT_MOUNTED:
+        refuse_unmounted(server, request);
+        return true;
+    case META_NO_MEMORY:
+        break;
+    }
+    send_page(server, request, "500 Internal Server Error", "Out of memory.\n");
+    return true;
+}
+
+static void count(struct server *server)
+{
+    if (server->requests == NULL)
+        return;
+    unsigned long long number = atomic_fetch_add(server->requests, 1) + 1;
+    if (number == server->request_limit)
+        readiness_wake(server->readiness);
+}
+
+static void refuse_unloaded(struct server *server, struct request *request)
+{
+    request_log(request, "503: what it needs has not been loaded: see the errors above");
+    request->response.retry_after_s = readiness_seconds_to_attempt(server->readiness);
+    send_page(server, request, "503 Service Unavailable",
+              "The application is not ready. Please try again.\n");
+}
+
+void serve_request(struct server *server, struct request *request)
+{
+    if (!readiness_has(server->readiness, request->route->application)) {
+        refuse_unloaded(server, request);
+        return;
+    }
+    activity_begin(server->activity, request);
+    count(server);
+    py_wsgi_serve(server->python, &server->runner, request);
+    activity_end(server->activity);
+    const struct response *response = &request->response;
+    const char *wrong = NULL;
+    if (response->excess_bytes > 0)
+        wrong = "the application sent more than its Content-Length: the rest was held back";
+    else if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
+             reply_is_short(request))
+        wrong = "the application sent less than its Content-Length: the connection is closed";
+    if (wrong != NULL) {
+        py_wsgi_let_go(server->python);
+        request_log(request, wrong);
+    }
+}

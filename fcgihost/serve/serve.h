@@ -1,0 +1,34 @@
+/* Serving one request: by the host itself, or through the application. */
+#ifndef FCGIHOST_SERVE_H
+#define FCGIHOST_SERVE_H
+
+#include "threads/activity.h"
+#include "threads/pace.h"
+#include "threads/readiness.h"
+#include "http/route.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct python_thread;
+struct request;
+
+/* What a thread serves requests with. */
+struct server {
+    const struct route_table *routes;
+    struct readiness *readiness;
+    struct activity *activity;
+    struct pace_runner runner;
+    struct python_thread *python;
+    atomic_ullong *requests;          /* begun by all threads so far; NULL: nobody counts */
+    unsigned long long request_limit; /* the supervisor is woken when there are so many; 0: never */
+};
+
+/* Chooses what serves the request. A request that the host answers itself, before any Python: true,
+ * it has been answered. Without the GIL, here and below. */
+bool serve_refuse(struct server *server, struct request *request);
+/* Answers one that was not refused, through the application, or with 503 where that is not loaded.
+ */
+void serve_request(struct server *server, struct request *request);
+
+#endif
