@@ -54,13 +54,7 @@ static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
 {
     struct fastcgi_state *state = state_of(request);
     FCGX_Request *fcgx = &state->fcgx;
-    libfcgi_os_feed(&request->arena, head, head_bytes);
-    FCGX_InitRequest(fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx->ipcFd = LIBFCGI_OS_DESCRIPTOR;
-    fcgx->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
-    int result = FCGX_Accept_r(fcgx);
-    fcgx->ipcFd = -1;
-    if (result < 0 || FCGX_GetError(fcgx->in) != 0 || libfcgi_os_has_refused())
+    if (libfcgi_os_accept(fcgx, &request->arena, head, head_bytes) < 0)
         return -1;
     return fcgx->requestId == state->id ? 0 : -1;
 }
@@ -102,11 +96,11 @@ static enum head_state accept_head(struct receiver *receiver, struct connection 
     if (request == NULL)
         return HEAD_REFUSED;
     struct fastcgi_state *state = state_of(request);
-    *state = (struct fastcgi_state){
-        .id = result->id,
-        .body = {.id = result->id,
-                 .type = RECORD_STDIN,
-                 .max_connections = receiver->gate_limits->max_connections}};
+    *state =
+        (struct fastcgi_state){.id = result->id,
+                               .body = {.id = result->id,
+                                        .type = RECORD_STDIN,
+                                        .max_connections = receiver->gate_limits->max_connections}};
     connection->request = request;
     request->ops = &fastcgi_transport;
     request->is_keep_wanted = result->is_kept;

@@ -7,9 +7,13 @@
  * from a file took two system calls more, 3 of 19 µs. */
 #include "protocol/libfcgi_os.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcgios.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Also where the other symbols are hidden. */
@@ -19,6 +23,7 @@ static _Thread_local const uint8_t *next_byte;
 static _Thread_local size_t bytes_left;
 static _Thread_local struct arena *memory;
 static _Thread_local bool has_refused;
+static _Thread_local jmp_buf *way_out; /* while libfcgi reads a head; else NULL */
 
 int libfcgi_os_init(void)
 {
@@ -26,25 +31,50 @@ int libfcgi_os_init(void)
     static const uint8_t head[] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0,
                                    0, 0, 0, 0, 1, 4, 0, 1, 0, 0, 0, 0};
     static struct arena kept; /* FCGX_Init() copies FCGI_WEB_SERVER_ADDRS, if that is set */
-    libfcgi_os_feed(&kept, head, sizeof(head));
     FCGX_Request request;
+    memory = &kept;
     if (FCGX_Init() < 0)
         return -1;
-    FCGX_InitRequest(&request, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    request.ipcFd = LIBFCGI_OS_DESCRIPTOR;
-    request.keepConnection = 1;
-    int result = FCGX_Accept_r(&request);
-    request.ipcFd = -1;
+    int result = libfcgi_os_accept(&request, &kept, head, sizeof(head));
     FCGX_Free(&request, 0);
     return result == 0 && bytes_left == 0 ? 0 : -1;
 }
 
-void libfcgi_os_feed(struct arena *arena, const uint8_t *bytes, size_t n)
+int libfcgi_os_accept(struct FCGX_Request *request, struct arena *arena, const uint8_t *bytes,
+                      size_t n)
 {
+    jmp_buf here;
     memory = arena;
     next_byte = bytes;
     bytes_left = n;
     has_refused = false;
+    FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+    request->ipcFd = LIBFCGI_OS_DESCRIPTOR;
+    request->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
+    if (_setjmp(here) != 0) {
+        /* What it had allocated goes with the arena; where it has malloc() itself, it is lost. */
+        way_out = NULL;
+        memset(request, 0, sizeof(*request));
+        return -1;
+    }
+    way_out = &here;
+    int result = FCGX_Accept_r(request);
+    way_out = NULL;
+    request->ipcFd = -1;
+    return result < 0 || FCGX_GetError(request->in) != 0 || has_refused ? -1 : 0;
+}
+
+/* libfcgi answers a lack of memory with assert(), which would end the process and every request in
+ * it; it holds no lock where it does. (The vector of its parameters it takes unseen: of that lack
+ * only the archive's build, where libfcgi_os_malloc() leaves, is safe.) Other assertions end the
+ * process as usual. */
+REPLACES_LIBFCGIS _Noreturn void __assert_fail(const char *assertion, const char *file,
+                                               unsigned line, const char *function)
+{
+    if (way_out != NULL)
+        _longjmp(*way_out, 1);
+    fprintf(stderr, "%s:%u: %s: Assertion `%s' failed.\n", file, line, function, assertion);
+    abort();
 }
 
 bool libfcgi_os_has_refused(void)
@@ -130,6 +160,8 @@ void *libfcgi_os_malloc(size_t n)
 {
     struct piece *piece =
         n < SIZE_MAX - sizeof(*piece) ? arena_alloc(memory, sizeof(*piece) + n) : NULL;
+    if (piece == NULL && way_out != NULL)
+        _longjmp(*way_out, 1);
     if (piece == NULL)
         return NULL;
     piece->bytes = n;

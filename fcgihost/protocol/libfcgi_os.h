@@ -14,10 +14,13 @@ enum { LIBFCGI_OS_DESCRIPTOR = INT_MAX };
 
 /* FCGX_Init(). 0; -1: this libfcgi does not take its operating system from here. */
 int libfcgi_os_init(void);
-/* What libfcgi reads next in this thread, from whatever descriptor, before it finds the end, and
- * whose memory it takes. The bytes are not copied. What it makes of them has to be freed by
- * FCGX_Free(), before the arena is. */
-void libfcgi_os_feed(struct arena *arena, const uint8_t *bytes, size_t n);
+struct FCGX_Request;
+/* FCGX_InitRequest() and FCGX_Accept_r(): libfcgi reads these bytes, before it finds the end, and
+ * takes the arena's memory. The bytes are not copied. What it makes of them has to be freed by
+ * FCGX_Free(), before the arena is. 0; -1: they are no head, or libfcgi stopped with an assertion,
+ * as it does when it gets no memory. */
+int libfcgi_os_accept(struct FCGX_Request *request, struct arena *arena, const uint8_t *bytes,
+                      size_t n);
 /* Has libfcgi wanted to do anything but read since then, in this thread? */
 bool libfcgi_os_has_refused(void);
 

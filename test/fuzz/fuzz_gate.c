@@ -60,14 +60,8 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     record_put_header(compact, RECORD_BEGIN_REQUEST, result->id, RECORD_BEGIN_BYTES);
     memcpy(compact + RECORD_HEADER_BYTES, head + RECORD_HEADER_BYTES, RECORD_BEGIN_BYTES);
     MUST(n - padding_bytes >= begin_bytes);
-    libfcgi_os_feed(NULL, compact, n - padding_bytes);
     FCGX_Request fcgx;
-    FCGX_InitRequest(&fcgx, -1, FCGI_FAIL_ACCEPT_ON_INTR);
-    fcgx.ipcFd = LIBFCGI_OS_DESCRIPTOR;
-    fcgx.keepConnection = 1;
-    MUST(FCGX_Accept_r(&fcgx) == 0);
-    MUST(FCGX_GetError(fcgx.in) == 0);
-    MUST(!libfcgi_os_has_refused());
+    MUST(libfcgi_os_accept(&fcgx, NULL, compact, n - padding_bytes) == 0);
     MUST(fcgx.requestId == result->id);
     MUST((fcgx.keepConnection != 0) == result->is_kept);
     struct pairs got = {0, 0}, expected = count_pairs(head, n);
