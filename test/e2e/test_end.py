@@ -17,11 +17,11 @@ BASE = {"server": {"threads": 2}, "shutdown": {"drain_timeout": "%dms" % deadlin
 SIGNALS = {"SIGTERM": [signal.SIGTERM], "SIGTERM twice": [signal.SIGTERM, signal.SIGTERM],
            "SIGINT": [signal.SIGINT], "SIGUSR1": [signal.SIGUSR1], "SIGQUIT": [signal.SIGQUIT]}
 LIMITS = {"requests": {"requests": 3}, "lifetime": {"lifetime": "%ds" % deadline(3)},
-          "memory": {"memory": "500M"}}
+          "memory": {"memory": "250M"}}
 WAYS = list(SIGNALS) + ["requests", "lifetime", "memory", "shutdown"]
 LOGGED = {"requests": r"\[limits\] requests: \d+ requests have been served",
           "lifetime": r"\[limits\] lifetime: the process is \d+ s old",
-          "memory": r"\[limits\] memory: the process has \d+ MiB of 500 MiB",
+          "memory": r"\[limits\] memory: the process has \d+ MiB of 250 MiB",
           "shutdown": r"fcgihost\.shutdown\(\)", "SIGTERM twice": "SIGTERM"}
 
 
@@ -84,7 +84,7 @@ class Life:
                 except OSError:
                     pass
         elif way == "memory":
-            self.ask("/allocate?mib=600", wait=False).read_response()
+            self.ask("/allocate?mib=300", wait=False).read_response()
         elif way == "shutdown":
             self.ask("/stop", wait=False).read_response()
 

@@ -118,7 +118,8 @@ def signals(environ, start_response):
 def allocate(environ, start_response):
     """Beside the request, which might be cut off where that takes long, and in pieces, between which the GIL is free."""
     def grow(mib):
-        kept.extend(bytearray(1 << 20) for _ in range(mib))
+        while len(kept) < mib and not fcgihost.stopping.is_set():
+            kept.append(bytearray(1 << 20))
     threading.Thread(target=grow, args=(int(query(environ, "mib")),), daemon=True).start()
     return answer(start_response, "allocates")
 
