@@ -156,6 +156,7 @@ static int end(const struct config *config, struct supervisor *supervisor, struc
 {
     uint64_t now_ms = clock_ms();
     bool is_afresh = supervisor->lifecycle.reason == REASON_AFRESH;
+    reexec_make_room();
     py_gil_release();
     bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
     py_gil_take();
@@ -319,6 +320,7 @@ int main(int argc, char **argv)
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL)
         config.kept = (struct config_kept){.is_set = true,
+                                           .folder = predecessor->folder,
                                            .path = predecessor->file.path,
                                            .text = (const char *)predecessor->file.text.data,
                                            .bytes = predecessor->file.text.bytes};

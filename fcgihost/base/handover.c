@@ -16,6 +16,7 @@ enum record_type {
     RECORD_CONNECTION = 5,
     RECORD_CHILD = 6,
     RECORD_STARTUP = 7,
+    RECORD_FOLDER = 8,
 };
 
 /* Writing */
@@ -89,6 +90,11 @@ static void put_process(struct handover_writer *writer, const struct handover *h
     begin = begin_record(writer, RECORD_STARTUP);
     put_bytes(writer, handover->startup);
     end_record(writer, begin);
+    if (handover->folder != NULL) {
+        begin = begin_record(writer, RECORD_FOLDER);
+        put_text(writer, handover->folder);
+        end_record(writer, begin);
+    }
     if (handover->file.path == NULL)
         return;
     begin = begin_record(writer, RECORD_FILE);
@@ -331,6 +337,9 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
         return add_connection(handover, content);
     case RECORD_CHILD:
         return add_child(handover, content);
+    case RECORD_FOLDER:
+        handover->folder = take_text(content);
+        return 0;
     case RECORD_STARTUP:
         handover->startup = take_bytes(content);
         return 0;

@@ -58,6 +58,7 @@ struct handover_connection {
 
 struct handover {
     struct handover_file file;
+    const char *folder; /* the current one at the first start; NULL: it was not known */
     struct handover_listener *listeners;
     size_t listener_count;
     struct handover_connection *connections;

@@ -69,7 +69,7 @@ int config_apply(struct config *config, struct config_setting *setting, const ch
 static int apply_flag(struct config *config, struct config_setting *setting, const char *where,
                       struct config_error *error)
 {
-    char *folder = getcwd(NULL, 0);
+    char *folder = config_setting_find_folder(config);
     int result;
 
     if (folder == NULL) {

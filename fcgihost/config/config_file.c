@@ -339,9 +339,9 @@ static int parse_ini(struct ini_file *file)
 }
 
 /* Caller frees; NULL with errno. */
-static char *folder_of(const char *path)
+static char *folder_of(const struct config *config, const char *path)
 {
-    char *current = getcwd(NULL, 0);
+    char *current = config_setting_find_folder(config);
     char *absolute = current != NULL ? config_setting_make_absolute(path, current) : NULL;
     char *slash = absolute != NULL ? strrchr(absolute, '/') : NULL;
 
@@ -391,7 +391,7 @@ int config_read_text(struct config *config, const char *path, const char *text, 
     struct ini_file file = {.config = config, .error = error, .path = path};
     int result = -1;
 
-    file.folder = folder_of(path);
+    file.folder = folder_of(config, path);
     /* fmemopen() only reads it. */
     file.stream = fmemopen((void *)(uintptr_t)text, bytes, "r");
     if (file.folder == NULL)

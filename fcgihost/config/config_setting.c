@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char out_of_memory[] = "can't be kept: out of memory";
 
@@ -55,6 +56,11 @@ static int store(void *target, char *value, struct config_setting *setting)
     free(*member);
     *member = value;
     return 0;
+}
+
+char *config_setting_find_folder(const struct config *config)
+{
+    return config->kept.folder != NULL ? strdup(config->kept.folder) : getcwd(NULL, 0);
 }
 
 char *config_setting_make_absolute(const char *path, const char *folder)

@@ -45,7 +45,8 @@ struct config_application {
 /* The ini file as it was read before the program was executed anew. */
 struct config_kept {
     bool is_set;      /* then no file is read, whatever there is by now */
-    const char *path; /* NULL: there was none */
+    const char *folder; /* the current one then, which may be gone; NULL: take the current one */
+    const char *path;   /* NULL: there was none */
     const char *text;
     size_t bytes;
 };

@@ -3,6 +3,7 @@
 #include "connection/poller.h"
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/fork.h"
 #include "base/log.h"
 
@@ -72,6 +73,7 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     memset(poller, 0, sizeof(*poller));
     poller->change_fd = change_fd;
     poller->io_timeout_ms = config->io_timeout_ms;
+    poller->descriptor_limit = descriptors_find_limit();
     pthread_mutex_init(&poller->mutex, NULL);
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
@@ -129,7 +131,8 @@ static bool pause_accepting(struct poller *poller)
 static void resume_accepting(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);
-    if (atomic_exchange(&poller->is_accept_paused, false))
+    if (!atomic_load(&poller->is_handing_over) &&
+        atomic_exchange(&poller->is_accept_paused, false))
         set_listener_events(poller, EPOLLIN);
     pthread_mutex_unlock(&poller->mutex);
 }
@@ -143,6 +146,13 @@ static void link_connection(struct poller *poller, struct connection *connection
     poller->connection_count++;
 }
 
+/* With the mutex held. Looks only where the last connection got a number near the limit. */
+static bool is_room_left(const struct poller *poller)
+{
+    return poller->last_fd < poller->descriptor_limit - 1 || atomic_load(&poller->is_draining) ||
+           descriptors_are_left(poller->wake_fd, poller->descriptor_limit);
+}
+
 enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, OUT_OF_DESCRIPTORS, STILL_OUT };
 
 /* With the mutex held. errno says why when there are no descriptors. */
@@ -151,13 +161,17 @@ static enum acceptance accept_descriptor(struct poller *poller, const struct lis
 {
     struct sockaddr_storage peer;
     socklen_t peer_bytes = sizeof(peer);
-    *fd =
-        accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    errno = EMFILE;
+    *fd = -1;
+    if (is_room_left(poller))
+        *fd = descriptors_above_standard(accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes,
+                                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (*fd < 0) {
         if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
             return NOBODY;
         return pause_accepting(poller) ? OUT_OF_DESCRIPTORS : STILL_OUT;
     }
+    poller->last_fd = *fd;
     if (!listener->is_tcp)
         return ACCEPTED;
     if (!address_is_allowed((struct sockaddr *)&peer, poller->allow, poller->allow_count)) {
@@ -594,6 +608,8 @@ static void take_over_connection(struct poller *poller, const struct handover_co
 
 void poller_take_over(struct poller *poller, const struct handover *handover)
 {
+    if (handover->connection_count > 0) /* their numbers may be high */
+        poller->last_fd = poller->descriptor_limit;
     /* The list grows at its front: the last one first, so that the next process sees them as this one did. */
     for (size_t i = handover->connection_count; i > 0; i--)
         take_over_connection(poller, &handover->connections[i - 1]);

@@ -44,6 +44,8 @@ struct poller {
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* out of descriptors */
     bool is_pause_logged;         /* with the mutex held */
+    int last_fd;                  /* likewise: of the last connection, and … */
+    int descriptor_limit;         /* … the first number that none may have */
     uint64_t last_pause_ms;
 
     pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is

@@ -2,6 +2,7 @@
 #include "life/reexec.h"
 
 #include "life/children.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 
 #include <dirent.h>
@@ -25,6 +26,9 @@
 
 enum { CHILD_END_MS = 500, KEPT_DESCRIPTORS_MAX = 256, SIGNAL_MAX = 64 };
 
+/* What looking for children and the memory take, or an import at the end. */
+enum { SPARE_DESCRIPTORS = 3 };
+
 static const char variable[] = "FCGIHOST_HANDOVER"; /* the number of the memory's descriptor */
 
 /* A descriptor that the process was started with. Its number may be another file's by now. */
@@ -40,6 +44,8 @@ static struct {
     char **environ;
     char program[PATH_MAX];
     int folder_fd;
+    const char *folder; /* its name then; NULL: not known */
+    int spare[SPARE_DESCRIPTORS]; /* copies of folder_fd: room, should all others be taken */
     mode_t umask;
     struct rlimit limits[RLIM_NLIMITS];
     uint64_t signal_mask, ignored_signals; /* 1 << number */
@@ -187,6 +193,27 @@ static void remember_descriptors(void)
         closedir(folder);
 }
 
+static void take_spare_descriptors(void)
+{
+    for (int i = 0; i < SPARE_DESCRIPTORS; i++)
+        start.spare[i] = start.folder_fd >= 0
+                             ? fcntl(start.folder_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)
+                             : -1;
+}
+
+/* Not what an application has closed, and put another file in its place. */
+void reexec_make_room(void)
+{
+    struct stat folder, status;
+    for (int i = 0; i < SPARE_DESCRIPTORS; i++) {
+        if (start.spare[i] >= 0 && fstat(start.folder_fd, &folder) == 0 &&
+            fstat(start.spare[i], &status) == 0 && status.st_dev == folder.st_dev &&
+            status.st_ino == folder.st_ino)
+            close(start.spare[i]);
+        start.spare[i] = -1;
+    }
+}
+
 int reexec_init(char **argv)
 {
     ssize_t n = readlink("/proc/self/exe", start.program, sizeof(start.program) - 1);
@@ -197,6 +224,8 @@ int reexec_init(char **argv)
     start.argv = argv;
     start.environ = copy_environ();
     start.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    start.folder = has_predecessor ? predecessor.folder : getcwd(NULL, 0);
+    take_spare_descriptors();
     start.umask = umask(0);
     umask(start.umask);
     for (int i = 0; i < RLIM_NLIMITS; i++)
@@ -238,7 +267,8 @@ static int make_memory(const struct handover *handover, int **fds, size_t *fd_co
         errno = ENOMEM;
         return -1;
     }
-    int fd = memfd_create("fcgihost-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = descriptors_above_standard(
+        memfd_create("fcgihost-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     size_t written = 0;
     while (fd >= 0 && written < writer.bytes) {
         ssize_t n = write(fd, writer.data + written, writer.bytes - written);
@@ -346,8 +376,11 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     log_leave_standard(); /* so that a process which reads for it sees the end */
+    reexec_make_room();
+    set_limits(); /* first, as an application's own would hold for the memory */
     look_after_children(handover);
     handover->signal_mask = start.signal_mask;
+    handover->folder = start.folder;
     int *fds;
     size_t fd_count;
     int memory_fd = make_memory(handover, &fds, &fd_count);
@@ -357,7 +390,6 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     else if (memory_fd >= 0 && (start.folder_fd < 0 || fchdir(start.folder_fd) == 0)) {
         set_descriptors(fds, fd_count, memory_fd);
         umask(start.umask);
-        set_limits();
         set_signals();
         execute(memory_fd);
     }

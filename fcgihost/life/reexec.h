@@ -23,6 +23,10 @@ uint64_t reexec_accept_signals(void);
  */
 void reexec_note_signal(int number);
 
+/* The process comes to its end, and is executed anew perhaps: gives back the descriptors that were
+ * held for this, should the application or its clients have taken all others. */
+void reexec_make_room(void);
+
 /* Executes the program anew, with what it was started with and what handover names. Children that
  * this process has started are ended if its start is tried again, else handed over. Returns only on
  * failure, with errno (ECANCELED: *is_cancelled is true). Any thread may call it; all others

@@ -27,7 +27,8 @@ static uint64_t children[] = {77, 78};
 
 static struct handover example(void)
 {
-    return (struct handover){.file = {.path = "/etc/f.ini", .text = bytes_of("[server]\n")},
+    return (struct handover){.folder = "/srv/current",
+                             .file = {.path = "/etc/f.ini", .text = bytes_of("[server]\n")},
                              .listeners = listeners,
                              .listener_count = COUNT(listeners),
                              .connections = connections,
@@ -64,6 +65,7 @@ static void test_what_is_written_is_read(void **state)
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FINE);
     assert_string_equal(after.file.path, before.file.path);
+    assert_string_equal(after.folder, before.folder);
     assert_same_bytes(after.file.text, before.file.text);
     assert_same_bytes(after.startup, before.startup);
     assert_true(after.started_us == before.started_us && after.signal_mask == before.signal_mask);

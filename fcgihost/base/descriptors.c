@@ -1,0 +1,37 @@
+/* Numbers of descriptors: which connections may have, and which nobody but the standard streams. */
+#include "base/descriptors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { ROOM_PART = 8, ROOM_MAX = 64 }; /* one in so many is left, up to so many */
+
+int descriptors_find_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > INT_MAX)
+        return INT_MAX;
+    int count = (int)limit.rlim_cur, room = count / ROOM_PART;
+    return count - (room < ROOM_MAX ? room : ROOM_MAX);
+}
+
+bool descriptors_are_left(int fd, int limit)
+{
+    int probe = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (probe >= 0)
+        close(probe);
+    return probe >= 0 && probe < limit;
+}
+
+int descriptors_above_standard(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), number = errno;
+    close(fd);
+    errno = number;
+    return moved;
+}
