@@ -43,8 +43,12 @@ struct connection *connection_take_over(const struct handover_connection *left)
 
 bool connection_can_move(const struct connection *connection)
 {
-    return (connection->is_queued || atomic_load(&connection->is_watched)) &&
-           !connection->is_answered;
+    if (connection->is_queued)
+        return true;
+    /* A worker may take one that lingers, end it and watch it again meanwhile: is_lingering changes
+     * only while it is not watched. */
+    return atomic_load(&connection->is_watched) && !atomic_load(&connection->is_lingering) &&
+           atomic_load(&connection->is_watched);
 }
 
 int connection_describe(const struct connection *connection, struct handover_connection *left)
