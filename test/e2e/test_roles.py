@@ -309,7 +309,7 @@ class TestPassword:
                 "HTTP_AUTHORIZATION": self.forbidden()[1]}))
             host.log.wait("waits for its release")
             os.kill(host.pid, signal.SIGUSR2)
-            host.log.wait("GET /private/x.verdict=stack(.*\n)+?.*, in allow")
+            host.log.wait("GET /private/x for .*(.*\n)+?.*, in allow")
             assert host.exchange("GET", "/private/release").json["kept"]["password"] == \
                 self.PASSWORD
             assert connection.read_response().status == 200
