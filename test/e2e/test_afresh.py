@@ -225,6 +225,7 @@ class TestWaitingRequests:
         response = host.exchange("POST", "/", b"x" * 100000)
         assert response.status == 503 and int(response.get("Retry-After")) >= 1
         (tmp_path / "go").touch()
+        host.log.wait("loaded at attempt")
 
     def test_several_applications_each_get_their_own(self, tmp_path, expected_log):
         """One that works does not wait for another one that fails."""
