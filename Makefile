@@ -5,7 +5,6 @@
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
 #             PREFIX=/usr/local DESTDIR=
 #             V=1                       print whole commands
-#             FCGI_ARCHIVE=/path/libfcgi.a  linked statically; FCGI_ARCHIVE= links -lfcgi
 #             T=pattern                 for the test targets: only tests whose name contains it
 #             APPLICATIONS="klaus hgweb"    for test-applications; for test, which runs them as well
 #             SUITES="bookworm trixie"  for test-fresh
@@ -49,7 +48,6 @@ python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
 ifeq ($(python_facts),)
 $(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make $(if $(filter test-%,$(goals)),deps-test,deps)` installs Debian's)
 endif
-FCGI_ARCHIVE ?= $(wildcard $(shell $(CC) -print-file-name=libfcgi.a))
 FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
 INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
 endif
@@ -73,10 +71,7 @@ ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HA
 ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
               $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
-OBJCOPY ?= objcopy
-FCGI_LIB    := $(if $(FCGI_ARCHIVE),$(BUILD)/libfcgi.a)
-FCGI_LDLIBS := $(or $(FCGI_LIB),-lfcgi)
-LDLIBS      = $(FCGI_LDLIBS) -linih $(PY_LDLIBS) -ldl -lm
+LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
 
 # An object lies in $(BUILD) as its source does in fcgihost/ or in test/.
 objects_of = $(patsubst fcgihost/%.c,$(BUILD)/%.o,$(patsubst test/%.c,$(BUILD)/%.o,$(1)))
@@ -94,13 +89,8 @@ all: $(PROGRAM) ## build build/fcgihost
 	@test -n "$(SAN)" || cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
 	@$(if $(is_silent),:,echo '$(if $(SAN),$(PROGRAM),build/fcgihost): $(VERSION), Python $(PY_VERSION), libfcgi $(FCGI_VERSION), inih $(INIH_VERSION)$(if $(SAN),$(comma) sanitizers: $(SAN))')
 
-$(PROGRAM): $(OBJECTS) $(FCGI_LIB)
+$(PROGRAM): $(OBJECTS)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
-
-# libfcgi asks libfcgi_os.c for its memory, so that what it makes of a request goes at once. Where there is no
-# archive, it has malloc() as usual, which takes 1 µs of 16 longer.
-$(BUILD)/libfcgi.a: $(FCGI_ARCHIVE) $(BUILD)/.flags
-	$(call say,COPY,$@)$(OBJCOPY) $(foreach f,malloc realloc free,--redefine-sym $(f)=libfcgi_os_$(f)) $< $@
 
 # Files that include Python.h start with py_.
 define compile
@@ -204,8 +194,8 @@ unit-programs: $(UNIT_PROGRAMS)
 
 .SECONDARY: $(UNIT_PROGRAMS:=.o)
 .SECONDEXPANSION:
-$(BUILD)/unit/%: $(BUILD)/unit/%.o $$(call unit_objects,test/unit/$$*) $(FCGI_LIB)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka $(FCGI_LDLIBS) -linih
+$(BUILD)/unit/%: $(BUILD)/unit/%.o $$(call unit_objects,test/unit/$$*)
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka -lfcgi -linih
 
 bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
 	@$(MAKE) --no-print-directory run-bench

@@ -11,12 +11,11 @@
 #define HAS_FEATURE(feature) 0
 #endif
 
-/* What libfcgi takes for a head of usual size fits into one; of its streams' buffers, 16 KiB of
- * these, it uses little, and what is never used takes no memory. */
+/* SCGI's parameters of usual size fit into one. */
 #if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
 enum { BLOCK_BYTES = 0, IS_BLOCK_KEPT = false }; /* each piece is one, so that it sees their ends */
 #else
-enum { BLOCK_BYTES = 24 << 10, IS_BLOCK_KEPT = true };
+enum { BLOCK_BYTES = 4 << 10, IS_BLOCK_KEPT = true };
 #endif
 
 struct arena_block {

@@ -1,11 +1,11 @@
 /* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
  * written here. */
 #include "connection/connection.h"
+#include "http/request.h"
+#include "net/socket_io.h"
 #include "protocol/gate.h"
 #include "protocol/libfcgi_os.h"
 #include "protocol/record.h"
-#include "http/request.h"
-#include "net/socket_io.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -50,13 +50,16 @@ static size_t drop_begin_padding(uint8_t *head)
 
 /* All that libfcgi learns is the head: it never sees the connection, so no byte that the gate has
  * not looked at. */
-static int parse_head(struct request *request, uint8_t *head, size_t head_bytes)
+static int parse_head(struct request *request, uint8_t *head, size_t head_bytes, size_t param_count)
 {
     struct fastcgi_state *state = state_of(request);
     FCGX_Request *fcgx = &state->fcgx;
-    if (libfcgi_os_accept(fcgx, &request->arena, head, head_bytes) < 0)
+    if (libfcgi_os_accept(fcgx, head, head_bytes, param_count) < 0)
         return -1;
-    return fcgx->requestId == state->id ? 0 : -1;
+    if (fcgx->requestId == state->id)
+        return 0;
+    errno = EPROTO;
+    return -1;
 }
 
 static int add_params(struct request *request, char **envp)
@@ -107,9 +110,14 @@ static enum head_state accept_head(struct receiver *receiver, struct connection 
     size_t skipped_bytes = drop_begin_padding(input->data + input->begin);
     input->begin += skipped_bytes;
     connection->head_bytes = result->head_bytes - skipped_bytes;
-    if (parse_head(request, input->data + input->begin, connection->head_bytes) < 0 ||
-        add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
-        connection->refusal = "its parameters can't be read";
+    uint8_t *head = input->data + input->begin;
+    if (parse_head(request, head, connection->head_bytes, result->param_count) < 0) {
+        connection->refusal = errno == ENOMEM ? "its parameters can't be read: out of memory"
+                                              : "its parameters can't be read";
+        return HEAD_REFUSED;
+    }
+    if (add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
+        connection->refusal = "its parameters can't be kept";
         return HEAD_REFUSED;
     }
     input->begin += connection->head_bytes;

@@ -96,7 +96,7 @@ static bool pass_pair(struct parameter_reader *reader, size_t name_bytes, size_t
 }
 
 /* first_record: the header of the first FCGI_PARAMS record; all of them are there. */
-static bool are_parameters_clean(const uint8_t *first_record)
+static bool are_parameters_clean(const uint8_t *first_record, size_t *count)
 {
     struct parameter_reader reader = {.next_record = first_record};
     while (next_content(&reader)) {
@@ -104,6 +104,7 @@ static bool are_parameters_clean(const uint8_t *first_record)
         if (!read_length(&reader, &name_bytes) || !read_length(&reader, &value_bytes) ||
             !pass_pair(&reader, name_bytes, value_bytes))
             return false;
+        ++*count;
     }
     return true;
 }
@@ -203,7 +204,7 @@ enum gate_verdict gate_examine(const uint8_t *bytes, size_t n, const struct gate
         result->head_bytes += total;
         if (record.content_bytes > 0)
             continue;
-        if (!are_parameters_clean(bytes + parameters_offset))
+        if (!are_parameters_clean(bytes + parameters_offset, &result->param_count))
             return refuse(result,
                           "a parameter that is cut short, or with NUL, or with '=' in its name");
         return GATE_WHOLE;

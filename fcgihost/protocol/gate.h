@@ -20,6 +20,7 @@ struct gate_result {
     uint16_t id;
     uint16_t role; /* enum record_role: the gate lets no other pass */
     bool is_kept;  /* FCGI_KEEP_CONN */
+    size_t param_count;
     size_t cut_offset;
     size_t cut_bytes;
     bool is_last; /* with GATE_CUT: close after the reply, the peer did not ask to keep the

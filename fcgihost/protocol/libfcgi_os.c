@@ -15,13 +15,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+enum {
+    FIXED_BYTES = 24 << 10, /* three streams with their buffers, and the first parameters' vector */
+    /* Beside its bytes in the head: what malloc() adds, and its pointer in vectors that double. */
+    PARAM_BYTES = 64,
+    /* What malloc() keeps of what was freed last, and by how much it asks the kernel for more. */
+    HEAP_BYTES = 96 << 10,
+    HEAP_STEP_BYTES = 1 << 20,
+};
 
 /* Also where the other symbols are hidden. */
 #define REPLACES_LIBFCGIS __attribute__((visibility("default")))
 
 static _Thread_local const uint8_t *next_byte;
 static _Thread_local size_t bytes_left;
-static _Thread_local struct arena *memory;
 static _Thread_local bool has_refused;
 static _Thread_local jmp_buf *way_out; /* while libfcgi reads a head; else NULL */
 
@@ -30,44 +39,65 @@ int libfcgi_os_init(void)
     /* A request without parameters: what reads it is here, or in the library. */
     static const uint8_t head[] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0,
                                    0, 0, 0, 0, 1, 4, 0, 1, 0, 0, 0, 0};
-    static struct arena kept; /* FCGX_Init() copies FCGI_WEB_SERVER_ADDRS, if that is set */
     FCGX_Request request;
-    memory = &kept;
     if (FCGX_Init() < 0)
         return -1;
-    int result = libfcgi_os_accept(&request, &kept, head, sizeof(head));
+    int result = libfcgi_os_accept(&request, head, sizeof(head), 0);
     FCGX_Free(&request, 0);
     return result == 0 && bytes_left == 0 ? 0 : -1;
 }
 
-int libfcgi_os_accept(struct FCGX_Request *request, struct arena *arena, const uint8_t *bytes,
-                      size_t n)
+/* Is there memory for what libfcgi makes of such a head? As much is asked for in one piece, and
+ * given back to the thread's heap, where libfcgi finds it; that of a large head to the kernel, as
+ * malloc() does. */
+static bool has_memory(size_t head_bytes, size_t param_count)
+{
+    size_t n = FIXED_BYTES + head_bytes + param_count * PARAM_BYTES;
+    if (n <= HEAP_BYTES) {
+        /* volatile: a compiler may leave out a malloc() whose memory nobody uses. */
+        void *volatile memory = malloc(n);
+        free(memory);
+        return memory != NULL;
+    }
+    n += HEAP_STEP_BYTES;
+    void *memory = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED && munmap(memory, n) == 0;
+}
+
+static int fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+int libfcgi_os_accept(struct FCGX_Request *request, const uint8_t *bytes, size_t n,
+                      size_t param_count)
 {
     jmp_buf here;
-    memory = arena;
     next_byte = bytes;
     bytes_left = n;
     has_refused = false;
     FCGX_InitRequest(request, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+    if (!has_memory(n, param_count))
+        return fail(ENOMEM);
     request->ipcFd = LIBFCGI_OS_DESCRIPTOR;
     request->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
-    if (_setjmp(here) != 0) {
-        /* What it had allocated goes with the arena; where it has malloc() itself, it is lost. */
+    if (_setjmp(here) != 0) { /* what the request does not lead to yet, some bytes, is lost */
         way_out = NULL;
-        memset(request, 0, sizeof(*request));
-        return -1;
+        request->ipcFd = -1;
+        return fail(ENOMEM);
     }
     way_out = &here;
     int result = FCGX_Accept_r(request);
     way_out = NULL;
     request->ipcFd = -1;
-    return result < 0 || FCGX_GetError(request->in) != 0 || has_refused ? -1 : 0;
+    return result < 0 || FCGX_GetError(request->in) != 0 || has_refused ? fail(EPROTO) : 0;
 }
 
 /* libfcgi answers a lack of memory with assert(), which would end the process and every request in
- * it; it holds no lock where it does. (The vector of its parameters it takes unseen: of that lack
- * only the archive's build, where libfcgi_os_malloc() leaves, is safe.) Other assertions end the
- * process as usual. */
+ * it; it holds no lock where it does. To this it comes only if another thread has taken what
+ * has_memory() had found. (A lack for the vector of its parameters it does not notice: against that
+ * has_memory() stands alone.) Other assertions end the process as usual. */
 REPLACES_LIBFCGIS _Noreturn void __assert_fail(const char *assertion, const char *file,
                                                unsigned line, const char *function)
 {
@@ -145,39 +175,4 @@ REPLACES_LIBFCGIS int OS_IsFcgi(int fd)
 
 REPLACES_LIBFCGIS void OS_ShutdownPending(void)
 {
-}
-
-/* libfcgi's archive calls these instead of malloc(), realloc() and free() (see the Makefile): to
- * allocate each parameter by itself took 1.3 of 16 µs. Where there is a shared library only, nobody
- * calls them. */
-
-struct piece {
-    size_t bytes;
-    _Alignas(16) char memory[];
-};
-
-void *libfcgi_os_malloc(size_t n)
-{
-    struct piece *piece =
-        n < SIZE_MAX - sizeof(*piece) ? arena_alloc(memory, sizeof(*piece) + n) : NULL;
-    if (piece == NULL && way_out != NULL)
-        _longjmp(*way_out, 1);
-    if (piece == NULL)
-        return NULL;
-    piece->bytes = n;
-    return piece->memory;
-}
-
-void *libfcgi_os_realloc(void *old_memory, size_t n)
-{
-    struct piece *old = (struct piece *)old_memory - 1;
-    void *new_memory = libfcgi_os_malloc(n);
-    if (new_memory == NULL)
-        return NULL;
-    return memcpy(new_memory, old_memory, old->bytes < n ? old->bytes : n);
-}
-
-void libfcgi_os_free(void *old_memory)
-{
-    (void)old_memory; /* it goes with the arena */
 }

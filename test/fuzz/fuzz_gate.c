@@ -1,7 +1,7 @@
 /* A connection of many requests, received in pieces: the gate, its cuts, libfcgi for the heads that
  * it lets pass, and the walk through the bodies. libfcgi must take every such head, and find as
  * many parameters as there are.
- * links: gate.c libfcgi_os.c arena.c record.c */
+ * links: gate.c libfcgi_os.c record.c */
 #include "fuzz.h"
 
 #include <fcgiapp.h>
@@ -61,10 +61,11 @@ static void check_libfcgi(const uint8_t *head, size_t n, const struct gate_resul
     memcpy(compact + RECORD_HEADER_BYTES, head + RECORD_HEADER_BYTES, RECORD_BEGIN_BYTES);
     MUST(n - padding_bytes >= begin_bytes);
     FCGX_Request fcgx;
-    MUST(libfcgi_os_accept(&fcgx, NULL, compact, n - padding_bytes) == 0);
+    MUST(libfcgi_os_accept(&fcgx, compact, n - padding_bytes, result->param_count) == 0);
     MUST(fcgx.requestId == result->id);
     MUST((fcgx.keepConnection != 0) == result->is_kept);
     struct pairs got = {0, 0}, expected = count_pairs(head, n);
+    MUST(result->param_count == expected.count);
     MUST(strcmp(fcgx.envp[0], "FCGI_ROLE=RESPONDER") == 0);
     for (; fcgx.envp[1 + got.count] != NULL; got.count++)
         got.bytes += strlen(fcgx.envp[1 + got.count]);

@@ -1,18 +1,21 @@
-/* links: libfcgi_os.c arena.c */
+/* links: libfcgi_os.c */
 /* What the host relies on in libfcgi, some of which its documentation does not promise: a new one
  * that does otherwise fails here. */
 #include "unit.h"
 
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcgiapp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "protocol/libfcgi_os.h"
 #include "protocol/record.h"
 
 enum { ID = 7 };
-
-static struct arena arena;
 
 static int set_up_library(void **state)
 {
@@ -21,16 +24,9 @@ static int set_up_library(void **state)
     return libfcgi_os_init();
 }
 
-static int free_memory(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
 static int accept_head(FCGX_Request *request, const struct bytes *head)
 {
-    return libfcgi_os_accept(request, &arena, head->data, head->n);
+    return libfcgi_os_accept(request, head->data, head->n, 0);
 }
 
 /* The n-th malloc() from now on fails, whoever calls it; 0: none. A sanitizer has its own. */
@@ -317,7 +313,6 @@ static void test_a_head_for_which_there_is_no_memory_is_refused(void **state)
     int failures = 0;
     for (unsigned long at = 1; CAN_FAIL; at++) {
         FCGX_Request request;
-        arena_free(&arena);
         fails_at = at;
         int result = accept_head(&request, &head);
         bool has_failed = fails_at == 0;
@@ -331,6 +326,100 @@ static void test_a_head_for_which_there_is_no_memory_is_refused(void **state)
     assert_true(failures > 3 || !CAN_FAIL);
     clear_bytes(&head);
     clear_bytes(&parameters);
+}
+
+/* So that a security update of it reaches the host without another build. */
+static void test_it_is_the_shared_library(void **state)
+{
+    (void)state;
+    Dl_info here, library;
+    assert_int_not_equal(dladdr((void *)(uintptr_t)libfcgi_os_init, &here), 0);
+    assert_int_not_equal(dladdr(dlsym(RTLD_DEFAULT, "FCGX_Accept_r"), &library), 0);
+    assert_ptr_not_equal(here.dli_fbase, library.dli_fbase);
+    assert_non_null(strstr(library.dli_fname, "libfcgi.so"));
+}
+
+static void limit_memory(size_t more_bytes)
+{
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (statm == NULL || fscanf(statm, "%lu", &pages) != 1)
+        _exit(2);
+    fclose(statm);
+    rlim_t bytes = pages * (size_t)sysconf(_SC_PAGESIZE) + more_bytes;
+    if (setrlimit(RLIMIT_AS, &(struct rlimit){bytes, RLIM_INFINITY}) < 0)
+        _exit(2);
+}
+
+static bool take_head(const struct bytes *head, size_t param_count)
+{
+    FCGX_Request request;
+    bool is_taken = libfcgi_os_accept(&request, head->data, head->n, param_count) == 0;
+    if (!is_taken && errno != ENOMEM)
+        _exit(3);
+    FCGX_Free(&request, 0);
+    return is_taken;
+}
+
+/* What is left in the heap is taken, and given back piece by piece. Counts the heads that were
+ * taken, and those for which there was no memory. */
+static void take_heads_while_memory_comes_back(const struct bytes *head, size_t param_count,
+                                               unsigned counts[2])
+{
+    enum { PIECES = 200000, PIECE_BYTES = 1000 };
+    static void *pieces[PIECES];
+    size_t n = 0;
+    limit_memory(0);
+    while (n < PIECES && (pieces[n] = malloc(PIECE_BYTES)) != NULL)
+        n++;
+    while (n > 0) {
+        for (size_t i = 0; i < 4 && n > 0; i++)
+            free(pieces[--n]);
+        counts[take_head(head, param_count)]++;
+    }
+    for (size_t more_bytes = 0; more_bytes < 8 << 20; more_bytes += 64 << 10) {
+        limit_memory(more_bytes);
+        counts[take_head(head, param_count)]++;
+    }
+}
+
+static void assert_memory_is_enough_or_none(size_t value_bytes, size_t count)
+{
+    struct bytes parameters = {0}, value = {0};
+    put_fill(&value, 'v', value_bytes);
+    put_bytes(&value, "", 1);
+    for (size_t i = 0; i < count; i++)
+        put_pair(&parameters, "", (const char *)value.data);
+    struct bytes head = make_head(ID, 1, &parameters, 65535, 0);
+    pid_t child = fork();
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        unsigned counts[2] = {0, 0};
+        take_heads_while_memory_comes_back(&head, count, counts);
+        _exit(counts[0] > 0 && counts[1] > 0 ? 0 : 4); /* both were seen */
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (status != 0)
+        fail_msg("%zu parameters of %zu bytes: status %#x", count, value_bytes, (unsigned)status);
+    clear_bytes(&head);
+    clear_bytes(&value);
+    clear_bytes(&parameters);
+}
+
+/* It would end the process, or write to a null pointer. */
+static void test_it_never_meets_a_lack_of_memory(void **state)
+{
+    (void)state;
+    if (!CAN_FAIL)
+        skip();
+    assert_memory_is_enough_or_none(0, 1);
+    assert_memory_is_enough_or_none(30, 30);
+    assert_memory_is_enough_or_none(1000, 60);
+    assert_memory_is_enough_or_none(0, 1000);
+    assert_memory_is_enough_or_none(0, 30000);
+    assert_memory_is_enough_or_none(1000000, 1);
+    assert_memory_is_enough_or_none(100000, 10);
 }
 
 int main(void)
@@ -349,6 +438,8 @@ int main(void)
         cmocka_unit_test(test_its_signal_handlers_stay_out),
         cmocka_unit_test(test_that_it_wants_more_than_to_read_is_noticed),
         cmocka_unit_test(test_a_head_for_which_there_is_no_memory_is_refused),
+        cmocka_unit_test(test_it_is_the_shared_library),
+        cmocka_unit_test(test_it_never_meets_a_lack_of_memory),
     };
-    return cmocka_run_group_tests(tests, set_up_library, free_memory);
+    return cmocka_run_group_tests(tests, set_up_library, NULL);
 }

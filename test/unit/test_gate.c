@@ -184,6 +184,21 @@ static void test_parameters_in_records_of_every_size(void **state)
     clear_bytes(&parameters);
 }
 
+static void test_parameters_are_counted(void **state)
+{
+    (void)state;
+    struct bytes parameters = {0};
+    for (size_t count = 0; count < 40; count++) {
+        struct bytes head = make_head(&parameters, 100, 0);
+        struct gate_result result;
+        assert_int_equal(examine(&head, &result), GATE_WHOLE);
+        assert_int_equal(result.param_count, count);
+        clear_bytes(&head);
+        put_pair(&parameters, count % 2 ? "N" : "", count % 3 ? "v" : "");
+    }
+    clear_bytes(&parameters);
+}
+
 static void test_parameters_in_three_records_split_anywhere(void **state)
 {
     (void)state;
@@ -738,6 +753,7 @@ int main(void)
         cmocka_unit_test(test_a_head_without_parameters),
         cmocka_unit_test(test_what_the_begin_record_says),
         cmocka_unit_test(test_parameters_in_records_of_every_size),
+        cmocka_unit_test(test_parameters_are_counted),
         cmocka_unit_test(test_parameters_in_three_records_split_anywhere),
         cmocka_unit_test(test_a_begin_record_with_padding),
         cmocka_unit_test(test_the_largest_head_passes_and_one_byte_more_does_not),
