@@ -418,6 +418,7 @@ int config_read_file(struct config *config, const char *path, struct config_erro
     }
     result = check_kind(stream, path, error);
     if (result == 0) {
+        free(config->file_text);
         config->file_text = read_all(stream, &config->file_bytes);
         result = config->file_text != NULL
                      ? config_read_text(config, path, config->file_text, config->file_bytes, error)
