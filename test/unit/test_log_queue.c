@@ -155,6 +155,9 @@ static void *log_for_ever(void *argument)
 static void test_a_forked_child_writes_itself_what_is_its_own(void **state)
 {
     (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* another thread's locks in its malloc() stay held in the child */
+#endif
     pthread_t threads[2];
     atomic_bool is_over = false;
     assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
