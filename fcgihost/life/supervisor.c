@@ -328,9 +328,13 @@ static int hand_over(struct supervisor *supervisor, struct handover *handover)
 
 void supervisor_replace_process(struct supervisor *supervisor)
 {
+    static atomic_flag is_begun = ATOMIC_FLAG_INIT;
     struct handover handover;
     if (!atomic_load(&supervisor->is_replaced) || atomic_load(&supervisor->is_end_wanted))
         return;
+    /* The main thread comes here, and at the deadline the supervisor: who is second waits to vanish. */
+    while (atomic_flag_test_and_set(&is_begun))
+        pause();
     if (hand_over(supervisor, &handover) == 0)
         reexec_run(&handover, &supervisor->is_end_wanted);
     if (errno != ECANCELED)
@@ -424,6 +428,22 @@ static enum supervisor_step interrupt(struct supervisor *supervisor, bool is_lat
         pthread_kill(supervisor->main_thread, PY_INTERRUPT_SIGNAL);
     pthread_mutex_unlock(&supervisor->mutex);
     return step;
+}
+
+/* A cleanup of an attempt that failed while others are served: the next attempt waits for it. */
+static void interrupt_slow_cleanup(struct supervisor *supervisor, uint64_t now_ms)
+{
+    const struct supervisor_work *work = &supervisor->work;
+    if (now_ms < supervisor->interrupted_ms + INTERRUPT_MS)
+        return;
+    pthread_mutex_lock(&supervisor->mutex);
+    bool is_late = work->step == STEP_CLEANUP &&
+                   now_ms >= work->since_ms + supervisor->config->cleanup_timeout_ms;
+    if (is_late)
+        pthread_kill(supervisor->main_thread, PY_INTERRUPT_SIGNAL);
+    pthread_mutex_unlock(&supervisor->mutex);
+    if (is_late)
+        supervisor->interrupted_ms = now_ms;
 }
 
 /* The end has begun: sees to it that the main thread comes to it. If it does not, the cleanups run
@@ -526,8 +546,10 @@ static void *run(void *argument)
         close_idle(supervisor, now_ms);
         if (supervisor->lifecycle.state == LIFECYCLE_CLEANING)
             hurry(supervisor, now_ms);
-        else
+        else {
             report_slow_import(supervisor, now_ms);
+            interrupt_slow_cleanup(supervisor, now_ms);
+        }
         step(supervisor, now_ms);
     }
     return NULL;

@@ -9,7 +9,7 @@ from _thread import get_ident  # as threading has it: see __init__.py
 
 
 class Interrupted(BaseException):
-    """Raised in a start-up import or a cleanup when the process ends and can't wait for it any longer."""
+    """Raised in a start-up import when the process ends, and in a cleanup that has taken too long."""
 
 
 class possible:

@@ -122,7 +122,9 @@ class Startup:
         return [task for task in (*self._imports, *self._applications) if not self.attempt(task, is_last=True)]
 
     def attempt(self, task, is_last=False):
-        """Returns whether it succeeded; what a failure had registered as cleanups has run then."""
+        """Returns whether it succeeded. What a failure had registered as cleanups has run then, or, if this interpreter
+        ends with it, runs at that end: there they have a deadline.
+        """
         task.attempts += 1
         task.attempts_here += 1
         if task.began is None:
@@ -141,8 +143,12 @@ class Startup:
             if not is_last:
                 self._log_success(task)
             return True
-        count = scope.run(self._host.log_cleanup, self._host.begin_cleanup)
-        self._host.end_attempt(None)
+        if is_last or self._is_serving or isinstance(failure, interrupt.Interrupted):
+            count = scope.run(self._host.log_cleanup, self._host.begin_cleanup)
+            self._host.end_attempt(None)
+        else:
+            count = len(scope.pending())
+            cleanup.process_scope.adopt(scope)
         self._log_failure(task, failure, count, is_last)
         if isinstance(failure, interrupt.Interrupted):
             raise Stopped(task.what)

@@ -242,7 +242,94 @@ class TestWaitingRequests:
         assert waiting.read_response().text == "/x 0"
 
 
+class TestUnderStress:
+    """What an attempt, or who waits for it, does to the process must not keep it from being executed anew."""
+
+    def check_that_it_heals(self, host, folder, attempts=4):
+        wait_until(lambda: len(lines(folder / "attempts")) >= attempts, "attempts:\n" + host.log.read())
+        (folder / "go").touch()
+        assert host.exchange("POST", "/late", b"body").text == "/late 4"
+
+    def test_connections_leave_descriptors_to_the_application(self, tmp_path, expected_log):
+        """More clients wait than the process may have descriptors: it can import, and is executed anew, all the same."""
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": "afresh_app:setup", "require": "yes"}, nofile=48)
+        waiting = [fastcgi.Connection(host.address) for _ in range(80)]
+        for connection in waiting:
+            connection.send(fastcgi.request_bytes("POST", "/w", b"x" * 500, keep=False))
+        host.log.wait("(?i)too many open files")
+        mark = host.log.mark()
+        host.log.wait(r"attempt \d+ failed.*announced failure", mark)
+        self.check_that_it_heals(host, tmp_path)
+        assert [connection.read_response().text for connection in waiting] == ["/w 500"] * len(waiting)
+
+    def test_an_attempt_that_takes_all_descriptors(self, tmp_path, expected_log):
+        expected_log("Too many open files")
+        host = start(tmp_path, {"import": "afresh_app:take_all_descriptors", "require": "yes"}, nofile=64)
+        self.check_that_it_heals(host, tmp_path)
+        assert len(lines(tmp_path / "cleanups")) >= 3
+
+    def test_an_attempt_that_closes_the_standard_streams(self, tmp_path, expected_log):
+        """Their numbers go to nothing that is handed over: neither to a connection nor to the memory."""
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": "afresh_app:close_standard", "require": "yes"})
+        wait_until(lambda: not {0, 1, 2} & set(process.descriptors(host.pid)), "them to be closed")
+        waiting = [fastcgi.Connection(host.address) for _ in range(4)]
+        for connection in waiting:
+            connection.send(fastcgi.request_bytes("POST", "/w", b"x" * 500))
+        wait_until(lambda: host.connections() >= 4, "all to be accepted")
+        (tmp_path / "connected").touch()
+        self.check_that_it_heals(host, tmp_path)
+        assert [connection.read_response().text for connection in waiting] == ["/w 500"] * 4
+
+    def test_an_attempt_that_lowers_limits(self, tmp_path, expected_log):
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": "afresh_app:lower_limits", "require": "yes"})
+        self.check_that_it_heals(host, tmp_path)
+
+    def test_a_cleanup_that_hangs(self, tmp_path, expected_log):
+        """It has as long as all have at the end, then the next attempt comes."""
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": "afresh_app:hang_in_cleanup", "require": "yes"},
+                     sections={"shutdown": {"cleanup_timeout": "400ms"}})
+        host.log.wait("attempt 3 failed")
+        (tmp_path / "go").touch()
+        assert host.exchange("GET", "/x").text == "/x 0"
+        assert len(lines(tmp_path / "cleanups")) >= 3
+        if "this has taken too long" in host.log.read():  # else it was left behind at the deadline
+            expected_log("this has taken too long")
+
+    def test_a_cleanup_that_hangs_while_others_are_served(self, tmp_path, expected_log):
+        """The first attempt ends its interpreter, the others don't."""
+        expected_log("announced failure")
+        expected_log("this has taken too long")
+        host = start(tmp_path, {"import": "afresh_app:hang_in_cleanup"},
+                     sections={"shutdown": {"cleanup_timeout": "400ms"}})
+        host.log.wait("attempt 3 failed")
+        assert host.exchange("GET", "/x").text == "/x 0"
+        (tmp_path / "go").touch()
+        host.log.wait("hang_in_cleanup: loaded at attempt")
+
+
 class TestConfiguration:
+    @pytest.mark.parametrize("config", [[], ["-c", "fcgihost.ini"]], ids=["arguments", "file"])
+    def test_it_goes_on_when_the_folder_it_was_started_in_is_gone(self, config, tmp_path, expected_log):
+        """As a deployment's that makes a new one for each release."""
+        expected_log("announced failure")
+        folder = tmp_path / "current"
+        folder.mkdir()
+        path = str(tmp_path / "host.sock")
+        settings = {"startup": dict(FAST, **{"import": "afresh_app:lose_folder", "require": "yes"}),
+                    "python": {"path": [APPS]}, "application": {"wsgi": "afresh_app:application"}}
+        write_file(str(folder / "fcgihost.ini"), ini_text(settings))
+        arguments = config or [item for section, keys in settings.items() for key, value in keys.items()
+                               for item in ("--set", "%s.%s=%s" % (section, key, value if isinstance(value, str) else APPS))]
+        host = Host(args=[*arguments, "-l", "unix:" + path], use_ini=False, listen=["unix:" + path], cwd=str(folder),
+                    probe=False, wait=False, environ={"FOLDER": str(tmp_path)})
+        wait_until(lambda: len(lines(tmp_path / "attempts")) >= 3, "attempts:\n" + host.log.read())
+        (tmp_path / "go").touch()
+        assert host.exchange("GET", "/x").text == "/x 0"
+
     def test_it_goes_on_as_it_was_read(self, tmp_path, expected_log):
         expected_log("announced failure")
         host = start(tmp_path, {"import": "afresh_app:setup", "require": "yes"})

@@ -113,7 +113,7 @@ class StartupTestCase(support.FolderTestCase):
 
     def in_fresh_interpreter(self, before):
         self.interpreters += 1
-        self.process.run(lambda *failed: self.fail(failed))
+        self.process.run(self.host.log_cleanup, self.host.begin_cleanup)
         self.process = cleanup.process_scope = cleanup.Scope("the process")
         tasks = [startup.Task(task.what, task.load, task.watch) for task in before._all]
         number = len(tasks) - before.application_count
@@ -145,7 +145,7 @@ class OrderTest(StartupTestCase):
         self.run_startup([self.task("a")], self.task("app", ValueError(), "app"))
         self.assertEqual(self.host.told, [
             ("begin", "a, attempt 1"), ("end", None),
-            ("begin", "app, attempt 1"), ("end", "ValueError"), ("end", None),
+            ("begin", "app, attempt 1"), ("end", "ValueError"),
             ("begin", "a, attempt 1"), ("end", None),
             ("begin", "app, attempt 2"), ("end", None), ("loaded",)])
 
@@ -330,13 +330,28 @@ class CleanupTest(StartupTestCase):
             return "app"
         return load
 
-    def test_those_of_a_failed_attempt_run_at_once_the_last_one_first(self):
+    def test_those_of_a_failed_attempt_run_before_the_next_the_last_one_first(self):
         ran = []
         self.run_startup(application=self.task("app", self.load(ran, "ab", ValueError()), "app"))
         self.assertEqual(ran, [(0.0, "b"), (0.0, "a")])
         self.assertEqual(self.process.pending(), [])
         self.assertEqual([what[0] for what in self.host.told],
-                         ["begin", "end", "cleanup", "cleanup", "end", "begin", "end", "loaded"])
+                         ["begin", "end", "cleanup", "cleanup", "begin", "end", "loaded"])
+
+    def test_those_of_an_attempt_that_ends_its_interpreter_are_left_to_that_end(self):
+        """Which has a deadline: one that hangs would keep the next attempt from ever coming, and the log from telling."""
+        ran = []
+        for keys, error in ({}, startup.Afresh), ({"exits": True}, startup.Failed):
+            with self.subTest(error=error), self.assertRaises(error):
+                self.startup(application=self.task("app", self.load(ran, "a", ValueError())), **keys).run(self.on_loaded)
+        self.assertEqual(ran, [])
+        self.assertEqual(len(self.process.pending()), 2)
+        self.assertIn("1 cleanup of it ran", self.host.logged[0][1])
+
+    def test_those_of_an_attempt_while_others_are_served_run_at_once(self):
+        ran = []
+        self.run_startup([self.task("a", self.load(ran, "a", ValueError()), "a")])
+        self.assertEqual(ran, [(0.0, "a")])
 
     def test_those_of_a_success_are_the_process_s(self):
         ran = []

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -76,6 +77,46 @@ def setup():
     note("attempts", json.dumps(facts()))
     if number <= ATTEMPTS and not exists("go"):
         make_a_mess()
+        raise ConnectionError("announced failure")
+
+
+def take_all_descriptors():
+    note("attempts", "begun")
+    if not exists("go"):
+        fcgihost.register_cleanup(note, "cleanups", "ran")
+        while True:
+            os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
+
+
+def close_standard():
+    note("attempts", "begun")
+    if not exists("go"):
+        for descriptor in 0, 1, 2:
+            os.close(descriptor)
+        deadline = time.monotonic() + 60
+        while not exists("connected") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        raise ConnectionError("announced failure")
+
+
+def lower_limits():
+    note("attempts", "begun")
+    if not exists("go"):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (5, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        raise ConnectionError("announced failure")
+
+
+def lose_folder():
+    if not exists("go"):
+        note("attempts", "begun")
+        shutil.rmtree(os.path.join(os.environ["FOLDER"], "current"), ignore_errors=True)
+        raise ConnectionError("announced failure")
+
+
+def hang_in_cleanup():
+    if not exists("go"):
+        fcgihost.register_cleanup(time.sleep, 1000)
+        fcgihost.register_cleanup(note, "cleanups", "ran")
         raise ConnectionError("announced failure")
 
 
