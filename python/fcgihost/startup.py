@@ -36,11 +36,12 @@ class Task:
         self.began = None
         self.failure = None        # the last one's traceback
         self.was_loaded = False    # in an interpreter that is gone
+        self.is_loaded = False     # in this one
         self.result = None
 
     def state(self):
         """What resume() wants to know, of objects that the marshal module takes."""
-        return (self.attempts, self.due, self.began, self.failure, self.was_loaded or self.result is not None,
+        return (self.attempts, self.due, self.began, self.failure, self.was_loaded or self.is_loaded,
                 self.watch.state())
 
     def resume(self, state):
@@ -140,6 +141,7 @@ class Startup:
         self._host.end_attempt(failure)
         if failure is None:
             cleanup.process_scope.adopt(scope)
+            task.is_loaded = True
             if not is_last:
                 self._log_success(task)
             return True

@@ -311,6 +311,26 @@ class TestUnderStress:
         host.log.wait("hang_in_cleanup: loaded at attempt")
 
 
+class TestInPlace:
+    def test_an_import_that_fails_while_others_are_served_never_ends_the_process(self, tmp_path, expected_log):
+        """After the third failure in one interpreter the log says that somebody should look."""
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": "afresh_app:fail"})
+        host.log.wait("attempt 6 failed")
+        assert host.exchange("GET", "/x").text == "/x 0"
+        host.log.wait("warning: start-up import afresh_app:fail: failed 3 times in an interpreter that serves others")
+
+    def test_an_import_that_has_worked_before_one_that_fails(self, tmp_path, expected_log):
+        """It is loaded again in each interpreter, and that is no news."""
+        expected_log("announced failure")
+        host = start(tmp_path, {"import": ["afresh_app:works", "afresh_app:setup"], "require": "yes"},
+                     {"ATTEMPTS": "3"})
+        host.log.wait("afresh_app:setup: loaded at attempt 4,")
+        assert host.exchange("GET", "/x").text == "/x 0"
+        assert lines(tmp_path / "works") == [str(host.pid)] * 4
+        assert len(host.log.read().split("afresh_app:works: loaded")) == 2
+
+
 class TestConfiguration:
     @pytest.mark.parametrize("config", [[], ["-c", "fcgihost.ini"]], ids=["arguments", "file"])
     def test_it_goes_on_when_the_folder_it_was_started_in_is_gone(self, config, tmp_path, expected_log):

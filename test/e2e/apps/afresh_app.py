@@ -113,6 +113,10 @@ def lose_folder():
         raise ConnectionError("announced failure")
 
 
+def works():
+    note("works", os.getpid())
+
+
 def hang_in_cleanup():
     if not exists("go"):
         fcgihost.register_cleanup(time.sleep, 1000)
