@@ -13,7 +13,7 @@ import pytest
 import fastcgi
 import process
 import scgi
-from host import APPS, PROGRAM, PYTHON, Host, can_import, ini_text, temporary_folder, write_file
+from host import APPS, PROGRAM, PYTHON, Host, can_import, ini_text, sanitizer_environ, sanitizer_reports, temporary_folder, write_file
 from process import deadline, wait_until
 
 FULL = bool(os.environ.get("FULL_STORM"))
@@ -405,7 +405,8 @@ class TestKeptConnections:
             "python": {"path": [APPS], "bytecode": "no"}, "application": {"wsgi": "wsgi_app:application"},
             "limits": {"requests": limit}}))
         log = open(os.path.join(folder, "log"), "wb")
-        popen = process.start([PROGRAM, "-c", config], stdin=listener, stdout=log, stderr=log)
+        popen = process.start([PROGRAM, "-c", config], stdin=listener, stdout=log, stderr=log,
+                              env=dict(os.environ, **sanitizer_environ(folder)))
         listener.close()
         failures, answers = [], []
 
@@ -429,3 +430,4 @@ class TestKeptConnections:
         assert failures == [] and len(answers) == requests // 8 * 8 and all(answers), (failures, text[-2000:])
         assert text.count("requests have been served") > requests // limit // 4
         assert status == 0, text[-2000:]
+        assert sanitizer_reports(folder) == ""
