@@ -22,6 +22,7 @@
 #include "interpreter/py_startup.h"
 #include "life/reexec.h"
 #include "http/request.h"
+#include "life/signals.h"
 #include "life/supervisor.h"
 #include "serve/worker.h"
 
@@ -155,7 +156,7 @@ static bool is_plain_cgi(const struct config *config)
 static int end(const struct config *config, struct supervisor *supervisor, struct worker_pool *pool)
 {
     uint64_t now_ms = clock_ms();
-    bool is_afresh = supervisor->lifecycle.reason == REASON_AFRESH;
+    bool is_afresh = supervisor->lifecycle.reason == REASON_RETRY;
     reexec_make_room();
     py_gil_release();
     bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
@@ -247,12 +248,13 @@ static int run_server(const struct config *config)
     /* From here on a signal ends the process in order, so that no socket file stays behind. */
     if (supervisor_init(&supervisor, config) < 0)
         return fail_run_time("descriptors");
+    signals_init(&supervisor);
     if (open_listeners(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
-    supervisor_replace_process(&supervisor);
+    replacement_run(&supervisor.replacement);
     bool is_unfinished_start =
-        supervisor.lifecycle.reason == REASON_AFRESH && atomic_load(&supervisor.is_end_wanted);
+        supervisor.lifecycle.reason == REASON_RETRY && atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "embed/py_request.h"
 #include "interpreter/py_signals.h"
+#include "life/signals.h"
 #include "life/supervisor.h"
 
 #include <time.h>
@@ -56,7 +57,7 @@ static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
     if (utf8 == NULL)
         return NULL;
     if (the_supervisor != NULL)
-        supervisor_begin_step(the_supervisor, (enum supervisor_step)step, PyBytes_AS_STRING(utf8));
+        main_thread_begin_step(&the_supervisor->main, (enum main_step)step, PyBytes_AS_STRING(utf8));
     Py_DECREF(utf8);
     Py_RETURN_NONE;
 }
@@ -66,7 +67,7 @@ static PyObject *module_take_signals(PyObject *self, PyObject *unused)
     (void)self, (void)unused;
     Py_BEGIN_ALLOW_THREADS;
     if (the_supervisor != NULL)
-        supervisor_take_signals();
+        signals_reinstall();
     Py_END_ALLOW_THREADS;
     Py_RETURN_NONE;
 }
@@ -94,7 +95,7 @@ static PyObject *module_process_facts(PyObject *self, PyObject *unused)
     unsigned long long requests = 1;
     double began = started;
     if (the_supervisor != NULL) {
-        began = (double)the_supervisor->started_us / 1e6;
+        began = (double)the_supervisor->replacement.started_us / 1e6;
         state = supervisor_state(the_supervisor);
         requests = the_supervisor->pool != NULL ? atomic_load(&the_supervisor->pool->requests) : 0;
     }
@@ -212,7 +213,7 @@ static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
      "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
     {"begin_step", module_begin_step, METH_VARARGS,
-     "begin_step(step, name): what the main thread does now; step as in supervisor.h."},
+     "begin_step(step, name): what the main thread does now; step as in main_thread.h."},
     {"take_signals", module_take_signals, METH_NOARGS,
      "take_signals(): the host's handlers again, after an application set its own."},
     {"wait", module_wait, METH_VARARGS,

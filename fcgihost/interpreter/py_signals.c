@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "embed/py_gil.h"
 #include "embed/py_support.h"
-#include "life/supervisor.h"
+#include "life/signals.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -48,7 +48,7 @@ static void run_handlers(void)
     py_gil_take();
     py_signals_run();
     py_gil_release();
-    supervisor_take_signals(); /* a handler may set handlers */
+    signals_reinstall(); /* a handler may set handlers */
 }
 
 void py_signals_open(struct event *event)
@@ -124,5 +124,5 @@ void py_signals_close(void)
     for (int number = 1; number < NSIG; number++)
         if (were_handled[number] && !is_handled(number))
             sigaction(number, &nothing, NULL);
-    supervisor_take_signals();
+    signals_reinstall();
 }

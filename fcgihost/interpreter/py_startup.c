@@ -125,7 +125,7 @@ void py_startup_run(const struct config *config, struct supervisor *supervisor)
     } else if (result == Py_False) {
         supervisor_ask(supervisor, REASON_STARTUP);
     } else if (PyBytes_Check(result)) {
-        if (supervisor_ask_afresh(supervisor, PyBytes_AS_STRING(result),
+        if (supervisor_ask_retry(supervisor, PyBytes_AS_STRING(result),
                                   (size_t)PyBytes_GET_SIZE(result)) < 0)
             supervisor_ask(supervisor, REASON_STARTUP);
     }

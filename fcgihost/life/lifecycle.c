@@ -66,11 +66,11 @@ enum lifecycle_action lifecycle_step(struct lifecycle *lifecycle, const struct l
     case LIFECYCLE_DRAINING:
         return drain(lifecycle, view);
     case LIFECYCLE_CLEANING:
-        if (!view->is_python_over && view->now_ms < lifecycle->deadline_ms)
+        if (!view->is_python_finalized && view->now_ms < lifecycle->deadline_ms)
             return LIFECYCLE_NOTHING;
-        lifecycle->state = LIFECYCLE_OVER;
-        return view->is_python_over ? LIFECYCLE_LEAVE : LIFECYCLE_GIVE_UP;
-    case LIFECYCLE_OVER:
+        lifecycle->state = LIFECYCLE_STOPPED;
+        return view->is_python_finalized ? LIFECYCLE_EXIT : LIFECYCLE_EXIT_ANYWAY;
+    case LIFECYCLE_STOPPED:
         break;
     }
     return LIFECYCLE_NOTHING;
@@ -81,7 +81,7 @@ const char *lifecycle_state_name(enum lifecycle_state state)
     static const char *const names[] = {
         [LIFECYCLE_STARTING] = "starting", [LIFECYCLE_SERVING] = "serving",
         [LIFECYCLE_DRAINING] = "draining", [LIFECYCLE_CLEANING] = "cleaning",
-        [LIFECYCLE_OVER] = "cleaning",
+        [LIFECYCLE_STOPPED] = "cleaning",
     };
     return names[state];
 }
@@ -100,7 +100,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
         [REASON_STARTUP] = "[startup] on_failure = exit",
-        [REASON_AFRESH] = "a start that failed",
+        [REASON_RETRY] = "a start that failed",
     };
     return names[reason];
 }

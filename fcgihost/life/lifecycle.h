@@ -14,7 +14,7 @@ enum lifecycle_state {
     LIFECYCLE_SERVING,
     LIFECYCLE_DRAINING, /* requests in flight finish */
     LIFECYCLE_CLEANING, /* cleanups, atexit functions, Python's own end */
-    LIFECYCLE_OVER,
+    LIFECYCLE_STOPPED,
 };
 
 /* Why the process ends. */
@@ -30,7 +30,7 @@ enum lifecycle_reason {
     REASON_SHUTDOWN, /* fcgihost.shutdown() */
     REASON_RESTART,  /* fcgihost.restart() */
     REASON_STARTUP,  /* on_failure = exit */
-    REASON_AFRESH,   /* a start failed before anything was served: the next one wants a fresh interpreter */
+    REASON_RETRY,   /* a start failed before anything was served: the next one wants a fresh interpreter */
 };
 
 struct lifecycle {
@@ -52,7 +52,7 @@ struct lifecycle_view {
     uint64_t resident_bytes;     /* 0: not looked at */
     size_t connections;          /* still open */
     bool is_loaded;              /* what requests need has been loaded */
-    bool is_python_over;
+    bool is_python_finalized;
 };
 
 /* What is to be done now, once. */
@@ -60,8 +60,8 @@ enum lifecycle_action {
     LIFECYCLE_NOTHING,
     LIFECYCLE_DRAIN,   /* accept no more, tell the application */
     LIFECYCLE_CLEAN,   /* cut off what is left, let the main thread end Python */
-    LIFECYCLE_LEAVE,   /* Python has ended */
-    LIFECYCLE_GIVE_UP, /* it did not in time: leave whatever it is doing */
+    LIFECYCLE_EXIT,   /* Python has ended */
+    LIFECYCLE_EXIT_ANYWAY, /* it did not in time: leave whatever it is doing */
 };
 
 /* chance: any number, for [limits] requests_jitter. */

@@ -12,7 +12,7 @@ from fcgihost import cleanup, errors, folders, interrupt, loader, programs, runt
 
 _LOG_ERROR, _LOG_WARNING, _LOG_INFO, _LOG_DEBUG = range(4)  # as in log_level.h
 _LEVELS = {"error": _LOG_ERROR, "warning": _LOG_WARNING, "info": _LOG_INFO, "debug": _LOG_DEBUG}
-_STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in fcgihost/life/supervisor.h
+_STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in fcgihost/life/main_thread.h
 _AFRESH_SECONDS = 0.3
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),

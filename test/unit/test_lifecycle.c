@@ -213,11 +213,11 @@ static void test_it_leaves_once_when_python_is_over(void **state)
     struct lifecycle lifecycle = begin_cleaning(START + 100);
     struct lifecycle_view view = {.now_ms = START + 100};
     assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_CLEANING);
-    view.is_python_over = true;
-    assert_step(&lifecycle, view, LIFECYCLE_LEAVE, LIFECYCLE_OVER);
+    view.is_python_finalized = true;
+    assert_step(&lifecycle, view, LIFECYCLE_EXIT, LIFECYCLE_STOPPED);
     view.asked = REASON_SIGQUIT;
     for (int i = 0; i < 3; i++)
-        assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_OVER);
+        assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_STOPPED);
 }
 
 static void test_it_gives_python_up_once_when_it_takes_too_long(void **state)
@@ -228,10 +228,10 @@ static void test_it_gives_python_up_once_when_it_takes_too_long(void **state)
     struct lifecycle_view view = {.now_ms = now_ms + CLEANUP_MS - 1};
     assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_CLEANING);
     view.now_ms++;
-    assert_step(&lifecycle, view, LIFECYCLE_GIVE_UP, LIFECYCLE_OVER);
-    view.is_python_over = true;
+    assert_step(&lifecycle, view, LIFECYCLE_EXIT_ANYWAY, LIFECYCLE_STOPPED);
+    view.is_python_finalized = true;
     for (int i = 0; i < 3; i++)
-        assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_OVER);
+        assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_STOPPED);
 }
 
 /* The time of the cleanups begins when the drain ends, not when the process was asked to. */
@@ -248,8 +248,8 @@ static void test_python_that_ended_at_the_deadline_is_not_given_up(void **state)
     (void)state;
     struct lifecycle lifecycle = begin_cleaning(START);
     assert_step(&lifecycle,
-                (struct lifecycle_view){.now_ms = START + CLEANUP_MS, .is_python_over = true},
-                LIFECYCLE_LEAVE, LIFECYCLE_OVER);
+                (struct lifecycle_view){.now_ms = START + CLEANUP_MS, .is_python_finalized = true},
+                LIFECYCLE_EXIT, LIFECYCLE_STOPPED);
 }
 
 static void test_names(void **state)
@@ -259,7 +259,7 @@ static void test_names(void **state)
     assert_string_equal(lifecycle_state_name(LIFECYCLE_SERVING), "serving");
     assert_string_equal(lifecycle_state_name(LIFECYCLE_DRAINING), "draining");
     assert_string_equal(lifecycle_state_name(LIFECYCLE_CLEANING), "cleaning");
-    assert_string_equal(lifecycle_state_name(LIFECYCLE_OVER), "cleaning");
+    assert_string_equal(lifecycle_state_name(LIFECYCLE_STOPPED), "cleaning");
     assert_string_equal(lifecycle_reason_name(REASON_SIGQUIT), "SIGQUIT");
     assert_string_equal(lifecycle_reason_name(REASON_MEMORY), "[limits] memory");
     assert_string_equal(lifecycle_reason_name(REASON_STARTUP), "[startup] on_failure = exit");

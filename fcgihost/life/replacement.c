@@ -1,0 +1,86 @@
+/* Whether a fresh program takes this process's place when it stops, and the handover to it. */
+#include "life/replacement.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/config_error.h"
+#include "life/reexec.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void replacement_init(struct replacement *replacement, const struct config *config)
+{
+    const struct handover *predecessor = reexec_predecessor();
+    *replacement = (struct replacement){.config = config, .started_us = clock_real_us()};
+    atomic_flag_clear(&replacement->is_begun);
+    if (predecessor != NULL && predecessor->is_start_again)
+        replacement->started_us = predecessor->started_us;
+}
+
+int replacement_keep_startup(struct replacement *replacement, const void *startup, size_t bytes)
+{
+    uint8_t *copy = malloc(bytes + 1);
+    if (copy == NULL)
+        return -1;
+    memcpy(copy, startup, bytes);
+    replacement->startup = (struct handover_bytes){copy, bytes};
+    return 0;
+}
+
+static bool is_due(const struct replacement *replacement, enum lifecycle_reason reason)
+{
+    bool is_limit = reason == REASON_REQUESTS || reason == REASON_LIFETIME ||
+                    reason == REASON_MEMORY || reason == REASON_RESTART;
+    if (atomic_load(&replacement->is_exit_wanted))
+        return false;
+    return reason == REASON_RETRY || (is_limit && poller_is_spawners(replacement->poller));
+}
+
+void replacement_decide(struct replacement *replacement, enum lifecycle_reason reason)
+{
+    replacement->is_start_again = reason == REASON_RETRY;
+    atomic_store(&replacement->is_planned, is_due(replacement, reason));
+}
+
+void replacement_reconsider(struct replacement *replacement)
+{
+    if (!atomic_load(&replacement->is_exit_wanted) ||
+        !atomic_exchange(&replacement->is_planned, false))
+        return;
+    poller_give_up_handover(replacement->poller);
+    poller_stop_accepting(replacement->poller);
+    poller_unpark(replacement->poller);
+}
+
+static int collect(struct replacement *replacement, struct handover *handover)
+{
+    const struct config *config = replacement->config;
+    const struct config_kept *kept = &config->kept;
+    *handover = (struct handover){
+        .file = {.path = kept->is_set ? kept->path : config->file,
+                 .text = {.data = (const uint8_t *)(kept->is_set ? kept->text : config->file_text),
+                          .bytes = kept->is_set ? kept->bytes : config->file_bytes}},
+        .startup = replacement->startup,
+        .started_us = replacement->started_us,
+        .is_start_again = replacement->is_start_again,
+    };
+    return poller_hand_over(replacement->poller, handover);
+}
+
+void replacement_run(struct replacement *replacement)
+{
+    struct handover handover;
+    if (!atomic_load(&replacement->is_planned) || atomic_load(&replacement->is_exit_wanted))
+        return;
+    while (atomic_flag_test_and_set(&replacement->is_begun))
+        pause();
+    if (collect(replacement, &handover) == 0)
+        reexec_run(&handover, &replacement->is_exit_wanted);
+    if (errno != ECANCELED)
+        log_error("the program could not be executed anew: %s: start it again",
+                  config_error_describe(errno));
+    handover_clear(&handover);
+}

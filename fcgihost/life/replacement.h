@@ -1,0 +1,45 @@
+/* Whether a fresh program takes this process's place when it stops, and the handover to it. */
+#ifndef FCGIHOST_REPLACEMENT_H
+#define FCGIHOST_REPLACEMENT_H
+
+#include "base/handover.h"
+#include "connection/poller.h"
+#include "life/lifecycle.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct replacement {
+    const struct config *config;
+    struct poller *poller;         /* NULL until the supervisor starts */
+    struct handover_bytes startup; /* what the next start must know of this one; on the heap */
+    uint64_t started_us;           /* since 1970; of the first of several attempts to start */
+    atomic_bool is_exit_wanted;    /* by a signal, say: the process must exit, whatever the reason
+                                      to stop was */
+    atomic_bool is_planned;        /* set with the drain */
+    bool is_start_again;           /* the start failed, and is tried again; set with is_planned */
+    atomic_flag is_begun;
+};
+
+/* Takes over started_us if an earlier attempt to start has handed it over. Main thread. */
+void replacement_init(struct replacement *replacement, const struct config *config);
+
+/* The next program gets a copy of startup. -1: out of memory. Main thread, before the drain. */
+int replacement_keep_startup(struct replacement *replacement, const void *startup, size_t bytes);
+
+/* The drain begins for this reason: decides whether the process is replaced or exits. A limit must
+ * not interrupt the service: a web server that started the process for a socket of its own would
+ * answer with errors until it notices and starts another. Supervisor thread. */
+void replacement_decide(struct replacement *replacement, enum lifecycle_reason reason);
+/* On each tick: if an exit is wanted now (a signal came during the drain), takes back what was
+ * decided, and drains as for an exit. Supervisor thread. */
+void replacement_reconsider(struct replacement *replacement);
+
+/* Executes the program anew if that is planned; returns if it is not, if an exit is wanted, or
+ * after a failure, which is logged. The main thread calls it last of all, or the supervisor at the
+ * deadline; if both do, the second blocks for ever, until exec() ends it. */
+void replacement_run(struct replacement *replacement);
+
+#endif
