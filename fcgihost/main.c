@@ -1,29 +1,29 @@
-/* The program: command line, order of start-up, exit codes. */
-#include "build_facts.h"
-#include "serve/call.h"
-#include "serve/cgi.h"
+/* The command line, the order of start-up, the exit codes. */
 #include "base/clock.h"
+#include "base/fork.h"
+#include "base/log.h"
+#include "base/own_file.h"
+#include "build_facts.h"
 #include "config/command_line.h"
 #include "config/config.h"
 #include "config/config_options.h"
 #include "config/config_places.h"
-#include "base/fork.h"
-#include "protocol/libfcgi_os.h"
-#include "net/listener_set.h"
-#include "base/log.h"
-#include "base/own_file.h"
 #include "connection/poller.h"
-#include "life/process.h"
 #include "embed/py_errand.h"
 #include "embed/py_gil.h"
+#include "http/request.h"
 #include "interpreter/py_home.h"
 #include "interpreter/py_interpreter.h"
 #include "interpreter/py_signals.h"
 #include "interpreter/py_startup.h"
+#include "life/process.h"
 #include "life/reexec.h"
-#include "http/request.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
+#include "net/listener_set.h"
+#include "protocol/libfcgi_os.h"
+#include "serve/call.h"
+#include "serve/cgi.h"
 #include "serve/worker.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@
 
 enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
 
-enum { ERRAND_MS = 500 };
+enum { ERRANDS_MS = 500 /* for work that the supervisor asked of Python */ };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
@@ -68,17 +68,17 @@ static int start_python(const struct config *config, const struct py_options *op
     return 0;
 }
 
-/* Cleanups, atexit, Python's own end. false: Python goes on, so that the process has to leave with
- * _exit. is_afresh: the program is executed anew, and Python spared its own end: after a start that
- * failed halfway, it is what could crash. */
-static bool end_python(uint64_t deadline_ms, bool is_stuck, bool is_afresh)
+/* Cleanups, atexit functions, Py_FinalizeEx. false: Python is not finalized, and the process must
+ * exit with _exit. is_retry: the program is executed anew after a failed start; finalizing is left
+ * out, as it may crash on what is half loaded. */
+static bool finalize_python(uint64_t deadline_ms, bool is_stuck, bool is_retry)
 {
     uint64_t now_ms = clock_ms(), left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-    bool is_clean = py_interpreter_end(left_ms, is_stuck, is_afresh);
+    bool is_clean = py_interpreter_end(left_ms, is_stuck, is_retry);
     py_gil_release();
-    is_clean = py_errand_close(ERRAND_MS) && is_clean;
+    is_clean = py_errand_close(ERRANDS_MS) && is_clean;
     py_gil_take();
-    if (!is_clean || is_afresh)
+    if (!is_clean || is_retry)
         return false;
     py_startup_clear();
     py_signals_close();
@@ -86,16 +86,16 @@ static bool end_python(uint64_t deadline_ms, bool is_stuck, bool is_afresh)
     return true;
 }
 
-static int leave(const struct config *config, int code)
+static int finalize_and_return(const struct config *config, int code)
 {
-    if (!end_python(clock_ms() + config->cleanup_timeout_ms, false, false)) {
+    if (!finalize_python(clock_ms() + config->cleanup_timeout_ms, false, false)) {
         log_flush();
         _exit(code != EXIT_CLEAN ? code : EXIT_RUN_TIME);
     }
     return code;
 }
 
-/* --check: everything that serving would need, but for the sockets: they may be handed over. */
+/* --check: everything that serving needs, except the sockets, which may be inherited. */
 static int run_check(const struct config *config)
 {
     if (config_check_places(config, command_line_report) > 0)
@@ -114,10 +114,9 @@ static int run_check(const struct config *config)
     for (size_t i = 0; i < config->listen.count; i++)
         printf("listen: %s\n", config->listen.items[i]);
     if (config->listen.count == 0)
-        printf(
-            "listen: not set: the web server, spawn-fcgi or systemd has to hand a socket over\n");
+        printf("listen: not set: the web server, spawn-fcgi or systemd must pass a socket\n");
     fflush(stdout);
-    return leave(config, is_loaded ? EXIT_CLEAN : EXIT_APPLICATION);
+    return finalize_and_return(config, is_loaded ? EXIT_CLEAN : EXIT_APPLICATION);
 }
 
 /* One request, plain CGI (line is NULL) or --call. */
@@ -131,7 +130,7 @@ static int run_once(const struct command_line *line, const struct config *config
     if (code != 0)
         return code;
     if (py_startup_run_once(config) == PY_STARTUP_FAILED)
-        return leave(config, EXIT_APPLICATION);
+        return finalize_and_return(config, EXIT_APPLICATION);
     py_gil_release();
     if (line != NULL)
         code = call_run(line, config, response_fd);
@@ -139,7 +138,7 @@ static int run_once(const struct command_line *line, const struct config *config
         code =
             cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
     py_gil_take();
-    return leave(config, code);
+    return finalize_and_return(config, code);
 }
 
 static bool is_plain_cgi(const struct config *config)
@@ -151,26 +150,27 @@ static bool is_plain_cgi(const struct config *config)
            getsockopt(STDIN_FILENO, SOL_SOCKET, SO_TYPE, &value, &bytes) < 0;
 }
 
-/* The requests are over. The main thread has the GIL before and after. On anything but EXIT_CLEAN
- * threads may still run, so that what they use must stay. */
-static int end(const struct config *config, struct supervisor *supervisor, struct worker_pool *pool)
+/* After the drain. The main thread holds the GIL before and after. On anything but EXIT_CLEAN
+ * threads may still run, and nothing that they use may be freed. */
+static int clean_up(const struct config *config, struct supervisor *supervisor,
+                    struct worker_pool *pool)
 {
     uint64_t now_ms = clock_ms();
-    bool is_afresh = supervisor->lifecycle.reason == REASON_RETRY;
+    bool is_retry = supervisor->lifecycle.reason == REASON_RETRY;
     reexec_make_room();
     py_gil_release();
     bool is_stuck = !worker_pool_join(pool, now_ms + config->cleanup_timeout_ms / 4);
     py_gil_take();
-    bool is_over = end_python(now_ms + config->cleanup_timeout_ms, is_stuck, is_afresh);
-    if (is_over || is_afresh) /* else its deadline still holds */
+    bool is_finalized = finalize_python(now_ms + config->cleanup_timeout_ms, is_stuck, is_retry);
+    if (is_finalized || is_retry) /* otherwise its deadline must go on running */
         supervisor_finish(supervisor);
     else if (is_stuck)
-        log_error("stopping: %u worker thread(s) are still busy: leaving without Python's own end",
+        log_error("stopping: %u worker thread(s) are still busy: exiting without finalizing Python",
                   atomic_load(&pool->running));
-    return is_over ? EXIT_CLEAN : EXIT_RUN_TIME;
+    return is_finalized ? EXIT_CLEAN : EXIT_RUN_TIME;
 }
 
-/* Serves until the supervisor says stop. The main thread has the GIL before and after. */
+/* Serves until the drain is over. The main thread holds the GIL before and after. */
 static int serve(const struct config *config, struct supervisor *supervisor, struct poller *poller)
 {
     static struct worker_pool pool;
@@ -187,20 +187,20 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         return fail_run_time("supervisor thread");
     py_startup_run(config, supervisor);
     py_gil_release();
-    malloc_trim(0); /* what loading has freed: 0.1 MB of 12 */
+    malloc_trim(0); /* returns what loading freed: 0.1 of 12 MB */
     py_signals_wait(&supervisor->stop);
     py_gil_take();
-    return end(config, supervisor, &pool);
+    return clean_up(config, supervisor, &pool);
 }
 
 static int fail_library(void)
 {
-    log_error("this libfcgi was built so that a program cannot define the functions of fcgios.h in "
-              "its place (-Bsymbolic, hidden symbols): link another one");
+    log_error("this libfcgi does not let a program replace its OS_ functions (it was built with "
+              "-Bsymbolic or hidden symbols): link the distribution's");
     return EXIT_RUN_TIME;
 }
 
-/* Where a start is tried again, its failure has been told. */
+/* Once for all attempts to start: each failure has been logged. */
 static void log_start(void)
 {
     const struct handover *predecessor = reexec_predecessor();
@@ -245,7 +245,7 @@ static int run_server(const struct config *config)
     struct config_error error;
     if (log_start_writer() < 0)
         return fail_run_time("log");
-    /* From here on a signal ends the process in order, so that no socket file stays behind. */
+    /* From here on a signal stops the process in order, and no socket file is left behind. */
     if (supervisor_init(&supervisor, config) < 0)
         return fail_run_time("descriptors");
     signals_init(&supervisor);
@@ -253,8 +253,8 @@ static int run_server(const struct config *config)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_and_serve(config, &listeners, &supervisor, &poller);
     replacement_run(&supervisor.replacement);
-    bool is_unfinished_start =
-        supervisor.lifecycle.reason == REASON_RETRY && atomic_load(&supervisor.replacement.is_exit_wanted);
+    bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
+                               atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
     if (code != EXIT_CLEAN) {
@@ -262,7 +262,7 @@ static int run_server(const struct config *config)
             code = EXIT_APPLICATION;
         if (is_unfinished_start) {
             log_info("stopped");
-            code = EXIT_CLEAN; /* but for Python's own end, which it was to be spared */
+            code = EXIT_CLEAN; /* only finalizing was left out, as intended */
         }
         for (size_t i = 0; i < listeners.count; i++)
             listener_unlink(&listeners.items[i]);
@@ -306,7 +306,7 @@ int main(int argc, char **argv)
     (void)argc;
     process_open_standard();
     if (reexec_init(argv) < 0)
-        return fail_run_time("what it was started with can't be remembered");
+        return fail_run_time("can't remember how the process was started");
     fork_init();
     process_ignore_signals();
     struct command_line line;

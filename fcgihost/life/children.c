@@ -1,4 +1,4 @@
-/* The processes that this one has started, as the system knows them. */
+/* This process's children, from /proc. */
 #include "life/children.h"
 
 #include "base/clock.h"
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 5, KILLED_MS = 1000 };
+enum { CHECK_MS = 5, KILLED_MS = 1000 };
 
 /* From /proc/PID/stat: "PID (name) state PARENT …", where the name may contain anything. */
 static bool is_child(const char *pid)
@@ -84,7 +84,7 @@ static void wait_for_all(struct child_list *list, uint64_t timeout_ms)
 {
     uint64_t end_ms = clock_ms() + timeout_ms;
     for (children_reap(list); list->count > 0 && clock_ms() < end_ms; children_reap(list))
-        nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = CHECK_MS * 1000000}, NULL);
 }
 
 void children_end(const struct child_list *list, const struct child_list *spared,

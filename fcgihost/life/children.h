@@ -1,4 +1,4 @@
-/* The processes that this one has started, as the system knows them. */
+/* This process's children, from /proc. */
 #ifndef FCGIHOST_CHILDREN_H
 #define FCGIHOST_CHILDREN_H
 
@@ -11,13 +11,13 @@ struct child_list {
     size_t count;
 };
 
-/* All that there are. Without /proc: none. Free pids with free(). */
+/* All children; none if /proc is not mounted. Free pids with free(). */
 struct child_list children_list(void);
-/* Ends those of list that are not in spared: SIGTERM, and SIGKILL after timeout_ms. Waits for them.
- */
+/* Kills those in list that are not in spared, with SIGTERM, then SIGKILL after timeout_ms, and
+ * reaps them. Blocks up to a second longer than timeout_ms. */
 void children_end(const struct child_list *list, const struct child_list *spared,
                   uint64_t timeout_ms);
-/* Waits for those of list that have ended, and forgets them. Never blocks. */
+/* Reaps those in list that have exited, and removes them from it. Never blocks. */
 void children_reap(struct child_list *list);
 
 #endif

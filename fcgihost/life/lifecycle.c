@@ -1,4 +1,4 @@
-/* The life of the process. */
+/* The states of the process and their deadlines. */
 #include "life/lifecycle.h"
 
 void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, uint64_t now_ms,
@@ -17,7 +17,7 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, ui
         lifecycle->lifetime_end_ms = now_ms + config->lifetime_ms;
 }
 
-/* Why it ends now, or REASON_NONE. */
+/* The reason to stop now, or REASON_NONE. */
 static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
                                          const struct lifecycle_view *view)
 {
@@ -32,8 +32,8 @@ static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
     return REASON_NONE;
 }
 
-static enum lifecycle_action begin_end(struct lifecycle *lifecycle,
-                                       const struct lifecycle_view *view)
+static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
+                                         const struct lifecycle_view *view)
 {
     lifecycle->reason = find_reason(lifecycle, view);
     if (lifecycle->reason == REASON_NONE) {
@@ -62,7 +62,7 @@ enum lifecycle_action lifecycle_step(struct lifecycle *lifecycle, const struct l
     switch (lifecycle->state) {
     case LIFECYCLE_STARTING:
     case LIFECYCLE_SERVING:
-        return begin_end(lifecycle, view);
+        return stop_if_due(lifecycle, view);
     case LIFECYCLE_DRAINING:
         return drain(lifecycle, view);
     case LIFECYCLE_CLEANING:
@@ -100,7 +100,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
         [REASON_STARTUP] = "[startup] on_failure = exit",
-        [REASON_RETRY] = "a start that failed",
+        [REASON_RETRY] = "a failed start",
     };
     return names[reason];
 }

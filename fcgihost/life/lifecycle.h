@@ -1,5 +1,5 @@
-/* The life of the process: starting, serving, draining, cleaning, over; what ends it, and when each
- * part of the end is due. Pure: it is told the time, and knows no thread. */
+/* The states of the process, what makes it stop, and the deadline of each step. Pure: the caller
+ * passes the time and what it sees, and does what comes back. */
 #ifndef FCGIHOST_LIFECYCLE_H
 #define FCGIHOST_LIFECYCLE_H
 
@@ -12,12 +12,12 @@
 enum lifecycle_state {
     LIFECYCLE_STARTING, /* the application, or a required import, has not been loaded */
     LIFECYCLE_SERVING,
-    LIFECYCLE_DRAINING, /* requests in flight finish */
-    LIFECYCLE_CLEANING, /* cleanups, atexit functions, Python's own end */
+    LIFECYCLE_DRAINING, /* requests in flight may finish */
+    LIFECYCLE_CLEANING, /* cleanups, atexit functions, Py_FinalizeEx */
     LIFECYCLE_STOPPED,
 };
 
-/* Why the process ends. */
+/* Why the process stops. */
 enum lifecycle_reason {
     REASON_NONE,
     REASON_SIGTERM,
@@ -30,7 +30,8 @@ enum lifecycle_reason {
     REASON_SHUTDOWN, /* fcgihost.shutdown() */
     REASON_RESTART,  /* fcgihost.restart() */
     REASON_STARTUP,  /* on_failure = exit */
-    REASON_RETRY,   /* a start failed before anything was served: the next one wants a fresh interpreter */
+    REASON_RETRY, /* a start failed before anything was served; the next needs a fresh interpreter
+                   */
 };
 
 struct lifecycle {
@@ -40,34 +41,35 @@ struct lifecycle {
     uint64_t lifetime_end_ms;         /* 0: never */
     uint64_t memory_bytes;            /* 0: no limit */
     uint64_t drain_timeout_ms, cleanup_timeout_ms;
-    uint64_t deadline_ms; /* of the state that it is in: draining or cleaning */
+    uint64_t deadline_ms; /* of the current state, draining or cleaning */
     bool is_cut_off;      /* requests did not finish in time */
 };
 
-/* What the one who drives it sees. */
+/* What the caller sees at a step. */
 struct lifecycle_view {
     uint64_t now_ms;
-    enum lifecycle_reason asked; /* somebody wants the process to end; or REASON_NONE */
+    enum lifecycle_reason
+        asked; /* by a signal or the application; REASON_NONE: not asked to stop */
     unsigned long long requests; /* begun so far */
-    uint64_t resident_bytes;     /* 0: not looked at */
-    size_t connections;          /* still open */
-    bool is_loaded;              /* what requests need has been loaded */
+    uint64_t resident_bytes;     /* 0: not checked this time */
+    size_t connections;          /* that the drain waits for */
+    bool is_loaded;              /* requests can be served */
     bool is_python_finalized;
 };
 
-/* What is to be done now, once. */
+/* What the caller must do now; each comes once. */
 enum lifecycle_action {
     LIFECYCLE_NOTHING,
-    LIFECYCLE_DRAIN,   /* accept no more, tell the application */
-    LIFECYCLE_CLEAN,   /* cut off what is left, let the main thread end Python */
-    LIFECYCLE_EXIT,   /* Python has ended */
-    LIFECYCLE_EXIT_ANYWAY, /* it did not in time: leave whatever it is doing */
+    LIFECYCLE_DRAIN,       /* stop accepting, tell the application */
+    LIFECYCLE_CLEAN,       /* cut off what is unfinished, let the main thread clean up */
+    LIFECYCLE_EXIT,        /* Python is finalized */
+    LIFECYCLE_EXIT_ANYWAY, /* it was not in time: exit whatever it is doing */
 };
 
-/* chance: any number, for [limits] requests_jitter. */
+/* chance: a random number, for [limits] requests_jitter. */
 void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, uint64_t now_ms,
                     uint64_t chance);
-/* To be called until it says LEAVE or GIVE_UP. */
+/* Call it on each tick, until it returns EXIT or EXIT_ANYWAY. */
 enum lifecycle_action lifecycle_step(struct lifecycle *lifecycle,
                                      const struct lifecycle_view *view);
 /* "starting", "serving", "draining", "cleaning". */

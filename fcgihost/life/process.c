@@ -1,4 +1,4 @@
-/* What the process takes on before Python starts: descriptors, umask, folder, pid file. */
+/* What is set up for the process before Python starts. */
 #include "life/process.h"
 
 #include "base/own_file.h"
@@ -38,9 +38,9 @@ int process_apply(const struct config *config, struct config_error *error)
     if (config->umask_mode >= 0)
         umask((mode_t)config->umask_mode);
     if (config->directory != NULL && chdir(config->directory) < 0)
-        return config_error_set(error,
-                                "[server] directory \"%s\": %s: the process can't work there",
-                                config->directory, config_error_describe(errno));
+        return config_error_set(
+            error, "[server] directory \"%s\": %s: name a folder that the process may enter",
+            config->directory, config_error_describe(errno));
     return 0;
 }
 

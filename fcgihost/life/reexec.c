@@ -1,9 +1,9 @@
-/* The process as it was started, and the program executed anew in it. */
+/* Executes the program anew in this process. */
 #include "life/reexec.h"
 
-#include "life/children.h"
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "life/children.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,14 +24,16 @@
 #define CLOSE_RANGE_CLOEXEC (1u << 2)
 #endif
 
-enum { CHILD_END_MS = 500, KEPT_DESCRIPTORS_MAX = 256, SIGNAL_MAX = 64 };
+enum { CHILD_TERM_MS = 500, KEPT_DESCRIPTORS_MAX = 256, SIGNAL_MAX = 64 };
 
-/* What looking for children and the memory take, or an import at the end. */
+/* Reading /proc for children takes one, the handover memory another; an atexit function may import.
+ */
 enum { SPARE_DESCRIPTORS = 3 };
 
-static const char variable[] = "FCGIHOST_HANDOVER"; /* the number of the memory's descriptor */
+static const char variable[] =
+    "FCGIHOST_HANDOVER"; /* holds the number of the memory's descriptor */
 
-/* A descriptor that the process was started with. Its number may be another file's by now. */
+/* An inherited descriptor. The application may have closed it and reused its number since. */
 struct kept_descriptor {
     int fd;
     dev_t device;
@@ -44,12 +46,12 @@ static struct {
     char **environ;
     char program[PATH_MAX];
     int folder_fd;
-    const char *folder; /* its name then; NULL: not known */
-    int spare[SPARE_DESCRIPTORS]; /* copies of folder_fd: room, should all others be taken */
+    const char *folder;           /* its path at the start; NULL: unknown */
+    int spare[SPARE_DESCRIPTORS]; /* copies of folder_fd, reserved for reexec_make_room */
     mode_t umask;
     struct rlimit limits[RLIM_NLIMITS];
     uint64_t signal_mask, ignored_signals; /* 1 << number */
-    int standard[3];                       /* copies; -1: /dev/null will do */
+    int standard[3];                       /* copies; -1: replaced by /dev/null */
     struct kept_descriptor kept[KEPT_DESCRIPTORS_MAX];
     size_t kept_count;
     struct child_list children;
@@ -58,17 +60,16 @@ static struct {
 static struct handover predecessor;
 static bool has_predecessor;
 static atomic_ullong *predecessors_late_signals;
-static _Atomic(atomic_ullong *)
-    late_signals; /* in the memory for the next program, once that is written */
+static _Atomic(atomic_ullong *) late_signals; /* in the handover memory, once that is written */
 
 static atomic_ullong *late_signals_of(uint8_t *memory)
 {
     return (atomic_ullong *)(void *)(memory + HANDOVER_LATE_SIGNALS_OFFSET);
 }
 
-/* What a predecessor left */
+/* Taking over from a predecessor */
 
-/* NULL: there is none. */
+/* NULL: there is no predecessor. */
 static uint8_t *map_memory(size_t *bytes)
 {
     const char *text = getenv(variable);
@@ -90,7 +91,7 @@ static uint8_t *map_memory(size_t *bytes)
     memcpy(&sender, memory + 12, sizeof(sender));
     if (sender != (uint32_t)getpid()) {
         munmap(memory, *bytes);
-        return NULL; /* an environment that was copied from another process */
+        return NULL; /* inherited from another host, of which this is a child */
     }
     close((int)fd);
     return memory;
@@ -105,9 +106,8 @@ static int take_over(void)
     enum handover_verdict verdict = handover_read(memory, bytes, NULL, 0, &predecessor);
     if (verdict != HANDOVER_FINE) {
         fprintf(stderr,
-                "fcgihost: what the program handed over to the one that replaces it can't be read "
-                "(%s): "
-                "stop it and start it again\n",
+                "fcgihost: the state handed over by the program before this one can't be read "
+                "(%s): start fcgihost again\n",
                 verdict == HANDOVER_OTHER_VERSION ? "another version wrote it"
                 : verdict == HANDOVER_NO_MEMORY   ? "out of memory"
                                                   : "it is damaged");
@@ -128,15 +128,15 @@ const struct handover *reexec_predecessor(void)
     return has_predecessor ? &predecessor : NULL;
 }
 
-/* What the process was started with */
+/* Remembering how the process was started */
 
-/* Python's os.environ changes the environment in place. */
+/* A deep copy, because Python's os.environ modifies the environment in place. */
 static char **copy_environ(void)
 {
     size_t count = 0;
     while (environ[count] != NULL)
         count++;
-    char **copy = calloc(count + 2, sizeof(*copy)); /* one more for the variable */
+    char **copy = calloc(count + 2, sizeof(*copy)); /* and FCGIHOST_HANDOVER, NULL */
     for (size_t i = 0; copy != NULL && i < count; i++)
         copy[i] = strdup(environ[i]);
     return copy;
@@ -164,8 +164,8 @@ static void remember_signals(void)
     }
 }
 
-/* Copies of 0, 1 and 2, as applications put other files there. Not of a listening socket at 0: it
- * would never close. */
+/* Copies descriptors 0, 1 and 2, because applications redirect them. Not a listening socket at 0: a
+ * copy would keep it open after the host has closed it. */
 static void remember_standard(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -196,12 +196,11 @@ static void remember_descriptors(void)
 static void take_spare_descriptors(void)
 {
     for (int i = 0; i < SPARE_DESCRIPTORS; i++)
-        start.spare[i] = start.folder_fd >= 0
-                             ? fcntl(start.folder_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1)
-                             : -1;
+        start.spare[i] =
+            start.folder_fd >= 0 ? fcntl(start.folder_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
 }
 
-/* Not what an application has closed, and put another file in its place. */
+/* An application may have closed one and reused its number: that is left alone. */
 void reexec_make_room(void)
 {
     struct stat folder, status;
@@ -257,7 +256,7 @@ void reexec_note_signal(int number)
 
 /* Executing the program anew */
 
-/* Its descriptor, or -1 with errno. */
+/* Returns a descriptor, or -1 with errno. */
 static int make_memory(const struct handover *handover, int **fds, size_t *fd_count)
 {
     struct handover_writer writer;
@@ -290,12 +289,12 @@ static int make_memory(const struct handover *handover, int **fds, size_t *fd_co
     return fd;
 }
 
-/* A process that ended would leave its children to the system, which waits for them. */
-static void look_after_children(struct handover *handover)
+/* Had the process exited, init would have adopted and reaped its children. */
+static void hand_over_children(struct handover *handover)
 {
     struct child_list list = children_list();
     if (handover->is_start_again) {
-        children_end(&list, &start.children, CHILD_END_MS);
+        children_end(&list, &start.children, CHILD_TERM_MS);
         free(list.pids);
         list = children_list();
     }
@@ -331,8 +330,8 @@ static void set_descriptors(const int *fds, size_t fd_count, int memory_fd)
     }
 }
 
-/* exec() resets handlers, but neither timers nor what is ignored. SIGPIPE and SIGXFSZ the host
- * ignores itself, and a signal of its own must not get lost now. */
+/* exec() resets handlers, but neither timers nor ignored signals. The host ignores SIGPIPE and
+ * SIGXFSZ itself; the signals that it handles must not be lost meanwhile. */
 static void set_signals(void)
 {
     static const int own[] = {SIGPIPE, SIGXFSZ, SIGTERM, SIGINT, SIGUSR1, SIGQUIT, SIGHUP, SIGUSR2};
@@ -364,7 +363,7 @@ static void execute(int memory_fd)
     start.environ[count] = setting;
     execve(start.program, start.argv, start.environ);
     int error = errno;
-    /* The file may have been replaced, and the new one be wanting: this one can still be run. */
+    /* The file may have been replaced by one that does not run; the old one still can. */
     execve("/proc/self/exe", start.argv, start.environ);
     start.environ[count] = NULL;
     errno = error;
@@ -375,16 +374,16 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    log_leave_standard(); /* so that a process which reads for it sees the end */
+    log_leave_standard(); /* its reader must see end of file */
     reexec_make_room();
-    set_limits(); /* first, as an application's own would hold for the memory */
-    look_after_children(handover);
+    set_limits(); /* first: one set by the application could forbid the memory */
+    hand_over_children(handover);
     handover->signal_mask = start.signal_mask;
     handover->folder = start.folder;
     int *fds;
     size_t fd_count;
     int memory_fd = make_memory(handover, &fds, &fd_count);
-    /* A handler that ran before the memory was there has set this. */
+    /* From here on handlers note signals in the memory; an earlier one set *is_cancelled. */
     if (atomic_load(is_cancelled))
         errno = ECANCELED;
     else if (memory_fd >= 0 && (start.folder_fd < 0 || fchdir(start.folder_fd) == 0)) {

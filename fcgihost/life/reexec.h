@@ -1,5 +1,5 @@
-/* The process as it was started, and the program executed anew in it: same number, nothing else
- * left. */
+/* Executes the program anew in this process: same pid, and everything else as at the first start.
+ */
 #ifndef FCGIHOST_REEXEC_H
 #define FCGIHOST_REEXEC_H
 
@@ -9,28 +9,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* First of all in main, while everything is as the process was started: remembers arguments,
- * environment, folder, umask, limits, signals and descriptors, and takes what a predecessor has
- * handed over. 0, or -1 with errno. */
+/* First in main, before anything is changed: remembers arguments, environment, folder, umask,
+ * limits, signals and descriptors, and reads what a predecessor handed over. 0, or -1 with errno.
+ */
 int reexec_init(char **argv);
-/* What the predecessor has handed over; NULL: this is a first start. Its memory stays. */
+/* What the predecessor handed over, for as long as the process runs; NULL: this is a first start.
+ */
 const struct handover *reexec_predecessor(void);
 
-/* The handlers of this process's signals are in place: the mask is what it was at the first start.
- * Returns the signals that came between the predecessor's last look and now, 1 << number. */
+/* Restores the signal mask of the first start; the handlers must be installed. Returns the signals
+ * that arrived too late for the predecessor, 1 << number each. */
 uint64_t reexec_accept_signals(void);
-/* For signal handlers: the next program learns of the signal, should it come too late for this one.
- */
+/* For signal handlers: passes the signal on to the next program, in case this one is past handling
+ * it. */
 void reexec_note_signal(int number);
 
-/* The process comes to its end, and is executed anew perhaps: gives back the descriptors that were
- * held for this, should the application or its clients have taken all others. */
+/* Closes the descriptors that were reserved, so that stopping and executing anew can open some even
+ * if the application or its clients have used up all others. Main thread or supervisor. */
 void reexec_make_room(void);
 
-/* Executes the program anew, with what it was started with and what handover names. Children that
- * this process has started are ended if its start is tried again, else handed over. Returns only on
- * failure, with errno (ECANCELED: *is_cancelled is true). Any thread may call it; all others
- * vanish. */
+/* Executes the program anew, as it was started, and with what is in handover. Children of this
+ * process are killed if its start failed and is tried again, otherwise handed over. Returns only on
+ * failure, with errno (ECANCELED: *is_cancelled is true). Any thread may call it; exec() ends the
+ * others. */
 void reexec_run(struct handover *handover, const atomic_bool *is_cancelled);
 
 #endif
