@@ -424,6 +424,26 @@ size_t poller_connection_count(struct poller *poller)
     return count;
 }
 
+static size_t queue_count(const struct poller_queue *queue)
+{
+    size_t count = 0;
+    for (const struct connection *c = queue->first; c != NULL; c = c->next_parked)
+        count++;
+    return count;
+}
+
+void poller_get_load(struct poller *poller, struct poller_load *load)
+{
+    *load = (struct poller_load){0};
+    pthread_mutex_lock(&poller->mutex);
+    load->open = poller->connection_count;
+    for (const struct connection *c = poller->connections; c != NULL; c = c->next)
+        load->idle += atomic_load(&c->is_watched) && !atomic_load(&c->has_head) &&
+                      atomic_load(&c->deadline_ms) == 0;
+    load->parked = queue_count(&poller->parked) + queue_count(&poller->ready);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
 /* Its worker has nothing to read, so whoever waits, waits for the peer. With the mutex held. */
 static bool is_silent(const struct connection *connection)
 {

@@ -23,6 +23,15 @@ struct poller_queue {
     struct connection *first, *last;
 };
 
+/* What waits in it. */
+struct poller_load {
+    size_t open, idle;          /* connections; idle: kept, between two requests */
+    size_t max;                 /* [limits] connections */
+    size_t waiting;             /* requests that wait for a thread */
+    uint64_t oldest_waiting_ms; /* how long the first of them has */
+    size_t parked;              /* requests that wait for the application to be loaded */
+};
+
 struct poller {
     int epoll_fd;
     /* What epoll_wait returned and poller_next has not yet: half a microsecond less for each
@@ -75,6 +84,9 @@ void poller_park(struct poller *poller, struct connection *connection);
 void poller_unpark(struct poller *poller);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
+/* Walks all connections with the mutex held: for a page that somebody reads, not for each request.
+ */
+void poller_get_load(struct poller *poller, struct poller_load *load);
 /* "unix:/run/x.sock", for messages. */
 const char *poller_listener_name(const struct poller *poller, size_t i);
 

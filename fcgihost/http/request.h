@@ -50,6 +50,14 @@ enum drain_state {
     DRAIN_FAILED, /* it was cut short, is too long, or comes too slowly */
 };
 
+/* By clock_us(); 0: not yet. */
+struct request_times {
+    uint64_t ready_us; /* enough of it was here to be served, and a thread of the host saw it */
+    uint64_t taken_us; /* a thread that serves took it up */
+    uint64_t begun_us; /* the application began, or the host's own answer */
+    uint64_t ended_us; /* its response has left */
+};
+
 struct request {
     const struct transport_ops *ops;
     struct connection *connection; /* NULL for plain CGI */
@@ -81,6 +89,7 @@ struct request {
     enum body_failure body_failure;
     int body_errno;
 
+    struct request_times times;
     struct response response;
     uint64_t looked_ms; /* when request_is_unwanted looked last; 0: not yet */
     _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];

@@ -109,6 +109,7 @@ void serve_request(struct server *server, struct request *request)
     activity_begin(server->activity, request);
     count(server);
     py_wsgi_serve(server->python, &server->runner, request);
+    request->times.begun_us = server->runner.application_began_us;
     activity_end(server->activity);
     const struct response *response = &request->response;
     const char *wrong = NULL;

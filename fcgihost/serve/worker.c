@@ -69,6 +69,22 @@ static void park(struct worker *worker, struct connection *connection)
         poller_unpark(pool->poller);
 }
 
+static void begin_serving(struct worker *worker, struct request *request)
+{
+    struct request_times *times = &request->times;
+    times->taken_us = times->begun_us = clock_us(); /* until the application begins */
+    if (times->ready_us == 0)
+        times->ready_us = times->taken_us;
+    activities_enter(&worker->pool->activities);
+}
+
+static void end_serving(struct worker *worker, struct request *request)
+{
+    request->times.ended_us = clock_us();
+    counters_count(&worker->server.activity->counters, request->response.status, &request->times);
+    activities_leave(&worker->pool->activities);
+}
+
 static void serve_connection(struct worker *worker, struct connection *connection)
 {
     if (connection->is_answered)
@@ -76,13 +92,16 @@ static void serve_connection(struct worker *worker, struct connection *connectio
     enum connection_step step = connection_advance(&worker->receiver, connection);
     while (step == CONNECTION_READY) {
         struct request *request = connection->request;
+        begin_serving(worker, request);
         if (!serve_refuse(&worker->server, request)) {
             if (must_park(worker->pool, connection)) {
+                activities_leave(&worker->pool->activities);
                 park(worker, connection);
                 return;
             }
             serve_request(&worker->server, request);
         }
+        end_serving(worker, request);
         connection->park_end_ms = 0;
         pace_offer_turn(&worker->server.runner); /* much of the body may be left */
         step = connection_finish_request(&worker->receiver, connection);
@@ -138,7 +157,6 @@ static int start_worker(struct worker *worker)
 static void prepare_worker(struct worker_pool *pool, unsigned i)
 {
     struct worker *worker = &pool->workers[i];
-    activity_init(&pool->activities.items[i]);
     worker->pool = pool;
     worker->receiver = (struct receiver){.config = pool->config,
                                          .gate_limits = &pool->gate_limits,
@@ -161,8 +179,7 @@ int worker_pool_start(struct worker_pool *pool)
                                              .roles = pool->routes.role_bits};
     pace_init(&pool->pace);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
-    pool->activities.items = calloc(config->threads, sizeof(*pool->activities.items));
-    if (pool->workers == NULL || pool->activities.items == NULL)
+    if (pool->workers == NULL || activities_init(&pool->activities, config->threads) < 0)
         return -1;
     for (unsigned i = 0; i < config->threads; i++) {
         prepare_worker(pool, i);

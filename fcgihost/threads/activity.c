@@ -4,6 +4,9 @@
 #include "base/clock.h"
 #include "http/request.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 void activity_init(struct activity *activity)
 {
     pthread_mutex_init(&activity->mutex, NULL);
@@ -24,6 +27,40 @@ void activity_end(struct activity *activity)
     pthread_mutex_lock(&activity->mutex);
     activity->served = NULL;
     pthread_mutex_unlock(&activity->mutex);
+}
+
+int activities_init(struct activities *activities, unsigned capacity)
+{
+    size_t bytes = capacity * sizeof(*activities->items);
+    memset(activities, 0, sizeof(*activities));
+    activities->items = aligned_alloc(_Alignof(struct activity), bytes);
+    if (activities->items == NULL)
+        return -1;
+    memset(activities->items, 0, bytes);
+    for (unsigned i = 0; i < capacity; i++)
+        activity_init(&activities->items[i]);
+    return 0;
+}
+
+void activities_enter(struct activities *activities)
+{
+    unsigned busy = atomic_fetch_add_explicit(&activities->busy, 1, memory_order_relaxed) + 1,
+             busiest = atomic_load_explicit(&activities->busiest, memory_order_relaxed);
+    while (busy > busiest && !atomic_compare_exchange_weak(&activities->busiest, &busiest, busy))
+        continue;
+}
+
+void activities_leave(struct activities *activities)
+{
+    atomic_fetch_sub_explicit(&activities->busy, 1, memory_order_relaxed);
+}
+
+void activities_sum(const struct activities *activities, struct counters_totals *totals)
+{
+    *totals = (struct counters_totals){0};
+    for (unsigned i = 0; i < activities->count; i++)
+        counters_sum(&activities->items[i].counters, totals);
+    counters_sum(&activities->spare, totals);
 }
 
 bool activity_get(struct activity *activity, struct activity_report *report)

@@ -2,7 +2,10 @@
 #ifndef FCGIHOST_ACTIVITY_H
 #define FCGIHOST_ACTIVITY_H
 
+#include "threads/counters.h"
+
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,12 +17,15 @@ struct activity {
     pthread_mutex_t mutex;
     const struct request *served; /* with the mutex held; NULL: none */
     uint64_t since_ms;
+    struct counters counters; /* the thread's own to write, any thread's to read */
 };
 
 /* Of all threads that serve. */
 struct activities {
     struct activity *items;
     unsigned count;
+    struct counters spare;     /* of the thread that answers while all of them are busy */
+    atomic_uint busy, busiest; /* how many serve a request, and did at most */
 };
 
 /* "GET /a/b", and for how long. */
@@ -35,5 +41,13 @@ void activity_begin(struct activity *activity, const struct request *request);
 void activity_end(struct activity *activity);
 /* false: it serves no request. Any thread may ask, with or without the GIL. */
 bool activity_get(struct activity *activity, struct activity_report *report);
+
+/* Of that many threads. 0, or -1 when out of memory. */
+int activities_init(struct activities *activities, unsigned capacity);
+/* A thread serves a request from now on, and does no more. */
+void activities_enter(struct activities *activities);
+void activities_leave(struct activities *activities);
+/* What all of them have counted. Any thread may ask; it never waits. */
+void activities_sum(const struct activities *activities, struct counters_totals *totals);
 
 #endif

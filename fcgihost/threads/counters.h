@@ -1,0 +1,54 @@
+/* What threads count of the requests they serve, for the status page. */
+#ifndef FCGIHOST_COUNTERS_H
+#define FCGIHOST_COUNTERS_H
+
+#include "http/request.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum {
+    COUNTERS_CLASSES = 5, /* 1xx to 5xx */
+    COUNTERS_BOUNDS = 14,
+};
+
+/* The upper bounds of the histograms' buckets, ascending. One more bucket takes what is longer. */
+extern const uint64_t counters_bounds_us[COUNTERS_BOUNDS];
+
+struct counters_histogram {
+    atomic_ullong buckets[COUNTERS_BOUNDS + 1]; /* each counts only its own, not those below */
+    atomic_ullong sum_us;
+};
+
+/* Of one thread, which alone writes them; any thread may read, at any time. So counting takes
+ * neither a lock nor a locked instruction, and the alignment keeps threads off each other's cache
+ * lines. A reader may see a request in one counter and not yet in the next. */
+struct counters {
+    _Alignas(64) atomic_ullong by_class[COUNTERS_CLASSES]; /* responses, by status / 100 - 1 */
+    struct counters_histogram wait;                        /* for a thread: from ready to begun */
+    struct counters_histogram duration; /* from ready until its response has left */
+    atomic_ullong gil_wait_us;          /* the part of the wait that a thread had it already */
+    atomic_ullong slow, timeouts;       /* of those who see to slow_request and request_time */
+};
+
+/* A copy, or a sum, of the counters of threads. */
+struct counters_totals {
+    unsigned long long requests, by_class[COUNTERS_CLASSES], gil_wait_us, slow, timeouts;
+    struct counters_total_histogram {
+        unsigned long long buckets[COUNTERS_BOUNDS + 1], count, sum_us;
+    } wait, duration;
+};
+
+/* For the thread they belong to. */
+static inline void counters_add(atomic_ullong *counter, uint64_t n)
+{
+    uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, before + n, memory_order_relaxed);
+}
+
+/* A request has been answered with that status. For the thread they belong to. */
+void counters_count(struct counters *counters, int status, const struct request_times *times);
+/* Adds a thread's counters to the totals, which begin as zeros. For any thread. */
+void counters_sum(const struct counters *counters, struct counters_totals *totals);
+
+#endif
