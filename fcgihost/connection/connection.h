@@ -39,6 +39,7 @@ struct connection {
     struct connection *previous, *next;
     struct connection *next_parked; /* in one of the poller's queues, … */
     bool is_queued;                 /* … with the poller's mutex held: it is in one */
+    bool is_picked;                 /* likewise: it is being given to another process */
 };
 
 struct connection *connection_new(int fd);

@@ -6,6 +6,7 @@
 #include "base/descriptors.h"
 #include "base/fork.h"
 #include "base/log.h"
+#include "connection/poller_internal.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,15 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct poller_listener {
-    enum pollable pollable;
-    struct listener *listener;
-};
-
-enum {
-    HEALED_MS = 2000, /* so long without a lack of descriptors, and it is over */
-    WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-};
+enum { HEALED_MS = 2000 /* so long without a lack of descriptors, and it is over */ };
 
 static enum pollable wake_pollable = POLLABLE_WAKE, ready_pollable = POLLABLE_READY;
 
@@ -45,7 +38,7 @@ static void close_in_child(void)
     close(poller->epoll_fd);
 }
 
-static int control(struct poller *poller, int operation, int fd, uint32_t events, void *pollable)
+int poller_control(struct poller *poller, int operation, int fd, uint32_t events, void *pollable)
 {
     struct epoll_event event = {.events = events, .data.ptr = pollable};
     return epoll_ctl(poller->epoll_fd, operation, fd, &event);
@@ -85,20 +78,25 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     for (size_t i = 0; i < set->count; i++) {
         poller->listeners[i] =
             (struct poller_listener){.pollable = POLLABLE_LISTENER, .listener = &set->items[i]};
-        if (control(poller, EPOLL_CTL_ADD, set->items[i].fd, EPOLLIN, &poller->listeners[i]) < 0)
+        if (poller_control(poller, EPOLL_CTL_ADD, set->items[i].fd, EPOLLIN, &poller->listeners[i]) < 0)
             return -1;
     }
     poller->listener_count = set->count;
     the_poller = poller;
     pthread_atfork(NULL, NULL, close_in_child);
-    if (control(poller, EPOLL_CTL_ADD, poller->ready_fd, EPOLLIN, &ready_pollable) < 0)
+    if (poller_control(poller, EPOLL_CTL_ADD, poller->ready_fd, EPOLLIN, &ready_pollable) < 0)
         return -1;
-    return control(poller, EPOLL_CTL_ADD, poller->wake_fd, EPOLLIN, &wake_pollable);
+    return poller_control(poller, EPOLL_CTL_ADD, poller->wake_fd, EPOLLIN, &wake_pollable);
 }
 
 void poller_clear(struct poller *poller)
 {
     the_poller = NULL;
+    while (poller->buried != NULL) {
+        struct connection *next = poller->buried->next;
+        connection_free(poller->buried);
+        poller->buried = next;
+    }
     close(poller->epoll_fd);
     close(poller->wake_fd);
     close(poller->ready_fd);
@@ -107,13 +105,19 @@ void poller_clear(struct poller *poller)
     pthread_mutex_destroy(&poller->mutex);
 }
 
-static void set_listener_events(struct poller *poller, uint32_t events)
+void poller_set_listener_events(struct poller *poller, uint32_t events)
 {
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
         if (listener->fd >= 0)
-            control(poller, EPOLL_CTL_MOD, listener->fd, events, &poller->listeners[i]);
+            poller_control(poller, EPOLL_CTL_MOD, listener->fd, events, &poller->listeners[i]);
     }
+}
+
+void poller_heed_ready(struct poller *poller, bool is_heeded)
+{
+    poller_control(poller, EPOLL_CTL_MOD, poller->ready_fd, is_heeded ? EPOLLIN : 0,
+                   &ready_pollable);
 }
 
 /* With the mutex held. Says so once, however often it happens before the lack is over. true: log
@@ -122,7 +126,7 @@ static bool pause_accepting(struct poller *poller)
 {
     bool is_news = !poller->is_pause_logged;
     atomic_store(&poller->is_accept_paused, true);
-    set_listener_events(poller, 0);
+    poller_set_listener_events(poller, 0);
     poller->is_pause_logged = true;
     poller->last_pause_ms = clock_ms();
     return is_news;
@@ -131,13 +135,13 @@ static bool pause_accepting(struct poller *poller)
 static void resume_accepting(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) &&
+    if (!atomic_load(&poller->is_handing_over) && !atomic_load(&poller->is_held) &&
         atomic_exchange(&poller->is_accept_paused, false))
-        set_listener_events(poller, EPOLLIN);
+        poller_set_listener_events(poller, EPOLLIN);
     pthread_mutex_unlock(&poller->mutex);
 }
 
-static void link_connection(struct poller *poller, struct connection *connection)
+void poller_link(struct poller *poller, struct connection *connection)
 {
     connection->next = poller->connections;
     if (poller->connections != NULL)
@@ -190,7 +194,7 @@ static struct connection *add_connection(struct poller *poller, int fd)
     if (connection == NULL)
         close(fd);
     else
-        link_connection(poller, connection);
+        poller_link(poller, connection);
     return connection;
 }
 
@@ -216,7 +220,7 @@ static struct connection *accept_connection(struct poller *poller, struct listen
 }
 
 /* With the mutex held. */
-static void enqueue(struct poller_queue *queue, struct connection *connection)
+void poller_enqueue(struct poller_queue *queue, struct connection *connection)
 {
     connection->next_parked = NULL;
     connection->is_queued = true;
@@ -244,7 +248,7 @@ static void release_parked(struct poller *poller, uint64_t until_ms)
 {
     eventfd_t count = 0;
     for (; poller->parked.first != NULL && poller->parked.first->park_end_ms <= until_ms; count++)
-        enqueue(&poller->ready, dequeue(&poller->parked));
+        poller_enqueue(&poller->ready, dequeue(&poller->parked));
     if (count > 0)
         eventfd_write(poller->ready_fd, count);
 }
@@ -254,7 +258,7 @@ static void insert_by_end(struct poller_queue *queue, struct connection *connect
 {
     struct connection **next = &queue->first;
     if (queue->last == NULL || queue->last->park_end_ms <= connection->park_end_ms) {
-        enqueue(queue, connection);
+        poller_enqueue(queue, connection);
         return;
     }
     connection->is_queued = true;
@@ -297,6 +301,8 @@ static struct connection *take_ready(struct poller *poller)
  * be left. */
 static bool take_connection(struct poller *poller, struct connection *connection)
 {
+    if (connection->fd < 0)
+        return false; /* another process has it */
     atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
     if (!atomic_load(&poller->is_handing_over) || connection->is_answered)
         return true;
@@ -377,14 +383,14 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
     atomic_store(&connection->deadline_ms, deadline_ms);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
-    int result = control(poller, operation, fd, WATCHED_EVENTS, connection);
+    int result = poller_control(poller, operation, fd, WATCHED_EVENTS, connection);
     if (atomic_load_explicit(&poller->is_handing_over, memory_order_relaxed))
         eventfd_write(poller->change_fd, 1);
     return result;
 }
 
 /* With the mutex held. */
-static void unlink_connection(struct poller *poller, struct connection *connection)
+void poller_unlink(struct poller *poller, struct connection *connection)
 {
     if (connection->previous != NULL)
         connection->previous->next = connection->next;
@@ -398,7 +404,7 @@ static void unlink_connection(struct poller *poller, struct connection *connecti
 void poller_close(struct poller *poller, struct connection *connection)
 {
     pthread_mutex_lock(&poller->mutex);
-    unlink_connection(poller, connection);
+    poller_unlink(poller, connection);
     bool is_last = poller->connection_count == 0;
     pthread_mutex_unlock(&poller->mutex);
     /* A forked child may hold a copy, so closing ours would tell the peer nothing. */
@@ -488,7 +494,7 @@ static void accept_queue(struct poller *poller, const struct listener *listener)
         struct connection *connection = add_connection(poller, fd);
         if (connection != NULL &&
             poller_watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
-            unlink_connection(poller, connection);
+            poller_unlink(poller, connection);
             connection_free(connection);
         }
     }
@@ -503,54 +509,36 @@ static void stop_listening(struct poller *poller, struct listener *listener,
         listener_refuse(listener);
     if (owner != LISTENER_SHARED)
         accept_queue(poller, listener);
-    control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
+    poller_control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
     listener_close(listener);
     pthread_mutex_unlock(&poller->mutex);
 }
 
+/* A manager's worker does not refuse for its siblings. */
 void poller_stop_accepting(struct poller *poller)
 {
     atomic_store(&poller->is_draining, true);
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
         if (listener->fd >= 0)
-            stop_listening(poller, listener, listener_find_owner(listener));
+            stop_listening(poller, listener,
+                           poller->is_managed ? LISTENER_UNKNOWN : listener_find_owner(listener));
     }
 }
 
-bool poller_is_spawners(struct poller *poller)
-{
-    return poller->listener_count == 1 && listener_is_spawners(poller->listeners[0].listener);
-}
-
-void poller_begin_handover(struct poller *poller)
+void poller_hold(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);
-    atomic_store(&poller->is_handing_over, true);
-    set_listener_events(poller, 0);
-    control(poller, EPOLL_CTL_MOD, poller->ready_fd, 0, &ready_pollable);
+    atomic_store(&poller->is_held, true);
+    atomic_store(&poller->is_accept_paused, true);
+    poller_set_listener_events(poller, 0);
     pthread_mutex_unlock(&poller->mutex);
 }
 
-void poller_give_up_handover(struct poller *poller)
+void poller_release(struct poller *poller)
 {
-    pthread_mutex_lock(&poller->mutex);
-    atomic_store(&poller->is_handing_over, false);
-    control(poller, EPOLL_CTL_MOD, poller->ready_fd, EPOLLIN, &ready_pollable);
-    for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (atomic_load(&c->is_watched))
-            control(poller, EPOLL_CTL_MOD, c->fd, WATCHED_EVENTS, c);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-size_t poller_busy_count(struct poller *poller)
-{
-    size_t count = 0;
-    pthread_mutex_lock(&poller->mutex);
-    for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        count += !connection_can_move(c);
-    pthread_mutex_unlock(&poller->mutex);
-    return count;
+    if (atomic_exchange(&poller->is_held, false))
+        resume_accepting(poller);
 }
 
 void poller_close_idle(struct poller *poller, bool is_every)
@@ -578,59 +566,4 @@ void poller_quit(struct poller *poller)
 {
     atomic_store(&poller->is_quitting, true);
     eventfd_write(poller->wake_fd, 1);
-}
-
-static int hand_over_connections(struct poller *poller, struct handover *handover)
-{
-    handover->connections =
-        calloc(poller->connection_count + 1, sizeof(*handover->connections));
-    if (handover->connections == NULL)
-        return -1;
-    for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (connection_can_move(c) && !atomic_load(&c->is_expired) &&
-            connection_describe(c, &handover->connections[handover->connection_count]) == 0)
-            handover->connection_count++;
-    return 0;
-}
-
-int poller_hand_over(struct poller *poller, struct handover *handover)
-{
-    handover->listeners = calloc(poller->listener_count, sizeof(*handover->listeners));
-    if (handover->listeners == NULL)
-        return -1;
-    for (size_t i = 0; i < poller->listener_count; i++)
-        if (poller->listeners[i].listener->fd >= 0)
-            handover->listeners[handover->listener_count++] =
-                listener_describe(poller->listeners[i].listener);
-    pthread_mutex_lock(&poller->mutex);
-    int result = hand_over_connections(poller, handover);
-    pthread_mutex_unlock(&poller->mutex);
-    return result;
-}
-
-/* What came with it is looked at at once: epoll would not tell of it. */
-static void take_over_connection(struct poller *poller, const struct handover_connection *left)
-{
-    struct connection *connection = connection_take_over(left);
-    if (connection == NULL) {
-        log_error("a connection of the process before this one is closed: out of memory");
-        return;
-    }
-    link_connection(poller, connection);
-    if (left->input.bytes > 0) {
-        enqueue(&poller->ready, connection);
-        eventfd_write(poller->ready_fd, 1);
-    } else if (poller_watch(poller, connection, left->deadline_ms) < 0) {
-        unlink_connection(poller, connection);
-        connection_free(connection);
-    }
-}
-
-void poller_take_over(struct poller *poller, const struct handover *handover)
-{
-    if (handover->connection_count > 0) /* their numbers may be high */
-        poller->last_fd = poller->descriptor_limit;
-    /* The list grows at its front: the last one first, so that the next process sees them as this one did. */
-    for (size_t i = handover->connection_count; i > 0; i--)
-        take_over_connection(poller, &handover->connections[i - 1]);
 }

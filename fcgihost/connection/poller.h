@@ -50,8 +50,10 @@ struct poller {
 
     atomic_bool is_draining;     /* no connection is kept any more */
     atomic_bool is_handing_over; /* connections without a running request wait for the next process */
+    atomic_bool is_held;          /* likewise accepts none: another process serves */
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* out of descriptors */
+    bool is_managed;              /* the listeners are shared with other workers of a manager */
     bool is_pause_logged;         /* with the mutex held */
     int last_fd;                  /* likewise: of the last connection, and … */
     int descriptor_limit;         /* … the first number that none may have */
@@ -61,6 +63,7 @@ struct poller {
                               freed meanwhile */
     struct connection *connections;
     size_t connection_count;
+    struct connection *buried;  /* given to another process, and still to be freed */
     struct poller_queue parked; /* their requests wait for the application */
     struct poller_queue ready;  /* and these have waited */
     int ready_fd;               /* a semaphore: how many are ready */
@@ -108,8 +111,16 @@ size_t poller_busy_count(struct poller *poller);
 /* Adds the listeners, and the connections without a running request, to what is handed over; they stay open.
  * After the workers have ended, or with the process about to leave whatever they do. -1: out of memory. */
 int poller_hand_over(struct poller *poller, struct handover *handover);
-/* Takes over the connections that a predecessor has handed over. Before workers are there. */
+/* Takes over the connections that another process has handed over. Any thread. */
 void poller_take_over(struct poller *poller, const struct handover *handover);
+/* After poller_begin_handover: describes up to max connections without a running request, which stay here
+ * until poller_release_picked. How many there are. One thread at a time. */
+size_t poller_pick_movable(struct poller *poller, size_t max, struct handover *handover);
+/* is_gone: another process has them; else they stay. Frees what was described, but for the array. */
+void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone);
+/* Accepts no connection until poller_release, as another process serves the same sockets. */
+void poller_hold(struct poller *poller);
+void poller_release(struct poller *poller);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new, and those whose request is answered but not all of its body there. */
 void poller_close_idle(struct poller *poller, bool is_every);

@@ -1,0 +1,178 @@
+/* Handing connections over to another process, and taking them over from one. */
+#include "connection/poller.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "connection/poller_internal.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+bool poller_is_spawners(struct poller *poller)
+{
+    return poller->listener_count == 1 && listener_is_spawners(poller->listeners[0].listener);
+}
+
+void poller_begin_handover(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    atomic_store(&poller->is_handing_over, true);
+    poller_set_listener_events(poller, 0);
+    poller_heed_ready(poller, false);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+void poller_give_up_handover(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    atomic_store(&poller->is_handing_over, false);
+    poller_heed_ready(poller, true);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        if (atomic_load(&c->is_watched))
+            poller_control(poller, EPOLL_CTL_MOD, c->fd, WATCHED_EVENTS, c);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+size_t poller_busy_count(struct poller *poller)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&poller->mutex);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        count += !connection_can_move(c);
+    pthread_mutex_unlock(&poller->mutex);
+    return count;
+}
+
+static int hand_over_connections(struct poller *poller, struct handover *handover)
+{
+    handover->connections = calloc(poller->connection_count + 1, sizeof(*handover->connections));
+    if (handover->connections == NULL)
+        return -1;
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        if (connection_can_move(c) && !atomic_load(&c->is_expired) &&
+            connection_describe(c, &handover->connections[handover->connection_count]) == 0)
+            handover->connection_count++;
+    return 0;
+}
+
+int poller_hand_over(struct poller *poller, struct handover *handover)
+{
+    handover->listeners = calloc(poller->listener_count, sizeof(*handover->listeners));
+    if (handover->listeners == NULL)
+        return -1;
+    for (size_t i = 0; i < poller->listener_count; i++)
+        if (poller->listeners[i].listener->fd >= 0)
+            handover->listeners[handover->listener_count++] =
+                listener_describe(poller->listeners[i].listener);
+    pthread_mutex_lock(&poller->mutex);
+    int result = hand_over_connections(poller, handover);
+    pthread_mutex_unlock(&poller->mutex);
+    return result;
+}
+
+/* What came with it is looked at at once: epoll would not tell of it. */
+static void take_over_connection(struct poller *poller, const struct handover_connection *left)
+{
+    struct connection *connection = connection_take_over(left);
+    if (connection == NULL) {
+        log_error("a connection of the process before this one is closed: out of memory");
+        return;
+    }
+    pthread_mutex_lock(&poller->mutex);
+    poller_link(poller, connection);
+    if (left->input.bytes > 0) {
+        poller_enqueue(&poller->ready, connection);
+        eventfd_write(poller->ready_fd, 1);
+    }
+    pthread_mutex_unlock(&poller->mutex);
+    if (left->input.bytes == 0 && poller_watch(poller, connection, left->deadline_ms) < 0)
+        poller_close(poller, connection);
+}
+
+void poller_take_over(struct poller *poller, const struct handover *handover)
+{
+    pthread_mutex_lock(&poller->mutex);
+    if (handover->connection_count > 0) /* their numbers may be high */
+        poller->last_fd = poller->descriptor_limit;
+    pthread_mutex_unlock(&poller->mutex);
+    /* The list grows at its front: the last one first, so that the next process sees them as this
+     * one did. */
+    for (size_t i = handover->connection_count; i > 0; i--)
+        take_over_connection(poller, &handover->connections[i - 1]);
+}
+
+/* Giving connections away while the process goes on */
+
+/* In a queue or watched, and nobody else's: describes it. With the mutex held. */
+static bool pick(struct connection *connection, struct handover_connection *item)
+{
+    return !connection->is_picked && connection_can_move(connection) &&
+           !atomic_load(&connection->is_expired) && connection_describe(connection, item) == 0;
+}
+
+size_t poller_pick_movable(struct poller *poller, size_t max, struct handover *handover)
+{
+    *handover = (struct handover){0};
+    pthread_mutex_lock(&poller->mutex);
+    size_t room = poller->connection_count < max ? poller->connection_count : max;
+    handover->connections = calloc(room + 1, sizeof(*handover->connections));
+    for (struct connection *c = poller->connections;
+         c != NULL && handover->connections != NULL && handover->connection_count < room;
+         c = c->next)
+        if (pick(c, &handover->connections[handover->connection_count])) {
+            c->is_picked = true;
+            handover->connection_count++;
+        }
+    pthread_mutex_unlock(&poller->mutex);
+    return handover->connection_count;
+}
+
+static void take_from_queue(struct poller_queue *queue, struct connection *connection)
+{
+    struct connection *before = NULL, *c = queue->first;
+    for (; c != NULL && c != connection; c = c->next_parked)
+        before = c;
+    if (c == NULL)
+        return;
+    if (before != NULL)
+        before->next_parked = c->next_parked;
+    else
+        queue->first = c->next_parked;
+    if (queue->last == c)
+        queue->last = before;
+}
+
+/* Events that epoll_wait has returned may still point to it: it is closed now, and freed at the
+ * end. */
+static void bury(struct poller *poller, struct connection *connection)
+{
+    if (connection->is_queued) {
+        take_from_queue(&poller->parked, connection);
+        take_from_queue(&poller->ready, connection);
+    }
+    poller_unlink(poller, connection);
+    poller_control(poller, EPOLL_CTL_DEL, connection->fd, 0, NULL);
+    close(connection->fd);
+    connection->fd = -1;
+    connection->next = poller->buried;
+    poller->buried = connection;
+}
+
+void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone)
+{
+    struct connection *next;
+    pthread_mutex_lock(&poller->mutex);
+    for (struct connection *c = poller->connections; c != NULL; c = next) {
+        next = c->next;
+        if (!c->is_picked)
+            continue;
+        c->is_picked = false;
+        if (is_gone)
+            bury(poller, c);
+    }
+    pthread_mutex_unlock(&poller->mutex);
+    for (size_t i = 0; i < handover->connection_count; i++)
+        free((void *)(uintptr_t)handover->connections[i].input.data);
+}
