@@ -9,8 +9,6 @@
 #include "life/signals.h"
 #include "life/supervisor.h"
 
-#include <time.h>
-
 static struct supervisor *the_supervisor;
 static double started;
 
@@ -19,7 +17,7 @@ void py_module_set_supervisor(struct supervisor *supervisor)
     the_supervisor = supervisor;
 }
 
-/* Of what may name a file, whose name need not be UTF-8. */
+/* UTF-8 for the log. File names that are not UTF-8 are surrogates in a str: they are escaped. */
 static PyObject *printable(PyObject *text)
 {
     return PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace");
@@ -33,7 +31,7 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "iU", &level, &text))
         return NULL;
     if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
-        PyErr_SetString(PyExc_ValueError, "level is 0 (error), 1 (warning), 2 (info) or 3 (debug)");
+        PyErr_SetString(PyExc_ValueError, "level must be LOG_ERROR, LOG_WARNING, LOG_INFO or LOG_DEBUG");
         return NULL;
     }
     PyObject *utf8 = printable(text);
@@ -166,15 +164,15 @@ static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
                 0)
             Py_CLEAR(list);
     }
-    /* It belongs to the protocol: no application gets it. */
+    /* Part of the protocol, so it is not among the request's parameters. */
     if (list != NULL && request != NULL && request->ops == &scgi_transport &&
         append_parameter(list, "SCGI", "1") < 0)
         Py_CLEAR(list);
     return list;
 }
 
-/* The builtin compile() first makes the hundreds of types of the ast module, to tell whether it was
- * given a tree: a tenth of the time from the start to the first response, and 0.4 MB. */
+/* The builtin compile() first creates the hundreds of types of the ast module, to see whether its
+ * argument is a tree: that is a tenth of the time from start to first response, and 0.4 MB. */
 static PyObject *module_compile(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -190,7 +188,7 @@ static PyObject *ask(enum lifecycle_reason reason)
     if (the_supervisor == NULL) {
         PyErr_SetString(
             PyExc_RuntimeError,
-            "this process serves one request and ends by itself: there is nothing to ask");
+            "this process serves one request and exits by itself: it can't be stopped or restarted");
         return NULL;
     }
     supervisor_ask(the_supervisor, reason);
@@ -211,31 +209,32 @@ static PyObject *module_restart(PyObject *self, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
-     "log(level, text): a line in the host's log. level: 0 error to 3 debug."},
+     "log(level, text): one record in the host's log. level: LOG_ERROR to LOG_DEBUG."},
     {"begin_step", module_begin_step, METH_VARARGS,
-     "begin_step(step, name): what the main thread does now; step as in main_thread.h."},
+     "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to STEP_EXIT."},
     {"take_signals", module_take_signals, METH_NOARGS,
-     "take_signals(): the host's handlers again, after an application set its own."},
+     "take_signals(): installs the host's signal handlers again, after application code may have "
+     "replaced them."},
     {"wait", module_wait, METH_VARARGS,
-     "wait(seconds, seconds to the next attempt) -> bool: waits; true: the process ends."},
+     "wait(seconds, seconds until the next attempt) -> bool: waits; True: the process is to stop."},
     {"process_facts", module_process_facts, METH_NOARGS,
      "process_facts() -> (started, requests, generation, state)"},
     {"activities", module_activities, METH_NOARGS,
-     "activities() -> [(thread, request, seconds)]: what the workers serve."},
+     "activities() -> [(thread ident, \"GET /path\", seconds)] of the threads that serve a request."},
     {"current_request", module_current_request, METH_O,
-     "current_request(make) -> the request that this thread serves, made by make(environ) when it "
-     "is asked for first; None if it serves none."},
+     "current_request(make) -> what make(environ) returned the first time this was called in the "
+     "request that the calling thread serves; None if it serves none."},
     {"is_client_gone", module_is_client_gone, METH_NOARGS,
-     "is_client_gone() -> bool: does nobody wait for what this thread serves any more?"},
+     "is_client_gone() -> bool: has the client of the calling thread's request disconnected?"},
     {"is_response_over", module_is_response_over, METH_O,
-     "is_response_over(is_silent) -> bool: can nothing more be sent of what this thread answers? "
-     "is_silent: nothing has been sent just now."},
+     "is_response_over(is_silent) -> bool: can no more of this thread's response be sent? "
+     "is_silent: nothing was sent just now, so a client that left was not noticed by sending."},
     {"sent_parameters", module_sent_parameters, METH_NOARGS,
-     "sent_parameters() -> [(name, value)]: as the web server sent them."},
+     "sent_parameters() -> [(name, value)]: the request's parameters as the web server sent them."},
     {"compile", module_compile, METH_VARARGS,
-     "compile(source, path) -> code: of a file's bytes, as the builtin compile() does."},
-    {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks the process to end."},
-    {"restart", module_restart, METH_NOARGS, "restart(): asks for a fresh process instead."},
+     "compile(source, path) -> code: as the builtin compile() does with the bytes of a file."},
+    {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks for the process to stop."},
+    {"restart", module_restart, METH_NOARGS, "restart(): asks for the process to be replaced by a fresh one."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -243,10 +242,23 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_fcgih
                                         .m_doc = "The host, as its Python package sees it.",
                                         .m_size = -1, .m_methods = methods};
 
+static const struct {
+    const char *name;
+    long value;
+} constants[] = {
+    {"LOG_ERROR", LOG_LEVEL_ERROR}, {"LOG_WARNING", LOG_LEVEL_WARNING},
+    {"LOG_INFO", LOG_LEVEL_INFO},   {"LOG_DEBUG", LOG_LEVEL_DEBUG},
+    {"STEP_NONE", STEP_NONE},       {"STEP_IMPORT", STEP_IMPORT},
+    {"STEP_CLEANUP", STEP_CLEANUP}, {"STEP_THREADS", STEP_THREADS},
+    {"STEP_EXIT", STEP_EXIT},
+};
+
 PyObject *py_module_init(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    started = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-    return PyModule_Create(&definition);
+    started = (double)clock_real_us() / 1e6;
+    PyObject *module = PyModule_Create(&definition);
+    for (size_t i = 0; module != NULL && i < sizeof(constants) / sizeof(*constants); i++)
+        if (PyModule_AddIntConstant(module, constants[i].name, constants[i].value) < 0)
+            Py_CLEAR(module);
+    return module;
 }

@@ -1,4 +1,4 @@
-/* The module _fcgihost: the host, as its Python package sees it. */
+/* The module _fcgihost: what the host offers to its Python package. */
 #ifndef FCGIHOST_PY_MODULE_H
 #define FCGIHOST_PY_MODULE_H
 
@@ -7,9 +7,10 @@
 
 struct supervisor;
 
-/* For PyImport_AppendInittab. */
+/* For PyImport_AppendInittab; Python calls it with the GIL. */
 PyObject *py_module_init(void);
-/* The supervisor that it speaks to; NULL, the default: none, plain CGI or --call. */
+/* The supervisor that its functions use; NULL, the default, for plain CGI, --call and --check.
+ * Main thread, before Python starts. */
 void py_module_set_supervisor(struct supervisor *supervisor);
 
 #endif

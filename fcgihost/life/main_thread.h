@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* python/fcgihost/_host.py uses the same numbers. */
+/* Python has them as _fcgihost.STEP_NONE and so on (py_module.c). */
 enum main_step {
     STEP_NONE,
     STEP_IMPORT,  /* a start-up import, or the application */

@@ -1,4 +1,7 @@
-"""What the C side of the host asks of Python: it calls these functions by name, and no others."""
+"""The functions of the package that C calls, by name (py_module_call in embed/py_support.h); it calls no others.
+
+Each is called with the GIL, on the thread that its docstring names, or else on any.
+"""
 
 import faulthandler
 import marshal
@@ -10,9 +13,8 @@ import _fcgihost
 
 from fcgihost import cleanup, errors, folders, interrupt, loader, programs, runtime, startup
 
-_LOG_ERROR, _LOG_WARNING, _LOG_INFO, _LOG_DEBUG = range(4)  # as in log_level.h
-_LEVELS = {"error": _LOG_ERROR, "warning": _LOG_WARNING, "info": _LOG_INFO, "debug": _LOG_DEBUG}
-_STEP_NONE, _STEP_IMPORT, _STEP_CLEANUP, _STEP_THREADS, _STEP_EXIT = range(5)  # as in fcgihost/life/main_thread.h
+_LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
+           "debug": _fcgihost.LOG_DEBUG}
 _AFRESH_SECONDS = 0.3
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
@@ -21,9 +23,9 @@ _OWN_FILES = (os.path.dirname(__file__) + os.sep, "<frozen importlib")
 
 
 class FileWrapper:
-    """wsgi.file_wrapper (PEP 3333): iterates over a file in blocks, closes it at the end.
+    """wsgi.file_wrapper (PEP 3333): iterates over a file in blocks; close() closes the file.
 
-    It can seek() and tell() where the file can, so that who sends a range does not read what is before it.
+    It has seek() and tell() where the file has, so that frameworks can send a range without reading what precedes it.
     """
 
     def __init__(self, file, block_size=65536):
@@ -53,15 +55,14 @@ def _printable(text):
 
 
 def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
-    """Called once, before anything of the application's.
+    """Main thread, once, before any code of the application runs.
 
-    switch_interval: seconds, 0 leaves Python's own.
-    interrupt_signal: the one that gets the main thread out of the application's code. stacks_signal: has the stacks
-    of all threads written to stacks_descriptor, even while Python can't be entered.
+    switch_interval: seconds; 0 keeps Python's default. interrupt_signal: makes the main thread leave application code
+    (interrupt.py). stacks_signal: writes the stacks of all threads to stacks_descriptor, without the GIL.
     """
     if switch_interval:
         sys.setswitchinterval(switch_interval)
-    # A line arrives when it is printed, in one piece, and whatever is in it.
+    # Each line reaches the log when it is printed, in one piece, whatever characters it has.
     for stream in sys.stdout, sys.stderr:
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     interrupt.set_up(interrupt_signal)
@@ -70,14 +71,14 @@ def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
 
 
 def watch_signals(descriptor):
-    """From now on a byte is written to it when a signal comes that the application handles."""
+    """Main thread. From now on each signal that the application handles writes a byte to the descriptor."""
     import _signal
 
     _signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
 
 
 def ignore_signals():
-    """Takes the application's handlers away."""
+    """Main thread. Removes the application's signal handlers."""
     import _signal
 
     for number in _signal.valid_signals():
@@ -86,12 +87,12 @@ def ignore_signals():
 
 
 def start_up(settings, on_loaded, before):
-    """Loads the imports and the applications that settings names, until it works; on_loaded(the application's place,
-    its responder, authorizer and filter) once requests for it can be served.
+    """Main thread. Loads the imports and applications that settings names, with retries. Calls
+    on_loaded(index of the application, (responder, authorizer, filter)) when requests for it can be served.
 
-    before: what this returned in the program that was executed before in this process, or None. Returns True if the
-    process goes on, False if [startup] on_failure says that it ends, bytes if the next attempt has to begin in a fresh
-    interpreter, which is to be given them.
+    before: the bytes that start_up returned to the program that this one replaced in the same process, or None.
+    Returns True if the process goes on, False if it must stop ([startup] on_failure = exit), or bytes if the next
+    attempt needs a fresh interpreter: they are its `before`.
     """
     imports, applications = _tasks(settings)
     loading = _startup(settings, imports, applications)
@@ -109,45 +110,21 @@ def start_up(settings, on_loaded, before):
 
 
 def _import_late(serve):
-    """Calls serve(), and imports on the main thread what the first response does not need."""
-    _import_threading(serve)
-    from fcgihost import ending, stacks  # noqa: F401
+    """Calls serve(), and imports what the first response does not need.
 
-
-def _import_threading(serve):
-    """Imports threading, on the main thread, and calls serve() as soon as this has begun.
-
-    The first response comes 5 ms of 25 earlier so. threading takes the thread that imports it for the main thread
-    (until Python 3.13), so that those that serve must not be the first: they wait for the one that has begun.
+    threading comes first, on this thread: until Python 3.13 it takes the thread that imports it for the main thread.
     """
-    if "threading" in sys.modules:
-        serve()
-        return
-    finder = _Announcer("threading", serve)
-    sys.meta_path.insert(0, finder)
     try:
         import threading  # noqa: F401
     except Exception as error:  # who needs it tries again
         errors.report("import of threading", error)
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class _Announcer:
-    """A finder that finds nothing, but is asked first, with the lock of the module held that is to be found."""
-
-    def __init__(self, module, function):
-        self._module = module
-        self._function = function
-
-    def find_spec(self, name, path=None, target=None):
-        if name == self._module:
-            self._function()
+    serve()
+    from fcgihost import ending, stacks  # noqa: F401
 
 
 def start_up_once(settings):
-    """One attempt at each. Returns a list of what on_loaded would be given for each application, None for one that
-    failed or needs what failed, and whether all worked."""
+    """Main thread. One attempt at each import and application. Returns a list with what on_loaded gets for each
+    application, None for one that failed or needs an import that failed, and whether everything was loaded."""
     imports, applications = _tasks(settings)
     failed = _startup(settings, imports, applications).run_once()
     is_required = settings["require"] or settings["exits"]
@@ -155,8 +132,8 @@ def start_up_once(settings):
 
 
 def describe_answer(exception):
-    """Of an exception that is an answer: status line, page (None: the usual one), seconds for Retry-After, a line for
-    the log, and the exception whose traceback belongs to that line, or None. Of others: None."""
+    """For an exception that stands for a response: (status line, page text or None for the default, seconds for
+    Retry-After, log message, exception whose traceback is logged with it or None). For any other: None."""
     if isinstance(exception, errors.ResourceUnavailable):
         return _describe_unavailable(exception)
     if isinstance(exception, errors.ScriptError):
@@ -178,20 +155,22 @@ def _one_line(text):
 
 
 def set_stopping():
-    """The process begins to end."""
+    """The drain begins: sets fcgihost.stopping."""
     runtime.set_stopping()
 
 
 def end_request(request):
-    """Runs the cleanups of the request that this thread has served; request: what current_request() made."""
+    """The thread that served the request, after the response has been sent. Runs the cleanups that were registered
+    on it; request: what current_request() made."""
     runtime.end_request(request, _log_failed_cleanup)
 
 
 def end(seconds, is_stuck, is_afresh):
-    """The application's part of the end: cleanups, its executors and threads, atexit's functions; that long at most.
+    """Main thread. Runs the cleanups, shuts down executors, joins the application's threads and runs atexit's
+    functions, for that many seconds at most.
 
-    is_stuck: a worker is still in Python. is_afresh: a fresh interpreter takes over, so that threads which don't end
-    by themselves soon are gone all the same. Returns whether all went well: then Python itself can be ended.
+    is_stuck: a worker thread is still in Python. is_afresh: the process is replaced, so that threads that don't end
+    soon are simply left to the exec. Returns True if nothing is left in Python: only then may it be finalized.
     """
     from fcgihost import ending
 
@@ -201,20 +180,20 @@ def end(seconds, is_stuck, is_afresh):
     hanging = ending.end_executors(_log_executor, _begin_executor)
     if hanging:
         ending.end_children()
-    _fcgihost.begin_step(_STEP_THREADS, "the application's threads")
+    _fcgihost.begin_step(_fcgihost.STEP_THREADS, "the application's threads")
     seconds = max(deadline - time.monotonic(), 0)
     left = ending.join_threads(min(seconds, _AFRESH_SECONDS) if is_afresh else seconds)
     if left and not is_afresh:
-        _fcgihost.log(_LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that is no "
-                      "daemon has to watch fcgihost.stopping\n%s" % (
+        _fcgihost.log(_fcgihost.LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that "
+                      "is no daemon must watch fcgihost.stopping\n%s" % (
                           ", ".join(thread.name for thread in left), _format_stacks()))
-    _fcgihost.begin_step(_STEP_EXIT, "an atexit function")
+    _fcgihost.begin_step(_fcgihost.STEP_EXIT, "an atexit function")
     ending.run_exit_functions()
     return not left and not interrupted and not hanging and not is_stuck
 
 
 def run_cleanups():
-    """The cleanups alone, on another thread, because the main thread does not come back from what it is loading."""
+    """A thread of the host: runs the cleanups alone, because the main thread is stuck in an import."""
     from fcgihost import ending
 
     for scope in cleanup.loads():
@@ -223,8 +202,8 @@ def run_cleanups():
 
 
 def log_stacks(why):
-    """Logs the stacks of all threads."""
-    _fcgihost.log(_LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
+    """Logs the stacks of all other threads. why: the first words of the message."""
+    _fcgihost.log(_fcgihost.LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
 
 
 def _format_stacks():
@@ -234,14 +213,15 @@ def _format_stacks():
 
 
 def _lock_folders(settings):
-    """The same for all processes that serve the same applications by the same settings, as siblings of mod_fcgid do."""
+    """Where lock files may be put. The same for all processes with the same applications and settings, as mod_fcgid
+    starts several."""
     identity = "\0".join([str(settings["file"]), *(
         str(value) for application in settings["applications"] for value in application.values())])
     return folders.candidates(folders.places(os.environ), "fcgihost-%d-%08x" % (os.geteuid(), loader.checksum(os.fsencode(identity))))
 
 
 def _tasks(settings):
-    """The imports' and the applications' startup.Tasks."""
+    """Two lists of startup.Task: imports, applications."""
     imports = [_import_task(target) for target in settings["imports"]]
     applications = [programs.make_task(application, settings["retry_delay"]) for application in settings["applications"]]
     programs.route_redirects(settings["applications"], applications)
@@ -260,11 +240,11 @@ def _startup(settings, imports, applications):
 
 
 class _StartupHost:
-    """What startup.Startup needs of the host."""
+    """The host, as startup.Startup uses it."""
 
     @staticmethod
     def begin_attempt(text):
-        _fcgihost.begin_step(_STEP_IMPORT, text)
+        _fcgihost.begin_step(_fcgihost.STEP_IMPORT, text)
 
     @staticmethod
     def begin_cleanup(name):
@@ -273,7 +253,7 @@ class _StartupHost:
     @staticmethod
     def end_attempt(failure):
         startup.leave_forked_child(_PID, failure)
-        _fcgihost.begin_step(_STEP_NONE, "")
+        _fcgihost.begin_step(_fcgihost.STEP_NONE, "")
         _fcgihost.take_signals()
 
     @staticmethod
@@ -294,34 +274,35 @@ class _StartupHost:
 
 
 def _begin_cleanup(name):
-    _fcgihost.begin_step(_STEP_CLEANUP, name)
+    _fcgihost.begin_step(_fcgihost.STEP_CLEANUP, name)
 
 
 def _begin_executor(name):
-    _fcgihost.begin_step(_STEP_THREADS, "the end of executors, " + name)
+    _fcgihost.begin_step(_fcgihost.STEP_THREADS, "the shutdown of executors, " + name)
 
 
 def _log_executor(name, exception):
     if isinstance(exception, interrupt.Interrupted):
-        _fcgihost.log(_LOG_ERROR, "stopping: executors did not end, and %s was interrupted: their work has to watch "
-                      "fcgihost.stopping\n%s" % (name, _format_stacks()))
+        _fcgihost.log(_fcgihost.LOG_ERROR, "stopping: executors did not shut down, and %s was interrupted: their work "
+                      "must watch fcgihost.stopping\n%s" % (name, _format_stacks()))
     else:
-        _fcgihost.log(_LOG_ERROR, "%s failed, the others still run\n%s" % (name, format_exception(exception)))
+        _fcgihost.log(_fcgihost.LOG_ERROR, "%s failed, the others still run\n%s" % (name, format_exception(exception)))
 
 
 def _log_failed_cleanup(name, exception):
     what = "failed"
     if isinstance(exception, interrupt.Interrupted):
         what = "did not end in time and was interrupted"
-    _fcgihost.log(_LOG_ERROR, "the cleanup %s %s, the others still run\n%s" % (name, what, format_exception(exception)))
+    _fcgihost.log(_fcgihost.LOG_ERROR, "the cleanup %s %s, the others still run\n%s" % (
+        name, what, format_exception(exception)))
 
 
 def _report(what, exception):
-    _fcgihost.log(_LOG_ERROR, "%s failed\n%s" % (what, format_exception(exception)))
+    _fcgihost.log(_fcgihost.LOG_ERROR, "%s failed\n%s" % (what, format_exception(exception)))
 
 
 def describe_application(application):
-    """One line on what was loaded: "function hello.application of /srv/hello.py"."""
+    """Which object was loaded: "function hello.application of /srv/hello.py"."""
     application = getattr(application, "__wrapped__", application)
     kind = type(application).__name__
     named = application if hasattr(application, "__qualname__") else type(application)
@@ -330,7 +311,7 @@ def describe_application(application):
 
 
 def format_exception(exception):
-    """The traceback as printable text, without the frames of the host and of the import system that lead to it."""
+    """The traceback as printable text, without the frames of the host and the import system above the application's."""
     start = exception.__traceback__
     while start and start.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
         start = start.tb_next

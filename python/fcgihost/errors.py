@@ -1,20 +1,20 @@
-"""What the package raises of its own, how exceptions are shown, and where they go if nobody is there to catch them.
+"""The package's own exceptions, how exceptions are formatted, and where those go that nobody can catch.
 
-The traceback module is imported when it is needed: with all that it imports it would take a sixth of the time from the
-host's start to its first response, and 1.1 MB.
+The traceback module is imported only when needed: with all that it imports it would take a sixth of the time from start
+to first response, and 1.1 MB.
 """
 
 import sys
 
 
 class ResourceUnavailable(Exception):
-    """Something that the application needs can't be had now, but may be later.
+    """Something that the application needs is not available now, but may be later.
 
-    The host answers a request that ends with it with 503 and Retry-After. Applications may raise it too:
+    A request that raises it is answered with 503 and Retry-After. Applications may raise it too:
 
         raise fcgihost.ResourceUnavailable("the search index is being rebuilt", retry_after=30)
 
-    retry_after: seconds (float) after which trying again makes sense. name: what is unavailable (str), or None.
+    retry_after: seconds after which the client may try again (float). name: what is unavailable (str), or None.
     """
 
     def __init__(self, message="", *, retry_after=1.0, name=None):
@@ -26,8 +26,8 @@ class ResourceUnavailable(Exception):
 class ScriptError(Exception):
     """A script can't serve the request.
 
-    status: the HTTP status that says so, 403, 404 or 500. The message, which is for the log alone, names the file, the
-    reason and what to do. __cause__ is what loading it raised, if that was not told before.
+    status: the HTTP status of the response, 403, 404 or 500. The message, for the log only, names the file, the reason
+    and what to do. __cause__: what loading the script raised, unless that has been logged before.
     """
 
     def __init__(self, status, message):
@@ -39,34 +39,34 @@ class ScriptError(Exception):
 
 
 def report(what, exception):
-    """Tells of an exception that can't be raised, because nobody would catch it. Never raises.
+    """Reports an exception that nobody could catch if it were raised. Never raises.
 
-    what: whose it is, "close of pool shop.connect". It goes where report_to said, else to sys.stderr.
+    what: where it was raised, "close of pool shop.connect". It goes to the reporter (report_to), else to sys.stderr.
     """
     try:
         (_reporter or _print)(what, exception)
     except Exception:
-        pass  # a report that fails has nowhere to go
+        pass  # there is nowhere to report this to
 
 
 def report_to(reporter):
-    """From now on report() calls reporter(what, exception); None: prints to sys.stderr again."""
+    """From now on report() calls reporter(what, exception); None: prints to sys.stderr."""
     global _reporter
     _reporter = reporter
 
 
 def format_exception(exception, start):
-    """The exception as the traceback module shows it, its own frames from start (a traceback) on."""
+    """As traceback.format_exception, but the exception's own traceback begins at start."""
     try:
         import traceback
-    except Exception:  # the process is out of descriptors, say
+    except Exception:  # for example as no descriptor is free
         return "Traceback (most recent call last):\n%s%s\n" % (
             _format_frames(_frames_of(start)), _describe(exception))
     return "".join(traceback.format_exception(type(exception), exception, start))
 
 
 def format_stack(frame):
-    """What calls frame, and it, as the traceback module shows it."""
+    """As traceback.format_stack: the frame and its callers, outermost first."""
     try:
         import traceback
     except Exception:

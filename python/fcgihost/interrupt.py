@@ -1,19 +1,19 @@
-"""Gets the main thread out of code of the application's that keeps the process from ending.
+"""Interrupts application code on the main thread that keeps the process from stopping.
 
-The host sends the main thread a signal of its own. Its handler raises Interrupted, but only inside `possible`, so
-that nothing of the host's or the package's is ever torn. What waits in C code that goes on after a signal, as
-libpq does, can't be reached so.
+The host sends the main thread a signal. Its handler raises Interrupted, but only inside `possible`, so that code of
+the host or the package is never interrupted half way. C code that retries after a signal, such as libpq, can't be
+interrupted like this.
 """
 
 from _thread import get_ident  # as threading has it: see __init__.py
 
 
 class Interrupted(BaseException):
-    """Raised in a start-up import when the process ends, and in a cleanup that has taken too long."""
+    """Raised in a start-up import when the process stops, and in a cleanup that has taken too long."""
 
 
 class possible:
-    """A context in which the main thread may be interrupted. In other threads it does nothing. May be nested."""
+    """A context manager: inside, the main thread may be interrupted. No effect in other threads. May be nested."""
 
     def __enter__(self):
         global _depth
@@ -28,8 +28,8 @@ class possible:
 
 
 def set_up(signal_number):
-    """Installs the handler of the host's signal. On the main thread."""
-    import _signal as signal  # signal itself would import enum and re: a tenth of the host's start
+    """Installs the handler of the host's signal. Main thread."""
+    import _signal as signal  # the module signal would import enum and re: a tenth of the start-up time
 
     global _main
     _main = get_ident()
@@ -38,7 +38,7 @@ def set_up(signal_number):
 
 def _on_signal(number, frame):
     if _depth > 0:
-        raise Interrupted("the process ends, and this has taken too long")
+        raise Interrupted("the process stops, and this has taken too long")
 
 
 _depth = 0

@@ -1,19 +1,18 @@
-"""The stacks of all threads, with what they serve, for the log."""
+"""The stacks of all threads, with the requests they serve, as text for the log."""
 
 import sys
 from _thread import get_ident
 
 from fcgihost import errors
 
-_OWN_THREAD = "fcgihost-errand"
-
 
 def format_stacks(activities, frames=None, names=None):
-    """One text on all threads that are in Python. activities: [(thread, "GET /path", seconds)] of the workers."""
+    """The stacks of all threads but the calling one. activities: [(thread ident, "GET /path", seconds)], for each thread
+    that serves a request. frames, names: {ident: …}, by default those of this process."""
     if frames is None:
         frames = sys._current_frames()
     if names is None:
-        threading = sys.modules.get("threading")  # which is not to be imported here: see __init__.py
+        threading = sys.modules.get("threading")  # not imported here: see __init__.py
         names = {thread.ident: thread.name for thread in threading.enumerate()} if threading else {}
     serving = {ident: (request, seconds) for ident, request, seconds in activities}
     own = get_ident()

@@ -236,7 +236,7 @@ class TestExecutors:
         life = Life(tmp_path)
         life.ask("/use-executor?kind=processes&busy=100", wait=False).read_response()
         life.end("SIGTERM")
-        life.check(1, "executors did not end, and concurrent.futures.process._python_exit was interrupted")
+        life.check(1, "executors did not shut down, and concurrent.futures.process._python_exit was interrupted")
         # That none of them is left is seen after each test.
 
 

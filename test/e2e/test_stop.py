@@ -197,8 +197,8 @@ class TestSignal:
             # Before its handlers are there, the signal's own action ends it.
             assert status in (0, -signal.SIGTERM)
             assert not os.path.exists(host.address)
-            if "the process ends, and this has taken too long" in host.log.read():
-                expected_log("the process ends, and this has taken too long")  # the application's import
+            if "the process stops, and this has taken too long" in host.log.read():
+                expected_log("the process stops, and this has taken too long")  # the application's import
             host.expected_status = None
 
     def test_while_a_connection_stops_reading(self):

@@ -18,7 +18,7 @@ class InterruptTest(unittest.TestCase):
         signal.raise_signal(SIGNAL)
 
     def test_inside(self):
-        with self.assertRaisesRegex(interrupt.Interrupted, "the process ends"), interrupt.possible():
+        with self.assertRaisesRegex(interrupt.Interrupted, "the process stops"), interrupt.possible():
             self.interrupt()
             self.fail("it went on")
 
