@@ -80,7 +80,6 @@ static bool finalize_python(uint64_t deadline_ms, bool is_stuck, bool is_retry)
     py_gil_take();
     if (!is_clean || is_retry)
         return false;
-    py_startup_clear();
     py_signals_close();
     py_interpreter_stop();
     return true;

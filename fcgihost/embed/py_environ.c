@@ -6,25 +6,25 @@
 
 #include <string.h>
 
-/* A request's parameters are mostly those of the one before, values too. So the last request's are
- * kept as a dictionary, which is brought up to date and copied: 1.6 µs less (5,000 instructions
- * instead of 13,400) than a new dictionary filled from cached strings. Names that come from clients
- * are kept only as far as the cache has room, so that a request with hundreds of them costs those
- * that follow next to nothing. Guarded by the GIL. */
+/* Most parameters of a request have the same names and values as in the one before. So the last
+ * request's are kept as a dictionary, which is updated and copied: 1.6 µs less (5,000 instructions
+ * instead of 13,400) than filling a new dictionary from cached strings. Names are cached only while
+ * there is room, so that a client that sends hundreds of them barely slows later requests. Guarded
+ * by the GIL. */
 enum {
     MAX_VALUE_BYTES = 512,
-    MAX_INTERNED = 256, /* from Python 3.12 on they stay for ever */
+    MAX_INTERNED = 256, /* since Python 3.12 interned strings are never freed */
 };
 
-/* An entry's value is the one in last; none: the name is not in it. */
+/* An entry's value is the one in `last`; NULL: the name is not in it. */
 static struct name_cache known;
 static unsigned interned_count;
 
 static PyObject *constants; /* what every environ starts with */
 static PyObject *last;      /* constants and the last request's parameters */
 static size_t last_count;   /* parameters in it */
-static size_t gap_count;    /* what was deleted from it */
-static bool is_last_in_use; /* a thread that is at it was made to give up the GIL */
+static size_t gap_count;    /* deletions from it */
+static bool is_last_in_use; /* a thread that was updating it had to release the GIL */
 static PyObject *key_input, *key_errors, *key_scheme, *http, *https;
 
 static int set_constant(const char *name, PyObject *value)
@@ -91,7 +91,7 @@ static struct name_cache_entry *find_known(const struct param *param)
     return name_cache_find(&known, param->name, param->name_bytes, param->hash);
 }
 
-/* Gives the name a place in the cache. 1, 0 if there is none, or -1. */
+/* Adds the name to the cache. 1, 0 if the cache is full, or -1 with an exception set. */
 static int add_known(const struct param *param, struct name_cache_entry **entry)
 {
     *entry = name_cache_take(&known);
@@ -111,7 +111,7 @@ static int add_known(const struct param *param, struct name_cache_entry **entry)
     return 1;
 }
 
-/* The parameter is in last then. 1, 0 if it is not of those that are kept, or -1. */
+/* Puts the parameter into `last`. 1, 0 if it is not cached, or -1 with an exception set. */
 static int keep_param(const struct param *param)
 {
     if (param->value_bytes > MAX_VALUE_BYTES)
@@ -138,7 +138,7 @@ static int keep_param(const struct param *param)
     return 1;
 }
 
-/* Takes out of last what was not sent this time. 0, or -1. */
+/* Removes from `last` what this request did not send. 0, or -1. */
 static int drop_others(void)
 {
     for (unsigned i = 0; i < NAME_CACHE_MAX; i++) {
@@ -155,8 +155,7 @@ static int drop_others(void)
     return 0;
 }
 
-/* What was deleted leaves gaps in a dictionary, and too many of them make each copy slow. The copy
- * of such a dictionary has none. 0, or -1. */
+/* Deletions leave gaps in a dictionary, which make copying it slow; a copy has none. 0, or -1. */
 static int close_gaps(PyObject *copy)
 {
     PyObject *compact = PyDict_Copy(copy);
@@ -167,7 +166,7 @@ static int close_gaps(PyObject *copy)
     return 0;
 }
 
-/* What begins with "wsgi." or "fcgihost." is never to be had from outside. */
+/* A client must not be able to set names that begin with "wsgi." or "fcgihost.". */
 static bool is_shown(const struct param *param)
 {
     bool is_ours = (param->name[0] == 'w' && strncmp(param->name, "wsgi.", 5) == 0) ||
@@ -185,7 +184,7 @@ static int set_param(PyObject *environ, const struct param *param)
     return result;
 }
 
-/* What was not kept. 0, or -1. */
+/* Adds the parameters that are not cached. 0, or -1. */
 static int set_others(PyObject *environ, const struct request *request)
 {
     for (size_t i = 0; i < request->param_count; i++) {
@@ -236,8 +235,8 @@ PyObject *py_environ_new(const struct request *request, PyObject *input, PyObjec
     if (is_last_in_use)
         environ = fill_new(request);
     else {
-        /* A new dictionary may start the garbage collector, which runs the application's code: and
-         * then other threads. */
+        /* Allocating a dictionary may run the garbage collector, thus code of the application,
+         * which may let other threads run. */
         is_last_in_use = true;
         environ = copy_last(request);
         is_last_in_use = false;

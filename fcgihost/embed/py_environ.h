@@ -4,7 +4,10 @@
 
 #include "embed/py_support.h"
 
-/* What is the same for every request: wsgi.version and the like. 0, or -1 with an exception set. */
+/* All functions: with the GIL. */
+
+/* Makes what is the same for every request: wsgi.version and so on. 0, or -1 with an exception set.
+ */
 int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once);
 void py_environ_clear(void);
 /* A new dictionary with the request's parameters and wsgi.input, wsgi.errors; NULL with an

@@ -1,4 +1,4 @@
-/* Python work that the supervisor asks for. */
+/* Python work for the supervisor. */
 #include "embed/py_errand.h"
 
 #include "base/event.h"
@@ -13,7 +13,8 @@ struct errand {
     const char *why;
     struct event is_done;
     atomic_bool is_cancelled;
-    atomic_int owners; /* the errand's thread and the one who waits for it */
+    atomic_int
+        owners; /* the errand's thread, and the one that waits for it; the last one frees it */
 };
 
 static atomic_bool is_open;
@@ -25,7 +26,7 @@ static void release(struct errand *errand)
         free(errand);
 }
 
-/* With the GIL. */
+/* With the GIL, on the errand's thread. */
 static void perform(const struct errand *errand)
 {
     static const char *const functions[] = {
@@ -54,7 +55,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* NULL: it was not started. */
+/* owners: 2 if the caller keeps it, 1 if not. NULL: it could not be started. */
 static struct errand *start(enum py_errand what, const char *why, int owners)
 {
     struct errand *errand = atomic_load(&is_open) ? calloc(1, sizeof(*errand)) : NULL;

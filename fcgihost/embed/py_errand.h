@@ -1,5 +1,5 @@
-/* Python work that the supervisor asks for, on threads of its own, so that it never waits for the
- * GIL itself. This header knows no Python. */
+/* Python work for the supervisor, which must never wait for the GIL: each errand runs on a thread
+ * of its own. This header knows no Python. */
 #ifndef FCGIHOST_PY_ERRAND_H
 #define FCGIHOST_PY_ERRAND_H
 
@@ -7,25 +7,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Sent to the main thread, it gets it out of an import or a cleanup, if Python can (interrupt.py).
- */
+/* Sent to the main thread, it interrupts an import or a cleanup (interrupt.py). */
 #define PY_INTERRUPT_SIGNAL (SIGRTMAX - 1)
 
 enum py_errand {
     PY_ERRAND_STOPPING, /* sets fcgihost.stopping */
-    PY_ERRAND_CLEANUPS, /* runs the cleanups, because the main thread can't */
+    PY_ERRAND_CLEANUPS, /* runs the cleanups while the main thread is stuck in an import */
     PY_ERRAND_STACKS,   /* logs the stacks of all threads */
 };
 
-/* Python is there: from now on errands can be run. */
+/* All functions: any thread, without the GIL. */
+
+/* Python has been initialised: from now on errands can run. Main thread; the GIL may be held. */
 void py_errand_open(void);
-/* Returns at once. Does nothing before py_errand_open and after py_errand_close. */
+/* Returns at once. No effect before py_errand_open and after py_errand_close. */
 void py_errand_start(enum py_errand errand);
-/* Waits for it, that long at most: false if it has not been done; then it won't be. why: for the
- * log, constant text. */
+/* Runs the errand and waits for it, that long at most. false: it could not begin in time, and
+ * won't, or has not ended. why: for the log; must stay valid. */
 bool py_errand_run(enum py_errand errand, const char *why, uint64_t timeout_ms);
-/* No more errands: waits for those under way, that long at most. false: one is stuck. Without the
- * GIL. */
+/* Allows no new errand, and waits for those under way, that long at most. false: one is stuck. */
 bool py_errand_close(uint64_t timeout_ms);
 
 #endif

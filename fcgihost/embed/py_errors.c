@@ -1,11 +1,11 @@
 /* wsgi.errors: lines for the log (PEP 3333, "Input and Error Streams"). */
-#include "embed/py_streams.h"
+#include "embed/py_errors.h"
 
 #include "http/reply.h"
 
 #include <string.h>
 
-/* Any thread of the application may write; the connection is the worker's own. */
+/* Any thread of the application may call it, but only the worker may write to the connection. */
 static void write_out(struct py_stream *self, const char *text, size_t n)
 {
     struct request *request = self->request;
@@ -18,7 +18,7 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     Py_END_ALLOW_THREADS;
 }
 
-/* Whole lines go out in one message, what follows the last newline waits. */
+/* Complete lines are logged as one record; what follows the last newline is kept. */
 static int add_text(struct py_stream *self, PyObject *text)
 {
     PyObject *all = self->line != NULL ? PyUnicode_Concat(self->line, text) : Py_NewRef(text);
@@ -108,9 +108,10 @@ static void errors_dealloc(struct py_stream *self)
 }
 
 static PyMethodDef methods[] = {
-    {"write", (PyCFunction)errors_write, METH_O, "write(text): to the log, a line at a time."},
+    {"write", (PyCFunction)errors_write, METH_O, "write(text): complete lines go to the log."},
     {"writelines", (PyCFunction)errors_writelines, METH_O, "writelines(lines)"},
-    {"flush", (PyCFunction)errors_flush, METH_NOARGS, "flush(): also what has no newline yet."},
+    {"flush", (PyCFunction)errors_flush, METH_NOARGS,
+     "flush(): what was written without a newline goes to the log too."},
     {NULL, NULL, 0, NULL},
 };
 

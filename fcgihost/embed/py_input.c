@@ -1,6 +1,7 @@
 /* wsgi.input: the request's body as a file that ends (PEP 3333, "Input and Error Streams"). */
+#include "embed/py_input.h"
+
 #include "base/fork.h"
-#include "embed/py_streams.h"
 
 #include <sched.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static void raise_failure(const struct request *request)
     Py_XDECREF(arguments);
 }
 
-/* As request_read_body, from Python: the GIL is given up only if the peer must be waited for. */
+/* As request_read_body. Releases the GIL only if it has to wait for the peer. */
 static long read_body(struct request *request, char *buffer, size_t n)
 {
     long got;
@@ -31,8 +32,8 @@ static long read_body(struct request *request, char *buffer, size_t n)
     return got;
 }
 
-/* How many bytes to make room for at first: what will come if that is known, no more than a peer
- * may claim. */
+/* The first size of the buffer: the rest of the body if its length is known, up to what a peer may
+ * make the host allocate by claiming a length. */
 static size_t first_capacity(const struct request *request, size_t limit)
 {
     size_t wanted = FIRST_BYTES;
@@ -60,7 +61,7 @@ static PyObject *read_limited(struct request *request, size_t limit)
         used += (size_t)got;
         if (used < capacity || capacity == limit)
             break;
-        /* The peer has more than was thought: this much is there, so twice as much may be. */
+        /* The body is longer than the buffer. */
         size_t larger = capacity > 0 ? 2 * capacity : 1;
         capacity = larger < limit ? larger : limit;
         if (request->content_length >= 0 &&
@@ -74,8 +75,7 @@ static PyObject *read_limited(struct request *request, size_t limit)
     return bytes;
 }
 
-/* A size argument: absent, None or negative means all. -1 with an exception set if it is no number.
- */
+/* The size argument: absent, None or negative means all. 0, or -1 with an exception set. */
 static int parse_size(PyObject *const *arguments, Py_ssize_t count, size_t *size)
 {
     *size = PY_SSIZE_T_MAX;
@@ -93,7 +93,8 @@ static int parse_size(PyObject *const *arguments, Py_ssize_t count, size_t *size
     return 0;
 }
 
-/* What a forked child would read is its parent's: this request's body, or already another one's. */
+/* Begins to use the request. NULL with an exception set; always in a forked child, which would take
+ * bytes from its parent's connection. */
 static struct request *enter(struct py_stream *self)
 {
     if (fork_is_child()) {
@@ -105,7 +106,7 @@ static struct request *enter(struct py_stream *self)
     if (request == NULL)
         return NULL;
     while (!input_enter(request->input))
-        sched_yield(); /* a thread that sends takes in what is there, and does not wait for more */
+        sched_yield(); /* a thread that sends holds it briefly: it takes in what has arrived */
     if (!self->is_data || request->is_data)
         return request;
     Py_BEGIN_ALLOW_THREADS;
@@ -120,7 +121,7 @@ static void leave(struct py_stream *self, struct request *request)
     py_stream_leave(self);
 }
 
-/* FCGI_STDIN is at its end, whatever it was, once FCGI_DATA is read. */
+/* Once FCGI_DATA is being read, nothing more can be read of FCGI_STDIN. */
 static bool is_over(const struct py_stream *self, const struct request *request)
 {
     return request->is_data && !self->is_data;
@@ -230,7 +231,8 @@ static PyObject *input_readlines(struct py_stream *self, PyObject *const *argume
     return lines;
 }
 
-/* At least one byte of what is there, waiting for it if need be; none only at the end. */
+/* Reads what has arrived, at most n bytes; waits if nothing has. 0: the end; -1 with an exception
+ * set. */
 static Py_ssize_t read_piece(struct py_stream *self, struct request *request, char *buffer,
                              size_t n)
 {
@@ -308,8 +310,8 @@ static PyObject *input_is_not(struct py_stream *self, PyObject *unused)
     return input_is(self, Py_False);
 }
 
-/* Closed by what wraps it, perhaps as that is collected, it can still be read by others: the end of
- * its request closes it. */
+/* close() has no effect: an object that wraps the body closes it when garbage-collected, while
+ * others still read it. */
 static PyObject *input_nothing(struct py_stream *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -323,7 +325,7 @@ static PyObject *input_get_closed(struct py_stream *self, void *unused)
 }
 
 static PyGetSetDef attributes[] = {
-    {"closed", (getter)input_get_closed, NULL, "Is the request over?", NULL},
+    {"closed", (getter)input_get_closed, NULL, "Has the request ended?", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -343,9 +345,9 @@ static PyMethodDef methods[] = {
     {"writable", (PyCFunction)input_is_not, METH_NOARGS, "writable() -> False."},
     {"seekable", (PyCFunction)input_is_not, METH_NOARGS, "seekable() -> False."},
     {"isatty", (PyCFunction)input_is_not, METH_NOARGS, "isatty() -> False."},
-    {"flush", (PyCFunction)input_nothing, METH_NOARGS, "flush(): does nothing."},
+    {"flush", (PyCFunction)input_nothing, METH_NOARGS, "flush(): no effect."},
     {"close", (PyCFunction)input_nothing, METH_NOARGS,
-     "close(): does nothing; the body is closed when its request is over."},
+     "close(): no effect; the body is closed when its request ends."},
     {NULL, NULL, 0, NULL},
 };
 

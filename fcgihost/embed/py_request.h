@@ -1,17 +1,40 @@
-/* The request that a thread serves, as fcgihost.request() shows it. */
+/* A thread that serves, as Python knows it, and the request that it serves. */
 #ifndef FCGIHOST_PY_REQUEST_H
 #define FCGIHOST_PY_REQUEST_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* A new reference to what make(environ) returned when it was asked for first, to None if this
- * thread serves no request, or NULL with an exception set. */
-PyObject *py_wsgi_current_request(PyObject *make);
+#include "net/socket_io.h"
+
+#include <stdbool.h>
 
 struct request;
 
-/* The request that this thread serves just now, or NULL. With the GIL. */
-struct request *py_wsgi_served_request(void);
+enum { PY_COPY_BYTES = 16 << 10 };
+
+struct python_thread {
+    struct socket_wait send_wait; /* releases the GIL if is_gil_kept */
+    bool is_gil_kept;
+    PyThreadState *state;
+    bool is_state_own;
+    PyObject *input, *errors, *start_response;
+    PyObject *data;             /* the file that a filter reads; NULL in other roles */
+    struct request *served;     /* NULL: none */
+    PyObject *borrowed_environ; /* while the application runs; else NULL */
+    PyObject *request;          /* what fcgihost.request() returns: NULL until it is called */
+    char copy[PY_COPY_BYTES];   /* of a short response */
+};
+
+/* All functions: with the GIL, unless they say otherwise. */
+
+/* The calling thread serves with this from now on. Without the GIL. */
+void py_request_set_thread(struct python_thread *thread);
+/* What fcgihost.request() returns in the calling thread: a new reference to what make(environ)
+ * returned when it was called first in this request; to None if the thread serves no request; NULL
+ * with an exception set. */
+PyObject *py_request_current(PyObject *make);
+/* The request that the calling thread serves, or NULL. */
+struct request *py_request_served(void);
 
 #endif

@@ -1,13 +1,14 @@
 /* start_response and the write callable that it returns (PEP 3333, "The start_response()
  * Callable"). */
-#include "embed/py_streams.h"
+#include "embed/py_response.h"
 
 #include "http/reply.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* The same class whatever the reason: who writes for ever has one exception to end for. */
+/* One class whatever the reason, so that an application that writes for ever needs to catch only
+ * one. Returns NULL. */
 static PyObject *raise_end(struct py_stream *self, const struct request *request)
 {
     const struct response *response = &request->response;
@@ -52,8 +53,8 @@ static PyMethodDef write_method = {"write", (PyCFunction)write_body, METH_O,
                                    "write(data): sends bytes of the body at once. "
                                    "BrokenPipeError once nothing more can be sent."};
 
-/* With exc_info: 0 if the response may be replaced; else the error is set, the application's own if
- * it is too late. */
+/* start_response was given exc_info. 0 if the response may still be replaced; else -1 with an
+ * exception set, which is the application's own if the head has been sent (PEP 3333). */
 static int check_exc_info(const struct response *response, PyObject *exc_info)
 {
     if (!PyTuple_Check(exc_info) || PyTuple_GET_SIZE(exc_info) != 3) {

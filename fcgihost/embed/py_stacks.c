@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 enum {
-    GIL_WAIT_MS = 500, /* many times the switch interval, after which every thread gets its turn */
+    GIL_WAIT_MS =
+        500, /* many times the switch interval, after which a thread is asked for the GIL */
     TEXT_BYTES = 256 << 10,
 };
 
@@ -45,7 +46,7 @@ static bool find_thread(const struct activities *activities, const char *line,
     return false;
 }
 
-/* The raw stacks, with what each worker serves in front of its own. */
+/* Logs the raw stacks, with the request of each worker on its first line. */
 static void log_raw(const struct activities *activities, const char *why, char *raw)
 {
     char *text = NULL;
@@ -56,7 +57,7 @@ static void log_raw(const struct activities *activities, const char *why, char *
         return;
     fprintf(
         stream,
-        "%s: Python can't be entered: a thread holds the GIL and does not let go of it, in C code "
+        "%s: Python can't be entered: a thread holds the GIL and does not release it, in C code "
         "of an extension; the stacks as seen from outside",
         why);
     for (char *line = strtok(raw, "\n"); line != NULL; line = strtok(NULL, "\n")) {
@@ -69,8 +70,8 @@ static void log_raw(const struct activities *activities, const char *why, char *
     free(text);
 }
 
-/* The handler that faulthandler.register() made runs on this very thread, and needs no GIL. Nobody
- * else moves meanwhile: who has the GIL is in C, all others wait for it. */
+/* faulthandler's handler runs on the calling thread and needs no GIL. The stacks don't change
+ * meanwhile: the thread that holds the GIL is in C code, all others wait for it. */
 static void dump(const struct activities *activities, const char *why)
 {
     char *raw = malloc(TEXT_BYTES);

@@ -6,15 +6,17 @@
 
 struct activities;
 
-/* Has them written to the descriptor, without the GIL. */
+/* A thread that gets it writes the stacks to the descriptor of py_stacks_open(), without the GIL.
+ */
 #define PY_STACKS_SIGNAL (SIGRTMAX - 2)
 
-/* Makes the memory file that stacks are written to. The descriptor, or -1 with errno. */
+/* Makes the file in memory that stacks are written to. The descriptor, or -1 with errno. */
 int py_stacks_open(void);
-/* Python's end begins, and takes the signal's handler away. */
+/* Before Python is finalized, which removes the signal's handler. */
 void py_stacks_close(void);
-/* Logs the stack of every thread, with the request that it serves, after the word why. If Python
- * can't be entered it says so, and reads the stacks from outside. Without the GIL. */
+/* Logs the stack of every thread with the request that it serves; why: the message's first words.
+ * If the GIL can't be had it says so, and reads the stacks without it. Any thread without the GIL;
+ * blocks for half a second at most. */
 void py_stacks_log(const struct activities *activities, const char *why);
 
 #endif

@@ -10,14 +10,6 @@
 
 enum { SEND_WITH_GIL_BYTES = 64 << 10 };
 
-int py_streams_init(void)
-{
-    return PyType_Ready(&py_input_type) < 0 || PyType_Ready(&py_errors_type) < 0 ||
-                   PyType_Ready(&py_start_response_type) < 0
-               ? -1
-               : 0;
-}
-
 int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *request)
 {
     if (*slot != NULL && Py_REFCNT(*slot) != 1)
@@ -39,8 +31,8 @@ void py_stream_detach(PyObject *slot)
     if (stream == NULL)
         return;
     while (stream->is_busy) {
-        /* Another thread of the application reads or writes: its end is near once the peer is away.
-         */
+        /* Another thread of the application reads or writes: with the connection shut down it
+         * fails soon. */
         shutdown(stream->request->fd, SHUT_RDWR);
         stream->request->must_close = true;
         Py_BEGIN_ALLOW_THREADS;
@@ -55,7 +47,7 @@ bool py_stream_is_alive(const struct py_stream *stream)
 {
     if (stream->request == NULL)
         PyErr_SetString(PyExc_ValueError,
-                        "the request is over: its streams can't be used any more");
+                        "the request has ended: its streams can't be used any more");
     return stream->request != NULL;
 }
 
@@ -88,16 +80,15 @@ static void give_up_gil(struct socket_wait *wait)
         gil_wait->state = PyEval_SaveThread();
 }
 
-/* The GIL is given up only when the peer must be waited for, or for a piece that takes long to
- * copy: to take it back for each chunk were 161 futex calls and 10 of 600 µs for 1 MiB in 128
- * chunks. */
+/* Releases the GIL only to wait for the peer, or while it copies a large piece: taking the GIL back
+ * after each chunk cost 161 futex calls, and 10 of 600 µs, for 1 MiB in 128 chunks. */
 static void send_bytes(struct request *request, char *bytes, Py_ssize_t n)
 {
     struct gil_wait gil_wait = {.wait.before = give_up_gil};
     struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
     if (n > SEND_WITH_GIL_BYTES)
         give_up_gil(&gil_wait.wait);
-    /* wsgi.errors, which another thread may use, sends too. */
+    /* Another thread may be sending for wsgi.errors. */
     while (!response_enter(&request->response)) {
         give_up_gil(&gil_wait.wait);
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

@@ -1,5 +1,4 @@
-/* What the Python side of the host shares: versions' differences, calls into fcgihost._host,
- * exceptions. */
+/* Shared by all files that use Python: calls to fcgihost._host, exceptions. */
 #include "embed/py_support.h"
 
 #include "http/reply.h"
@@ -74,7 +73,8 @@ void py_exception_restore(PyObject *exception)
 #endif
 }
 
-PyObject *py_exception_format(PyObject *exception)
+/* The traceback as text: a new reference to a str, or NULL with nothing set. */
+static PyObject *format_exception(PyObject *exception)
 {
     PyObject *text = py_module_call("format_exception", &exception, 1);
     if (text == NULL) {
@@ -88,7 +88,7 @@ PyObject *py_exception_format(PyObject *exception)
 
 static void log_exception(struct request *request, const char *where, PyObject *exception)
 {
-    PyObject *text = py_exception_format(exception);
+    PyObject *text = format_exception(exception);
     Py_ssize_t bytes = 0;
     const char *traceback = text != NULL ? PyUnicode_AsUTF8AndSize(text, &bytes) : NULL;
     if (traceback == NULL) {
@@ -109,7 +109,7 @@ static void log_exception(struct request *request, const char *where, PyObject *
 void py_exception_print(const char *what)
 {
     PyObject *exception = py_exception_take();
-    PyObject *text = exception != NULL ? py_exception_format(exception) : NULL;
+    PyObject *text = exception != NULL ? format_exception(exception) : NULL;
     const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     Py_BEGIN_ALLOW_THREADS;
     log_error("%s\n%s", what, traceback != NULL ? traceback : "");
@@ -133,7 +133,7 @@ static const char plain_page[] =
 
 static void send_page(struct request *request, PyObject *exception)
 {
-    PyObject *text = py_settings.is_traceback_shown ? py_exception_format(exception) : NULL;
+    PyObject *text = py_settings.is_traceback_shown ? format_exception(exception) : NULL;
     const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain_page;
     if (body == NULL) {
         PyErr_Clear();
@@ -145,8 +145,8 @@ static void send_page(struct request *request, PyObject *exception)
     Py_XDECREF(text);
 }
 
-/* An exception that stands for an answer of its own, as fcgihost.ResourceUnavailable does for 503.
- * false: it is another one. */
+/* Answers if the exception stands for a certain response, as fcgihost.ResourceUnavailable does for
+ * 503. false: it does not. */
 static bool answer_as_described(struct request *request, PyObject *exception)
 {
     PyObject *answer = py_module_call("describe_answer", &exception, 1), *cause;
@@ -209,7 +209,7 @@ void py_leave_forked_child(void)
                  : PyLong_Check(code)            ? (int)PyLong_AsLong(code)
                                                  : 1;
     } else if (exception != NULL) {
-        PyObject *text = py_exception_format(exception);
+        PyObject *text = format_exception(exception);
         const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
         log_error("a forked child of the application failed\n%s",
                   traceback != NULL ? traceback : "");

@@ -1,5 +1,5 @@
-/* What the Python side of the host shares: versions' differences, calls into fcgihost._host,
- * exceptions. */
+/* Shared by all files that use Python: differences between versions, calls to fcgihost._host,
+ * exceptions. All functions: with the GIL on entry and on return. */
 #ifndef FCGIHOST_PY_SUPPORT_H
 #define FCGIHOST_PY_SUPPORT_H
 
@@ -24,34 +24,31 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 }
 #endif
 
-/* The callable for the request's route and role, which have been loaded. Borrowed. */
-PyObject *py_program(const struct request *request);
-
 /* Imports fcgihost._host, once. 0, or -1 with an exception set. */
 int py_module_import_host(void);
-/* Calls a function of fcgihost._host. A new reference, or NULL with an exception set. */
+/* Calls a function of fcgihost._host; no argument may be NULL. A new reference, or NULL with an
+ * exception set. */
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
-/* The same with arguments as Py_BuildValue makes them: a format of two items or more. */
+/* The same with arguments as Py_BuildValue makes them; the format must make a tuple. */
 PyObject *py_module_call_with(const char *function, const char *format, ...);
 void py_module_clear(void);
 
-/* Takes the exception that is set, normalised, with its traceback: a new reference. NULL if none is
- * set. */
+/* Clears the exception that is set and returns it, normalised, with its traceback: a new reference.
+ * NULL if none is set. */
 PyObject *py_exception_take(void);
+/* Sets it again; steals the reference. */
 void py_exception_restore(PyObject *exception);
-/* The traceback as text: a new reference to a str, or NULL with nothing set. */
-PyObject *py_exception_format(PyObject *exception);
-/* Logs the exception that is set, and clears it. Gives up the GIL meanwhile. */
+/* Logs the exception that is set after the text what, and clears it. Releases the GIL meanwhile. */
 void py_exception_print(const char *what);
-/* Logs the exception that is set as what went wrong in the request, to the web server too if [log]
- * front says so, and clears it. Gives up the GIL meanwhile. */
+/* Logs the exception that is set with the request's method and path, and clears it; sends it to the
+ * web server too if [log] front says so. Releases the GIL meanwhile. */
 void py_exception_log(struct request *request, const char *where);
-/* Logs the exception, and answers: a 500 page, or 413, if nothing has left; else the connection is
- * to be broken off. */
+/* Logs the exception, and answers the request: with an error page if no byte has been sent, else by
+ * closing the connection. Releases the GIL meanwhile. */
 void py_exception_answer(struct request *request, PyObject *exception);
-/* After os.fork() in the application the child comes back into the host too, and ends here: with 0
- * if the application returned, with the code of its SystemExit, with 1 for another exception. Does
- * nothing in the host itself. */
+/* A child that the application made with os.fork() returns into the host too, and exits here: with
+ * 0 if the application returned, with the code of its SystemExit, with 1 after another exception.
+ * No effect in the host itself. */
 void py_leave_forked_child(void);
 
 /* The pages and logs of requests. */
@@ -62,8 +59,8 @@ struct py_settings {
 };
 extern struct py_settings py_settings;
 
-/* A str's characters if they are all Latin-1, as PEP 3333 wants its strings; else NULL with
- * ValueError set, or TypeError where it is no str. what names it. */
+/* The characters of a str that is all Latin-1, as PEP 3333 demands; valid as long as text. Else
+ * NULL with ValueError set, or TypeError if it is no str. what: its name in the message. */
 const char *py_latin1(PyObject *text, const char *what, Py_ssize_t *bytes);
 
 #endif

@@ -2,33 +2,24 @@
 #include "embed/py_wsgi.h"
 
 #include "base/fork.h"
-#include "threads/pace.h"
 #include "embed/py_environ.h"
+#include "embed/py_errors.h"
+#include "embed/py_input.h"
+#include "embed/py_programs.h"
 #include "embed/py_request.h"
-#include "embed/py_streams.h"
-#include "protocol/record.h"
+#include "embed/py_response.h"
 #include "http/reply.h"
+#include "http/route.h"
+#include "protocol/record.h"
+#include "threads/pace.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { COPY_BYTES = 16 << 10, MAX_PIECES = RESPONSE_PIECES - 1, LONG_US = 200 };
+enum { MAX_PIECES = RESPONSE_PIECES - 1, LONG_US = 200 };
 
-struct python_thread {
-    struct socket_wait send_wait; /* gives up the GIL that is_gil_kept */
-    bool is_gil_kept;
-    PyThreadState *state;
-    bool is_state_own;
-    PyObject *input, *errors, *start_response;
-    PyObject *data;             /* the file that a filter reads; NULL in other roles */
-    struct request *served;     /* NULL: none */
-    PyObject *borrowed_environ; /* while the application runs; else NULL */
-    PyObject *request;          /* what fcgihost.request() returns: NULL until it is asked for */
-    char copy[COPY_BYTES];
-};
-
-/* What is still to be sent when the GIL has been given up. */
+/* What is still to be sent once the GIL has been released. */
 struct rest {
     struct iovec pieces[MAX_PIECES];
     size_t count;
@@ -36,9 +27,7 @@ struct rest {
     bool is_failed; /* the error page was sent, or the connection is to be broken off */
 };
 
-static _Thread_local struct python_thread *current_thread;
-
-static void let_go(struct socket_wait *wait)
+static void release_gil(struct socket_wait *wait)
 {
     struct python_thread *thread = (struct python_thread *)(void *)wait;
     if (thread->is_gil_kept) {
@@ -47,9 +36,17 @@ static void let_go(struct socket_wait *wait)
     }
 }
 
-void py_wsgi_let_go(struct python_thread *thread)
+void py_wsgi_release_gil(struct python_thread *thread)
 {
-    let_go(&thread->send_wait);
+    release_gil(&thread->send_wait);
+}
+
+int py_wsgi_init(void)
+{
+    return PyType_Ready(&py_input_type) < 0 || PyType_Ready(&py_errors_type) < 0 ||
+                   PyType_Ready(&py_start_response_type) < 0
+               ? -1
+               : 0;
 }
 
 struct python_thread *py_wsgi_enter_thread(void)
@@ -57,9 +54,9 @@ struct python_thread *py_wsgi_enter_thread(void)
     struct python_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
         return NULL;
-    thread->send_wait.before = let_go;
-    /* The main thread, where it serves, has its own. For the others it is made without the GIL, for
-     * which PyGILState_Ensure() would wait, and take it from the main thread, which loads. */
+    thread->send_wait.before = release_gil;
+    /* The main thread, if it serves, has a state already. For a worker one is made without the GIL:
+     * PyGILState_Ensure() would wait for it while the main thread loads the application. */
     thread->state = PyGILState_GetThisThreadState();
     thread->is_state_own = thread->state == NULL;
     if (thread->is_state_own)
@@ -68,7 +65,7 @@ struct python_thread *py_wsgi_enter_thread(void)
         free(thread);
         return NULL;
     }
-    current_thread = thread;
+    py_request_set_thread(thread);
     return thread;
 }
 
@@ -97,7 +94,7 @@ static int not_started(void)
 static int add_content_length(struct request *request, size_t body_bytes)
 {
     struct response *response = &request->response;
-    /* To HEAD an application may answer without the body whose length it would be. */
+    /* An application may answer HEAD without the body that its Content-Length would describe. */
     if (body_bytes == 0 && request->is_head)
         return 0;
     if (response->is_head_sent || response->content_length >= 0 || response->status == 204 ||
@@ -111,8 +108,9 @@ static int add_content_length(struct request *request, size_t body_bytes)
     return -1;
 }
 
-/* A list or tuple of bytes, the usual case: everything is there, so it leaves in one piece together
- * with the head and the end. 0, -1 with an exception set, or 1: it has to be iterated. */
+/* A list or tuple of bytes, the usual case: the body is complete, and is sent in one piece together
+ * with the head and the end of the response. 0, -1 with an exception set, or 1: it must be
+ * iterated. */
 static int take_sequence(struct python_thread *thread, struct request *request, PyObject *sequence,
                          struct rest *rest)
 {
@@ -135,12 +133,12 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     if (add_content_length(request, total) < 0)
         return -1;
     rest->count = (size_t)count;
-    if (total > COPY_BYTES) {
-        /* The application may keep the list and change it while its bytes are being sent. */
+    if (total > PY_COPY_BYTES) {
+        /* A copy, as the application may change the list while its bytes are being sent. */
         rest->held = PySequence_Tuple(sequence);
         return rest->held != NULL ? 0 : -1;
     }
-    /* Short enough to be copied: then no reference needs the GIL again after sending. */
+    /* Short enough to copy the bytes: then nothing needs the GIL again after sending. */
     char *end = thread->copy;
     for (Py_ssize_t i = 0; i < count; i++) {
         memcpy(end, rest->pieces[i].iov_base, rest->pieces[i].iov_len);
@@ -151,7 +149,7 @@ static int take_sequence(struct python_thread *thread, struct request *request, 
     return 0;
 }
 
-/* 1: nothing more can be sent; 0: it can; -1 with an exception set. */
+/* 0: more can be sent; 1: no more can; -1 with an exception set. */
 static int send_chunk(struct py_stream *stream, PyObject *chunk)
 {
     char *bytes;
@@ -174,9 +172,9 @@ static int send_chunk(struct py_stream *stream, PyObject *chunk)
     return result;
 }
 
-/* Each chunk leaves before the next one is asked for (PEP 3333, "Buffering and Streaming"), and
- * none is when nothing more can be sent. The first one always is: with it the head is final, and a
- * generator has begun, so that its end runs what it has in `finally`. */
+/* Each chunk is sent before the next one is asked for (PEP 3333, "Buffering and Streaming"). Once
+ * nothing more can be sent no further chunk is asked for. The first one always is: only then is the
+ * head final, and only a generator that has begun runs its `finally` blocks when it is closed. */
 static int send_iterable(struct python_thread *thread, struct request *request, PyObject *iterable)
 {
     struct py_stream *stream = (struct py_stream *)thread->start_response;
@@ -194,8 +192,8 @@ static int send_iterable(struct python_thread *thread, struct request *request, 
     return result == 0 && request->response.status == 0 ? not_started() : 0;
 }
 
-/* PEP 3333: close() is called whatever happened, and before the response's end, so that the client
- * does not come back earlier. An exception that is set stays. */
+/* PEP 3333: close() is called whatever happened. It is called before the response is completed, so
+ * that the client's next request comes after it. An exception that is set stays set. */
 static void close_iterable(struct request *request, PyObject *iterable)
 {
     PyObject *pending = py_exception_take();
@@ -225,7 +223,7 @@ static int take_result(struct python_thread *thread, struct request *request, Py
     return taken;
 }
 
-/* FastCGI 1.0, section 6.4: the file that the web server sends to a filter. */
+/* FastCGI 1.0, section 6.4: the file that the web server sends to a filter, as fcgihost.data. */
 static int add_data(struct python_thread *thread, struct request *request, PyObject *environ)
 {
     if (py_stream_attach(&thread->data, &py_input_type, request) < 0)
@@ -250,7 +248,8 @@ static int call_application(struct python_thread *thread, struct request *reques
     }
     PyObject *arguments[] = {environ, thread->start_response};
     thread->borrowed_environ = environ;
-    PyObject *result = PyObject_Vectorcall(py_program(request), arguments, 2, NULL);
+    PyObject *result = PyObject_Vectorcall(
+        py_programs_get(request->route->application, request->role), arguments, 2, NULL);
     int taken = -1;
     if (result != NULL) {
         taken = take_result(thread, request, result, rest);
@@ -262,23 +261,8 @@ static int call_application(struct python_thread *thread, struct request *reques
     return taken;
 }
 
-PyObject *py_wsgi_current_request(PyObject *make)
-{
-    struct python_thread *thread = current_thread;
-    if (thread == NULL || (thread->borrowed_environ == NULL && thread->request == NULL))
-        Py_RETURN_NONE;
-    if (thread->request == NULL)
-        thread->request = PyObject_CallOneArg(make, thread->borrowed_environ);
-    return Py_XNewRef(thread->request);
-}
-
-struct request *py_wsgi_served_request(void)
-{
-    return current_thread != NULL ? current_thread->served : NULL;
-}
-
-/* The response has left: what the request registered as cleanups runs. Takes and gives up the GIL.
- */
+/* After the response has been sent: releases what it was sent from, and runs the cleanups that were
+ * registered on the request. Without the GIL, which it takes meanwhile. */
 static void end_request(struct python_thread *thread, PyObject *held)
 {
     PyEval_RestoreThread(thread->state);
@@ -294,12 +278,12 @@ static void end_request(struct python_thread *thread, PyObject *held)
     PyEval_SaveThread();
 }
 
-/* To give up the GIL wakes the thread that waits for it, which then often takes the core too, and
- * this thread gets back to its response when that one's request is done. Where the application took
- * so long that a few system calls are nothing to it, the response is sent, and its connection
- * watched for the next one or closed, before. Then the connections are served in the order of their
- * requests: of 2 ms of Python on 4 threads and one core the 99th percentile fell from 15.3 ms
- * to 10.9, where the four make 8 at least. */
+/* Releasing the GIL wakes a thread that waits for it, which often takes the core too: this thread
+ * then sends its response only after that thread's request. If the application took so long that a
+ * few system calls add little, the GIL is kept until the response has been sent and the connection
+ * is watched again or closed, so that requests are completed in the order they came. With 2 ms of
+ * Python, 4 threads and one core the 99th percentile fell from 15.3 ms to 10.9; 8 is the minimum.
+ */
 static bool may_keep_gil(const struct python_thread *thread, const struct pace_runner *runner,
                          const struct request *request, const struct rest *rest)
 {
@@ -307,7 +291,8 @@ static bool may_keep_gil(const struct python_thread *thread, const struct pace_r
            rest->held == NULL && thread->request == NULL && runner->application_us >= LONG_US;
 }
 
-/* Did the application end by what write() raised, as it should when nothing more can be sent? */
+/* Did the application let out what write() raises once nothing more can be sent? That is no error.
+ */
 static bool is_end_of_response(const struct python_thread *thread, PyObject *exception)
 {
     const struct py_stream *stream = (const struct py_stream *)thread->start_response;
@@ -315,7 +300,7 @@ static bool is_end_of_response(const struct python_thread *thread, PyObject *exc
            PyErr_GivenExceptionMatches(exception, PyExc_BrokenPipeError);
 }
 
-/* Returns with the GIL, if it comes through without having to wait for the peer. */
+/* Returns with the GIL held, unless it had to wait for the peer: is_gil_kept tells. */
 static void send_with_gil(struct python_thread *thread, struct request *request, struct rest *rest)
 {
     thread->is_gil_kept = true;
@@ -323,7 +308,7 @@ static void send_with_gil(struct python_thread *thread, struct request *request,
     reply_send_last(request, rest->pieces, rest->count);
     request->send_wait = NULL;
     if (request->response.is_end_withheld)
-        let_go(&thread->send_wait);
+        release_gil(&thread->send_wait);
 }
 
 void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,

@@ -7,17 +7,20 @@ struct pace_runner;
 struct python_thread;
 struct request;
 
-/* A thread's persistent thread state: made once, so that threading.local lives as long as the
- * thread. Called and left without the GIL. NULL when out of memory. */
+/* Readies the types of the objects that requests get. Main thread, with the GIL. 0, or -1 with an
+ * exception set. */
+int py_wsgi_init(void);
+/* The calling thread's Python thread state, made once, so that threading.local lives as long as the
+ * thread. Without the GIL. NULL when out of memory. */
 struct python_thread *py_wsgi_enter_thread(void);
-/* Frees it. */
+/* Frees it. Without the GIL, which it takes meanwhile. */
 void py_wsgi_leave_thread(struct python_thread *thread);
-/* Calls the application and sends its response, or an error page. Passes the runner's turn on as
- * soon as it has the GIL. Without the GIL; it may come back with it, so that py_wsgi_let_go() must
- * follow, after what does not wait and before anything that may. */
+/* Calls the application and sends its response, or an error page. Passes the runner's turn on once
+ * it has the GIL. Called without the GIL; MAY RETURN HOLDING IT: the caller does what cannot block,
+ * then calls py_wsgi_release_gil(). */
 void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
                    struct request *request);
-/* Gives up the GIL if py_wsgi_serve() has kept it; no effect otherwise. */
-void py_wsgi_let_go(struct python_thread *thread);
+/* Releases the GIL if py_wsgi_serve() returned holding it; otherwise no effect. */
+void py_wsgi_release_gil(struct python_thread *thread);
 
 #endif

@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What its pyvenv.cfg says. */
+/* From its pyvenv.cfg. */
 struct venv {
     char version[64];
-    char home[PATH_MAX]; /* the folder of the program that it was made with */
+    char home[PATH_MAX]; /* the folder of the python3 that it was made with */
 };
 
 __attribute__((format(printf, 3, 4))) static int
@@ -77,7 +77,7 @@ static size_t parent_length(const char *folder, size_t length)
     return length;
 }
 
-/* The standard library, found as Python finds it: from the folder of its program upwards. */
+/* Finds the standard library as Python does: from the folder of the program upwards. */
 static bool find_library(const char *folder, struct stat *library)
 {
     static const char *const names[] = {"lib", "lib64"};
@@ -96,7 +96,7 @@ static bool find_library(const char *folder, struct stat *library)
     }
 }
 
-/* The one that is built in: of the program itself, whose name may be a link to it. */
+/* The standard library of the linked Python; the name of its program may be a link. */
 static bool find_own_library(struct stat *library)
 {
     char *program = realpath(FCGIHOST_PYTHON, NULL);
@@ -108,10 +108,10 @@ static bool find_own_library(struct stat *library)
     return is_found;
 }
 
-/* Two builds of a version have libraries of their own, whose extensions (ssl, sqlite3) fit only the
- * one that they were built with. The libraries are compared, not the folders' names, as there are
- * many ways to the same one: links, /bin for /usr/bin, a venv made with another's python. Where the
- * folder leads to none, Python takes the one that is built in. */
+/* Two builds of the same version have separate standard libraries, whose extensions (ssl, sqlite3)
+ * work only with their own build. The libraries are compared, not the names of the folders, as many
+ * names lead to one library: links, /bin for /usr/bin, a venv made by another venv's python. If
+ * none is found from this folder, Python uses that of the linked one. */
 static bool is_own_library(const char *home)
 {
     struct stat own, library;

@@ -5,9 +5,9 @@
 #include "config/config_error.h"
 #include "config/settings.h"
 
-/* Is it one, made with the Python that is built in? Before Python starts: otherwise that fails
- * where no error can be told, or much later, at an extension of the standard library. 0, or -1 with
- * one line in error. */
+/* Checks that it is a virtual environment of the linked Python. Called before Python starts, which
+ * with another one would exit without a useful error, or fail later, when an extension of the
+ * standard library is imported. 0, or -1 with one line in error. */
 int py_home_check(const struct config *config, struct config_error *error);
 
 #endif

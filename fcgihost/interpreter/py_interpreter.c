@@ -1,12 +1,13 @@
-/* The one interpreter of the process: its configuration, its start, its end. */
+/* The one interpreter of the process: configures, starts and finalizes it. */
 #include "interpreter/py_interpreter.h"
 
 #include "build_facts.h"
 #include "embed/py_environ.h"
 #include "embed/py_errand.h"
-#include "interpreter/py_module.h"
+#include "embed/py_programs.h"
 #include "embed/py_stacks.h"
-#include "embed/py_streams.h"
+#include "embed/py_wsgi.h"
+#include "interpreter/py_module.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -21,8 +22,8 @@ const char *py_interpreter_version(void)
     return version;
 }
 
-/* The folder that holds the package: beside the program in the build tree, or where it was
- * installed. */
+/* Finds the folder of the Python package: beside the program in the build tree, or where it was
+ * installed. 0, or -1. */
 static int find_package(char *folder, size_t folder_bytes)
 {
     static const char *const below[] = {"/../python", "/../../python", "/../share/fcgihost/python"};
@@ -75,8 +76,8 @@ static int initialise(const struct config *config, struct config_error *error)
 {
     PyPreConfig preconfig;
     PyPreConfig_InitIsolatedConfig(&preconfig);
-    /* A server is started in the C locale, with no word on what its files' names are: they are
-     * UTF-8. */
+    /* Servers are usually started in the C locale, which says nothing of the encoding of file
+     * names: it is UTF-8. */
     preconfig.utf8_mode = 1;
     PyStatus status = Py_PreInitialize(&preconfig);
     PyConfig py;
@@ -101,7 +102,7 @@ static int insert_path(PyObject *path, Py_ssize_t index, const char *folder)
     return result;
 }
 
-/* The host's own package is found last, and imported first: nothing of an application's can take
+/* The package is last on sys.path but imported first, so that no module of an application can take
  * its place. */
 static int import_package(const char *folder, const struct config *config)
 {
@@ -121,7 +122,7 @@ static int import_package(const char *folder, const struct config *config)
 
 static int set_up(const char *folder, const struct config *config, const struct py_options *options)
 {
-    if (py_streams_init() < 0 || import_package(folder, config) < 0 ||
+    if (py_wsgi_init() < 0 || import_package(folder, config) < 0 ||
         py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess,
                         options->is_run_once) < 0)
         return -1;
@@ -168,13 +169,14 @@ bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck, bool is_afresh)
                                            PyBool_FromLong(is_stuck), PyBool_FromLong(is_afresh));
     bool is_clean = result != NULL && PyObject_IsTrue(result) == 1;
     if (result == NULL)
-        py_exception_print("stopping: the end of the application failed");
+        py_exception_print("stopping: cleaning up failed");
     Py_XDECREF(result);
     return is_clean;
 }
 
 void py_interpreter_stop(void)
 {
+    py_programs_clear();
     py_stacks_close();
     py_environ_clear();
     py_module_clear();

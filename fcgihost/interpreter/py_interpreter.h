@@ -1,5 +1,5 @@
-/* The one interpreter of the process: its configuration, its start, its end. This header knows no
- * Python. */
+/* The one interpreter of the process: configures, starts and finalizes it. This header knows no
+ * Python. All functions: main thread. */
 #ifndef FCGIHOST_PY_INTERPRETER_H
 #define FCGIHOST_PY_INTERPRETER_H
 
@@ -14,18 +14,18 @@ struct py_options {
     struct supervisor *supervisor; /* NULL for plain CGI, --call, --check */
 };
 
-/* Starts Python; the calling thread, which is the main thread from now on, holds the GIL. 0, or -1
- * with one line. */
+/* Starts Python: the calling thread becomes Python's main thread and holds the GIL on return. 0, or
+ * -1 with one line in error. */
 int py_interpreter_start(const struct config *config, const struct py_options *options,
                          struct config_error *error);
-/* The application's part of the end, with the GIL held: runs what was registered as a cleanup,
- * waits for its threads, runs what was registered with atexit, within the time. is_stuck: a worker
- * is still in Python. is_afresh: a fresh interpreter takes over at once, which ends the threads that
- * go on. false: Python itself can't be ended, because a thread goes on, or something was interrupted. */
+/* With the GIL: runs the cleanups, joins the application's threads, runs atexit's functions, within
+ * the time. is_stuck: a worker thread is still in Python. is_afresh: the process is replaced, and
+ * exec ends the remaining threads. false: Python must not be finalized, because a thread goes on or
+ * something was interrupted. */
 bool py_interpreter_end(uint64_t timeout_ms, bool is_stuck, bool is_afresh);
-/* Ends Python, with the GIL held. No other thread may be in it. */
+/* Finalizes Python. With the GIL; no other thread may be in Python. */
 void py_interpreter_stop(void);
-/* The version that is linked, as "3.11.2". */
+/* The version of the linked Python, as "3.11.2". */
 const char *py_interpreter_version(void);
 
 #endif

@@ -31,7 +31,8 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "iU", &level, &text))
         return NULL;
     if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
-        PyErr_SetString(PyExc_ValueError, "level must be LOG_ERROR, LOG_WARNING, LOG_INFO or LOG_DEBUG");
+        PyErr_SetString(PyExc_ValueError,
+                        "level must be LOG_ERROR, LOG_WARNING, LOG_INFO or LOG_DEBUG");
         return NULL;
     }
     PyObject *utf8 = printable(text);
@@ -124,20 +125,20 @@ static PyObject *module_activities(PyObject *self, PyObject *unused)
 static PyObject *module_current_request(PyObject *self, PyObject *make)
 {
     (void)self;
-    return py_wsgi_current_request(make);
+    return py_request_current(make);
 }
 
 static PyObject *module_is_client_gone(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    const struct request *request = py_wsgi_served_request();
+    const struct request *request = py_request_served();
     return PyBool_FromLong(request != NULL && request_is_peer_gone(request));
 }
 
 static PyObject *module_is_response_over(PyObject *self, PyObject *is_silent)
 {
     (void)self;
-    struct request *request = py_wsgi_served_request();
+    struct request *request = py_request_served();
     return PyBool_FromLong(request != NULL && (reply_is_whole(request) ||
                                                request_is_unwanted(request, is_silent == Py_True)));
 }
@@ -155,7 +156,7 @@ static int append_parameter(PyObject *list, const char *name, const char *value)
 static PyObject *module_sent_parameters(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    const struct request *request = py_wsgi_served_request();
+    const struct request *request = py_request_served();
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && request != NULL && i < request->param_count; i++) {
         const struct param *param = &request->params[i];
@@ -186,9 +187,8 @@ static PyObject *module_compile(PyObject *self, PyObject *arguments)
 static PyObject *ask(enum lifecycle_reason reason)
 {
     if (the_supervisor == NULL) {
-        PyErr_SetString(
-            PyExc_RuntimeError,
-            "this process serves one request and exits by itself: it can't be stopped or restarted");
+        PyErr_SetString(PyExc_RuntimeError, "this process serves one request and exits by itself: "
+                                            "it can't be stopped or restarted");
         return NULL;
     }
     supervisor_ask(the_supervisor, reason);
@@ -211,7 +211,8 @@ static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
      "log(level, text): one record in the host's log. level: LOG_ERROR to LOG_DEBUG."},
     {"begin_step", module_begin_step, METH_VARARGS,
-     "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to STEP_EXIT."},
+     "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to "
+     "STEP_EXIT."},
     {"take_signals", module_take_signals, METH_NOARGS,
      "take_signals(): installs the host's signal handlers again, after application code may have "
      "replaced them."},
@@ -220,7 +221,8 @@ static PyMethodDef methods[] = {
     {"process_facts", module_process_facts, METH_NOARGS,
      "process_facts() -> (started, requests, generation, state)"},
     {"activities", module_activities, METH_NOARGS,
-     "activities() -> [(thread ident, \"GET /path\", seconds)] of the threads that serve a request."},
+     "activities() -> [(thread ident, \"GET /path\", seconds)] of the threads that serve a "
+     "request."},
     {"current_request", module_current_request, METH_O,
      "current_request(make) -> what make(environ) returned the first time this was called in the "
      "request that the calling thread serves; None if it serves none."},
@@ -234,7 +236,8 @@ static PyMethodDef methods[] = {
     {"compile", module_compile, METH_VARARGS,
      "compile(source, path) -> code: as the builtin compile() does with the bytes of a file."},
     {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks for the process to stop."},
-    {"restart", module_restart, METH_NOARGS, "restart(): asks for the process to be replaced by a fresh one."},
+    {"restart", module_restart, METH_NOARGS,
+     "restart(): asks for the process to be replaced by a fresh one."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,4 +1,4 @@
-/* Brings the main thread back to Python when a signal comes that the application handles. */
+/* Runs the application's signal handlers on the main thread. */
 #include "interpreter/py_signals.h"
 
 #include "base/log.h"
@@ -14,8 +14,8 @@
 
 enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
 
-/* A pipe: Python's own C handler writes into it, and the event. Never closed: a signal may come at
- * any time. */
+/* A pipe, written to by Python's C handler and by the event. Never closed: a signal may come at any
+ * time. */
 static int read_fd = -1, write_fd = -1;
 
 static void *report(void *exception)
@@ -27,8 +27,8 @@ static void *report(void *exception)
     return NULL;
 }
 
-/* On a thread of its own: on this one the next handler would run in the middle of the report, and
- * what it raises would take the report's place. */
+/* Each report runs on a thread of its own: on the main thread the next handler would run in the
+ * middle of it, and an exception of that handler would replace the report. */
 void py_signals_run(void)
 {
     while (PyErr_CheckSignals() < 0) {
@@ -38,7 +38,8 @@ void py_signals_run(void)
         if (pthread_create(&thread, NULL, report, exception) == 0)
             pthread_join(thread, NULL);
         else
-            log_error("a signal handler of the application failed; there is no thread to say how");
+            log_error("a signal handler of the application failed; no thread could be started to "
+                      "log why");
         Py_END_ALLOW_THREADS;
     }
 }
@@ -61,8 +62,8 @@ void py_signals_open(struct event *event)
     event_set_descriptor(event, write_fd);
 }
 
-/* Not before the application is loaded: it may have set a descriptor of its own, as asyncio does on
- * the main thread. */
+/* Called once the application is loaded: it may have set a wakeup descriptor of its own, as asyncio
+ * does on the main thread. */
 static void watch(void)
 {
     py_gil_take();
@@ -88,7 +89,8 @@ void py_signals_wait(struct event *event)
     while (!event_is_set(event)) {
         struct pollfd pollfd = {.fd = read_fd, .events = POLLIN};
         int ready = read_fd >= 0 ? poll(&pollfd, 1, FOREVER_MS) : 0;
-        /* There was no descriptor left, or an application closed those that it did not know. */
+        /* No pipe could be made, or an application has closed all descriptors that it did not know.
+         */
         if (read_fd < 0 || (ready > 0 && (pollfd.revents & POLLIN) == 0))
             event_wait(event, BLIND_MS);
         else
@@ -118,9 +120,9 @@ void py_signals_close(void)
         were_handled[number] = is_handled(number);
     PyObject *result = py_module_call("ignore_signals", NULL, 0);
     if (result == NULL)
-        py_exception_print("the end of the application's signal handlers failed");
+        py_exception_print("the application's signal handlers could not be removed");
     Py_XDECREF(result);
-    /* What is ignored would also be in a program that is executed. */
+    /* An empty handler, as an ignored signal would stay ignored in a program that is executed. */
     for (int number = 1; number < NSIG; number++)
         if (were_handled[number] && !is_handled(number))
             sigaction(number, &nothing, NULL);

@@ -1,23 +1,24 @@
-/* The application's signal handlers: Python runs them on the main thread alone, which waits in C
- * for the end, and has to come back for them. */
+/* The application's signal handlers. Python runs them on the main thread only, which waits in C
+ * code until the process stops, and must enter Python for each signal. */
 #ifndef FCGIHOST_PY_SIGNALS_H
 #define FCGIHOST_PY_SIGNALS_H
 
 #include "base/event.h"
 
-/* Makes what py_signals_wait(event) waits with, early, so that the number of descriptors is told
- * once. If there are none left, it looks twice a second. */
+/* Opens the descriptors of py_signals_wait(event): early, before the host counts how many are left
+ * for connections. Without descriptors it polls twice a second. Main thread. */
 void py_signals_open(struct event *event);
 
-/* Waits for the event; until then the handlers run. On the main thread, without the GIL. */
+/* Waits for the event, and runs the handlers of signals that come until then. Main thread, without
+ * the GIL. */
 void py_signals_wait(struct event *event);
 
-/* Runs the handlers that are due. What one raises is logged, and that is all. On the main thread,
- * with the GIL. */
+/* Runs the handlers of the signals that have come; logs what they raise. Main thread, with the
+ * GIL. */
 void py_signals_run(void);
 
-/* Before Python's own end, which gives every signal with a handler back to the system: one that
- * comes afterwards would kill the process. With the GIL. */
+/* Before Python is finalized, which restores the default action of each signal that has a handler:
+ * a signal that came afterwards would kill the process. Main thread, with the GIL. */
 void py_signals_close(void);
 
 #endif

@@ -2,13 +2,13 @@
 #include "interpreter/py_startup.h"
 
 #include "config/config_application.h"
+#include "embed/py_programs.h"
 #include "embed/py_support.h"
-#include "life/reexec.h"
 #include "http/route.h"
+#include "life/reexec.h"
 #include "life/supervisor.h"
 
 static struct supervisor *the_supervisor;
-static PyObject *programs[CONFIG_APPLICATIONS_MAX][ROUTE_ROLES];
 
 static PyObject *decode(const char *text)
 {
@@ -48,7 +48,7 @@ static PyObject *list_applications(const struct config *config)
     return list;
 }
 
-/* What startup.py wants to know. */
+/* The settings that fcgihost/startup.py needs, as a dict. */
 static PyObject *settings_new(const struct config *config)
 {
     return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),
@@ -59,33 +59,13 @@ static PyObject *settings_new(const struct config *config)
                          (double)config->retry_max_delay_ms / 1000);
 }
 
-PyObject *py_program(const struct request *request)
-{
-    return programs[request->route->application][request->role];
-}
-
-/* loaded: a tuple with the responder, the authorizer and the filter, None where there is none. */
-static int keep_programs(unsigned long application, PyObject *loaded)
-{
-    if (application >= CONFIG_APPLICATIONS_MAX || !PyTuple_Check(loaded) ||
-        PyTuple_GET_SIZE(loaded) != ROUTE_ROLES - 1) {
-        PyErr_SetString(PyExc_TypeError, "not what an application consists of");
-        return -1;
-    }
-    for (unsigned role = ROLE_RESPONDER; role < ROUTE_ROLES; role++) {
-        PyObject *program = PyTuple_GET_ITEM(loaded, role - 1);
-        Py_XSETREF(programs[application][role], Py_NewRef(program));
-    }
-    return 0;
-}
-
 static PyObject *on_loaded(PyObject *self, PyObject *arguments)
 {
     unsigned long application;
     PyObject *loaded;
     (void)self;
     if (!PyArg_ParseTuple(arguments, "kO", &application, &loaded) ||
-        keep_programs(application, loaded) < 0)
+        py_programs_put(application, loaded) < 0)
         return NULL;
     readiness_add(&the_supervisor->readiness, (unsigned)application);
     Py_RETURN_NONE;
@@ -93,7 +73,7 @@ static PyObject *on_loaded(PyObject *self, PyObject *arguments)
 
 static PyMethodDef on_loaded_method = {"on_loaded", on_loaded, METH_VARARGS, NULL};
 
-/* What the start before this one has found out; None after a first start. */
+/* What the failed start of the program before this one returned; None at a first start. */
 static PyObject *before_new(void)
 {
     const struct handover *predecessor = reexec_predecessor();
@@ -103,7 +83,7 @@ static PyObject *before_new(void)
                                      (Py_ssize_t)predecessor->startup.bytes);
 }
 
-/* Takes the callback and before. */
+/* Steals callback and before, either of which may be NULL with an exception set. */
 static PyObject *start_up(const struct config *config, PyObject *callback, PyObject *before)
 {
     PyObject *arguments[] = {settings_new(config), callback, before};
@@ -132,14 +112,15 @@ void py_startup_run(const struct config *config, struct supervisor *supervisor)
     Py_XDECREF(result);
 }
 
-/* loaded: a list of what keep_programs takes, None for what failed. */
+/* loaded: a list of what py_programs_put takes, None for what failed. 1, 0 if something failed, or
+ * -1 with an exception set. */
 static int keep_all(PyObject *loaded)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(loaded); i++) {
         PyObject *item = PyList_GET_ITEM(loaded, i);
         if (item == Py_None)
             return 0;
-        if (keep_programs((unsigned long)i, item) < 0)
+        if (py_programs_put((unsigned long)i, item) < 0)
             return -1;
     }
     return 1;
@@ -177,17 +158,11 @@ void py_startup_describe(const struct config *config)
     for (size_t i = 0; i < config->application_count; i++) {
         const struct config_application *application = &config->applications[i];
         if (config_responder(application) != NULL)
-            describe("application", config_responder(application), programs[i][ROLE_RESPONDER]);
+            describe("application", config_responder(application),
+                     py_programs_get(i, ROLE_RESPONDER));
         if (application->authorizer != NULL)
-            describe("authorizer", application->authorizer, programs[i][ROLE_AUTHORIZER]);
+            describe("authorizer", application->authorizer, py_programs_get(i, ROLE_AUTHORIZER));
         if (application->filter != NULL)
-            describe("filter", application->filter, programs[i][ROLE_FILTER]);
+            describe("filter", application->filter, py_programs_get(i, ROLE_FILTER));
     }
-}
-
-void py_startup_clear(void)
-{
-    for (size_t i = 0; i < CONFIG_APPLICATIONS_MAX; i++)
-        for (unsigned role = 0; role < ROUTE_ROLES; role++)
-            Py_CLEAR(programs[i][role]);
 }

@@ -9,11 +9,11 @@
 
 struct supervisor;
 
-/* All below: on the main thread, with the GIL. */
+/* All functions: main thread, with the GIL. */
 
-/* Attempts until all is loaded, or until the process ends; tells the supervisor once requests can be
- * served. The GIL is given up between attempts. After a failure it may ask the supervisor for the end:
- * for good, as [startup] on_failure says, or so that the next attempt begins in a fresh interpreter. */
+/* Makes attempts until everything is loaded or the process stops, and tells the supervisor what can
+ * be served; releases the GIL between attempts. After a failure it may ask the supervisor to stop
+ * the process ([startup] on_failure), or to replace it, for an attempt in a fresh interpreter. */
 void py_startup_run(const struct config *config, struct supervisor *supervisor);
 
 enum py_startup_result {
@@ -24,9 +24,8 @@ enum py_startup_result {
 
 /* One attempt at each, for --check, --call and plain CGI. The log says what failed. */
 enum py_startup_result py_startup_run_once(const struct config *config);
-/* Says what was loaded, for --check: "hello:application (function hello.application of
+/* Prints what was loaded, for --check: "hello:application (function hello.application of
  * /srv/hello.py)". */
 void py_startup_describe(const struct config *config);
-void py_startup_clear(void);
 
 #endif

@@ -119,7 +119,7 @@ void serve_request(struct server *server, struct request *request)
              reply_is_short(request))
         wrong = "the application sent less than its Content-Length: the connection is closed";
     if (wrong != NULL) {
-        py_wsgi_let_go(server->python);
+        py_wsgi_release_gil(server->python);
         request_log(request, wrong);
     }
 }

@@ -32,7 +32,7 @@ static void close_connection(struct worker *worker, struct connection *connectio
     if (atomic_load(&connection->is_expired) && connection_has_begun(connection))
         refusal = "the peer did not send the rest of its request within [limits] io_timeout";
     if (refusal != NULL) {
-        py_wsgi_let_go(worker->server.python);
+        py_wsgi_release_gil(worker->server.python);
         log_warning("connection closed: %s", refusal);
     }
     if (connection->request != NULL) {
@@ -106,12 +106,12 @@ static void serve_connection(struct worker *worker, struct connection *connectio
         pace_offer_turn(&worker->server.runner); /* much of the body may be left */
         step = connection_finish_request(&worker->receiver, connection);
         if (step == CONNECTION_READY)
-            py_wsgi_let_go(worker->server.python);
+            py_wsgi_release_gil(worker->server.python);
     }
     uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
     if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
         close_connection(worker, connection);
-    py_wsgi_let_go(worker->server.python);
+    py_wsgi_release_gil(worker->server.python);
 }
 
 static void *run(void *argument)
