@@ -1,0 +1,309 @@
+/* The supervisor thread, with a poller, Python and a log that only write down what they are asked.
+ *
+ * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c handover.c
+ * config_error.c */
+#include <errno.h>
+#include <sys/wait.h>
+
+#include "life_fakes.h"
+
+#include "config/config_application.h"
+#include "life/process.h"
+#include "life/supervisor.h"
+
+static struct config_application application = {.name = NULL};
+static struct config config;
+static struct supervisor supervisor;
+static struct poller poller;
+static struct worker_pool pool;
+static atomic_size_t open_connections;
+
+const char *config_describe_application(const struct config_application *described)
+{
+    (void)described;
+    return "shop:app";
+}
+
+const char *poller_listener_name(const struct poller *asked, size_t i)
+{
+    (void)asked;
+    return i == 0 ? "unix:/run/a" : "127.0.0.1:9";
+}
+
+size_t poller_connection_count(struct poller *asked)
+{
+    (void)asked;
+    return atomic_load(&open_connections);
+}
+
+size_t poller_busy_count(struct poller *asked)
+{
+    (void)asked;
+    return atomic_load(&open_connections);
+}
+
+void poller_tend(struct poller *tended, uint64_t now_ms)
+{
+    (void)tended;
+    (void)now_ms;
+}
+
+void poller_close_idle(struct poller *closed, bool is_every)
+{
+    (void)closed;
+    if (!was_told("close_idle"))
+        tell("close_idle %d", is_every);
+}
+
+void children_reap(struct child_list *list)
+{
+    (void)list;
+}
+
+void process_remove_pid_file(const struct config *of)
+{
+    (void)of;
+    tell("remove_pid_file");
+}
+
+void log_only_queue(void)
+{
+}
+
+void log_reopen(void)
+{
+    tell("reopen");
+}
+
+/* The last that exit_anyway does before the process is gone: prints what was told. */
+bool log_flush(void)
+{
+    return write(STDERR_FILENO, told, strlen(told)) > 0;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    forget();
+    atomic_store(&open_connections, 0);
+    atomic_store(&is_spawners, false);
+    config = (struct config){.applications = &application,
+                             .application_count = 1,
+                             .threads = 1,
+                             .drain_timeout_ms = 60000,
+                             .cleanup_timeout_ms = 60000};
+    poller = (struct poller){.listener_count = 1};
+    pool = (struct worker_pool){0};
+    return 0;
+}
+
+static void start(void)
+{
+    assert_int_equal(supervisor_init(&supervisor, &config), 0);
+    assert_int_equal(supervisor_start(&supervisor, &poller, &pool), 0);
+}
+
+/* As the main thread does once the drain is over. */
+static void finish(void)
+{
+    assert_true(event_wait(&supervisor.stop, 600000));
+    supervisor_finish(&supervisor);
+    assert_int_equal(supervisor.lifecycle.state, LIFECYCLE_STOPPED);
+    close(supervisor.event_fd);
+}
+
+static void wait_state(enum lifecycle_state state)
+{
+    while (supervisor_state(&supervisor) != state)
+        usleep(1000);
+}
+
+static void test_serving_is_said_when_it_is_true_for_each_listener(void **state)
+{
+    (void)state;
+    poller.listener_count = 2;
+    start();
+    assert_int_equal(supervisor_state(&supervisor), LIFECYCLE_STARTING);
+    assert_string_equal(told, "");
+    readiness_add(&supervisor.readiness, 0);
+    wait_state(LIFECYCLE_SERVING);
+    assert_string_equal(told, "log_info: serving shop:app on unix:/run/a with 1 thread|"
+                              "log_info: serving shop:app on 127.0.0.1:9 with 1 thread|unpark|");
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+}
+
+static void test_waiting_requests_resume_with_each_application_that_is_loaded(void **state)
+{
+    (void)state;
+    start();
+    readiness_add(&supervisor.readiness, 0);
+    wait_told("unpark");
+    forget();
+    readiness_add(&supervisor.readiness, 1);
+    wait_told("unpark");
+    assert_string_equal(told, "unpark|"); /* and "serving" is not said twice */
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+}
+
+static void test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it(void **state)
+{
+    (void)state;
+    atomic_store(&open_connections, 1);
+    start();
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    wait_told("close_idle");
+    assert_int_equal(supervisor_state(&supervisor), LIFECYCLE_DRAINING);
+    assert_true(was_told("SIGTERM: stopping: no new connections, requests in flight have 60 s|"
+                         "stop_accepting|unpark|errand 0|close_idle 0"));
+    assert_false(event_is_set(&supervisor.stop));
+    assert_false(was_told("|cut|"));
+    atomic_store(&open_connections, 0);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_true(was_told("|cut|quit|"));
+    assert_false(was_told("cut off"));
+}
+
+static void test_sigquit_ends_a_drain(void **state)
+{
+    (void)state;
+    atomic_store(&open_connections, 2);
+    start();
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    wait_told("stop_accepting");
+    supervisor_ask(&supervisor, REASON_SIGQUIT);
+    finish();
+    assert_true(was_told("log_warning: stopping: 2 connection(s) are cut off|cut|quit|"));
+}
+
+static void
+test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log(void **state)
+{
+    (void)state;
+    config.drain_timeout_ms = 1;
+    atomic_store(&open_connections, 3);
+    start();
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+    assert_true(supervisor.lifecycle.is_cut_off);
+    assert_true(was_told("log_error: stopping: 3 connection(s) did not finish within [shutdown] "
+                         "drain_timeout (0.001 s) and are cut off|stacks: requests that did not "
+                         "end|cut|quit|"));
+}
+
+static void
+test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing(void **state)
+{
+    (void)state;
+    config.requests = 10;
+    atomic_store(&is_spawners, true);
+    start();
+    atomic_store(&pool.requests, 10);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_true(was_told("[limits] requests: 10 requests have been served: stopping: new "
+                         "connections wait for a fresh process with the same number"));
+    assert_true(was_told("begin_handover"));
+    assert_false(was_told("stop_accepting"));
+    replacement_run(&supervisor.replacement);
+    assert_true(was_told("hand_over|reexec"));
+}
+
+static void test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit(void **state)
+{
+    (void)state;
+    start();
+    supervisor_ask(&supervisor, REASON_SHUTDOWN);
+    supervisor_ask(&supervisor, REASON_RESTART);
+    finish();
+    assert_int_equal(supervisor.lifecycle.reason, REASON_SHUTDOWN);
+    set_up(NULL);
+    atomic_store(&open_connections, 1);
+    start();
+    assert_int_equal(supervisor_ask_retry(&supervisor, "x", 1), 0);
+    wait_told("begin_handover");
+    supervisor_ask(&supervisor, REASON_SHUTDOWN);
+    wait_told("give_up_handover|stop_accepting");
+    atomic_store(&open_connections, 0);
+    finish();
+    replacement_run(&supervisor.replacement);
+    assert_false(was_told("reexec"));
+    free((void *)(uintptr_t)supervisor.replacement.startup.data);
+}
+
+static void test_signals_for_the_log_and_the_stacks_are_obeyed(void **state)
+{
+    (void)state;
+    start();
+    atomic_store(&supervisor.is_reopen_wanted, true);
+    atomic_store(&supervisor.are_stacks_wanted, true);
+    supervisor_wake(&supervisor);
+    wait_told("stacks: SIGUSR2");
+    assert_true(was_told("reopen|log_info: SIGHUP: log opened again|"));
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+}
+
+static void test_waiting_for_the_next_attempt_ends_with_the_drain(void **state)
+{
+    (void)state;
+    start();
+    assert_false(supervisor_wait(&supervisor, 1, 5000));
+    assert_true(atomic_load(&supervisor.readiness.next_attempt_ms) > 0);
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    assert_true(supervisor_wait(&supervisor, 600000, 5000));
+    finish();
+}
+
+/* In a child process, whose standard error is read. */
+static void
+test_past_cleanup_timeout_the_process_exits_with_1_and_names_what_is_in_the_way(void **state)
+{
+    (void)state;
+    int pipes[2], status;
+    char text[sizeof(told)];
+    size_t n = 0;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(pipes[1], STDERR_FILENO);
+        config.cleanup_timeout_ms = 1;
+        start();
+        main_thread_begin_step(&supervisor.main, STEP_EXIT, "an atexit function");
+        supervisor_ask(&supervisor, REASON_SIGTERM);
+        for (;;)
+            pause();
+    }
+    close(pipes[1]);
+    for (ssize_t got; (got = read(pipes[0], text + n, sizeof(text) - 1 - n)) > 0;)
+        n += (size_t)got;
+    text[n] = '\0';
+    close(pipes[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_non_null(strstr(text, "not done within [shutdown] cleanup_timeout (0.001 s), in the "
+                                 "way: an atexit function; exiting anyway|stacks: what is in the "
+                                 "way|remove_pid_file|"));
+}
+
+#define TEST(name) cmocka_unit_test_setup(name, set_up)
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        TEST(test_serving_is_said_when_it_is_true_for_each_listener),
+        TEST(test_waiting_requests_resume_with_each_application_that_is_loaded),
+        TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
+        TEST(test_sigquit_ends_a_drain),
+        TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
+        TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),
+        TEST(test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit),
+        TEST(test_signals_for_the_log_and_the_stacks_are_obeyed),
+        TEST(test_waiting_for_the_next_attempt_ends_with_the_drain),
+        TEST(test_past_cleanup_timeout_the_process_exits_with_1_and_names_what_is_in_the_way),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
