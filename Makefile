@@ -244,8 +244,9 @@ compdb: $(BUILD)/build_facts.h ## compile_commands.json, for editors
 
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/fcgihost
-	install -d $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
+	install -d $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost/host
 	install -m 644 python/fcgihost/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
+	install -m 644 python/fcgihost/host/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost/host
 	$(PYTHON) -m compileall -q $(and $(DESTDIR),-s $(DESTDIR) -p /) $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
 	install -D -m 644 fcgihost.ini $(DESTDIR)$(PREFIX)/share/doc/fcgihost/fcgihost.ini
 	install -m 644 README CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/fcgihost

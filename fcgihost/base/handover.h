@@ -65,7 +65,7 @@ struct handover {
     size_t connection_count;
     uint64_t *children; /* process ids of children that go on, and that nobody else waits for */
     size_t child_count;
-    struct handover_bytes startup; /* what fcgihost/startup.py wants to know again */
+    struct handover_bytes startup; /* what fcgihost/host/startup.py wants to know again */
     uint64_t started_us;           /* when the first of these processes began, since 1970 */
     uint64_t signal_mask;          /* that it was started with: 1 << number */
     bool is_start_again;           /* nothing was served: its start failed and is tried again */

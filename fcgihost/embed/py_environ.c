@@ -47,7 +47,7 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
     if (constants == NULL || key_input == NULL || key_errors == NULL || key_scheme == NULL ||
         http == NULL || https == NULL)
         return -1;
-    PyObject *host = PyImport_ImportModule("fcgihost._host");
+    PyObject *host = PyImport_ImportModule("fcgihost.host.entry");
     if (host == NULL)
         return -1;
     int result = set_constant("wsgi.file_wrapper", PyObject_GetAttrString(host, "FileWrapper"));

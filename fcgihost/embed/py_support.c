@@ -1,4 +1,4 @@
-/* Shared by all files that use Python: calls to fcgihost._host, exceptions. */
+/* Shared by all files that use Python: calls to fcgihost.host.entry, exceptions. */
 #include "embed/py_support.h"
 
 #include "http/reply.h"
@@ -8,11 +8,11 @@
 
 struct py_settings py_settings;
 
-static PyObject *host_module; /* fcgihost._host */
+static PyObject *host_module; /* fcgihost.host.entry */
 
 int py_module_import_host(void)
 {
-    host_module = PyImport_ImportModule("fcgihost._host");
+    host_module = PyImport_ImportModule("fcgihost.host.entry");
     return host_module != NULL ? 0 : -1;
 }
 

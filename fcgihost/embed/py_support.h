@@ -1,4 +1,4 @@
-/* Shared by all files that use Python: differences between versions, calls to fcgihost._host,
+/* Shared by all files that use Python: differences between versions, calls to fcgihost.host.entry,
  * exceptions. All functions: with the GIL on entry and on return. */
 #ifndef FCGIHOST_PY_SUPPORT_H
 #define FCGIHOST_PY_SUPPORT_H
@@ -24,9 +24,9 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 }
 #endif
 
-/* Imports fcgihost._host, once. 0, or -1 with an exception set. */
+/* Imports fcgihost.host.entry, once. 0, or -1 with an exception set. */
 int py_module_import_host(void);
-/* Calls a function of fcgihost._host; no argument may be NULL. A new reference, or NULL with an
+/* Calls a function of fcgihost.host.entry; no argument may be NULL. A new reference, or NULL with an
  * exception set. */
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
 /* The same with arguments as Py_BuildValue makes them; the format must make a tuple. */

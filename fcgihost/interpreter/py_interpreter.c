@@ -42,7 +42,7 @@ static int find_package(char *folder, size_t folder_bytes)
         char *resolved = realpath(marker, NULL);
         if (resolved == NULL)
             continue;
-        snprintf(marker, sizeof(marker), "%.4000s/fcgihost/_host.py", resolved);
+        snprintf(marker, sizeof(marker), "%.4000s/fcgihost/host/entry.py", resolved);
         bool is_there = access(marker, R_OK) == 0;
         if (is_there)
             snprintf(folder, folder_bytes, "%s", resolved);

@@ -48,7 +48,7 @@ static PyObject *list_applications(const struct config *config)
     return list;
 }
 
-/* The settings that fcgihost/startup.py needs, as a dict. */
+/* The settings that fcgihost/host/startup.py needs, as a dict. */
 static PyObject *settings_new(const struct config *config)
 {
     return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),

@@ -1,5 +1,5 @@
 /* Start-up: the imports and the application, tried again until they work. The policy is Python's
- * (fcgihost/startup.py). This header knows no Python. */
+ * (fcgihost/host/startup.py). This header knows no Python. */
 #ifndef FCGIHOST_PY_STARTUP_H
 #define FCGIHOST_PY_STARTUP_H
 

@@ -1,7 +1,7 @@
 """fcgihost: what the host offers to the Python code that it runs.
 
-What the host imports before it serves does without threading, for functools and collections come with it: a fifth of
-the time from the start to the first response. Then the main thread imports it, as _host.py says.
+Applications import from this package; fcgihost.host is the host's own. What the host imports for every application
+does without modules that are slow to import.
 """
 
 import sys

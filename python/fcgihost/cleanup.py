@@ -2,7 +2,7 @@
 
 import os
 import sys
-from _thread import RLock, _local as Local  # as threading has them: see __init__.py
+from _thread import RLock, _local as Local  # threading, which exports them, is slow to import
 
 from fcgihost import errors, interrupt
 

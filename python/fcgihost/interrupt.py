@@ -5,7 +5,7 @@ the host or the package is never interrupted half way. C code that retries after
 interrupted like this.
 """
 
-from _thread import get_ident  # as threading has it: see __init__.py
+from _thread import get_ident  # threading, which exports it, is slow to import
 
 
 class Interrupted(BaseException):

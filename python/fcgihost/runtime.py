@@ -2,7 +2,7 @@
 
 import os
 import time
-from _thread import RLock, _local as Local  # as threading has them: see __init__.py
+from _thread import RLock, _local as Local  # threading, which exports them, is slow to import
 from _weakref import ref
 
 from fcgihost import cleanup, errors

@@ -1,4 +1,4 @@
-"""fcgihost.ending: cleanups, threads and atexit's functions when the process ends."""
+"""fcgihost.host.ending: cleanups, threads and atexit's functions when the process ends."""
 import signal
 import subprocess
 import sys
@@ -7,12 +7,13 @@ import unittest
 from unittest import mock
 
 import support
-from fcgihost import cleanup, ending, interrupt
+from fcgihost import cleanup, interrupt
+from fcgihost.host import ending
 
 
 def run_python(code):
     """What it printed: for what can be done to a process only once."""
-    code = "import sys\nsys.path.insert(0, %r)\nfrom fcgihost import ending\n%s" % (support.PACKAGE, code)
+    code = "import sys\nsys.path.insert(0, %r)\nfrom fcgihost.host import ending\n%s" % (support.PACKAGE, code)
     result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
     assert result.returncode == 0, result.stdout.decode()
     return result.stdout.decode().split()

@@ -6,7 +6,8 @@ import unittest
 from unittest import mock
 
 import support  # noqa: F401
-from fcgihost import _host, folders, loader
+from fcgihost import folders
+from fcgihost.host import entry, loader
 
 NOBODY = 65534
 
@@ -83,7 +84,7 @@ class FindTest(Case):
 
     def test_the_same_settings_have_the_same_one(self):
         def paths(file):
-            return _host._lock_folders({"file": file, "applications": [{"wsgi": "a:b"}]})
+            return entry._lock_folders({"file": file, "applications": [{"wsgi": "a:b"}]})
         self.assertEqual(paths("/a.ini"), paths("/a.ini"))
         self.assertNotEqual(paths("/a.ini"), paths("/b.ini"))
         self.assertIn("%08x" % loader.checksum(b"/a.ini\0a:b"), paths("/a.ini")[0][0])

@@ -1,4 +1,4 @@
-"""fcgihost._host: what the C side calls by name."""
+"""fcgihost.host.entry: what the C side calls by name."""
 import faulthandler
 import io
 import os
@@ -12,7 +12,8 @@ import unittest
 from unittest import mock
 
 import support
-from fcgihost import _host, ending, errors, interrupt, loader, runtime
+from fcgihost import errors, interrupt, runtime
+from fcgihost.host import ending, entry, loader
 
 
 KINDS = """
@@ -35,7 +36,7 @@ slot = "".join
 class FileWrapperTest(unittest.TestCase):
     def test_seeks_where_the_file_can(self):
         """As who sends a range of it does, werkzeug for example."""
-        wrapper = _host.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
+        wrapper = entry.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
         self.assertTrue(wrapper.seekable())
         self.assertEqual((wrapper.seek(4), wrapper.tell(), list(wrapper)), (4, 4, [b"efg", b"h"]))
         self.assertEqual(wrapper.seek(-2, io.SEEK_END), 6)
@@ -52,40 +53,40 @@ class FileWrapperTest(unittest.TestCase):
         class Pipe(OnlySeek):
             def seekable(self):
                 return False
-        self.assertFalse(_host.FileWrapper(OnlyRead()).seekable())
-        self.assertFalse(hasattr(_host.FileWrapper(OnlyRead()), "seek"))
-        self.assertTrue(_host.FileWrapper(OnlySeek()).seekable())
-        self.assertFalse(_host.FileWrapper(Pipe()).seekable())
+        self.assertFalse(entry.FileWrapper(OnlyRead()).seekable())
+        self.assertFalse(hasattr(entry.FileWrapper(OnlyRead()), "seek"))
+        self.assertTrue(entry.FileWrapper(OnlySeek()).seekable())
+        self.assertFalse(entry.FileWrapper(Pipe()).seekable())
 
     def test_blocks(self):
-        wrapper = _host.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
+        wrapper = entry.FileWrapper(io.BytesIO(b"abcdefgh"), 3)
         self.assertIs(iter(wrapper), wrapper)
         self.assertEqual(list(wrapper), [b"abc", b"def", b"gh"])
         self.assertRaises(StopIteration, next, wrapper)
 
     def test_the_size_of_a_block_can_be_left_out(self):
-        blocks = list(_host.FileWrapper(io.BytesIO(bytes(70000))))
+        blocks = list(entry.FileWrapper(io.BytesIO(bytes(70000))))
         self.assertEqual([len(block) for block in blocks], [65536, 4464])
 
     def test_an_empty_file(self):
-        self.assertEqual(list(_host.FileWrapper(io.BytesIO(), 3)), [])
+        self.assertEqual(list(entry.FileWrapper(io.BytesIO(), 3)), [])
 
     def test_closing_closes_the_file(self):
         file = io.BytesIO(b"x")
-        _host.FileWrapper(file).close()
+        entry.FileWrapper(file).close()
         self.assertTrue(file.closed)
 
     def test_a_file_that_can_not_be_closed(self):
         class OnlyRead:
             def read(self, n):
                 return b""
-        self.assertFalse(hasattr(_host.FileWrapper(OnlyRead()), "close"))
+        self.assertFalse(hasattr(entry.FileWrapper(OnlyRead()), "close"))
 
     def test_errors_come_out(self):
         class Broken:
             def read(self, n):
                 raise OSError("broken")
-        self.assertRaisesRegex(OSError, "broken", next, _host.FileWrapper(Broken()))
+        self.assertRaisesRegex(OSError, "broken", next, entry.FileWrapper(Broken()))
 
 
 class SetUpTest(unittest.TestCase):
@@ -108,7 +109,7 @@ class SetUpTest(unittest.TestCase):
     def set_up_host(self, switch_interval=0):
         self.out, self.err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
         sys.stdout, sys.stderr = self.out, self.err
-        _host.set_up(switch_interval, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
+        entry.set_up(switch_interval, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
 
     def test_nothing_asked_for_changes_nothing(self):
         self.set_up_host()
@@ -162,7 +163,7 @@ class ApplicationTest(support.FolderTestCase):
     def start_up(self, before=None, **keys):
         """What on_loaded was called with, and whether the process goes on."""
         loaded = []
-        goes_on = _host.start_up(settings(**keys), lambda place, programs: loaded.append(programs[0]), before)
+        goes_on = entry.start_up(settings(**keys), lambda place, programs: loaded.append(programs[0]), before)
         return loaded, goes_on
 
     def test_a_module(self):
@@ -234,7 +235,7 @@ class ApplicationTest(support.FolderTestCase):
     def test_once(self):
         self.write("hello.py", "application = print\n")
         self.write("one.py", "")
-        self.assertEqual(_host.start_up_once(settings("hello:application", imports=["one"])),
+        self.assertEqual(entry.start_up_once(settings("hello:application", imports=["one"])),
                          ([(print, None, None)], True))
         self.assertEqual(support.host_log, [])
 
@@ -242,11 +243,11 @@ class ApplicationTest(support.FolderTestCase):
         self.write("hello.py", "application = print\n")
         for keys, programs in (({}, (print, None, None)), ({"require": True}, None), ({"exits": True}, None)):
             with self.subTest(keys=keys):
-                done = _host.start_up_once(settings("hello:application", imports=["no_such_module"], **keys))
+                done = entry.start_up_once(settings("hello:application", imports=["no_such_module"], **keys))
                 self.assertEqual(done, ([programs], False))
 
     def test_once_with_an_application_that_fails(self):
-        self.assertEqual(_host.start_up_once(settings("no_such_module:application")), ([None], False))
+        self.assertEqual(entry.start_up_once(settings("no_such_module:application")), ([None], False))
         (level, text), = support.host_log
         self.assertEqual(level, support.stub.LOG_ERROR)
         self.assertIn("application no_such_module:application: can't be loaded\nModuleNotFoundError", text)
@@ -255,14 +256,14 @@ class ApplicationTest(support.FolderTestCase):
         self.write("hello.py", "application = print\n")
         loaded = []
         sections = [section(name="a", wsgi="no_such_module:a"), section(name="b", wsgi="hello:application")]
-        before = _host.start_up(several(sections), lambda *arguments: loaded.append(arguments), None)
-        _host.start_up(several(sections), lambda *arguments: loaded.append(arguments), before)
+        before = entry.start_up(several(sections), lambda *arguments: loaded.append(arguments), None)
+        entry.start_up(several(sections), lambda *arguments: loaded.append(arguments), before)
         self.assertEqual(loaded, [(1, (print, None, None))])
 
     def test_the_roles_of_a_section(self):
         self.write("hello.py", "application = print\ndef judge(req): pass\ndef change(req): pass\n")
         loaded = []
-        _host.start_up(several([
+        entry.start_up(several([
             section(wsgi="hello:application", authorizer="hello:judge", filter="hello:change"),
             section(name="gate", authorizer="hello:judge")]), lambda place, programs: loaded.append(programs), None)
         (responder, authorizer, filter_), (gate, other, nothing) = loaded
@@ -282,7 +283,7 @@ class ApplicationTest(support.FolderTestCase):
                     section(name="files", script_root=self.folder, mount="/files"),
                     section(name="judge", authorizer="hello:change"),
                     section(name="rest", wsgi="hello:application")]
-        _host.start_up_once(several(sections))
+        entry.start_up_once(several(sections))
         self.assertEqual(redirect._rest_resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/filter/x"), (print, "", "/filter/x"))
@@ -298,11 +299,11 @@ class ApplicationTest(support.FolderTestCase):
     def test_a_responder_that_counts_as_false_is_one_all_the_same(self):
         self.write("hello.py", "class App(list):\n    def __call__(self, e, s): pass\n"
                                "application = App()\ndef judge(req): pass\n")
-        programs, = _host.start_up_once(several([section(wsgi="hello:application", authorizer="hello:judge")]))[0]
+        programs, = entry.start_up_once(several([section(wsgi="hello:application", authorizer="hello:judge")]))[0]
         self.assertEqual(type(programs[0]).__name__, "App")
 
     def test_a_script_root_that_is_no_folder(self):
-        self.assertEqual(_host.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
+        self.assertEqual(entry.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
         self.assertIn("script_root /no/such/folder is no folder", support.host_log[0][1])
 
     def test_every_kind_of_application_is_described_in_a_line(self):
@@ -315,28 +316,28 @@ class ApplicationTest(support.FolderTestCase):
                             ("builtin", ["len"]),
                             ("slot", ["join"])]:
             with self.subTest(name=name):
-                line = _host.describe_application(loader.load_module("hello:" + name))
+                line = entry.describe_application(loader.load_module("hello:" + name))
                 self.assertNotIn("\n", line)
                 for word in words:
                     self.assertIn(word, line)
 
     def test_a_script_s_application_is_described_with_its_file(self):
         path = self.write("hello.wsgi", "def app(e, s):\n    pass\n")
-        self.assertIn(path, _host.describe_application(loader.load_script(path, "app")))
+        self.assertIn(path, entry.describe_application(loader.load_script(path, "app")))
 
 
 class UnavailableTest(unittest.TestCase):
     def describe(self, *arguments, cause=None, **keys):
         exception = errors.ResourceUnavailable(*arguments, **keys)
         exception.__cause__ = cause
-        status, page, seconds, line, told = _host.describe_answer(exception)
+        status, page, seconds, line, told = entry.describe_answer(exception)
         self.assertEqual((status, told), ("503 Service Unavailable", None))
         self.assertIn("Please try again", page)
         return seconds, line
 
     def test_other_exceptions_are_none(self):
         for exception in ValueError("x"), SystemExit(), ConnectionError():
-            self.assertIsNone(_host.describe_answer(exception))
+            self.assertIsNone(entry.describe_answer(exception))
 
     def test_a_line_and_the_seconds(self):
         self.assertEqual(self.describe("the index is being rebuilt", retry_after=30), (30, "503: the index is being rebuilt"))
@@ -352,7 +353,7 @@ class UnavailableTest(unittest.TestCase):
     def test_a_subclass_is_one_too(self):
         class Mine(errors.ResourceUnavailable):
             pass
-        self.assertEqual(_host.describe_answer(Mine("x", retry_after=2))[2:], (2, "503: x", None))
+        self.assertEqual(entry.describe_answer(Mine("x", retry_after=2))[2:], (2, "503: x", None))
 
     def test_the_cause_is_told(self):
         self.assertEqual(self.describe("shop", cause=OSError("refused"))[1], "503: shop (OSError: refused)")
@@ -370,13 +371,13 @@ class ScriptErrorTest(unittest.TestCase):
         for status, line, page in ((403, "403 Forbidden", "This can't be run.\n"),
                                    (404, "404 Not Found", "Nothing is here.\n"),
                                    (500, "500 Internal Server Error", None)):
-            described = _host.describe_answer(errors.ScriptError(status, "/srv/a.py is odd\n"))
+            described = entry.describe_answer(errors.ScriptError(status, "/srv/a.py is odd\n"))
             self.assertEqual(described, (line, page, 0, "%d: /srv/a.py is odd " % status, None))
 
     def test_its_cause_is_for_the_log(self):
         error = errors.ScriptError(500, "/srv/a.py can't be loaded")
         error.__cause__ = ValueError("x")
-        self.assertIs(_host.describe_answer(error)[4], error.__cause__)
+        self.assertIs(entry.describe_answer(error)[4], error.__cause__)
 
 
 class EndTest(unittest.TestCase):
@@ -396,7 +397,7 @@ class EndTest(unittest.TestCase):
             return list(left)
         with mock.patch.multiple(ending, run_cleanups=run_cleanups, join_threads=join_threads,
                                  run_exit_functions=lambda: self.calls.append("exit functions")):
-            return _host.end(60, is_stuck, False)
+            return entry.end(60, is_stuck, False)
 
     def test_each_step_is_told(self):
         self.assertIs(self.end(), True)
@@ -416,7 +417,7 @@ class EndTest(unittest.TestCase):
         waited = []
         with mock.patch.multiple(ending, run_cleanups=lambda *_: [], run_exit_functions=lambda: None,
                                  join_threads=lambda seconds: waited.append(seconds) or [threading.Thread()]):
-            _host.end(60, False, True)
+            entry.end(60, False, True)
         self.assertEqual(support.host_log, [])
         self.assertLess(waited[0], 1)
 
@@ -435,11 +436,12 @@ import sys, _thread
 sys.modules["_fcgihost"] = stub = type(sys)("_fcgihost")
 stub.LOG_ERROR, stub.LOG_WARNING, stub.LOG_INFO, stub.LOG_DEBUG = range(4)
 sys.path.insert(0, %r)
-from fcgihost import _host
+from fcgihost.host import entry
 assert "threading" not in sys.modules
-_host._import_late(lambda: print("threading" in sys.modules))
+entry._import_late()
+print("threading" in sys.modules)
 print(sys.modules["threading"].main_thread().ident == _thread.get_ident())
-""" % os.path.dirname(os.path.dirname(_host.__file__))
+""" % support.PACKAGE
 
     def test_main_thread_imports_it_before_other_threads_can_serve(self):
         self.assertEqual(subprocess.check_output([sys.executable, "-I", "-S", "-B", "-c", self.SCRIPT], timeout=60),
@@ -452,7 +454,7 @@ class TracebackTest(support.FolderTestCase):
             function(*arguments)
         except BaseException as error:
             # The C side has no frame of its own, as this function has.
-            return _host.format_exception(error.with_traceback(error.__traceback__.tb_next))
+            return entry.format_exception(error.with_traceback(error.__traceback__.tb_next))
         self.fail("nothing was raised")
 
     def test_a_traceback_has_the_application_s_lines_and_the_error(self):
@@ -488,13 +490,13 @@ class TracebackTest(support.FolderTestCase):
         self.assertIn("udcff", text)
 
     def test_an_error_that_was_never_raised(self):
-        self.assertEqual(_host.format_exception(ValueError("x")), "ValueError: x")
+        self.assertEqual(entry.format_exception(ValueError("x")), "ValueError: x")
 
     def test_an_error_that_can_not_say_what_it_is(self):
         class Mute(Exception):
             def __str__(self):
                 raise RuntimeError
-        self.assertIn("Mute", _host.format_exception(Mute()))
+        self.assertIn("Mute", entry.format_exception(Mute()))
 
 
 if __name__ == "__main__":

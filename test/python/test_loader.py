@@ -1,4 +1,4 @@
-"""fcgihost.loader: applications out of modules and script files, and what a failed load leaves."""
+"""fcgihost.host.loader: applications out of modules and script files, and what a failed load leaves."""
 import os
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import traceback
 import unittest
 
 import support
-from fcgihost import loader
+from fcgihost.host import loader
 
 WSGI = "def application(environ, start_response):\n    return [b'%s']\n"
 FAIL_AT_1 = "if value == 1:\n    raise RuntimeError\n"
@@ -142,7 +142,7 @@ class FailedModuleTest(support.FolderTestCase):
         """importlib.metadata, and 40 modules with it, while the others are served."""
         program = """if True:
             import sys
-            from fcgihost import loader
+            from fcgihost.host import loader
             before = set(sys.modules)
             try:
                 loader.load_module("not_there:application")

@@ -1,11 +1,12 @@
-"""fcgihost.scripts: the scripts of a script_root, who may run, and when they are loaded."""
+"""fcgihost.host.scripts: the scripts of a script_root, who may run, and when they are loaded."""
 import os
 import threading
 import unittest
 from unittest import mock
 
 import support
-from fcgihost import cleanup, errors, runtime, scripts
+from fcgihost import cleanup, errors, runtime
+from fcgihost.host import scripts
 
 WSGI = "def application(environ, start_response):\n    return [b'%s']\n"
 COUNT = "import builtins\nbuiltins.loads.append(__file__)\n"

@@ -1,10 +1,10 @@
-"""fcgihost.stacks: what the log shows of the threads."""
+"""fcgihost.host.stacks: what the log shows of the threads."""
 import sys
 import threading
 import unittest
 
 import support     # noqa: F401
-from fcgihost import stacks
+from fcgihost.host import stacks
 
 
 class StacksTest(unittest.TestCase):

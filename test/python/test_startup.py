@@ -1,4 +1,4 @@
-"""fcgihost.startup: what is tried when, what a failed attempt leaves, when requests can be served."""
+"""fcgihost.host.startup: what is tried when, what a failed attempt leaves, when requests can be served."""
 import functools
 import marshal
 import os
@@ -7,7 +7,8 @@ import unittest
 from unittest import mock
 
 import support
-from fcgihost import cleanup, interrupt, loader, startup
+from fcgihost import cleanup, interrupt
+from fcgihost.host import loader, startup
 
 
 class FakeHost:

@@ -6,7 +6,8 @@ import stat
 import threading
 import time
 
-from fcgihost import cleanup, errors, loader, runtime
+from fcgihost import cleanup, errors, runtime
+from fcgihost.host import loader
 from fcgihost.errors import ScriptError
 
 _MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be

@@ -12,7 +12,7 @@ def format_stacks(activities, frames=None, names=None):
     if frames is None:
         frames = sys._current_frames()
     if names is None:
-        threading = sys.modules.get("threading")  # not imported here: see __init__.py
+        threading = sys.modules.get("threading")  # not imported here: entry._import_late() says why
         names = {thread.ident: thread.name for thread in threading.enumerate()} if threading else {}
     serving = {ident: (request, seconds) for ident, request, seconds in activities}
     own = get_ident()

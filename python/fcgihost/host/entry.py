@@ -11,7 +11,8 @@ import time
 
 import _fcgihost
 
-from fcgihost import cleanup, errors, folders, interrupt, loader, programs, runtime, startup
+from fcgihost import cleanup, errors, folders, interrupt, runtime
+from fcgihost.host import loader, programs, startup
 
 _LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
            "debug": _fcgihost.LOG_DEBUG}
@@ -19,7 +20,7 @@ _AFRESH_SECONDS = 0.3
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
                  500: ("500 Internal Server Error", None)}
-_OWN_FILES = (os.path.dirname(__file__) + os.sep, "<frozen importlib")
+_OWN_FILES = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<frozen importlib")
 
 
 class FileWrapper:
@@ -99,7 +100,8 @@ def start_up(settings, on_loaded, before):
     if before is not None:
         loading.resume(marshal.loads(before))
     try:
-        loading.run(lambda task: _import_late(lambda: on_loaded(applications.index(task), task.result)))
+        _import_late()
+        loading.run(lambda task: on_loaded(applications.index(task), task.result))
     except startup.Stopped:
         pass
     except startup.Failed:
@@ -109,17 +111,14 @@ def start_up(settings, on_loaded, before):
     return True
 
 
-def _import_late(serve):
-    """Calls serve(), and imports what the first response does not need.
-
-    threading comes first, on this thread: until Python 3.13 it takes the thread that imports it for the main thread.
-    """
+def _import_late():
+    """Imports threading, before any thread serves: until Python 3.13 it takes the thread that imports it for the main
+    thread. With it comes what the end needs."""
     try:
         import threading  # noqa: F401
-    except Exception as error:  # who needs it tries again
+        from fcgihost.host import ending, stacks  # noqa: F401
+    except Exception as error:  # whoever needs them tries again
         errors.report("import of threading", error)
-    serve()
-    from fcgihost import ending, stacks  # noqa: F401
 
 
 def start_up_once(settings):
@@ -172,7 +171,7 @@ def end(seconds, is_stuck, is_afresh):
     is_stuck: a worker thread is still in Python. is_afresh: the process is replaced, so that threads that don't end
     soon are simply left to the exec. Returns True if nothing is left in Python: only then may it be finalized.
     """
-    from fcgihost import ending
+    from fcgihost.host import ending
 
     deadline = time.monotonic() + seconds
     runtime.set_stopping()
@@ -194,7 +193,7 @@ def end(seconds, is_stuck, is_afresh):
 
 def run_cleanups():
     """A thread of the host: runs the cleanups alone, because the main thread is stuck in an import."""
-    from fcgihost import ending
+    from fcgihost.host import ending
 
     for scope in cleanup.loads():
         scope.run(_log_failed_cleanup)
@@ -207,7 +206,7 @@ def log_stacks(why):
 
 
 def _format_stacks():
-    from fcgihost import stacks
+    from fcgihost.host import stacks
 
     return stacks.format_stacks(_fcgihost.activities())
 

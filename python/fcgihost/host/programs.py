@@ -2,7 +2,7 @@
 
 import os
 
-from fcgihost import loader, startup
+from fcgihost.host import loader, startup
 from fcgihost.errors import ResourceUnavailable
 
 
@@ -46,7 +46,7 @@ def _adapt(kind, target, watch):
 
 
 def _open_script_root(settings, retry_delay):
-    from fcgihost import scripts
+    from fcgihost.host import scripts
 
     path = settings["script_root"]
     if not os.path.isdir(path):
