@@ -1,4 +1,4 @@
-/* CGI meta-variables: from what web servers send to what an application must see. */
+/* CGI meta-variables: turns what web servers send into what an application must get. */
 #include "http/meta_variables.h"
 
 #include "base/log.h"
@@ -23,7 +23,7 @@ REQUEST_INLINE void drop(struct request *request, const char *name)
         param->is_dropped = true;
 }
 
-/* Many fronts send what they do not have as well. */
+/* Many web servers send empty values for what they do not have. */
 REQUEST_INLINE void drop_empty(struct request *request, const char *name)
 {
     struct param *param = (struct param *)(uintptr_t)request_find(request, name);
@@ -31,7 +31,7 @@ REQUEST_INLINE void drop_empty(struct request *request, const char *name)
         param->is_dropped = true;
 }
 
-/* Caddy says -1 of a chunked body. */
+/* Caddy sends -1 for a chunked body. */
 static bool is_length_unknown(const struct request *request, const struct param *length)
 {
     const char *server = request_value(request, "SERVER_SOFTWARE");
@@ -68,8 +68,8 @@ const char *meta_url_scheme(const struct request *request)
 }
 
 /* HTTP_PROXY would set a proxy for the application's own requests (CVE-2016-5385); the other
- * headers are the web server's matter; the rest is the environment of a server process, not of a
- * request. */
+ * headers concern the connection to the web server; the rest belongs to the environment of a server
+ * process, not to a request. */
 static void drop_unwanted(struct request *request)
 {
     drop(request, "HTTP_CONTENT_TYPE");
@@ -119,7 +119,7 @@ static int complete_server_name(struct request *request)
     return request_set_param(request, "SERVER_NAME", "localhost");
 }
 
-/* What PEP 3333 says must be there. */
+/* Adds what PEP 3333 requires. */
 static int complete(struct request *request)
 {
     if (complete_server_name(request) < 0)
@@ -151,9 +151,9 @@ static bool is_file(const char *path, const void *unused)
     return stat(path, &found) == 0 && S_ISREG(found.st_mode);
 }
 
-/* What a front runs: the script itself, which it may see in another folder, or a file that it may
- * have chosen, another script or the program that starts the host (mod_fcgid's ScriptAlias). Of
- * other files a path leads to one by chance, or because a client wishes it: /me.gif/x. */
+/* Files that a web server runs: the script itself, which it may see in another folder, another
+ * script, or the program that starts the host (mod_fcgid's ScriptAlias). A path may lead to any
+ * other file by chance, or because a client wants it: /me.gif/x. */
 static bool is_script_file(const char *path, const void *context)
 {
     const struct path_route *route = context;
@@ -165,7 +165,7 @@ static bool is_script_file(const char *path, const void *context)
             pathmap_has_extension(path, route->extensions));
 }
 
-/* Once for each process: what the web server lacks, it lacks in every request. */
+/* Once for each process: it would be the same for every request. */
 static void advise(const struct path_source *source, char *buffer)
 {
     static atomic_bool has_advised;
@@ -225,14 +225,14 @@ bool meta_asks_authorizer(const struct request *request)
     return request->role == ROLE_RESPONDER && role != NULL && strcmp(role, "AUTHORIZER") == 0;
 }
 
-/* nginx's auth_request asks with the client's REQUEST_URI: below what that names there may well be
- * an authorizer, but it is not the one that was asked. */
+/* nginx's auth_request sends the client's REQUEST_URI: an authorizer may be mounted there too, but
+ * it is not the one that is asked. */
 static bool has_path_beside_uri(const struct path_source *source)
 {
     return source->script_name != NULL || source->path_info != NULL || source->document_uri != NULL;
 }
 
-/* Changes nothing of the request but its arena. */
+/* Changes only the request's arena. */
 static enum meta_result find_route(struct request *request, const struct path_routes *routes,
                                    struct path_target *target, const struct path_route **route)
 {

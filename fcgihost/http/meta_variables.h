@@ -1,5 +1,5 @@
-/* CGI meta-variables (RFC 3875, section 4.1): from what web servers send to what an application
- * must see. */
+/* CGI meta-variables (RFC 3875, section 4.1): turns what web servers send into what an application
+ * must get. */
 #ifndef FCGIHOST_META_VARIABLES_H
 #define FCGIHOST_META_VARIABLES_H
 
@@ -9,32 +9,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Fills in content_length (-1 where it is not sent) and body_limit. A CONTENT_LENGTH that is no
- * number is found by meta_prepare. */
+/* Sets content_length (-1: not sent) and body_limit. A CONTENT_LENGTH that is no number is reported
+ * by meta_prepare. */
 void meta_read_content_length(struct request *request, uint64_t body_limit);
-/* An authorizer gets no body, whatever was announced: CONTENT_LENGTH becomes 0. auth_request asks
- * with the client's headers, and nginx 1.30 so announces over SCGI a body that it never sends.
- * Before meta_prepare. 0, or -1 when out of memory. */
+/* For an authorizer: sets CONTENT_LENGTH to 0. nginx's auth_request passes the client's headers,
+ * and so announces, over SCGI, a body that it never sends. Call it before meta_prepare. 0, or -1:
+ * out of memory. */
 int meta_drop_body(struct request *request, const struct path_routes *routes);
-/* No CONTENT_LENGTH, and a method that has no body as a rule: not worth waiting for. */
+/* No CONTENT_LENGTH, and a method that rarely has a body: do not wait for one. */
 bool meta_is_body_unlikely(const struct request *request);
 
 enum meta_result {
     META_FINE,
-    META_NO_METHOD,   /* nothing of a request was sent */
+    META_NO_METHOD,   /* REQUEST_METHOD is missing: not a request */
     META_BAD_LENGTH,  /* CONTENT_LENGTH is no number */
-    META_TOO_LARGE,   /* CONTENT_LENGTH is beyond the limit */
+    META_TOO_LARGE,   /* CONTENT_LENGTH is above the limit */
     META_NOT_MOUNTED, /* the path is below no mount */
     META_NO_MEMORY,
 };
 
-/* Drops what must not reach an application, completes what must be there, chooses the route
- * (request->route) and maps SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME.
- * Fills in is_head. */
+/* Drops variables that must not reach an application, adds those that PEP 3333 requires, chooses
+ * request->route, sets SCRIPT_NAME, PATH_INFO and, for a script, SCRIPT_FILENAME, and is_head. */
 enum meta_result meta_prepare(struct request *request, const struct path_routes *routes);
-/* Is it an ordinary request that says FCGI_ROLE=AUTHORIZER, as the one by which a web server asks
- * before it serves another (nginx's auth_request, Caddy's forward_auth)? Any application but an
- * authorizer would let everybody pass by its 200. */
+/* Is it an ordinary request with FCGI_ROLE=AUTHORIZER? Web servers that lack the role ask so
+ * whether another request is allowed (nginx's auth_request, Caddy's forward_auth). The 200 of an
+ * application that is no authorizer would allow everything. */
 bool meta_asks_authorizer(const struct request *request);
 /* "https" or "http". */
 const char *meta_url_scheme(const struct request *request);

@@ -1,4 +1,4 @@
-/* The names that requests have in common, with what is kept of each. */
+/* Caches the names of variables that many requests share. */
 #include "http/name_cache.h"
 
 #include <string.h>

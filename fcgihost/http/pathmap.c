@@ -1,4 +1,4 @@
-/* From what a front sent to SCRIPT_NAME and PATH_INFO. */
+/* Works out SCRIPT_NAME and PATH_INFO from what the web server sent. */
 #include "http/pathmap.h"
 
 #include <string.h>
@@ -128,7 +128,7 @@ static bool is_below(const char *path, const char *mount, size_t mount_bytes)
            (path[mount_bytes] == '\0' || path[mount_bytes] == '/');
 }
 
-/* By the longest mount but the root's. path may be NULL. */
+/* The longest mount that fits, except the root. path may be NULL. */
 static const struct path_route *find_mount(const struct path_routes *routes, const char *path)
 {
     const struct path_route *best = NULL;
@@ -177,7 +177,7 @@ bool pathmap_mount(const struct path_source *source, const char *mount, char *bu
     return pathmap_choose(source, &routes, buffer, target) != NULL;
 }
 
-/* More folders than a script file lies in: a client chooses how many there seem to be. */
+/* How many parts of a path are tried as the file: its length is the client's choice. */
 enum { FOLDERS_MAX = 64 };
 
 /* A proxy's URL begins so: "proxy:fcgi://host:port". */

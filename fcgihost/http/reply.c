@@ -1,4 +1,4 @@
-/* A response on its way to the peer: what may still be sent of it, and when its end. */
+/* Sends a response: how much of it may still be sent, and when its end. */
 #include "http/reply.h"
 
 #include "base/fork.h"
@@ -40,7 +40,7 @@ static size_t admit(struct response *response, const struct iovec *pieces, size_
     return out_count;
 }
 
-/* What comes when the response has ended already is too much, unless it is not sent anyway. */
+/* After the end all is excess, except where no body is sent anyway. */
 static void count_excess(struct request *request, const struct iovec *pieces, size_t count)
 {
     if (request->response.content_length >= 0 && !reply_is_bodyless(request))
@@ -62,7 +62,7 @@ bool reply_is_whole(const struct request *request)
                                      (response->content_length >= 0 && !reply_is_short(request)));
 }
 
-/* The head, if it has not left yet, and as much of the body as may be sent. -1: out of memory. */
+/* The head, unless it was sent, and as much of the body as may be sent. -1: out of memory. */
 static long gather(struct request *request, const struct iovec *pieces, size_t count,
                    struct iovec out[RESPONSE_PIECES])
 {
@@ -82,7 +82,7 @@ static long gather(struct request *request, const struct iovec *pieces, size_t c
 static void begin_sending(struct response *response)
 {
     while (atomic_exchange(&response->is_sending, true))
-        sched_yield(); /* an answer that goes out between two records waits for nobody */
+        sched_yield(); /* for the short reply to a management record, which does not block */
 }
 
 static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
@@ -101,8 +101,8 @@ static int transmit(struct request *request, const struct iovec *pieces, size_t 
     return -1;
 }
 
-/* Some fronts use a kept connection again as soon as they see the end, and then send no more of
- * this request's body. */
+/* Some web servers reuse a kept connection as soon as they see the response's end, without sending
+ * the rest of this request's body. */
 static bool must_withhold_end(struct request *request)
 {
     if (!request->is_keep_wanted)
@@ -112,8 +112,8 @@ static bool must_withhold_end(struct request *request)
     return request_drain_body(request) == DRAIN_WAIT;
 }
 
-/* There are fronts that send no more of a body once they have the head, and then wait for the end:
- * a short answer waits as a whole. false: it is too long. */
+/* Some web servers stop sending a body once they have the response's head, and wait for its end: so
+ * a short response is withheld as a whole, in head. false: it is too long. */
 static bool withhold_all(struct response *response, const struct iovec *out, size_t out_count)
 {
     size_t body_bytes = 0;
@@ -147,7 +147,8 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
     if (is_last)
         response->is_ended = true;
     if (is_last && reply_is_short(request) && !response->is_abandoned) {
-        /* Without its end the response is visibly broken off; with it some fronts call it whole. */
+        /* Without its end the response is seen to be incomplete; some web servers would pass it on
+         * as whole with it. */
         request->must_close = true;
         is_last = false;
     }
@@ -161,8 +162,7 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
 }
 
-/* One after the other, each with a NUL behind it. More than there is room for is in the host's own
- * log alone. */
+/* Appends the text and a NUL. What does not fit is in the host's own log only. */
 static void hold_error(struct response *response, const char *text, size_t text_bytes)
 {
     if (response->held == NULL)
@@ -185,7 +185,7 @@ static void send_error(struct request *request, const char *text, size_t text_by
     }
 }
 
-/* Each message by itself: nginx logs 2 KiB of each. */
+/* Each message in a record of its own: nginx logs 2 KiB of each. */
 static int send_head_and_held(struct request *request)
 {
     struct response *response = &request->response;
@@ -205,7 +205,7 @@ int reply_send(struct request *request, const struct iovec *pieces, size_t count
 {
     struct response *response = &request->response;
     if (fork_is_child()) {
-        /* The parent answers, on the connection that both hold. */
+        /* The parent responds; the child has only inherited the connection. */
         response->is_peer_gone = true;
         return -1;
     }
@@ -236,7 +236,7 @@ int reply_send_end(struct request *request)
     return transmit(request, &all, count, is_end_due);
 }
 
-/* Escaped, with a newline behind it; the caller frees it. NULL: out of memory. */
+/* The text escaped, and a newline; the caller frees it. NULL: out of memory. */
 static char *escape_error(const char *text, size_t text_bytes)
 {
     while (text_bytes > 0 && text[text_bytes - 1] == '\n')

@@ -1,4 +1,4 @@
-/* A response on its way to the peer: what may still be sent of it, and when its end. */
+/* Sends a response: how much of it may still be sent, and when its end. */
 #ifndef FCGIHOST_REPLY_H
 #define FCGIHOST_REPLY_H
 
@@ -8,28 +8,28 @@
 
 struct request;
 
-/* Is less of the body there than Content-Length declares? */
+/* Has the application given less of a body than its Content-Length declares? */
 bool reply_is_short(const struct request *request);
-/* RFC 9110, section 6.4.1: to HEAD, and with status 204 and 304, no body is sent, whatever the
- * application gives. */
+/* No body is sent for HEAD, 204 and 304, even if the application gives one (RFC 9110, section
+ * 6.4.1). */
 bool reply_is_bodyless(const struct request *request);
-/* Is all of the body there that may be sent? false before there is a status. */
+/* Has the application given all of the body that may be sent? false before there is a status. */
 bool reply_is_whole(const struct request *request);
-/* Pieces of the body. Sends the head first if that has not left; with is_last, and when the
- * response is whole, the end too, unless that is withheld. What goes beyond the declared length is
- * held back and counted. 0, or -1 when the peer is gone. Without the GIL, or with it and
- * request->send_wait, which gives it up. Who calls it has entered. */
+/* Sends pieces of the body, preceded by the head if that has not been sent, and followed by the
+ * response's end with is_last or when the response is whole, unless the end must be withheld. Bytes
+ * beyond Content-Length are not sent, but counted. 0, or -1: the peer is gone. The caller has
+ * called response_enter; it does not hold the GIL, or request->send_wait is set, which releases it.
+ */
 int reply_send(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
-/* The last pieces, when no thread of the application can send any more. */
+/* The last pieces; no thread of the application may still send. Enters by itself. */
 int reply_send_last(struct request *request, const struct iovec *pieces, size_t count);
 /* Sends what was withheld, if anything was. 0, or -1 when the peer is gone. */
 int reply_send_end(struct request *request);
-/* Text for the web server's error log, where the protocol has a way for it, the response has not
- * ended, and no other thread is sending; control characters are escaped. What comes before the head
- * is held back until that has left: nginx takes it for a part of the head, which has to fit in
- * 4 KiB, and answers with 502. */
+/* Sends text to the web server's error log, if the protocol can, the response has not ended, and no
+ * other thread is sending; control characters are escaped. Until the head is sent the text is held
+ * back: nginx counts it as part of the head, and answers 502 if both exceed its buffer. */
 void reply_send_error(struct request *request, const char *text, size_t text_bytes);
-/* The whole of a short answer of the host's own, as text/plain. */
+/* Sends a whole short text/plain response of the host's own. */
 int reply_send_page(struct request *request, const char *status, const char *text);
 
 #endif

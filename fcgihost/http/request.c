@@ -1,4 +1,4 @@
-/* One request, whatever protocol brought it: its parameters and its body. */
+/* One request, independent of the protocol: its parameters and its body. */
 #include "http/request.h"
 
 #include "base/clock.h"
@@ -15,7 +15,7 @@
 
 enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50 };
 
-/* Random ones, until there are others: tests need no more. */
+/* Random digits, for tests, which do not call request_seed_hash(). */
 uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
     0x91b7584a2265b1f5u, 0xcd613e30d8f16adfu, 0x1027c4d1c386bbc4u, 0x1e2feb89414c343cu,
     0xc2ce6f447ed4d57bu, 0x78e510617311d8a3u, 0x612e7696a6cecc1bu, 0x35bf992dc9e9c616u,
@@ -90,8 +90,7 @@ static inline struct param *find(const struct request *request, const char *name
     return NULL;
 }
 
-/* A value that is joined has room to grow, so that many repetitions cost no more than what they
- * hold. */
+/* A merged value has spare capacity, so that many repetitions take linear time. */
 static int join_values(struct request *request, struct param *param, const char *separator,
                        const char *value, size_t value_bytes)
 {
@@ -125,7 +124,7 @@ static int merge(struct request *request, struct param *param, const char *value
     return 0;
 }
 
-/* Room for one more at the end of params. 0, or -1. */
+/* Makes room for one more element in params. 0, or -1. */
 static int grow_params(struct request *request)
 {
     if (request->param_count < request->param_capacity)
@@ -217,13 +216,13 @@ void request_log(const struct request *request, const char *what)
     log_warning("%s: %s", text, what);
 }
 
-/* A filter's file follows, which has to come before the connection can be used again. */
+/* A filter's file follows, and must be received before the connection can be reused. */
 static bool has_more(const struct request *request)
 {
     return request->role == ROLE_FILTER && !request->is_data;
 }
 
-/* The body's end, as the transport tells it. -1: before its time. */
+/* Checks the end that the transport reports. -1: it came too early. */
 static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
@@ -334,8 +333,8 @@ void request_begin_data(struct request *request)
         end_body(request, state);
 }
 
-/* Drops what has come. Where the peer sends without a pause, it stops when so much is left in the
- * socket that its owner will be called again. */
+/* Drops what has arrived. If the peer sends without a pause it stops while some is left in the
+ * socket, so that epoll reports the connection again. */
 static enum body_state drop_what_is_there(struct request *request)
 {
     uint64_t before = request->dropped_bytes;
@@ -358,7 +357,7 @@ static enum body_state drop_what_is_there(struct request *request)
     return state;
 }
 
-/* So little has come that the peer is not waited for any longer. */
+/* The peer is too slow to be waited for any longer. */
 static bool is_too_slow(struct request *request, uint64_t now_ms)
 {
     enum { LEAST_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
@@ -418,7 +417,7 @@ static bool is_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 && domain != AF_UNIX;
 }
 
-/* A peer may have ended what it sends and still wait. Over TCP only sending tells. */
+/* A peer may shut down its sending side and still wait. Over TCP only a send shows it. */
 static bool has_left(const struct request *request, bool is_silent)
 {
     struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};

@@ -1,12 +1,12 @@
-/* One request, whatever protocol brought it: its parameters, its body, its response. */
+/* One request, independent of the protocol: its parameters, its body, its response. */
 #ifndef FCGIHOST_REQUEST_H
 #define FCGIHOST_REQUEST_H
 
 #include "base/arena.h"
-#include "net/input.h"
 #include "http/response.h"
-#include "net/socket_io.h"
 #include "http/transport.h"
+#include "net/input.h"
+#include "net/socket_io.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,26 +16,26 @@
 enum {
     REQUEST_BUCKETS = 256,
     REQUEST_STATE_BYTES = 256, /* a transport's own state */
-    /* A body that nobody wants is read and dropped for as long as the peer sends so much of it: */
-    REQUEST_DRAIN_RATE = 1024,           /* bytes a second … */
-    REQUEST_DRAIN_RATE_MS = 10000,       /* … in each such time */
-    REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* at one go, as others wait meanwhile */
-    /* Some fronts send no more of it once they have the head, and wait for the response's end. */
+    /* A body that nobody reads is drained as long as the peer keeps up this rate: */
+    REQUEST_DRAIN_RATE = 1024,           /* bytes a second, */
+    REQUEST_DRAIN_RATE_MS = 10000,       /* measured over so long */
+    REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* drained in one call, as other requests wait meanwhile */
+    /* Some web servers stop sending it once they have the head, and wait for the response's end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
     REQUEST_PREFETCH_BYTES =
-        64 << 10, /* that much of a body arrives before a thread is given to it */
+        64 << 10, /* a thread is assigned once so much of the body has arrived */
 };
 
-/* A CGI meta-variable (RFC 3875, section 4.1) or a header. Both strings end with NUL. */
 struct path_route;
 
+/* A CGI meta-variable (RFC 3875, section 4.1) or a header. Both strings end with NUL. */
 struct param {
     const char *name, *value;
     uint32_t name_bytes, value_bytes;
     uint32_t hash;
     uint32_t next;    /* in its bucket, 1 + index; 0 ends it */
-    const char *sent; /* the value that the web server sent, if another one was set since */
-    bool is_added;    /* it sent none */
+    const char *sent; /* the value as the web server sent it, if it was replaced */
+    bool is_added;    /* the web server did not send it */
     bool is_dropped;  /* never shown to the application */
     char *joined;     /* the value, if it was merged from several */
     uint32_t joined_capacity;
@@ -43,11 +43,11 @@ struct param {
 
 enum body_failure { BODY_FINE, BODY_WAS_CUT, BODY_TOO_LARGE };
 
-/* Of the body's rest, which nobody wants. */
+/* Of draining the rest of the body. */
 enum drain_state {
-    DRAIN_WAIT,   /* its end has not come yet */
-    DRAIN_DONE,   /* the transport has seen the body's end */
-    DRAIN_FAILED, /* it was cut short, is too long, or comes too slowly */
+    DRAIN_WAIT,   /* its end has not arrived */
+    DRAIN_DONE,   /* the whole body has been received */
+    DRAIN_FAILED, /* it was cut short, is too long, or too slow */
 };
 
 /* By clock_us(); 0: not yet. */
@@ -64,51 +64,51 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    struct socket_wait *send_wait;  /* while a send may have to wait with the GIL held; else NULL */
+    struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
-    bool is_question;               /* an ordinary request, but only an authorizer may answer */
+    bool is_question;               /* meta_asks_authorizer: only an authorizer may serve it */
     bool is_keep_wanted;            /* the peer asked to keep the connection */
-    atomic_bool must_close;         /* the connection can't be used again; any thread sets it */
+    atomic_bool must_close;         /* the connection can't be reused; set by any thread */
     bool is_head;                   /* its method is HEAD: no body is sent back */
 
     struct param *params;
     size_t param_count, param_capacity;
     uint32_t buckets[REQUEST_BUCKETS];
-    struct arena arena; /* memory that lives as long as the request */
+    struct arena arena; /* memory that is freed with the request */
 
-    int64_t content_length; /* -1: not known, read to the end of the stream */
+    int64_t content_length; /* -1: unknown, read to the end of the stream */
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     bool is_body_ended;
-    bool is_data; /* the body is FCGI_DATA by now */
+    bool is_data; /* the body is FCGI_DATA now */
     enum drain_state drain;
-    uint64_t dropped_bytes;           /* by request_drain_body, … */
-    uint64_t drain_deadline_ms;       /* … by when more must come; 0: it was not called yet */
-    uint64_t rate_end_ms, rate_bytes; /* until then, and what had been dropped before */
+    uint64_t dropped_bytes;           /* by request_drain_body */
+    uint64_t drain_deadline_ms;       /* when more must have arrived; 0: not called yet */
+    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, dropped_bytes at its start */
     enum body_failure body_failure;
     int body_errno;
 
     struct request_times times;
     struct response response;
-    uint64_t looked_ms; /* when request_is_unwanted looked last; 0: not yet */
+    uint64_t looked_ms; /* when request_is_unwanted last checked; 0: never */
     _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];
 };
 
-/* NULL when out of memory. Reusable: request_reset makes it new again and keeps its allocations. */
+/* NULL: out of memory. request_reset makes it reusable and keeps its allocations. */
 struct request *request_new(void);
 void request_reset(struct request *request);
 void request_free(struct request *request);
 
-/* Adds a parameter; the strings must live as long as the request. A name that is there already is
- * merged: HTTP_COOKIE with "; ", other HTTP_* but HTTP_HOST with ", "; of anything else the last
- * one wins. 0, or -1. */
+/* Adds a parameter; the strings must live as long as the request. A repeated name is merged:
+ * HTTP_COOKIE with "; ", other HTTP_* except HTTP_HOST with ", "; of anything else the last one
+ * wins. 0, or -1. */
 int request_add_param(struct request *request, const char *name, size_t name_bytes,
                       const char *value, size_t value_bytes);
-/* Sets a parameter whatever it was; value must live as long as the request. 0, or -1. */
+/* Sets or replaces a parameter; value must live as long as the request. 0, or -1. */
 int request_set_param(struct request *request, const char *name, const char *value);
 
-/* For what the compiler shall do itself where it knows the arguments. */
+/* So that the compiler computes hashes of names that are literals. */
 #define REQUEST_INLINE __attribute__((always_inline)) static inline
 
 REQUEST_INLINE uint64_t request_load_8(const char *bytes)
@@ -126,15 +126,15 @@ REQUEST_INLINE uint32_t request_load_4(const char *bytes)
 }
 
 enum {
-    REQUEST_HASH_WORDS = 8, /* of a name, until the keys come again */
+    REQUEST_HASH_WORDS = 8, /* of a name, until the keys repeat */
     REQUEST_HASH_KEYS = 2 + 2 * (REQUEST_HASH_WORDS + 2) + 2,
 };
 
-/* Random once request_seed_hash() has been called. Read-only from then on. */
+/* Random after request_seed_hash(), and read-only from then on. */
 extern uint64_t request_hash_keys[REQUEST_HASH_KEYS];
 
-/* Before the first request, and before any other thread: clients choose the names of headers, and
- * must not be able to choose names whose hashes are the same. 0, or -1 with errno. */
+/* Call it before there are requests or threads. Clients choose the names of headers, and must not
+ * be able to choose names with equal hashes. 0, or -1 with errno. */
 int request_seed_hash(void);
 
 REQUEST_INLINE uint64_t request_hash_word(uint64_t word, unsigned key)
@@ -142,11 +142,11 @@ REQUEST_INLINE uint64_t request_hash_word(uint64_t word, unsigned key)
     return (request_hash_keys[key] + (uint32_t)word) * (request_hash_keys[key + 1] + (word >> 32));
 }
 
-/* Of a name, eight bytes at a time: its first and last ones overlap. For whoever does not know the
- * keys, two names have the same hash with a chance of one in 2^32 (multilinear hashing, Lemire and
- * Kaser, Strongly universal string hashing is fast, 2014). Inlined so that the compiler reads the
- * words where the name is written down in the source: byte by byte the hashes of some thirty such
- * names and 26 parameters took 1 µs a request. */
+/* The hash of a name, eight bytes at a time; the last words may overlap. To somebody who does not
+ * know the keys, two names have equal hashes with a probability of 2^-32 (multilinear hashing:
+ * Lemire and Kaser, Strongly universal string hashing is fast, 2014). Inlined so that the compiler
+ * loads the words of literals itself: a bytewise hash of some thirty such names and 26 parameters
+ * took 1 µs a request. */
 REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
 {
     uint64_t hash = request_hash_keys[0] + request_hash_keys[1] * n;
@@ -176,7 +176,7 @@ REQUEST_INLINE uint32_t request_hash(const char *name, size_t n)
 
 const struct param *request_find_hashed(const struct request *request, const char *name,
                                         size_t name_bytes, uint32_t hash);
-/* The parameter, or NULL if it is not there or dropped. */
+/* The parameter, or NULL if it is missing or dropped. */
 REQUEST_INLINE const struct param *request_find(const struct request *request, const char *name)
 {
     size_t n = strlen(name);
@@ -188,41 +188,40 @@ REQUEST_INLINE const char *request_value(const struct request *request, const ch
     const struct param *param = request_find(request, name);
     return param != NULL ? param->value : NULL;
 }
-/* Its value as a number; -1 if it is not there, empty, or no number of at most 18 digits. */
+/* Its value as a number; -1 if it is missing, empty, or not a number of at most 18 digits. */
 int64_t request_number(const struct request *request, const char *name);
 
 enum { REQUEST_TEXT_BYTES = 1024 };
-/* "GET /path", for people, cut if it is long. Without the query, which may hold what is secret. */
+/* "GET /path" for messages, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
-/* A warning in the log: "GET /path: what happened". Without the GIL. */
+/* Logs a warning, "GET /path: what". Without the GIL. */
 void request_log(const struct request *request, const char *what);
 
-/* Up to n bytes of the body, waiting if need be, no more than CONTENT_LENGTH in all. The count, 0
- * at its end, or -1 (body_failure says why). Without the GIL. */
+/* Reads up to n bytes of the body, and no more than CONTENT_LENGTH in all; blocks if none have
+ * arrived. Returns their number, 0 at the end, or -1 with body_failure. Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);
-/* As request_read_body, but shows what is there without using it up; request_skip_body does. */
+/* As request_read_body, but without consuming: request_skip_body does that. */
 long request_peek_body(struct request *request, const uint8_t **content);
 void request_skip_body(struct request *request, size_t n);
-/* From now on the body is what the web server sends a filter to read, FCGI_DATA (FastCGI 1.0,
- * section 6.4); what was not read before of FCGI_STDIN is dropped. Reading tells what went wrong.
- */
+/* From now on the body is FCGI_DATA, the file that a filter reads (FastCGI 1.0, section 6.4); the
+ * unread rest of FCGI_STDIN is dropped. Errors are reported by the next read. */
 void request_begin_data(struct request *request);
-/* Is it known that nobody waits for the response any more? Never waits. */
+/* Is the peer known to have gone, or to have aborted the request? Never blocks. */
 bool request_is_peer_gone(const struct request *request);
-/* For an application that goes on and on: is it known by now that nothing more of the response is
- * wanted? Looks only now and then, and keeps in the response what it sees. is_silent: nothing is
- * being sent, of which the peer's end would be known. Never waits. By who may send. */
+/* For an application that keeps producing: can it stop, because nothing more of the response will
+ * be sent? Checks the connection only every LOOK_MS, and notes the result in the response.
+ * is_silent: nothing is being sent that would show that the peer has gone. Never blocks. The caller
+ * has entered (response_enter). */
 bool request_is_unwanted(struct request *request, bool is_silent);
-/* Has the application read the whole body, and has its end come? Takes that end from the
- * connection, and nothing that could still be read. */
+/* Has the application read the whole body, and has its end arrived? Consumes that end, and no
+ * content. Never blocks. */
 bool request_has_read_body(struct request *request);
-/* Would a read have to wait for the peer? For callers that give up the GIL only then. */
+/* Can n bytes be read without blocking? For callers that release the GIL only if not. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Reads and drops what is there of the body's rest. Never waits: on DRAIN_WAIT call it again when
- * more has come, or is there, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be
- * used again. */
+/* Drops what has arrived of the body's rest. Never blocks: on DRAIN_WAIT call it again when more
+ * arrives, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be reused. */
 enum drain_state request_drain_body(struct request *request);
-/* The application reads no more: what comes while the response is being sent is dropped. */
+/* The application reads no more: what arrives while the response is sent is dropped. */
 void request_drop_body(struct request *request);
 
 #endif

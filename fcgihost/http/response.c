@@ -1,4 +1,4 @@
-/* A response's head and body, checked, in the form that all three protocols want. */
+/* A response's head, checked. */
 #include "http/response.h"
 
 #include <stdlib.h>
@@ -158,18 +158,6 @@ const char *response_add_header(struct response *response, const char *name, siz
     memcpy(line + name_bytes + 2, value, value_bytes);
     memcpy(line + name_bytes + 2 + value_bytes, "\r\n", 2);
     return NULL;
-}
-
-bool response_has_header(const struct response *response, const char *name)
-{
-    size_t n = strlen(name);
-    const char *p = response->head, *end = p != NULL ? p + response->head_bytes : NULL;
-    while (p < end) {
-        if ((size_t)(end - p) > n && p[n] == ':' && strncasecmp(p, name, n) == 0)
-            return true;
-        p = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
-    }
-    return false;
 }
 
 void response_reset(struct response *response)

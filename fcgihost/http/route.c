@@ -1,4 +1,4 @@
-/* Which application answers: tables made of the configuration, one for each role. */
+/* Which application serves a request: a table for each FastCGI role. */
 #include "http/route.h"
 
 #include "config/config_application.h"

@@ -1,4 +1,4 @@
-/* Which application answers: by the role that the web server asks for, and by the path. */
+/* Which application serves a request: by FastCGI role and path. */
 #ifndef FCGIHOST_ROUTE_H
 #define FCGIHOST_ROUTE_H
 
@@ -13,7 +13,8 @@ struct route_table {
     unsigned role_bits;                    /* 1 << role for each role that has a route */
 };
 
-/* The strings stay the configuration's. 0, or -1 when out of memory. */
+/* The table points into config, which must outlive it. 0, or -1: out of memory; clear it in both
+ * cases. */
 int route_table_init(struct route_table *table, const struct config *config);
 void route_table_clear(struct route_table *table);
 

@@ -1,4 +1,4 @@
-/* The gate before libfcgi: is what arrived a request's head, whole and safe? */
+/* The gate in front of libfcgi: has a complete request head arrived, and is it safe? */
 #include "protocol/gate.h"
 
 #include <string.h>
@@ -21,7 +21,7 @@ static void reply_end(struct gate_result *result, uint16_t id, enum record_proto
     result->reply_bytes = (size_t)(record_put_end(result->reply, id, status) - result->reply);
 }
 
-/* The parameters' bytes, across the records that carry them. */
+/* A cursor over the parameters' bytes, which are spread over several records. */
 struct parameter_reader {
     const uint8_t *next_record; /* the header behind the current content */
     const uint8_t *p, *end;     /* what is left of the current content */
@@ -66,7 +66,7 @@ static inline bool read_length(struct parameter_reader *reader, size_t *length)
     return true;
 }
 
-/* Passes over length bytes; false if they are not all there, or hold a NUL or the other byte. */
+/* Skips length bytes; false if some are missing, or one is NUL or the other byte. */
 static bool pass_clean(struct parameter_reader *reader, size_t length, int forbidden)
 {
     while (length > 0) {
@@ -89,13 +89,13 @@ static bool pass_pair(struct parameter_reader *reader, size_t name_bytes, size_t
     const uint8_t *name = reader->p;
     if (name_bytes + value_bytes > (size_t)(reader->end - name))
         return pass_clean(reader, name_bytes, '=') && pass_clean(reader, value_bytes, 0);
-    /* Both lie together, as nearly all do. */
+    /* The usual case: both lie within one record. */
     reader->p += name_bytes + value_bytes;
     return memchr(name, '=', name_bytes) == NULL &&
            memchr(name, 0, name_bytes + value_bytes) == NULL;
 }
 
-/* first_record: the header of the first FCGI_PARAMS record; all of them are there. */
+/* first_record: the header of the first FCGI_PARAMS record; all records have arrived. */
 static bool are_parameters_clean(const uint8_t *first_record, size_t *count)
 {
     struct parameter_reader reader = {.next_record = first_record};
@@ -134,7 +134,7 @@ static enum gate_verdict examine_first(const uint8_t *bytes, size_t n,
     }
     if (record.type == RECORD_STDIN || record.type == RECORD_DATA || record.type == RECORD_PARAMS ||
         record.type == RECORD_ABORT_REQUEST)
-        return cut(result, 0, total); /* of a request that is over: section 3.3 says to ignore it */
+        return cut(result, 0, total); /* of a finished request: section 3.3 says to ignore it */
     if (record.type != RECORD_BEGIN_REQUEST)
         return refuse(result, "a record that only an application sends");
     const uint8_t *body = bytes + RECORD_HEADER_BYTES;
@@ -150,7 +150,7 @@ static enum gate_verdict examine_first(const uint8_t *bytes, size_t n,
     return GATE_WHOLE;
 }
 
-/* A record at offset that is not part of the head that has begun. */
+/* A record at offset that does not belong to the current head. */
 static enum gate_verdict examine_other(const struct record *record, const uint8_t *content,
                                        const struct gate_limits *limits, struct gate_result *result)
 {

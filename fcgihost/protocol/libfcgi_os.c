@@ -1,10 +1,10 @@
-/* The operating system that libfcgi sees.
+/* Replaces the functions through which libfcgi calls the system.
  *
- * libfcgi's parser (fcgiapp.c) reaches the system through a few functions (fcgios.h), which a
- * program may define in the place of the library's own. Of these here, one hands out the bytes that
- * the gate let pass, and the others refuse: so libfcgi can neither wait, nor answer anybody, nor
- * close a descriptor, nor put its signal handlers in the place of others. To let it read the bytes
- * from a file took two system calls more, 3 of 19 µs. */
+ * libfcgi's parser (fcgiapp.c) calls the system through a few functions (fcgios.h) that a program
+ * may define instead of the library. Here OS_Read returns the bytes that passed the gate, and the
+ * others fail: so libfcgi can't block, write to a peer, close a descriptor or install signal
+ * handlers. (Letting it read the bytes from a memory file took two more system calls, 3 of 19 µs a
+ * request.) */
 #include "protocol/libfcgi_os.h"
 
 #include <assert.h>
@@ -19,24 +19,24 @@
 
 enum {
     FIXED_BYTES = 24 << 10, /* three streams with their buffers, and the first parameters' vector */
-    /* Beside its bytes in the head: what malloc() adds, and its pointer in vectors that double. */
+    /* per parameter: malloc() overhead, and its pointer in a vector that doubles */
     PARAM_BYTES = 64,
-    /* What malloc() keeps of what was freed last, and by how much it asks the kernel for more. */
+    /* malloc() keeps so much freed memory, and asks the kernel for so much more at once */
     HEAP_BYTES = 96 << 10,
     HEAP_STEP_BYTES = 1 << 20,
 };
 
-/* Also where the other symbols are hidden. */
+/* Visible to the library even with -fvisibility=hidden. */
 #define REPLACES_LIBFCGIS __attribute__((visibility("default")))
 
 static _Thread_local const uint8_t *next_byte;
 static _Thread_local size_t bytes_left;
 static _Thread_local bool has_refused;
-static _Thread_local jmp_buf *way_out; /* while libfcgi reads a head; else NULL */
+static _Thread_local jmp_buf *way_out; /* set while libfcgi parses a head, otherwise NULL */
 
 int libfcgi_os_init(void)
 {
-    /* A request without parameters: what reads it is here, or in the library. */
+    /* A request without parameters: if our OS_Read is not called, bytes are left. */
     static const uint8_t head[] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0,
                                    0, 0, 0, 0, 1, 4, 0, 1, 0, 0, 0, 0};
     FCGX_Request request;
@@ -47,14 +47,14 @@ int libfcgi_os_init(void)
     return result == 0 && bytes_left == 0 ? 0 : -1;
 }
 
-/* Is there memory for what libfcgi makes of such a head? As much is asked for in one piece, and
- * given back to the thread's heap, where libfcgi finds it; that of a large head to the kernel, as
- * malloc() does. */
+/* Is there memory for what libfcgi allocates for such a head? It is allocated in one piece and
+ * freed again, to the thread's heap, where libfcgi finds it, or for a large head to the kernel, as
+ * malloc() would. */
 static bool has_memory(size_t head_bytes, size_t param_count)
 {
     size_t n = FIXED_BYTES + head_bytes + param_count * PARAM_BYTES;
     if (n <= HEAP_BYTES) {
-        /* volatile: a compiler may leave out a malloc() whose memory nobody uses. */
+        /* volatile: otherwise the compiler may drop a malloc() whose memory is not used. */
         void *volatile memory = malloc(n);
         free(memory);
         return memory != NULL;
@@ -82,7 +82,7 @@ int libfcgi_os_accept(struct FCGX_Request *request, const uint8_t *bytes, size_t
         return fail(ENOMEM);
     request->ipcFd = LIBFCGI_OS_DESCRIPTOR;
     request->keepConnection = 1; /* else FCGX_Accept_r closes ipcFd and accepts another */
-    if (_setjmp(here) != 0) { /* what the request does not lead to yet, some bytes, is lost */
+    if (_setjmp(here) != 0) {    /* leaks the few bytes that the request does not point to yet */
         way_out = NULL;
         request->ipcFd = -1;
         return fail(ENOMEM);
@@ -94,10 +94,11 @@ int libfcgi_os_accept(struct FCGX_Request *request, const uint8_t *bytes, size_t
     return result < 0 || FCGX_GetError(request->in) != 0 || has_refused ? fail(EPROTO) : 0;
 }
 
-/* libfcgi answers a lack of memory with assert(), which would end the process and every request in
- * it; it holds no lock where it does. To this it comes only if another thread has taken what
- * has_memory() had found. (A lack for the vector of its parameters it does not notice: against that
- * has_memory() stands alone.) Other assertions end the process as usual. */
+/* When malloc() fails libfcgi calls assert(), which would abort the process and every request in
+ * it; it holds no lock then, so a longjmp is safe. It happens only if another thread took the
+ * memory that has_memory() had found. (For the vector of parameters libfcgi does not check
+ * malloc(): there has_memory() is the only protection.) Other assertions abort the process as
+ * usual. */
 REPLACES_LIBFCGIS _Noreturn void __assert_fail(const char *assertion, const char *file,
                                                unsigned line, const char *function)
 {

@@ -1,4 +1,4 @@
-/* The operating system that libfcgi sees: it reads from memory and does nothing else. */
+/* Replaces the functions through which libfcgi calls the system: it can only read from memory. */
 #ifndef FCGIHOST_LIBFCGI_OS_H
 #define FCGIHOST_LIBFCGI_OS_H
 
@@ -7,19 +7,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* For libfcgi, which wants one. No process has it. */
+/* libfcgi insists on a descriptor: a number that is never open. */
 enum { LIBFCGI_OS_DESCRIPTOR = INT_MAX };
 
-/* FCGX_Init(). 0; -1: this libfcgi does not take its operating system from here. */
+/* Calls FCGX_Init(), and checks that this libfcgi calls the functions here. 0 or -1. Main thread,
+ * before the others. */
 int libfcgi_os_init(void);
 struct FCGX_Request;
-/* FCGX_InitRequest() and FCGX_Accept_r(): libfcgi reads these bytes, before it finds the end; they
- * are not copied. What it makes of them has to be freed by FCGX_Free(), even after a failure. 0; -1
- * with errno, EPROTO: they are no head; ENOMEM: there is no memory for a head of so many
- * parameters. libfcgi itself would end the process then. */
+/* Has libfcgi parse these bytes (FCGX_InitRequest, FCGX_Accept_r), which are not copied. The caller
+ * must call FCGX_Free, even after a failure. -1 with errno: EPROTO, they are not a head; ENOMEM,
+ * not enough memory for so many parameters (libfcgi would abort the process). Any thread. */
 int libfcgi_os_accept(struct FCGX_Request *request, const uint8_t *bytes, size_t n,
                       size_t param_count);
-/* Has libfcgi wanted to do anything but read since then, in this thread? */
+/* Has libfcgi tried anything but reading since then, in this thread? For the contract test. */
 bool libfcgi_os_has_refused(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* FastCGI 1.0 records as bytes: headers, answers, and the walk through a stream. */
+/* FastCGI 1.0 records: headers, replies to management records, reading a stream. */
 #include "protocol/record.h"
 
 #include <stdio.h>
@@ -105,8 +105,8 @@ size_t record_answer(const struct record *record, const uint8_t *content, unsign
     return RECORD_HEADER_BYTES + 8;
 }
 
-/* A record that does not belong to the stream: management, a second request, or one to be ignored.
- * STREAM_CONTENT says that it is passed over without an answer. */
+/* A record that does not belong to the stream: management, a second request, or one to ignore, for
+ * which STREAM_CONTENT comes back. */
 static enum stream_event foreign_record(struct record_stream *stream, const struct record *record,
                                         const uint8_t *bytes, size_t n, struct stream_step *step)
 {
@@ -191,7 +191,7 @@ size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, si
         if (event == STREAM_CONTENT)
             record_stream_take(&stream, step.content_bytes);
         else if (event != STREAM_REPLY) {
-            /* An abort or garbage ends the wait as well: the reader will find it. */
+            /* An abort or garbage ends the wait too: the reader will see it. */
             *is_ended = event != STREAM_MORE;
             return content_bytes;
         }

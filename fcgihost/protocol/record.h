@@ -1,4 +1,4 @@
-/* FastCGI 1.0 records as bytes: headers, answers, and the walk through a stream. Pure. */
+/* FastCGI 1.0 records: headers, replies to management records, reading a stream. Pure. */
 #ifndef FCGIHOST_RECORD_H
 #define FCGIHOST_RECORD_H
 
@@ -9,8 +9,9 @@
 enum {
     RECORD_VERSION = 1,
     RECORD_HEADER_BYTES = 8,
-    RECORD_BEGIN_BYTES = 8,       /* content of FCGI_BEGIN_REQUEST */
-    RECORD_CONTENT_BYTES = 65528, /* what we put into one record: the largest multiple of 8 */
+    RECORD_BEGIN_BYTES = 8, /* content of FCGI_BEGIN_REQUEST */
+    RECORD_CONTENT_BYTES =
+        65528, /* the most we put into one record: a multiple of 8 needs no padding */
     RECORD_END_BYTES = 2 * RECORD_HEADER_BYTES,
     RECORD_REPLY_BYTES = 80,        /* room for any answer of record_answer and record_put_end */
     RECORD_MANAGEMENT_BYTES = 4096, /* a longer management record is refused */
@@ -67,42 +68,42 @@ size_t record_answer(const struct record *record, const uint8_t *content, unsign
  * short. */
 long record_get_length(const uint8_t **bytes, const uint8_t *end);
 
-/* Where in a stream (FCGI_STDIN, FCGI_DATA) of a request a reader stands. Zero it, then set id,
+/* The position of a reader in a request's stream (FCGI_STDIN or FCGI_DATA). Zero it, then set id,
  * type and max_connections. */
 struct record_stream {
     uint16_t id;
     uint8_t type;
     bool is_ended;
-    bool is_ending;           /* its empty record has come, perhaps not all of the padding */
+    bool is_ending;           /* its empty record has arrived, perhaps without all of its padding */
     uint32_t content_left;    /* of the current record of this stream */
-    uint32_t skip_left;       /* padding, or a record that is nobody's */
+    uint32_t skip_left;       /* of padding, or of a record that is ignored */
     unsigned max_connections; /* the answer to FCGI_MAX_CONNS */
 };
 
 enum stream_event {
-    STREAM_MORE,    /* all bytes are used up: receive more */
-    STREAM_CONTENT, /* step.content is the application's; take it with record_stream_take */
+    STREAM_MORE,    /* all bytes are consumed: receive more */
+    STREAM_CONTENT, /* step.content is for the application; consume it with record_stream_take */
     STREAM_END,     /* the stream's empty record; is_ended is set */
     STREAM_ABORT,   /* FCGI_ABORT_REQUEST */
-    STREAM_REPLY,   /* send step.reply, go on */
-    STREAM_BAD,     /* not FastCGI any more: close */
+    STREAM_REPLY,   /* send step.reply, then continue */
+    STREAM_BAD,     /* not FastCGI: close the connection */
 };
 
 struct stream_step {
-    size_t used_bytes; /* of the input, before the content */
+    size_t used_bytes; /* consumed, before the content */
     const uint8_t *content;
     size_t content_bytes;
     uint8_t reply[RECORD_REPLY_BYTES];
     size_t reply_bytes;
 };
 
-/* What comes next in bytes. Incomplete headers and management records stay unused until they are
- * whole: a buffer of RECORD_HEADER_BYTES + RECORD_MANAGEMENT_BYTES always gets on. */
+/* The next event in bytes. Incomplete headers and management records are not consumed: a buffer of
+ * RECORD_HEADER_BYTES + RECORD_MANAGEMENT_BYTES is large enough for any. */
 enum stream_event record_stream_next(struct record_stream *stream, const uint8_t *bytes, size_t n,
                                      struct stream_step *step);
 void record_stream_take(struct record_stream *stream, size_t content_bytes);
-/* How much content, at least, is in bytes; *is_ended says that the stream's end is there too.
- * Changes nothing. */
+/* How much content bytes holds, at least; *is_ended: the stream's end as well. Takes a copy of
+ * stream, and so consumes nothing. */
 size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n,
                            bool *is_ended);
 

@@ -8,20 +8,20 @@
 enum scgi_verdict { SCGI_MORE, SCGI_WHOLE, SCGI_REFUSE };
 
 struct scgi_head {
-    size_t head_bytes;  /* up to and with the comma */
+    size_t head_bytes;  /* including the comma */
     const char *pairs;  /* name NUL value NUL name NUL … */
     size_t pairs_bytes; /* ends with a NUL */
     uint64_t content_length;
     const char *reason; /* with SCGI_REFUSE */
 };
 
-/* Looks at the first n bytes of a connection. Refuses what the SCGI specification forbids:
- * CONTENT_LENGTH must come first and be a number, SCGI must be "1", names are not empty; and a head
- * of more than max_bytes as soon as its length has been seen. The pairs point into bytes. */
+/* Parses the first n bytes of a connection. Refuses what the SCGI specification forbids
+ * (CONTENT_LENGTH must come first and be a number, SCGI must be "1", names must not be empty), and
+ * a head longer than max_bytes as soon as its length is known. The pairs point into bytes. */
 enum scgi_verdict scgi_head_parse(const uint8_t *bytes, size_t n, size_t max_bytes,
                                   struct scgi_head *head);
 
-/* The next pair of pairs: advances *p. Every string is NUL-terminated within the head. */
+/* Returns the pair at *p and advances *p; after SCGI_WHOLE every string ends within the head. */
 struct scgi_pair {
     const char *name, *value;
     size_t name_bytes, value_bytes;

@@ -210,7 +210,7 @@ static void test_a_status_starts_the_head_again(void **state)
     start_head(request, "500 Oops", "0");
     assert_int_equal(request->response.status, 500);
     assert_int_equal(request->response.content_length, 0);
-    assert_false(response_has_header(&request->response, "X-A"));
+    assert_null(memmem(request->response.head, request->response.head_bytes, "X-A", 3));
     assert_int_equal(send_text(request, "", true), 0);
     assert_sent("Status: 500 Oops\r\nContent-Length: 0\r\n\r\n");
 }
@@ -355,23 +355,6 @@ static void test_content_length_comes_once(void **state)
     assert_int_equal(request->response.content_length, 5);
 }
 
-static void test_headers_are_found_whatever_their_case(void **state)
-{
-    struct request *request = *state;
-    start_head(request, "200 OK", NULL);
-    assert_null(add_header(request, "X-First", "Second: no"));
-    assert_null(add_header(request, "Content-Type", ""));
-    const struct response *response = &request->response;
-    assert_true(response_has_header(response, "x-first"));
-    assert_true(response_has_header(response, "CONTENT-TYPE"));
-    assert_true(response_has_header(response, "Status"));
-    assert_false(response_has_header(response, "Second"));
-    assert_false(response_has_header(response, "X-Firs"));
-    assert_false(response_has_header(response, "X-First:"));
-    assert_false(response_has_header(response, "First"));
-    assert_false(response_has_header(response, "Content-Type-Of-A-Long-Name-Beyond-The-End"));
-}
-
 static void test_a_head_grows_as_it_must(void **state)
 {
     struct request *request = *state;
@@ -389,7 +372,7 @@ static void test_a_head_grows_as_it_must(void **state)
     memset(large, 'x', 5000);
     large[5000] = '\0';
     assert_null(add_header(request, "X-Large", large));
-    assert_true(response_has_header(&request->response, "X-1999"));
+    assert_non_null(memmem(request->response.head, request->response.head_bytes, "X-1999: ", 8));
     put_text(&expected, "X-Large: ");
     put_text(&expected, large);
     put_text(&expected, "\r\n\r\n");
@@ -917,8 +900,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nul_is_a_control_character, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_content_lengths, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_content_length_comes_once, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_headers_are_found_whatever_their_case, set_up,
-                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_head_grows_as_it_must, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_head_goes_with_the_first_piece_of_the_body, set_up,
                                         tear_down),
