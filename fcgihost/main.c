@@ -20,6 +20,7 @@
 #include "life/reexec.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
+#include "manager/manager.h"
 #include "net/listener_set.h"
 #include "protocol/libfcgi_os.h"
 #include "serve/call.h"
@@ -177,6 +178,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         .config = config,
         .poller = poller,
         .readiness = &supervisor->readiness,
+        .board = supervisor->link.board,
         .request_limit = supervisor->lifecycle.request_limit,
     };
     py_signals_open(&supervisor->stop);
@@ -212,12 +214,13 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
 {
     struct config_error error;
     log_start();
-    if (process_write_pid_file(config, &error) < 0)
+    if (!supervisor->link.is_managed && process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
     if (libfcgi_os_init() < 0)
         return fail_library();
     if (poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
+    manager_link_prepare(&supervisor->link, poller);
     if (reexec_predecessor() != NULL)
         poller_take_over(poller, reexec_predecessor());
     bool is_shared = listeners->items[0].is_inherited;
@@ -276,7 +279,7 @@ static int run_server(const struct config *config)
                                              : EXIT_CLEAN;
 }
 
-static int run(const struct command_line *line, const struct config *config)
+static int run(char **argv, const struct command_line *line, const struct config *config)
 {
     struct config_error error;
     if (config_check(config, &error) < 0)
@@ -295,9 +298,14 @@ static int run(const struct command_line *line, const struct config *config)
     }
     if (line->command == COMMAND_CALL)
         return run_once(line, config);
+    if (reexec_predecessor() == NULL && (config->processes > 1 || config->manager) &&
+        !is_plain_cgi(config))
+        return manager_run(argv, config);
     if (process_apply(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    return is_plain_cgi(config) ? run_once(NULL, config) : run_server(config);
+    if (is_plain_cgi(config))
+        return run_once(NULL, config);
+    return run_server(config);
 }
 
 int main(int argc, char **argv)
@@ -336,7 +344,7 @@ int main(int argc, char **argv)
     else if (line.command == COMMAND_PRINT_INI)
         config_print_options("ini");
     else
-        code = run(&line, &config);
+        code = run(argv, &line, &config);
     command_line_clear(&line);
     config_clear(&config);
     log_close();

@@ -19,8 +19,9 @@ def read_layers(root):
 
 
 def module_of(path):
-    """net/input.c and net/input.h are one: net/input."""
-    return path[:-2] if path.endswith((".c", ".h")) else path
+    """net/input.c, net/input.h and net/input_internal.h, which other files of its folder share, are one: net/input."""
+    name = path[:-2] if path.endswith((".c", ".h")) else path
+    return name[:-len("_internal")] if name.endswith("_internal") else name
 
 
 def read_includes(root):

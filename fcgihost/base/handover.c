@@ -17,6 +17,7 @@ enum record_type {
     RECORD_CHILD = 6,
     RECORD_STARTUP = 7,
     RECORD_FOLDER = 8,
+    RECORD_WORKER = 9,
 };
 
 /* Writing */
@@ -139,15 +140,38 @@ static void put_header(struct handover_writer *writer, pid_t sender)
     put(writer, header, sizeof(header));
 }
 
+static void put_worker(struct handover_writer *writer, const struct handover_worker *worker,
+                       size_t place)
+{
+    size_t begin = begin_record(writer, RECORD_WORKER);
+    put_number(writer, worker->place);
+    put_number(writer, worker->generation);
+    put_number(writer, worker->is_accepting);
+    put_number(writer, place);
+    put_number(writer, place + 1);
+    end_record(writer, begin);
+}
+
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
-    *count = handover->listener_count + handover->connection_count;
-    int *fds = calloc(*count + 1, sizeof(*fds));
-    for (size_t i = 0; fds != NULL && i < *count; i++)
-        fds[i] = i < handover->listener_count
-                     ? handover->listeners[i].fd
-                     : handover->connections[i - handover->listener_count].fd;
+    size_t listeners = handover->listener_count, connections = handover->connection_count, n = 0;
+    int *fds = calloc(listeners + connections + 2, sizeof(*fds));
+    for (size_t i = 0; fds != NULL && i < listeners; i++)
+        fds[n++] = handover->listeners[i].fd;
+    for (size_t i = 0; fds != NULL && i < connections; i++)
+        fds[n++] = handover->connections[i].fd;
+    if (fds != NULL && handover->worker.is_set) {
+        fds[n++] = handover->worker.channel_fd;
+        fds[n++] = handover->worker.board_fd;
+    }
+    *count = n;
     return fds;
+}
+
+void handover_set_sender(uint8_t *data, pid_t sender)
+{
+    uint32_t number = (uint32_t)sender;
+    memcpy(data + MAGIC_BYTES + sizeof(number), &number, sizeof(number));
 }
 
 int handover_write(const struct handover *handover, pid_t sender, struct handover_writer *writer,
@@ -164,6 +188,8 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
         put_listener(writer, &handover->listeners[i], i);
     for (size_t i = 0; i < handover->connection_count; i++)
         put_connection(writer, &handover->connections[i], handover->listener_count + i);
+    if (handover->worker.is_set)
+        put_worker(writer, &handover->worker, handover->listener_count + handover->connection_count);
     for (size_t i = 0; i < handover->child_count; i++) {
         size_t begin = begin_record(writer, RECORD_CHILD);
         put_number(writer, handover->children[i]);
@@ -316,6 +342,16 @@ static void take_process(struct handover *handover, struct reader *content)
     handover->is_start_again = take_number(content) != 0;
 }
 
+static void take_worker(struct handover_worker *worker, struct reader *content)
+{
+    worker->place = take_number(content);
+    worker->generation = take_number(content);
+    worker->is_accepting = take_number(content) != 0;
+    worker->channel_fd = take_descriptor(content);
+    worker->board_fd = take_descriptor(content);
+    worker->is_set = !content->is_cut;
+}
+
 /* 0, or -1 when out of memory. */
 static int take_record(struct handover *handover, struct reader *all, uint32_t type,
                        struct reader *content)
@@ -339,6 +375,9 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
         return add_child(handover, content);
     case RECORD_FOLDER:
         handover->folder = take_text(content);
+        return 0;
+    case RECORD_WORKER:
+        take_worker(&handover->worker, content);
         return 0;
     case RECORD_STARTUP:
         handover->startup = take_bytes(content);

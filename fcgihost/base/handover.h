@@ -56,8 +56,19 @@ struct handover_connection {
     struct handover_bytes input; /* of the request that it has begun to send, from its head on */
 };
 
+/* What a worker process has to know of its manager. */
+struct handover_worker {
+    bool is_set;
+    uint64_t place;      /* from 1 */
+    uint64_t generation; /* of the configuration and code */
+    bool is_accepting;   /* it takes connections before it has loaded anything */
+    int channel_fd;      /* to the manager: see base/channel.h */
+    int board_fd;        /* the memory of threads/board.h; -1: none */
+};
+
 struct handover {
     struct handover_file file;
+    struct handover_worker worker;
     const char *folder; /* the current one at the first start; NULL: it was not known */
     struct handover_listener *listeners;
     size_t listener_count;
@@ -78,6 +89,8 @@ struct handover_writer {
     bool has_failed; /* out of memory, or more than 4 GiB */
 };
 
+/* Where the sender's process id stands in the bytes: a process that was forked puts its own there. */
+void handover_set_sender(uint8_t *data, pid_t sender);
 /* Writes all of it, with the header; *fds and *fd_count are the table of descriptors, for the
  * caller to free. 0, or -1 when out of memory. */
 int handover_write(const struct handover *handover, pid_t sender, struct handover_writer *writer,

@@ -31,6 +31,7 @@ static const struct flag flags[] = {
     {'l', "listen", "ADDRESS", "server.listen",
      "listen at unix:PATH, HOST:PORT, [V6]:PORT or fd:N; repeatable"},
     {'t', "threads", "N", "server.threads", "serve so many requests at once"},
+    {'p', "processes", "N", "server.processes", "keep so many worker processes"},
     {FLAG_SET, "set", "SECTION.KEY=VALUE", NULL, "set any key of the ini file; repeatable"},
     {FLAG_CHECK, "check", NULL, NULL,
      "load the configuration and the application, say what was found, exit"},

@@ -31,6 +31,12 @@ static const struct config_option options[] = {
              "or fastcgi, or scgi"},
     {"server", "threads", CONFIG_TYPE_INTEGER, .default_text = "4", RANGE(1, 1024),
      .offset = CONFIG(threads), .help = "application threads: as many requests are served at once"},
+    {"server", "processes", CONFIG_TYPE_INTEGER, .default_text = "1", RANGE(1, 256),
+     .offset = CONFIG(processes),
+     .help = "above 1 a manager keeps so many worker processes, restarts those that\n"
+             "die, and replaces them on SIGHUP"},
+    {"server", "manager", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(manager),
+     .help = "a manager for one worker process too"},
     {"server", "backlog", CONFIG_TYPE_INTEGER, .default_text = "511", RANGE(1, 65535),
      .offset = CONFIG(backlog), .help = "connections that the kernel lets wait to be accepted"},
     {"server", "socket_mode", CONFIG_TYPE_OCTAL, .default_text = "0600", RANGE(0, 0777),
@@ -122,6 +128,8 @@ static const struct config_option options[] = {
              "together"},
     {"limits", "lifetime", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
      .offset = CONFIG(lifetime_ms), .help = "likewise, at that age; 0 is never"},
+    {"limits", "lifetime_jitter", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
+     .offset = CONFIG(lifetime_jitter_ms), .help = "adds up to so much to it by chance"},
     {"limits", "memory", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(memory_bytes),
      .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"

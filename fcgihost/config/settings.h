@@ -56,6 +56,8 @@ struct config {
     struct config_list listen;
     enum config_protocol protocol;
     unsigned threads;
+    unsigned processes;
+    bool manager; /* also for one process */
     unsigned backlog;
     unsigned socket_mode;
     char *socket_owner;
@@ -79,7 +81,7 @@ struct config {
     /* [limits] */
     unsigned requests; /* 0: for ever, as with the next three */
     unsigned requests_jitter;
-    uint64_t lifetime_ms;
+    uint64_t lifetime_ms, lifetime_jitter_ms;
     uint64_t memory_bytes;
     uint64_t request_body_bytes; /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;

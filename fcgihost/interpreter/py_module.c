@@ -61,6 +61,30 @@ static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_report_start(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    unsigned untried, failed_applications, failed_imports;
+    if (!PyArg_ParseTuple(arguments, "III", &untried, &failed_applications, &failed_imports))
+        return NULL;
+    if (the_supervisor != NULL)
+        readiness_report(&the_supervisor->readiness, untried, failed_applications, failed_imports);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_ask_heal(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    const char *what;
+    Py_buffer startup;
+    if (!PyArg_ParseTuple(arguments, "sy*", &what, &startup))
+        return NULL;
+    bool is_asked = the_supervisor != NULL && supervisor_ask_heal(the_supervisor, what, startup.buf,
+                                                                  (size_t)startup.len);
+    PyBuffer_Release(&startup);
+    return PyBool_FromLong(is_asked);
+}
+
 static PyObject *module_take_signals(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -213,6 +237,10 @@ static PyMethodDef methods[] = {
     {"begin_step", module_begin_step, METH_VARARGS,
      "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to "
      "STEP_EXIT."},
+    {"report_start", module_report_start, METH_VARARGS,
+     "report_start(untried, failed_applications, failed_imports): how many tasks of the start-up."},
+    {"ask_heal", module_ask_heal, METH_VARARGS,
+     "ask_heal(what, bytes) -> bool: a fresh process of the manager's tries again; False: no manager."},
     {"take_signals", module_take_signals, METH_NOARGS,
      "take_signals(): installs the host's signal handlers again, after application code may have "
      "replaced them."},

@@ -14,7 +14,8 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, ui
         lifecycle->request_limit =
             config->requests + chance % ((uint64_t)config->requests_jitter + 1);
     if (config->lifetime_ms > 0)
-        lifecycle->lifetime_end_ms = now_ms + config->lifetime_ms;
+        lifecycle->lifetime_end_ms =
+            now_ms + config->lifetime_ms + chance % (config->lifetime_jitter_ms + 1);
 }
 
 /* The reason to stop now, or REASON_NONE. */
@@ -32,14 +33,24 @@ static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
     return REASON_NONE;
 }
 
+/* Does a manager decide what comes of it? */
+static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason reason)
+{
+    return lifecycle->is_managed &&
+           (reason == REASON_REQUESTS || reason == REASON_LIFETIME || reason == REASON_MEMORY ||
+            reason == REASON_RESTART || reason == REASON_SHUTDOWN);
+}
+
 static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
-                                         const struct lifecycle_view *view)
+                                       const struct lifecycle_view *view)
 {
     lifecycle->reason = find_reason(lifecycle, view);
-    if (lifecycle->reason == REASON_NONE) {
+    bool is_told = lifecycle->reason == REASON_NONE || lifecycle->reason == lifecycle->told;
+    if (lifecycle->reason == REASON_NONE || is_managers(lifecycle, lifecycle->reason)) {
         if (view->is_loaded)
             lifecycle->state = LIFECYCLE_SERVING;
-        return LIFECYCLE_NOTHING;
+        lifecycle->told = lifecycle->reason;
+        return is_told ? LIFECYCLE_NOTHING : LIFECYCLE_ASK;
     }
     lifecycle->state = LIFECYCLE_DRAINING;
     lifecycle->deadline_ms = view->now_ms + lifecycle->drain_timeout_ms;
@@ -100,6 +111,8 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
         [REASON_STARTUP] = "[startup] on_failure = exit",
+        [REASON_RETIRED] = "a successor serves",
+        [REASON_ORPHANED] = "the manager has died",
         [REASON_RETRY] = "a failed start",
     };
     return names[reason];

@@ -30,6 +30,8 @@ enum lifecycle_reason {
     REASON_SHUTDOWN, /* fcgihost.shutdown() */
     REASON_RESTART,  /* fcgihost.restart() */
     REASON_STARTUP,  /* on_failure = exit */
+    REASON_RETIRED,  /* the manager says so: another worker has taken its place */
+    REASON_ORPHANED, /* the manager has died */
     REASON_RETRY, /* a start failed before anything was served; the next needs a fresh interpreter
                    */
 };
@@ -42,6 +44,8 @@ struct lifecycle {
     uint64_t memory_bytes;            /* 0: no limit */
     uint64_t drain_timeout_ms, cleanup_timeout_ms;
     uint64_t deadline_ms; /* of the current state, draining or cleaning */
+    bool is_managed; /* set by the caller: a manager decides when a limit ends the process */
+    enum lifecycle_reason told; /* to the manager; REASON_NONE: nothing yet */
     bool is_cut_off;      /* requests did not finish in time */
 };
 
@@ -60,6 +64,7 @@ struct lifecycle_view {
 /* What the caller must do now; each comes once. */
 enum lifecycle_action {
     LIFECYCLE_NOTHING,
+    LIFECYCLE_ASK, /* tell the manager why another process should take the place, and serve on */
     LIFECYCLE_DRAIN,       /* stop accepting, tell the application */
     LIFECYCLE_CLEAN,       /* cut off what is unfinished, let the main thread clean up */
     LIFECYCLE_EXIT,        /* Python is finalized */

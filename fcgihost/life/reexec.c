@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef CLOSE_RANGE_CLOEXEC
@@ -120,6 +121,10 @@ static int take_over(void)
         fcntl(predecessor.listeners[i].fd, F_SETFD, FD_CLOEXEC);
     for (size_t i = 0; i < predecessor.connection_count; i++)
         fcntl(predecessor.connections[i].fd, F_SETFD, FD_CLOEXEC);
+    if (predecessor.worker.is_set) {
+        fcntl(predecessor.worker.channel_fd, F_SETFD, FD_CLOEXEC);
+        fcntl(predecessor.worker.board_fd, F_SETFD, FD_CLOEXEC);
+    }
     return 0;
 }
 
@@ -256,37 +261,51 @@ void reexec_note_signal(int number)
 
 /* Executing the program anew */
 
-/* Returns a descriptor, or -1 with errno. */
-static int make_memory(const struct handover *handover, int **fds, size_t *fd_count)
+/* The bytes for the next program. */
+struct memory {
+    int fd; /* -1: there is none, errno says why */
+    uint8_t *data;
+    size_t bytes;
+    int *fds; /* that it names, for the caller to free */
+    size_t fd_count;
+};
+
+static int write_whole(int fd, const uint8_t *data, size_t bytes)
 {
-    struct handover_writer writer;
-    *fds = NULL;
-    if (handover_write(handover, getpid(), &writer, fds, fd_count) < 0) {
-        free(writer.data);
-        errno = ENOMEM;
-        return -1;
-    }
-    int fd = descriptors_above_standard(
-        memfd_create("fcgihost-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     size_t written = 0;
-    while (fd >= 0 && written < writer.bytes) {
-        ssize_t n = write(fd, writer.data + written, writer.bytes - written);
+    while (written < bytes) {
+        ssize_t n = write(fd, data + written, bytes - written);
         if (n <= 0)
-            break;
+            return -1;
         written += (size_t)n;
     }
-    bool is_whole = fd >= 0 && written == writer.bytes;
-    uint8_t *memory =
-        is_whole ? mmap(NULL, writer.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
-    free(writer.data);
-    if (memory == MAP_FAILED) {
-        if (fd >= 0)
-            close(fd);
-        return -1;
+    return 0;
+}
+
+static struct memory make_memory(const struct handover *handover)
+{
+    struct handover_writer writer;
+    struct memory memory = {.fd = -1, .data = MAP_FAILED};
+    if (handover_write(handover, getpid(), &writer, &memory.fds, &memory.fd_count) < 0) {
+        free(writer.data);
+        errno = ENOMEM;
+        return memory;
     }
-    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    atomic_store(&late_signals, late_signals_of(memory));
-    return fd;
+    memory.bytes = writer.bytes;
+    memory.fd = descriptors_above_standard(
+        memfd_create("fcgihost-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (memory.fd >= 0 && write_whole(memory.fd, writer.data, writer.bytes) == 0)
+        memory.data =
+            mmap(NULL, writer.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd, 0);
+    free(writer.data);
+    if (memory.data == MAP_FAILED) {
+        if (memory.fd >= 0)
+            close(memory.fd);
+        memory.fd = -1;
+        return memory;
+    }
+    fcntl(memory.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    return memory;
 }
 
 /* Had the process exited, init would have adopted and reaped its children. */
@@ -380,18 +399,84 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     hand_over_children(handover);
     handover->signal_mask = start.signal_mask;
     handover->folder = start.folder;
-    int *fds;
-    size_t fd_count;
-    int memory_fd = make_memory(handover, &fds, &fd_count);
+    struct memory memory = make_memory(handover);
+    if (memory.fd >= 0)
+        atomic_store(&late_signals, late_signals_of(memory.data));
     /* From here on handlers note signals in the memory; an earlier one set *is_cancelled. */
     if (atomic_load(is_cancelled))
         errno = ECANCELED;
-    else if (memory_fd >= 0 && (start.folder_fd < 0 || fchdir(start.folder_fd) == 0)) {
-        set_descriptors(fds, fd_count, memory_fd);
+    else if (memory.fd >= 0 && (start.folder_fd < 0 || fchdir(start.folder_fd) == 0)) {
+        set_descriptors(memory.fds, memory.fd_count, memory.fd);
         umask(start.umask);
         set_signals();
-        execute(memory_fd);
+        execute(memory.fd);
     }
     atomic_store(&late_signals, NULL);
-    free(fds);
+    free(memory.fds);
+}
+
+/* Starting it as a child */
+
+/* In the child of a process with threads: nothing here may allocate or lock. The error comes back
+ * through the pipe, which exec() closes. */
+static void execute_child(const struct memory *memory, int error_fd)
+{
+    set_limits();
+    handover_set_sender(memory->data, getpid());
+    if (start.folder_fd < 0 || fchdir(start.folder_fd) == 0) {
+        set_descriptors(memory->fds, memory->fd_count, memory->fd);
+        fcntl(error_fd, F_SETFD, FD_CLOEXEC);
+        umask(start.umask);
+        set_signals();
+        execute(memory->fd);
+    }
+    int error = errno;
+    (void)!write(error_fd, &error, sizeof(error));
+    _exit(127);
+}
+
+/* With all signals blocked, so that no handler runs in the child, and so that none is lost there. */
+static pid_t fork_child(const struct memory *memory, int error_fd)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0)
+        execute_child(memory, error_fd);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+pid_t reexec_spawn(struct handover *handover)
+{
+    int pipe_fds[2], error = 0;
+    handover->signal_mask = start.signal_mask;
+    handover->folder = start.folder;
+    struct memory memory = make_memory(handover);
+    pid_t pid = -1;
+    if (memory.fd < 0)
+        goto end;
+    if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+        goto end;
+    pid = fork_child(&memory, pipe_fds[1]);
+    error = errno;
+    close(pipe_fds[1]);
+    if (pid > 0 && read(pipe_fds[0], &error, sizeof(error)) == sizeof(error)) {
+        waitpid(pid, NULL, 0);
+        pid = -1;
+    }
+    close(pipe_fds[0]);
+    errno = error;
+end:
+    error = errno;
+    if (memory.fd >= 0) {
+        munmap(memory.data, memory.bytes);
+        close(memory.fd);
+    }
+    free(memory.fds);
+    errno = error;
+    return pid;
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* First in main, before anything is changed: remembers arguments, environment, folder, umask,
  * limits, signals and descriptors, and reads what a predecessor handed over. 0, or -1 with errno.
@@ -28,6 +29,10 @@ void reexec_note_signal(int number);
  * if the application or its clients have used up all others. Main thread or supervisor. */
 void reexec_make_room(void);
 
+/* Starts the program as it is now as a child process, with what this one was started with and what
+ * handover names; its descriptors stay open here. The child's process id, or -1 with errno, also when
+ * the program can't be executed. */
+pid_t reexec_spawn(struct handover *handover);
 /* Executes the program anew, as it was started, and with what is in handover. Children of this
  * process are killed if its start failed and is tried again, otherwise handed over. Returns only on
  * failure, with errno (ECANCELED: *is_cancelled is true). Any thread may call it; exec() ends the

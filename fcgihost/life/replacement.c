@@ -67,6 +67,8 @@ static int collect(struct replacement *replacement, struct handover *handover)
         .started_us = replacement->started_us,
         .is_start_again = replacement->is_start_again,
     };
+    if (replacement->worker != NULL)
+        handover->worker = *replacement->worker;
     return poller_hand_over(replacement->poller, handover);
 }
 

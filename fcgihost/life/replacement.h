@@ -15,6 +15,7 @@ struct replacement {
     const struct config *config;
     struct poller *poller;         /* NULL until the supervisor starts */
     struct handover_bytes startup; /* what the next start must know of this one; on the heap */
+    const struct handover_worker *worker; /* what connects it with its manager; NULL: no manager */
     uint64_t started_us;           /* since 1970; of the first of several attempts to start */
     atomic_bool is_exit_wanted;    /* by a signal, say: the process must exit, whatever the reason
                                       to stop was */

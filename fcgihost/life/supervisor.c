@@ -63,7 +63,12 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
         return -1;
     (void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
     supervisor->readiness.wake_fd = supervisor->event_fd;
+    atomic_store(&supervisor->readiness.untried, 1); /* until Python says how many */
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
+    manager_link_init(&supervisor->link);
+    supervisor->lifecycle.is_managed = supervisor->link.is_managed;
+    if (supervisor->link.is_managed)
+        supervisor->replacement.worker = &supervisor->link.worker;
     supervisor->config = config;
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL)
@@ -83,12 +88,24 @@ bool supervisor_wait(struct supervisor *supervisor, uint64_t timeout_ms, uint64_
     return event_wait(&supervisor->stop, timeout_ms);
 }
 
+bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const void *startup,
+                         size_t bytes)
+{
+    if (supervisor->link.is_managed)
+        manager_link_ask(&supervisor->link, WISH_HEAL, what, (struct handover_bytes){startup, bytes});
+    return supervisor->link.is_managed;
+}
+
 static void wait_event(struct supervisor *supervisor)
 {
     bool is_stopping = supervisor->lifecycle.state >= LIFECYCLE_DRAINING;
-    struct pollfd pollfd = {.fd = supervisor->event_fd, .events = POLLIN};
+    const struct manager_link *link = &supervisor->link;
+    struct pollfd pollfds[] = {
+        {.fd = supervisor->event_fd, .events = POLLIN},
+        {.fd = link->is_managed && !is_stopping ? link->worker.channel_fd : -1, .events = POLLIN},
+        {.fd = link->inherit_fd, .events = POLLIN}};
     eventfd_t count;
-    if (poll(&pollfd, 1, is_stopping ? STOPPING_TICK_MS : TICK_MS) > 0)
+    if (poll(pollfds, 3, is_stopping ? STOPPING_TICK_MS : TICK_MS) > 0 && pollfds[0].revents != 0)
         eventfd_read(supervisor->event_fd, &count);
 }
 
@@ -116,6 +133,12 @@ static void log_serving(const struct supervisor *supervisor)
 static bool is_replaced(const struct supervisor *supervisor)
 {
     return atomic_load(&supervisor->replacement.is_planned);
+}
+
+/* Do connections without a running request go to another process, so that nobody waits for them? */
+static bool are_connections_kept(const struct supervisor *supervisor)
+{
+    return is_replaced(supervisor) || supervisor->is_bequeathing;
 }
 
 static void do_what_signals_ask(struct supervisor *supervisor)
@@ -170,12 +193,27 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
         snprintf(text, text_bytes, "%s", name);
 }
 
+static void ask_manager(struct supervisor *supervisor)
+{
+    char reason[128];
+    bool is_shutdown = supervisor->lifecycle.reason == REASON_SHUTDOWN;
+    describe_reason(supervisor, reason, sizeof(reason));
+    log_info("%s: the manager %s", reason,
+             is_shutdown ? "stops all workers" : "starts a successor, and this one serves until then");
+    manager_link_ask(&supervisor->link, is_shutdown ? WISH_SHUTDOWN : WISH_LIMIT, reason,
+                     (struct handover_bytes){NULL, 0});
+}
+
 /* A failed start has been logged already. */
 static void log_drain(const struct supervisor *supervisor)
 {
     char reason[128], seconds[24];
     if (supervisor->lifecycle.reason == REASON_RETRY)
         return;
+    if (supervisor->lifecycle.reason == REASON_RETIRED) {
+        log_info("retired: another worker serves in its place");
+        return;
+    }
     describe_reason(supervisor, reason, sizeof(reason));
     snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
     log_info("%s: stopping: %s, requests in flight have %s", reason,
@@ -185,11 +223,26 @@ static void log_drain(const struct supervisor *supervisor)
              supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
 }
 
+/* While it drains: gives connections to its heir as they become idle; without one they are closed in
+ * order. */
+static void bequeath(struct supervisor *supervisor)
+{
+    if (!supervisor->is_bequeathing || manager_link_bequeath(&supervisor->link, supervisor->poller))
+        return;
+    supervisor->is_bequeathing = false;
+    log_warning("the worker that was to take the idle connections has gone: they are closed");
+    poller_give_up_handover(supervisor->poller);
+    poller_stop_accepting(supervisor->poller);
+    poller_unpark(supervisor->poller);
+}
+
 static void begin_drain(struct supervisor *supervisor)
 {
     replacement_decide(&supervisor->replacement, supervisor->lifecycle.reason);
     log_drain(supervisor);
-    if (is_replaced(supervisor)) {
+    supervisor->is_bequeathing =
+        supervisor->lifecycle.reason == REASON_RETIRED && supervisor->link.heir_fd >= 0;
+    if (are_connections_kept(supervisor)) {
         poller_begin_handover(supervisor->poller);
     } else {
         poller_stop_accepting(supervisor->poller);
@@ -203,7 +256,7 @@ static void begin_drain(struct supervisor *supervisor)
 static void close_idle(struct supervisor *supervisor, uint64_t now_ms)
 {
     const struct lifecycle *lifecycle = &supervisor->lifecycle;
-    if (lifecycle->state == LIFECYCLE_DRAINING && !is_replaced(supervisor))
+    if (lifecycle->state == LIFECYCLE_DRAINING && !are_connections_kept(supervisor))
         poller_close_idle(supervisor->poller, now_ms + lifecycle->drain_timeout_ms >=
                                                   lifecycle->deadline_ms + NEW_CONNECTION_MS);
 }
@@ -211,12 +264,13 @@ static void close_idle(struct supervisor *supervisor, uint64_t now_ms)
 /* Connections that the drain waits for. */
 static size_t count_connections(struct supervisor *supervisor)
 {
-    return is_replaced(supervisor) ? poller_busy_count(supervisor->poller)
+    return are_connections_kept(supervisor) ? poller_busy_count(supervisor->poller)
                                    : poller_connection_count(supervisor->poller);
 }
 
 static void begin_cleaning(struct supervisor *supervisor)
 {
+    bequeath(supervisor);
     size_t open = count_connections(supervisor);
     if (supervisor->lifecycle.is_cut_off) {
         log_error(
@@ -250,6 +304,9 @@ static void exit_anyway(struct supervisor *supervisor)
 static void perform(struct supervisor *supervisor, enum lifecycle_action action)
 {
     switch (action) {
+    case LIFECYCLE_ASK:
+        ask_manager(supervisor);
+        break;
     case LIFECYCLE_DRAIN:
         begin_drain(supervisor);
         break;
@@ -265,12 +322,52 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
     }
 }
 
+/* Why the process is to end, or another one is to take its place. */
+static enum lifecycle_reason find_asked(struct supervisor *supervisor)
+{
+    enum lifecycle_reason asked = (enum lifecycle_reason)atomic_load(&supervisor->asked);
+    bool is_wish = asked == REASON_RESTART || asked == REASON_SHUTDOWN;
+    if (supervisor->lifecycle.is_managed && is_wish &&
+        atomic_load(&supervisor->replacement.is_exit_wanted))
+        return REASON_SIGTERM; /* came after the wish */
+    return supervisor->link.is_retired && asked != REASON_SIGQUIT ? REASON_RETIRED : asked;
+}
+
+/* Those that wait in Python for a retry leave the manager's messages to the next program. */
+static void heed_manager(struct supervisor *supervisor)
+{
+    struct manager_link *link = &supervisor->link;
+    enum manager_link_event event = LINK_NOTHING;
+    do {
+        if (supervisor->lifecycle.state < LIFECYCLE_DRAINING &&
+            atomic_load(&supervisor->asked) != REASON_RETRY)
+            event = manager_link_receive(link);
+        if (event == LINK_ACCEPT)
+            poller_release(supervisor->poller);
+        if (event == LINK_GONE)
+            supervisor_ask(supervisor, REASON_ORPHANED);
+    } while (event != LINK_NOTHING && event != LINK_GONE && event != LINK_RETIRE);
+    manager_link_inherit(link, supervisor->poller);
+}
+
+static void report_start(struct supervisor *supervisor)
+{
+    struct readiness *readiness = &supervisor->readiness;
+    struct worker_report report = {
+        .is_settled = atomic_load(&readiness->untried) == 0,
+        .failed_applications = atomic_load(&readiness->failed_applications),
+        .failed_imports = atomic_load(&readiness->failed_imports),
+        .is_loaded = atomic_load(&readiness->loaded) != 0,
+    };
+    manager_link_report(&supervisor->link, &report);
+}
+
 static void step(struct supervisor *supervisor, uint64_t now_ms)
 {
     unsigned long long loaded = atomic_load(&supervisor->readiness.loaded);
     struct lifecycle_view view = {
         .now_ms = now_ms,
-        .asked = (enum lifecycle_reason)atomic_load(&supervisor->asked),
+        .asked = find_asked(supervisor),
         .requests = atomic_load(&supervisor->pool->requests),
         .resident_bytes = check_memory(supervisor, now_ms),
         .connections = count_connections(supervisor),
@@ -281,6 +378,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         if (supervisor->announced == 0)
             log_serving(supervisor);
         supervisor->announced = loaded;
+        poller_release(supervisor->poller);
         poller_unpark(supervisor->poller);
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);
@@ -295,6 +393,10 @@ static void *run(void *argument)
     while (supervisor->lifecycle.state != LIFECYCLE_STOPPED) {
         wait_event(supervisor);
         do_what_signals_ask(supervisor);
+        heed_manager(supervisor);
+        report_start(supervisor);
+        if (supervisor->lifecycle.state == LIFECYCLE_DRAINING)
+            bequeath(supervisor);
         replacement_reconsider(&supervisor->replacement);
         children_reap(&supervisor->inherited_children);
         uint64_t now_ms = clock_ms();

@@ -8,6 +8,7 @@
 #include "life/children.h"
 #include "life/lifecycle.h"
 #include "life/main_thread.h"
+#include "life/manager_link.h"
 #include "life/replacement.h"
 #include "serve/worker.h"
 #include "threads/readiness.h"
@@ -36,6 +37,8 @@ struct supervisor {
     uint64_t memory_checked_ms;
     struct main_thread main;
     struct replacement replacement;
+    struct manager_link link; /* no effect where there is no manager */
+    bool is_bequeathing;      /* idle connections go to the worker that takes this one's place */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
 };
 
@@ -55,6 +58,10 @@ void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason)
 /* The start has failed: asks for the next attempt, in a fresh interpreter, which gets a copy of
  * startup. -1: out of memory, and nothing happens. Main thread. */
 int supervisor_ask_retry(struct supervisor *supervisor, const void *startup, size_t bytes);
+/* With a manager: something failed to load while others are served, and may load by now in another
+ * process, which gets a copy of startup. false: there is no manager. Main thread. */
+bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const void *startup,
+                         size_t bytes);
 /* Any thread. */
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);
 

@@ -65,7 +65,7 @@ int input_own(struct input *input, size_t capacity)
     uint8_t *data = input->is_owned ? realloc(input->data, capacity) : malloc(capacity);
     if (data == NULL)
         return -1;
-    if (!input->is_owned)
+    if (!input->is_owned && input->end > 0)
         memcpy(data, input->data, input->end);
     input->data = data;
     input->capacity = capacity;

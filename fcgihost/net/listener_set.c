@@ -142,12 +142,12 @@ static struct listener *add(struct listener_set *set, const char *name)
     return listener;
 }
 
-static bool has_name(const struct listener_set *set, const char *name)
+static const struct listener *find(const struct listener_set *set, const char *name)
 {
     for (size_t i = 0; i < set->count; i++)
         if (strcmp(set->items[i].name, name) == 0)
-            return true;
-    return false;
+            return &set->items[i];
+    return NULL;
 }
 
 static int open_address(struct listener_set *set, const char *text, const struct config *config,
@@ -159,7 +159,7 @@ static int open_address(struct listener_set *set, const char *text, const struct
 
     if (address_parse(text, &address, &reason) < 0)
         return config_error_set(error, "listen \"%s\": %s", text, reason);
-    if (has_name(set, text))
+    if (find(set, text) != NULL)
         return config_error_set(error, "listen \"%s\": given twice: leave one out", text);
     listener = add(set, text);
     if (listener == NULL)
@@ -259,6 +259,53 @@ int listener_open_all(struct listener_set *set, const struct config *config,
     if (result < 0)
         listener_close_all(set);
     return result;
+}
+
+static int share(struct listener_set *set, const struct listener *known, struct config_error *error)
+{
+    if (find(set, known->name) != NULL)
+        return config_error_set(error, "listen \"%s\": given twice: leave one out", known->name);
+    struct listener *listener = add(set, known->name);
+    if (listener == NULL)
+        return config_error_set(error, "listen \"%s\": out of memory", known->name);
+    *listener = *known;
+    return 0;
+}
+
+static const struct listener *find_either(const struct listener_set *set,
+                                          const struct listener_set *more, const char *name)
+{
+    const struct listener *found = find(set, name);
+    return found == NULL && more != NULL ? find(more, name) : found;
+}
+
+int listener_open_again(struct listener_set *set, const struct listener_set *open,
+                        const struct listener_set *more, const struct config *config,
+                        struct config_error *error)
+{
+    int result = 0;
+
+    *set = (struct listener_set){0};
+    for (size_t i = 0; result == 0 && i < config->listen.count; i++) {
+        const char *address = config->listen.items[i];
+        const struct listener *known = find_either(open, more, address);
+        result = known != NULL ? share(set, known, error) : open_address(set, address, config, error);
+    }
+    for (size_t i = 0; result == 0 && config->listen.count == 0 && i < open->count; i++)
+        result = share(set, &open->items[i], error);
+    if (result < 0)
+        listener_close_others(set, open, more);
+    return result;
+}
+
+void listener_close_others(struct listener_set *set, const struct listener_set *kept,
+                           const struct listener_set *more)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (find_either(kept, more, set->items[i].name) == NULL)
+            listener_close(&set->items[i]);
+    free(set->items);
+    *set = (struct listener_set){0};
 }
 
 int listener_take_over(struct listener_set *set, const struct handover *handover,

@@ -14,6 +14,15 @@ struct listener_set {
  * listener, or -1 with one line in error; what was opened is closed again. */
 int listener_open_all(struct listener_set *set, const struct config *config,
                       struct config_error *error);
+/* For a configuration that is read again: opens the addresses that neither open nor more has (more may
+ * be NULL); one that they have is the same socket in this set. With no address configured the set is
+ * that of open. 0, or -1 with one line in error, and nothing new is open. */
+int listener_open_again(struct listener_set *set, const struct listener_set *open,
+                        const struct listener_set *more, const struct config *config,
+                        struct config_error *error);
+/* Closes the sockets that neither kept nor more (may be NULL) has, and forgets all. */
+void listener_close_others(struct listener_set *set, const struct listener_set *kept,
+                           const struct listener_set *more);
 /* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
 int listener_take_over(struct listener_set *set, const struct handover *handover,
                        struct config_error *error);

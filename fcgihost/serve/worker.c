@@ -183,6 +183,10 @@ int worker_pool_start(struct worker_pool *pool)
         return -1;
     for (unsigned i = 0; i < config->threads; i++) {
         prepare_worker(pool, i);
+        if (pool->board != NULL && i < BOARD_THREADS_MAX) {
+            pool->activities.items[i].board = &pool->board->thread[i];
+            atomic_store(&pool->board->threads, i + 1);
+        }
         if (start_worker(&pool->workers[i]) < 0)
             return -1;
         pool->activities.count++;

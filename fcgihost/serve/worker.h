@@ -28,6 +28,7 @@ struct worker_pool {
     const struct config *config;
     struct poller *poller;
     struct readiness *readiness;
+    struct board *board; /* where a manager sees what the threads do; NULL: there is none */
     struct gate_limits gate_limits;
     struct route_table routes;
     /* Of the one thread that waits for a request, until it has the GIL: so no second thread ever

@@ -20,6 +20,11 @@ void activity_begin(struct activity *activity, const struct request *request)
     activity->served = request;
     activity->since_ms = now_ms;
     pthread_mutex_unlock(&activity->mutex);
+    if (activity->board != NULL) {
+        char text[BOARD_TEXT_BYTES];
+        request_describe(request, text, sizeof(text));
+        board_set(activity->board, text, now_ms);
+    }
 }
 
 void activity_end(struct activity *activity)
@@ -27,6 +32,8 @@ void activity_end(struct activity *activity)
     pthread_mutex_lock(&activity->mutex);
     activity->served = NULL;
     pthread_mutex_unlock(&activity->mutex);
+    if (activity->board != NULL)
+        board_set(activity->board, NULL, 0);
 }
 
 int activities_init(struct activities *activities, unsigned capacity)

@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_ACTIVITY_H
 #define FCGIHOST_ACTIVITY_H
 
+#include "threads/board.h"
 #include "threads/counters.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@ struct activity {
     pthread_mutex_t mutex;
     const struct request *served; /* with the mutex held; NULL: none */
     uint64_t since_ms;
+    struct board_thread *board; /* where a manager sees it; NULL: there is none */
     struct counters counters; /* the thread's own to write, any thread's to read */
 };
 

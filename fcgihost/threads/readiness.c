@@ -27,3 +27,12 @@ void readiness_wake(const struct readiness *readiness)
     if (readiness->wake_fd >= 0)
         eventfd_write(readiness->wake_fd, 1);
 }
+
+void readiness_report(struct readiness *readiness, unsigned untried, unsigned failed_applications,
+                      unsigned failed_imports)
+{
+    atomic_store(&readiness->failed_applications, failed_applications);
+    atomic_store(&readiness->failed_imports, failed_imports);
+    atomic_store(&readiness->untried, untried);
+    readiness_wake(readiness);
+}

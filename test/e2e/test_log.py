@@ -229,6 +229,7 @@ class TestStreams:
         assert get(host, "/print").text == "done"
         host.log.wait("printed by the application")
 
+    @pytest.mark.skipif(bool(process.SAN), reason="the sanitizer has its own last words of a crash")
     @pytest.mark.parametrize("path", ["/crash", "/abort"])
     def test_the_last_words_of_a_crash_are_in_a_log_file(self, printing, path):
         log = LogFile(printing / "log")

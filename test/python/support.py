@@ -35,6 +35,8 @@ stub.begin_step = lambda step, name: host_steps.append((step, name))
 stub.take_signals = lambda: host_steps.append("signals")
 stub.wait = _wait
 stub.activities = lambda: list(host_activities)
+stub.report_start = lambda untried, failed_applications, failed_imports: None
+stub.ask_heal = lambda what, state: False  # no manager
 sys.modules["_fcgihost"] = stub
 
 

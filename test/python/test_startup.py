@@ -19,6 +19,9 @@ class FakeHost:
         self.told = []
         self.logged = []        # (level, text)
         self.waits = []         # (seconds, seconds to the next attempt)
+        self.reports = []       # (untried, failed applications, failed imports)
+        self.healed = []        # (what, state)
+        self.is_managed = False
         self.on_wait = None     # called with how often there was a wait; true: the process ends
 
     def clock(self):
@@ -38,6 +41,13 @@ class FakeHost:
 
     def log_cleanup(self, name, exception):
         self.tell("failed cleanup", name, type(exception).__name__)
+
+    def report(self, untried, failed_applications, failed_imports):
+        self.reports.append((untried, failed_applications, failed_imports))
+
+    def ask_heal(self, what, state):
+        self.healed.append((what, state))
+        return self.is_managed
 
     def wait(self, seconds, next_attempt):
         self.waits.append((seconds, next_attempt))
@@ -534,6 +544,31 @@ class ForkTest(unittest.TestCase):
 
     def test_the_process_itself_goes_on(self):
         startup.leave_forked_child(os.getpid(), SystemExit(1))
+
+
+class ManagerTest(StartupTestCase):
+    def test_it_reports_what_was_tried_and_what_failed(self):
+        self.run_startup([self.task("db", OSError("down"), "db")], retry_delay=1.0)
+        self.assertEqual(self.host.reports[0], (2, 0, 0))
+        self.assertIn((1, 0, 1), self.host.reports)
+        self.assertIn((0, 0, 1), self.host.reports)
+        self.assertEqual(self.host.reports[-1], (0, 0, 0))
+
+    def test_what_fails_beside_others_is_tried_in_a_fresh_process_of_the_manager(self):
+        self.host.is_managed = True
+        self.host.on_wait = lambda count: len(self.host.healed) == 3
+        with self.assertRaises(startup.Stopped):
+            self.run_startup([self.task("db", OSError("down"))], retry_delay=1.0)
+        here = [name for _, name in self.attempts if name == "db"]
+        self.assertEqual(len(here), self.interpreters)  # once in each, before anything was served or after
+        numbers = [state[0][0] for _, state in self.host.healed]
+        self.assertEqual(numbers, [numbers[0], numbers[0] + 1, numbers[0] + 2])  # attempts that others make count
+
+    def test_without_a_manager_it_is_tried_here(self):
+        self.host.on_wait = lambda count: len(self.attempts) > 4
+        with self.assertRaises(startup.Stopped):
+            self.run_startup([self.task("db", OSError("down"))], retry_delay=1.0)
+        self.assertGreater([name for _, name in self.attempts].count("db"), 2)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ static void test_wrong_flags(void **state)
 {
     assert_usage(*state, "--frobnicate", "--frobnicate: unknown option: see fcgihost --help");
     assert_usage(*state, "--frob\n|a:b", "--frob\\x0a: unknown option: see fcgihost --help");
-    assert_usage(*state, "--processes|2", "--processes: unknown option: see fcgihost --help");
+    assert_usage(*state, "--procesess|2", "--procesess: unknown option: see fcgihost --help");
     assert_usage(*state, "-x", "-x: unknown option: see fcgihost --help");
     assert_usage(*state, "-xt|3", "-x: unknown option: see fcgihost --help");
     assert_usage(*state, "-t", "--threads: no N given: see fcgihost --help");

@@ -38,7 +38,13 @@ static struct handover example(void)
                              .startup = bytes_of("what Python knows"),
                              .started_us = 123456789012345,
                              .signal_mask = 1 << 15,
-                             .is_start_again = true};
+                             .is_start_again = true,
+                             .worker = {.is_set = true,
+                                        .place = 3,
+                                        .generation = 7,
+                                        .is_accepting = true,
+                                        .channel_fd = 21,
+                                        .board_fd = 22}};
 }
 
 static struct handover_writer written(const struct handover *handover)
@@ -47,7 +53,8 @@ static struct handover_writer written(const struct handover *handover)
     int *fds;
     size_t fd_count;
     assert_int_equal(handover_write(handover, 4711, &writer, &fds, &fd_count), 0);
-    assert_int_equal(fd_count, handover->listener_count + handover->connection_count);
+    assert_int_equal(fd_count, handover->listener_count + handover->connection_count +
+                                   (handover->worker.is_set ? 2 : 0));
     free(fds);
     return writer;
 }
@@ -88,7 +95,26 @@ static void test_what_is_written_is_read(void **state)
     }
     assert_int_equal(after.child_count, COUNT(children));
     assert_memory_equal(after.children, children, sizeof(children));
+    assert_true(after.worker.is_set && after.worker.is_accepting);
+    assert_int_equal(after.worker.place, 3);
+    assert_int_equal(after.worker.generation, 7);
+    assert_int_equal(after.worker.channel_fd, 21);
+    assert_int_equal(after.worker.board_fd, 22);
     handover_clear(&after);
+    free(writer.data);
+}
+
+static void test_a_forked_process_puts_its_own_number_there(void **state)
+{
+    (void)state;
+    struct handover before = example();
+    struct handover_writer writer = written(&before);
+    uint32_t sender;
+    memcpy(&sender, writer.data + 12, sizeof(sender));
+    assert_int_equal(sender, 4711);
+    handover_set_sender(writer.data, 99);
+    memcpy(&sender, writer.data + 12, sizeof(sender));
+    assert_int_equal(sender, 99);
     free(writer.data);
 }
 
@@ -107,13 +133,15 @@ static void test_without_an_ini_file_there_is_none(void **state)
 static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
 {
     (void)state;
-    static const int own[] = {30, 31, 32, 33, 34};
+    static const int own[] = {30, 31, 32, 33, 34, 35, 36};
     struct handover before = example(), after;
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, own, COUNT(own), &after),
                      HANDOVER_FINE);
     assert_int_equal(after.listeners[1].fd, 31);
     assert_int_equal(after.connections[2].fd, 34);
+    assert_int_equal(after.worker.channel_fd, 35);
+    assert_int_equal(after.worker.board_fd, 36);
     handover_clear(&after);
     /* Fewer came than were sent. */
     assert_int_equal(handover_read(writer.data, writer.bytes, own, 3, &after), HANDOVER_FOREIGN);
@@ -189,6 +217,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_is_read),
+        cmocka_unit_test(test_a_forked_process_puts_its_own_number_there),
         cmocka_unit_test(test_without_an_ini_file_there_is_none),
         cmocka_unit_test(test_over_a_socket_the_receiver_has_other_numbers),
         cmocka_unit_test(test_every_prefix_is_refused),

@@ -294,6 +294,16 @@ static void test_an_own_buffer_grows_and_never_shrinks(void **state)
     input_clear(&input);
 }
 
+static void test_an_empty_input_gets_a_buffer_of_its_own(void **state)
+{
+    (void)state;
+    struct input input = {0};
+    assert_int_equal(input_own(&input, 10), 0); /* memcpy(…, NULL, 0) is undefined */
+    assert_int_equal(input.end, 0);
+    assert_true(input.capacity >= 10);
+    input_clear(&input);
+}
+
 static void test_a_lent_buffer_is_not_freed(void **state)
 {
     (void)state;
@@ -308,6 +318,7 @@ static void test_a_lent_buffer_is_not_freed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_empty_input_gets_a_buffer_of_its_own),
         cmocka_unit_test_setup_teardown(test_what_is_there_is_received_without_waiting, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_the_peer_s_end, set_up, tear_down),

@@ -55,6 +55,56 @@ void poller_close_idle(struct poller *closed, bool is_every)
         tell("close_idle %d", is_every);
 }
 
+void poller_release(struct poller *released)
+{
+    (void)released;
+}
+
+static _Atomic(enum manager_link_event) said_by_manager;
+static bool is_managed;
+
+void manager_link_init(struct manager_link *link)
+{
+    *link = (struct manager_link){
+        .is_managed = is_managed, .heir_fd = 3, .inherit_fd = -1, .worker.channel_fd = -1};
+}
+
+void manager_link_report(struct manager_link *link, const struct worker_report *report)
+{
+    (void)link;
+    (void)report;
+}
+
+void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
+                      struct handover_bytes startup)
+{
+    (void)link;
+    (void)startup;
+    tell("ask %d %s", wish, reason);
+}
+
+enum manager_link_event manager_link_receive(struct manager_link *link)
+{
+    enum manager_link_event event = atomic_exchange(&said_by_manager, LINK_NOTHING);
+    link->is_retired = link->is_retired || event == LINK_RETIRE;
+    return event;
+}
+
+bool manager_link_bequeath(struct manager_link *link, struct poller *giver)
+{
+    (void)link;
+    (void)giver;
+    if (!was_told("bequeath"))
+        tell("bequeath");
+    return true;
+}
+
+void manager_link_inherit(struct manager_link *link, struct poller *heir)
+{
+    (void)link;
+    (void)heir;
+}
+
 void children_reap(struct child_list *list)
 {
     (void)list;
@@ -85,6 +135,8 @@ static int set_up(void **state)
 {
     (void)state;
     forget();
+    is_managed = false;
+    atomic_store(&said_by_manager, LINK_NOTHING);
     atomic_store(&open_connections, 0);
     atomic_store(&is_spawners, false);
     config = (struct config){.applications = &application,
@@ -164,6 +216,56 @@ static void test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_
     finish();
     assert_true(was_told("|cut|quit|"));
     assert_false(was_told("cut off"));
+}
+
+static void test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on(void **state)
+{
+    (void)state;
+    is_managed = true;
+    config.requests = 1;
+    pool.request_limit = 1;
+    atomic_store(&pool.requests, 1);
+    start();
+    readiness_add(&supervisor.readiness, 0);
+    wait_told("ask 1 [limits] requests: 1 requests have been served|");
+    wait_state(LIFECYCLE_SERVING);
+    wait_told("unpark");
+    forget();
+    for (int i = 0; i < 10; i++) {
+        supervisor_wake(&supervisor);
+        usleep(2000);
+    }
+    assert_string_equal(told, "");
+    atomic_store(&said_by_manager, LINK_RETIRE);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_true(was_told("retired: another worker serves in its place|begin_handover|"));
+    assert_true(was_told("bequeath"));
+}
+
+static void test_a_worker_whose_manager_has_died_drains_and_exits(void **state)
+{
+    (void)state;
+    is_managed = true;
+    start();
+    atomic_store(&said_by_manager, LINK_GONE);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_int_equal(supervisor.lifecycle.reason, REASON_ORPHANED);
+    assert_true(was_told("stop_accepting"));
+}
+
+static void test_a_signal_stops_a_worker_that_has_asked_to_be_replaced(void **state)
+{
+    (void)state;
+    is_managed = true;
+    start();
+    supervisor_ask(&supervisor, REASON_RESTART);
+    wait_told("ask 1 fcgihost.restart()");
+    atomic_store(&supervisor.replacement.is_exit_wanted, true); /* as the handler does */
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+    assert_true(was_told("stop_accepting"));
 }
 
 static void test_sigquit_ends_a_drain(void **state)
@@ -297,6 +399,9 @@ int main(void)
         TEST(test_serving_is_said_when_it_is_true_for_each_listener),
         TEST(test_waiting_requests_resume_with_each_application_that_is_loaded),
         TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
+        TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
+        TEST(test_a_worker_whose_manager_has_died_drains_and_exits),
+        TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
         TEST(test_sigquit_ends_a_drain),
         TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
         TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),

@@ -260,6 +260,14 @@ class _StartupHost:
         return _fcgihost.wait(seconds, next_attempt)
 
     @staticmethod
+    def report(untried, failed_applications, failed_imports):
+        _fcgihost.report_start(untried, failed_applications, failed_imports)
+
+    @staticmethod
+    def ask_heal(what, state):
+        return _fcgihost.ask_heal(what, marshal.dumps(state))
+
+    @staticmethod
     def log(level, text):
         _fcgihost.log(_LEVELS[level], text)
 

@@ -72,7 +72,9 @@ class Startup:
 
     An import waits until those before it have succeeded. The applications wait for them if they are required. host
     has begin_attempt(text), end_attempt(exception or None), wait(seconds, seconds to the next attempt) -> whether
-    the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception).
+    the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception), and for a manager
+    report(tasks that were not tried yet, applications that failed, imports that failed) and ask_heal(what, state) ->
+    whether there is one, which tries again in a fresh process.
     """
 
     def __init__(self, host, settings, imports, applications, clock=time.monotonic, chance=None):
@@ -106,17 +108,35 @@ class Startup:
                     self._is_serving = True
                     on_loaded(task)
                 self._untold.clear()
+            self._report()
             if not self._imports and not self._applications:
                 return
             task = self._next()
             if self._clock() < task.due:
                 self._wait(task)
+            elif self._is_serving and task.attempts_here and self._heal_elsewhere(task):
+                continue
             elif self.attempt(task):
                 self._forget(task)
             elif self._settings.exits:
                 raise Failed(task.what)
             elif not self._is_serving:
                 raise Afresh(task.what)
+
+    def _heal_elsewhere(self, task):
+        """Has a manager try task again in a fresh process, which takes this one's place if it succeeds there."""
+        if not self._host.ask_heal(task.what, self.state()):
+            return False
+        task.attempts += 1
+        task.due = self._clock() + self._delay(task.attempts)
+        return True
+
+    def _report(self):
+        missing = [task for task in self._all if not task.is_loaded]
+        untried = [task for task in missing if not task.attempts_here and (task.was_loaded or not task.attempts)]
+        failed = [task for task in missing if task not in untried]
+        imports = sum(task in self._imports for task in failed)
+        self._host.report(len(untried), len(failed) - imports, imports)
 
     def run_once(self):
         """One attempt at each. Returns a list of what failed; each task has its result."""
@@ -145,6 +165,8 @@ class Startup:
             if not is_last:
                 self._log_success(task)
             return True
+        if not is_last:
+            self._report()
         if is_last or self._is_serving or isinstance(failure, interrupt.Interrupted):
             count = scope.run(self._host.log_cleanup, self._host.begin_cleanup)
             self._host.end_attempt(None)

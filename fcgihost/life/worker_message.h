@@ -1,0 +1,36 @@
+/* What a worker process and its manager tell each other, over the channel between them. */
+#ifndef FCGIHOST_WORKER_MESSAGE_H
+#define FCGIHOST_WORKER_MESSAGE_H
+
+#include <stdint.h>
+
+enum worker_message {
+    /* The worker's. */
+    WORKER_REPORTS = 1, /* struct worker_report: how its start is going, on each change */
+    WORKER_ASKS = 2,    /* struct worker_request, and then what a fresh start wants to know */
+    /* The manager's. */
+    MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded yet: nobody else does */
+    MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the one that inherits the idle
+                             connections, each message a WORKER_BEQUEATHS */
+    MANAGER_INHERIT = 18, /* the other end of that channel */
+    /* Between two workers. */
+    WORKER_BEQUEATHS = 32, /* descriptors: the memory with struct handover as bytes, then those that
+                              it names */
+};
+
+struct worker_report {
+    uint32_t is_loaded;  /* an application, and each required import */
+    uint32_t is_settled; /* everything has been tried once at least */
+    uint32_t failed_applications, failed_imports;
+};
+
+/* What a worker wants. */
+enum worker_wish { WISH_LIMIT = 1, WISH_HEAL = 2, WISH_SHUTDOWN = 3 };
+
+struct worker_request {
+    uint32_t wish;
+    uint32_t unused;
+    char reason[120]; /* for the manager's log */
+};
+
+#endif

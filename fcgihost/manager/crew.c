@@ -1,0 +1,168 @@
+/* The worker processes, as the manager has started them. */
+#include "manager/crew.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "config/config_error.h"
+#include "life/reexec.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void crew_init(struct crew *crew)
+{
+    memset(crew, 0, sizeof(*crew));
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+        crew->members[i] = (struct crew_member){.channel_fd = -1, .board_fd = -1};
+}
+
+static void close_descriptor(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+void crew_forget(struct crew *crew, int worker)
+{
+    struct crew_member *member = &crew->members[worker];
+    close_descriptor(&member->channel_fd);
+    close_descriptor(&member->board_fd);
+    board_unmap(member->board);
+    member->board = NULL;
+}
+
+/* The sockets' files are the manager's to remove. */
+static struct handover_listener *describe_listeners(const struct listener_set *set)
+{
+    struct handover_listener *items = calloc(set->count, sizeof(*items));
+    for (size_t i = 0; items != NULL && i < set->count; i++) {
+        items[i] = listener_describe(&set->items[i]);
+        items[i].is_inherited = true;
+        items[i].path = "";
+    }
+    return items;
+}
+
+static struct handover_file describe_file(const struct config *config)
+{
+    const struct config_kept *kept = &config->kept;
+    if (kept->is_set)
+        return (struct handover_file){
+            .path = kept->path,
+            .text = {.data = (const uint8_t *)kept->text, .bytes = kept->bytes}};
+    return (struct handover_file){
+        .path = config->file,
+        .text = {.data = (const uint8_t *)config->file_text, .bytes = config->file_bytes}};
+}
+
+static pid_t spawn(struct crew *crew, const struct roster_worker *worker, int channel_fd,
+                   int board_fd, const struct crew_outfit *outfit, bool is_heal)
+{
+    struct handover handover = {
+        .file = describe_file(outfit->config),
+        .started_us = clock_real_us(),
+        .listeners = describe_listeners(&outfit->listeners),
+        .listener_count = outfit->listeners.count,
+        .worker = {.is_set = true,
+                   .place = worker->place + 1,
+                   .generation = worker->generation,
+                   .channel_fd = channel_fd,
+                   .board_fd = board_fd},
+    };
+    if (is_heal && crew->startup[worker->place].data != NULL) {
+        handover.startup = crew->startup[worker->place];
+        handover.is_start_again = true;
+    }
+    pid_t pid = -1;
+    errno = ENOMEM;
+    if (handover.listeners != NULL)
+        pid = reexec_spawn(&handover);
+    free(handover.listeners);
+    return pid;
+}
+
+int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
+               const struct crew_outfit *outfit, uint64_t now_ms)
+{
+    struct crew_member *member = &crew->members[action->worker];
+    int ends[2] = {-1, -1};
+    pid_t pid = -1;
+    member->board_fd = board_open(&member->board);
+    if (member->board_fd >= 0 && channel_open(ends) == 0)
+        pid = spawn(crew, &roster->workers[action->worker], ends[1], member->board_fd, outfit,
+                    action->reason == REPLACE_HEAL);
+    int error = errno;
+    member->channel_fd = ends[0];
+    close_descriptor(&ends[1]);
+    if (pid < 0) {
+        log_error("a worker can't be started: %s", config_error_describe(error));
+        return -1;
+    }
+    roster_started(roster, action->worker, pid, now_ms);
+    return 0;
+}
+
+static int tell(struct crew *crew, int worker, enum worker_message kind, int fd)
+{
+    return channel_send(crew->members[worker].channel_fd, kind, NULL, 0, &fd, fd >= 0);
+}
+
+void crew_let_accept(struct crew *crew, int worker)
+{
+    tell(crew, worker, MANAGER_ACCEPT, -1);
+}
+
+void crew_retire(struct crew *crew, int worker, int heir)
+{
+    int ends[2] = {-1, -1};
+    bool has_heir = heir != ROSTER_NOBODY && channel_open(ends) == 0 &&
+                    tell(crew, heir, MANAGER_INHERIT, ends[0]) == 0;
+    tell(crew, worker, MANAGER_RETIRE, has_heir ? ends[1] : -1);
+    close_descriptor(&ends[0]);
+    close_descriptor(&ends[1]);
+}
+
+enum channel_event crew_receive(struct crew *crew, int worker, struct channel_message *message)
+{
+    if (crew->members[worker].channel_fd < 0)
+        return CHANNEL_EMPTY;
+    enum channel_event event = channel_receive(crew->members[worker].channel_fd, message);
+    if (event == CHANNEL_MESSAGE)
+        channel_close_descriptors(message);
+    if (event == CHANNEL_CLOSED) /* it exits: SIGCHLD tells the rest */
+        close_descriptor(&crew->members[worker].channel_fd);
+    return event;
+}
+
+void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, size_t bytes)
+{
+    struct handover_bytes *startup = &crew->startup[place];
+    uint8_t *copy = bytes > 0 ? malloc(bytes) : NULL;
+    free((void *)(uintptr_t)startup->data);
+    *startup = (struct handover_bytes){NULL, 0};
+    if (copy == NULL)
+        return;
+    memcpy(copy, data, bytes);
+    *startup = (struct handover_bytes){copy, bytes};
+}
+
+void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char *text,
+                            size_t text_bytes)
+{
+    struct board *board = crew->members[worker].board;
+    size_t used = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; board != NULL && i < board_threads(board) && used < text_bytes; i++) {
+        struct board_entry entry;
+        if (!board_get(board, i, &entry))
+            continue;
+        double seconds = entry.since_ms < now_ms ? (double)(now_ms - entry.since_ms) / 1000 : 0;
+        int n = snprintf(text + used, text_bytes - used, "%s%s (%.1f s)", used > 0 ? " and " : "",
+                         entry.text, seconds);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}

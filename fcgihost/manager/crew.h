@@ -1,0 +1,50 @@
+/* The worker processes, as the manager has started them: channels, boards, ends. */
+#ifndef FCGIHOST_CREW_H
+#define FCGIHOST_CREW_H
+
+#include "base/channel.h"
+#include "base/handover.h"
+#include "config/settings.h"
+#include "life/worker_message.h"
+#include "manager/roster.h"
+#include "net/listener_set.h"
+#include "threads/board.h"
+
+#include <stdbool.h>
+
+/* What workers of one generation are started with. */
+struct crew_outfit {
+    const struct config *config;
+    struct listener_set listeners;
+};
+
+struct crew_member {
+    int channel_fd; /* -1: no process */
+    int board_fd;
+    struct board *board;
+};
+
+struct crew {
+    struct crew_member members[ROSTER_WORKERS_MAX];   /* at the same places as roster's */
+    struct handover_bytes startup[ROSTER_PLACES_MAX]; /* for who is to load what the worker at the
+                                                         place could not; the heap's */
+};
+
+void crew_init(struct crew *crew);
+/* Starts the program as a worker. 0, or -1 with the reason in the log. */
+int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
+               const struct crew_outfit *outfit, uint64_t now_ms);
+/* Tells a worker to accept, to drain, to end at once. */
+void crew_let_accept(struct crew *crew, int worker);
+void crew_retire(struct crew *crew, int worker, int heir);
+/* The next message of the worker, if there is one. Descriptors that came with it are closed. */
+enum channel_event crew_receive(struct crew *crew, int worker, struct channel_message *message);
+/* Keeps what the next attempt to load has to know. */
+void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, size_t bytes);
+/* "GET /a (3.2 s) and GET /b (0.1 s)": what it was serving; "" if nothing. */
+void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char *text,
+                            size_t text_bytes);
+/* It has exited: frees what was for it. */
+void crew_forget(struct crew *crew, int worker);
+
+#endif

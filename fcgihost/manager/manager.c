@@ -1,0 +1,363 @@
+/* The manager process: its loop, and what signals and workers ask of it. */
+#include "manager/manager.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "build_facts.h"
+#include "life/process.h"
+#include "manager/crew.h"
+#include "manager/rollout.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    GRACE_MS = 3000, /* for the end of a worker that has used up all that it is allowed */
+    TICK_MS = 10000,
+    EXIT_STARTUP = 4, /* a worker's: [startup] on_failure = exit */
+};
+
+struct manager {
+    struct roster roster;
+    struct crew crew;
+    struct rollout rollout;
+    int signal_fd;
+    bool has_served;     /* some worker has loaded the application */
+    bool is_startup_bad; /* and none ever will: on_failure = exit */
+    bool is_cut_off;     /* a worker did not end in order */
+    struct channel_message message;
+};
+
+static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGQUIT, SIGHUP, SIGUSR2, SIGCHLD};
+
+/* Blocked in this thread and those to come; the loop reads them. -1 with errno. */
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
+        sigaddset(&set, handled[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGCHLD, SIG_DFL); /* where it was ignored, children could not be waited for */
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static uint64_t end_ms(const struct config *config)
+{
+    return config->drain_timeout_ms + config->cleanup_timeout_ms + GRACE_MS;
+}
+
+static void stop(struct manager *manager, const char *why, bool is_quick)
+{
+    if (!manager->roster.is_stopping) {
+        log_info("%s: stopping: %zu worker%s", why, roster_count(&manager->roster),
+                 roster_count(&manager->roster) == 1 ? "" : "s");
+        rollout_close(&manager->rollout);
+    }
+    roster_stop(&manager->roster, is_quick);
+}
+
+/* What the workers ask and tell */
+
+static void take_report(struct manager *manager, int worker)
+{
+    struct worker_report report;
+    if (manager->message.bytes != sizeof(report))
+        return;
+    memcpy(&report, manager->message.data, sizeof(report));
+    manager->has_served = manager->has_served || report.is_loaded != 0;
+    roster_report(&manager->roster, worker,
+                  &(struct roster_report){.is_loaded = report.is_loaded != 0,
+                                          .is_settled = report.is_settled != 0,
+                                          .failed_applications = report.failed_applications,
+                                          .failed_imports = report.failed_imports});
+}
+
+static void take_request(struct manager *manager, int worker)
+{
+    struct worker_request request;
+    const struct channel_message *message = &manager->message;
+    if (message->bytes < sizeof(request))
+        return;
+    memcpy(&request, message->data, sizeof(request));
+    if (request.wish == WISH_SHUTDOWN) {
+        stop(manager, "fcgihost.shutdown()", false);
+    } else if (request.wish == WISH_LIMIT) {
+        roster_ask(&manager->roster, worker, REPLACE_LIMIT);
+    } else if (request.wish == WISH_HEAL) {
+        crew_keep_startup(&manager->crew, manager->roster.workers[worker].place,
+                          message->data + sizeof(request), message->bytes - sizeof(request));
+        roster_ask(&manager->roster, worker, REPLACE_HEAL);
+    }
+}
+
+static void read_messages(struct manager *manager, int worker)
+{
+    while (crew_receive(&manager->crew, worker, &manager->message) == CHANNEL_MESSAGE)
+        if (manager->message.kind == WORKER_REPORTS)
+            take_report(manager, worker);
+        else if (manager->message.kind == WORKER_ASKS)
+            take_request(manager, worker);
+}
+
+/* Ends of workers */
+
+static void describe_end(int status, char *text, size_t text_bytes)
+{
+    if (WIFSIGNALED(status))
+        snprintf(text, text_bytes, "was killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, text_bytes, "exited with code %d", WEXITSTATUS(status));
+}
+
+static void describe_restart(uint64_t delay_ms, char *text, size_t text_bytes)
+{
+    if (delay_ms == UINT64_MAX)
+        text[0] = '\0';
+    else if (delay_ms == 0)
+        snprintf(text, text_bytes, "; another one is started");
+    else
+        snprintf(text, text_bytes, "; another one is started in %g s", (double)delay_ms / 1000);
+}
+
+static void log_end(struct manager *manager, int worker, const struct roster_worker *before,
+                    int status, uint64_t delay_ms, uint64_t now_ms)
+{
+    char end[96], restart[64], requests[1024];
+    bool is_wanted = before->state == WORKER_RETIRING || before->state == WORKER_STOPPING;
+    describe_end(status, end, sizeof(end));
+    describe_restart(delay_ms, restart, sizeof(restart));
+    crew_describe_requests(&manager->crew, worker, now_ms, requests, sizeof(requests));
+    if (is_wanted && WIFEXITED(status)) {
+        log_debug("worker %ld %s", (long)before->pid, end);
+        return;
+    }
+    log_error("worker %ld %s%s, %.1f s after its start%s%s%s", (long)before->pid, end,
+              before->is_killed ? " (by the manager: it did not end in time)" : "",
+              (double)(now_ms - before->started_ms) / 1000,
+              requests[0] != '\0' ? ", while it served " : "", requests, restart);
+}
+
+static void take_end(struct manager *manager, int worker, int status, uint64_t now_ms)
+{
+    struct roster_worker before = manager->roster.workers[worker];
+    read_messages(manager, worker); /* its last words */
+    uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
+    log_end(manager, worker, &before, status, delay_ms, now_ms);
+    crew_forget(&manager->crew, worker);
+    bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (manager->roster.is_stopping && !is_clean)
+        manager->is_cut_off = true;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STARTUP && !manager->has_served) {
+        manager->is_startup_bad = true;
+        stop(manager, "[startup] on_failure = exit", false);
+    }
+}
+
+static void reap(struct manager *manager, uint64_t now_ms)
+{
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
+        const struct roster_worker *worker = &manager->roster.workers[i];
+        int status;
+        if (worker->state != WORKER_NONE && worker->pid > 0 &&
+            waitpid(worker->pid, &status, WNOHANG) == worker->pid)
+            take_end(manager, i, status, now_ms);
+    }
+}
+
+/* What the roster wants done */
+
+static void signal_worker(struct manager *manager, int worker, int number)
+{
+    if (manager->roster.workers[worker].pid > 0)
+        kill(manager->roster.workers[worker].pid, number);
+}
+
+static void signal_all(struct manager *manager, int number)
+{
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+        if (manager->roster.workers[i].state != WORKER_NONE)
+            signal_worker(manager, i, number);
+}
+
+static void start_worker(struct manager *manager, const struct roster_action *action,
+                         uint64_t now_ms)
+{
+    struct roster *roster = &manager->roster;
+    const struct roster_worker *worker = &roster->workers[action->worker];
+    const struct crew_outfit *outfit =
+        rollout_outfit(&manager->rollout, worker->generation > roster->served_generation);
+    if (crew_start(&manager->crew, roster, action, outfit, now_ms) < 0) {
+        roster_exited(roster, action->worker, now_ms);
+        crew_forget(&manager->crew, action->worker);
+    }
+}
+
+static void perform(struct manager *manager, const struct roster_action *action, uint64_t now_ms)
+{
+    struct roster *roster = &manager->roster;
+    long pid = action->worker != ROSTER_NOBODY ? (long)roster->workers[action->worker].pid : 0;
+    switch (action->kind) {
+    case ACTION_NONE:
+        break;
+    case ACTION_START:
+        start_worker(manager, action, now_ms);
+        break;
+    case ACTION_ACCEPT:
+        crew_let_accept(&manager->crew, action->worker);
+        break;
+    case ACTION_RETIRE:
+        crew_retire(&manager->crew, action->worker, action->heir);
+        break;
+    case ACTION_STOP:
+        signal_worker(manager, action->worker, roster->is_quick ? SIGQUIT : SIGTERM);
+        break;
+    case ACTION_KILL:
+        signal_worker(manager, action->worker, SIGKILL);
+        break;
+    case ACTION_ROLL_DONE:
+        rollout_succeed(&manager->rollout);
+        roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
+        log_info("reload: all workers have been replaced");
+        break;
+    case ACTION_ROLL_FAILED:
+        roster_resize(roster, rollout_fail(&manager->rollout)->processes);
+        log_error(
+            "reload: worker %ld could not load what the old ones serve: they stay, and this one "
+            "is stopped: mend what the log says above, and reload again",
+            pid);
+        break;
+    case ACTION_REPLACE_FAILED:
+        log_error(
+            "worker %ld, which was to replace another one, could not load: the old one goes on "
+            "serving, and the next attempt comes later",
+            pid);
+        break;
+    }
+}
+
+static void do_what_is_due(struct manager *manager)
+{
+    struct roster_action action;
+    do {
+        uint64_t now_ms = clock_ms();
+        action = roster_next(&manager->roster, now_ms);
+        perform(manager, &action, now_ms);
+    } while (action.kind != ACTION_NONE);
+}
+
+/* Signals */
+
+static void reload(struct manager *manager)
+{
+    const struct config *config = rollout_begin(&manager->rollout);
+    log_reopen();
+    signal_all(manager, SIGHUP); /* their logs */
+    if (config == NULL)
+        return;
+    roster_resize(&manager->roster, config->processes);
+    roster_roll(&manager->roster, clock_ms());
+    log_info("reload: %u worker%s will be replaced, one by one", config->processes,
+             config->processes == 1 ? "" : "s");
+}
+
+static void take_signal(struct manager *manager, int number)
+{
+    switch (number) {
+    case SIGCHLD:
+        reap(manager, clock_ms());
+        break;
+    case SIGHUP:
+        if (!manager->roster.is_stopping)
+            reload(manager);
+        break;
+    case SIGUSR2:
+        signal_all(manager, SIGUSR2);
+        break;
+    case SIGQUIT:
+        stop(manager, "SIGQUIT", true);
+        break;
+    default:
+        stop(manager,
+             number == SIGINT    ? "SIGINT"
+             : number == SIGUSR1 ? "SIGUSR1"
+                                 : "SIGTERM",
+             false);
+        break;
+    }
+}
+
+static void read_signals(struct manager *manager)
+{
+    struct signalfd_siginfo info;
+    while (read(manager->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        take_signal(manager, (int)info.ssi_signo);
+}
+
+/* The loop */
+
+static int wait_for_something(struct manager *manager, struct pollfd *fds)
+{
+    uint64_t timeout_ms = roster_timeout_ms(&manager->roster, clock_ms());
+    fds[0] = (struct pollfd){.fd = manager->signal_fd, .events = POLLIN};
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+        fds[i + 1] = (struct pollfd){.fd = manager->crew.members[i].channel_fd, .events = POLLIN};
+    return poll(fds, ROSTER_WORKERS_MAX + 1, timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
+}
+
+static void run(struct manager *manager)
+{
+    struct pollfd fds[ROSTER_WORKERS_MAX + 1];
+    do_what_is_due(manager);
+    while (!manager->roster.is_stopping || roster_count(&manager->roster) > 0) {
+        if (wait_for_something(manager, fds) > 0) {
+            if (fds[0].revents != 0)
+                read_signals(manager);
+            for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+                if (fds[i + 1].revents != 0)
+                    read_messages(manager, i);
+        }
+        reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
+        do_what_is_due(manager);
+    }
+}
+
+static int fail(const struct config_error *error, int code)
+{
+    log_fail(error->message);
+    return code;
+}
+
+int manager_run(char **argv, const struct config *config)
+{
+    static struct manager manager;
+    struct config_error error;
+    manager.signal_fd = open_signals();
+    if (manager.signal_fd < 0 || log_start_writer() < 0) {
+        config_error_set(&error, "can't start: descriptors: %s", config_error_describe(errno));
+        return fail(&error, 1);
+    }
+    if (rollout_init(&manager.rollout, argv, config, &error) < 0)
+        return fail(&error, config->listen.count == 0 ? 2 : 1);
+    if (process_write_pid_file(config, &error) < 0) {
+        rollout_close(&manager.rollout);
+        return fail(&error, 1);
+    }
+    roster_init(&manager.roster, config->processes, end_ms(config));
+    crew_init(&manager.crew);
+    log_info("fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION, config->processes,
+             config->processes == 1 ? "" : "es");
+    run(&manager);
+    process_remove_pid_file(config);
+    rollout_clear(&manager.rollout);
+    log_info("stopped");
+    return manager.is_startup_bad ? EXIT_STARTUP : manager.is_cut_off ? 1 : 0;
+}

@@ -1,0 +1,111 @@
+/* The configuration and the sockets that workers are started with. */
+#include "manager/rollout.h"
+
+#include "base/log.h"
+#include "config/command_line.h"
+#include "config/config.h"
+#include "config/config_places.h"
+
+#include <stdlib.h>
+
+int rollout_init(struct rollout *rollout, char **argv, const struct config *config,
+                 struct config_error *error)
+{
+    *rollout = (struct rollout){.argv = argv, .current = {.config = config}};
+    return listener_open_all(&rollout->current.listeners, config, error);
+}
+
+static void free_config(struct config *config)
+{
+    if (config != NULL)
+        config_clear(config);
+    free(config);
+}
+
+static int read_config(char **argv, struct config *config, struct config_error *error)
+{
+    struct command_line line;
+    if (config_init(config, error) < 0)
+        return -1;
+    int code = command_line_parse(argv, &line, config, error);
+    command_line_clear(&line);
+    if (code != COMMAND_LINE_OK || config_check(config, error) < 0)
+        return -1;
+    return config_check_scripts(config, error);
+}
+
+/* heir: what comes instead, or NULL. */
+static void forget_next(struct rollout *rollout, const struct listener_set *heir)
+{
+    if (!rollout->has_next)
+        return;
+    listener_close_others(&rollout->next.listeners, &rollout->current.listeners, heir);
+    free_config(rollout->configs[1]);
+    rollout->configs[1] = NULL;
+    rollout->has_next = false;
+}
+
+const struct config *rollout_begin(struct rollout *rollout)
+{
+    struct config_error error;
+    struct crew_outfit next = {0};
+    struct config *config = calloc(1, sizeof(*config));
+    if (config == NULL)
+        return NULL;
+    if (read_config(rollout->argv, config, &error) < 0 ||
+        listener_open_again(&next.listeners, &rollout->current.listeners,
+                            rollout->has_next ? &rollout->next.listeners : NULL, config,
+                            &error) < 0) {
+        log_error("reload: %s; nothing is changed: mend it, and reload again", error.message);
+        free_config(config);
+        return NULL;
+    }
+    forget_next(rollout, &next.listeners);
+    next.config = config;
+    rollout->next = next;
+    rollout->configs[1] = config;
+    rollout->has_next = true;
+    return config;
+}
+
+void rollout_succeed(struct rollout *rollout)
+{
+    if (!rollout->has_next)
+        return;
+    listener_close_others(&rollout->current.listeners, &rollout->next.listeners, NULL);
+    free_config(rollout->configs[0]);
+    rollout->configs[0] = rollout->configs[1];
+    rollout->configs[1] = NULL;
+    rollout->current = rollout->next;
+    rollout->has_next = false;
+}
+
+const struct config *rollout_fail(struct rollout *rollout)
+{
+    forget_next(rollout, NULL);
+    return rollout->current.config;
+}
+
+const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
+{
+    return is_next && rollout->has_next ? &rollout->next : &rollout->current;
+}
+
+void rollout_close(struct rollout *rollout)
+{
+    struct listener_set *set = &rollout->current.listeners;
+    forget_next(rollout, NULL);
+    for (size_t i = 0; i < set->count; i++) {
+        listener_unlink(&set->items[i]);
+        if (!set->items[i].is_inherited)
+            listener_refuse(&set->items[i]);
+        listener_close(&set->items[i]);
+    }
+}
+
+void rollout_clear(struct rollout *rollout)
+{
+    listener_close_all(&rollout->current.listeners);
+    free_config(rollout->configs[0]);
+    free_config(rollout->configs[1]);
+}

@@ -1,0 +1,99 @@
+/* What a worker process shows of itself to its manager. */
+#include "threads/board.h"
+
+#include "base/descriptors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { READ_ATTEMPTS = 16 };
+
+int board_open(struct board **board)
+{
+    int fd =
+        descriptors_above_standard(memfd_create("fcgihost-board", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    *board = NULL;
+    if (fd >= 0 && ftruncate(fd, sizeof(struct board)) == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        *board = board_map(fd);
+    if (*board != NULL) {
+        atomic_store(&(*board)->version, BOARD_VERSION);
+        return fd;
+    }
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return -1;
+}
+
+struct board *board_map(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return NULL;
+    if ((size_t)status.st_size < sizeof(struct board)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    void *memory = mmap(NULL, sizeof(struct board), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+void board_unmap(struct board *board)
+{
+    if (board != NULL)
+        munmap(board, sizeof(*board));
+}
+
+/* A sequence lock with one writer: odd while the text changes. */
+void board_set(struct board_thread *thread, const char *text, uint64_t since_ms)
+{
+    if (text == NULL) {
+        atomic_store_explicit(&thread->since_ms, 0, memory_order_release);
+        return;
+    }
+    atomic_fetch_add_explicit(&thread->changes, 1, memory_order_acq_rel);
+    size_t bytes = strnlen(text, BOARD_TEXT_BYTES - 1);
+    memcpy(thread->text, text, bytes);
+    thread->text[bytes] = '\0';
+    atomic_store_explicit(&thread->since_ms, since_ms, memory_order_relaxed);
+    atomic_fetch_add_explicit(&thread->changes, 1, memory_order_release);
+}
+
+static void make_printable(char *text)
+{
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < ' ' || (unsigned char)*text == 0x7f)
+            *text = '?';
+}
+
+bool board_get(struct board *board, unsigned number, struct board_entry *entry)
+{
+    if (number >= board_threads(board))
+        return false;
+    struct board_thread *thread = &board->thread[number];
+    for (int i = 0; i < READ_ATTEMPTS; i++) {
+        unsigned long long before = atomic_load_explicit(&thread->changes, memory_order_acquire);
+        entry->since_ms = atomic_load_explicit(&thread->since_ms, memory_order_acquire);
+        memcpy(entry->text, thread->text, sizeof(entry->text));
+        atomic_thread_fence(memory_order_acquire);
+        entry->text[sizeof(entry->text) - 1] = '\0';
+        if (before % 2 == 0 &&
+            atomic_load_explicit(&thread->changes, memory_order_relaxed) == before) {
+            make_printable(entry->text);
+            return entry->since_ms != 0 && entry->text[0] != '\0';
+        }
+    }
+    return false;
+}
+
+unsigned board_threads(struct board *board)
+{
+    unsigned threads = atomic_load(&board->threads);
+    return threads < BOARD_THREADS_MAX ? threads : BOARD_THREADS_MAX;
+}

@@ -1,0 +1,60 @@
+/* What a worker process shows of itself to its manager: one small piece of shared memory for each.
+ *
+ * The worker writes, the manager reads, and believes nothing: it acts on messages alone, and uses
+ * what stands here for its log and the status. A worker that writes rubbish harms no other one, as
+ * none has another's memory; and it can't be made smaller under the reader (F_SEAL_SHRINK).
+ *
+ *     offset  bytes
+ *          0      4  BOARD_VERSION
+ *          4      4  threads, at most BOARD_THREADS_MAX
+ *          8      8  requests begun so far
+ *         16     48  unused, 0
+ *         64    256  of each thread: changes (8 bytes, odd while it is being written), since_ms (8
+ *                    bytes, CLOCK_MONOTONIC; 0: idle), "GET /path" (240 bytes, NUL at its end) */
+#ifndef FCGIHOST_BOARD_H
+#define FCGIHOST_BOARD_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { BOARD_VERSION = 1, BOARD_THREADS_MAX = 255, BOARD_TEXT_BYTES = 240 };
+
+struct board_thread {
+    atomic_ullong changes;
+    atomic_ullong since_ms;
+    char text[BOARD_TEXT_BYTES];
+};
+
+struct board {
+    atomic_uint version;
+    atomic_uint threads;
+    atomic_ullong requests;
+    uint8_t unused[48];
+    struct board_thread thread[BOARD_THREADS_MAX];
+};
+
+_Static_assert(sizeof(struct board_thread) == 256 && sizeof(struct board) == 64 + 255 * 256,
+               "the layout is what the comment says");
+
+/* What one thread does, as a reader got it. */
+struct board_entry {
+    uint64_t since_ms;
+    char text[BOARD_TEXT_BYTES]; /* printable */
+};
+
+/* Makes the memory and maps it. Its descriptor, or -1 with errno. */
+int board_open(struct board **board);
+/* Maps the memory that another process has made. NULL with errno. */
+struct board *board_map(int fd);
+void board_unmap(struct board *board);
+
+/* The thread itself, when it begins to serve, and with NULL when it has served. */
+void board_set(struct board_thread *thread, const char *text, uint64_t since_ms);
+/* false: the thread is idle, or what it wrote can't be read. Any process. */
+bool board_get(struct board *board, unsigned thread, struct board_entry *entry);
+/* How many threads it speaks of. */
+unsigned board_threads(struct board *board);
+
+#endif

@@ -1,0 +1,513 @@
+/* links: roster.c */
+/* Which workers are started, replaced, retired and killed, and when. */
+#include "unit.h"
+
+#include "manager/roster.h"
+
+enum { END_MS = 10000, PID = 100 };
+
+static struct roster roster;
+static uint64_t now_ms;
+
+static int set_up(void **state)
+{
+    (void)state;
+    now_ms = 1000000;
+    roster_init(&roster, 2, END_MS);
+    return 0;
+}
+
+static struct roster_action next(void)
+{
+    struct roster_action action = roster_next(&roster, now_ms);
+    if (action.kind == ACTION_START)
+        roster_started(&roster, action.worker, PID + action.worker, now_ms);
+    return action;
+}
+
+/* The slot that the action is about. */
+static int expect(enum roster_action_kind kind)
+{
+    struct roster_action action = next();
+    assert_int_equal(action.kind, kind);
+    return action.worker;
+}
+
+static void report(int worker, bool is_loaded, bool is_settled, unsigned applications,
+                   unsigned imports)
+{
+    roster_report(&roster, worker,
+                  &(struct roster_report){is_loaded, is_settled, applications, imports});
+}
+
+static void load(int worker)
+{
+    report(worker, true, true, 0, 0);
+}
+
+/* Both places serve. */
+static void start_both(int *first, int *second)
+{
+    *first = expect(ACTION_START);
+    assert_int_equal(expect(ACTION_ACCEPT), *first);
+    expect(ACTION_NONE);
+    load(*first);
+    *second = expect(ACTION_START);
+    expect(ACTION_NONE);
+    load(*second);
+    expect(ACTION_NONE);
+}
+
+static void test_the_second_worker_waits_until_the_first_has_loaded(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    assert_int_not_equal(first, second);
+    assert_int_equal(roster_count(&roster), 2);
+    assert_int_equal(roster.workers[second].place, 1);
+    assert_false(roster.workers[second].is_accepting);
+}
+
+static void test_what_cannot_be_loaded_is_tried_by_one_worker(void **state)
+{
+    (void)state;
+    int first = expect(ACTION_START);
+    expect(ACTION_ACCEPT);
+    report(first, false, false, 1, 0);
+    now_ms += 100000;
+    expect(ACTION_NONE);
+    assert_int_equal(roster_count(&roster), 1);
+}
+
+static void test_of_two_that_cannot_load_one_is_stopped(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_exited(&roster, first, now_ms += ROSTER_YOUNG_MS);
+    int third = expect(ACTION_START);
+    report(third, false, false, 1, 0);
+    roster_exited(&roster, second, now_ms);
+    assert_int_equal(expect(ACTION_ACCEPT), third);
+    expect(ACTION_NONE);
+}
+
+static void test_a_worker_that_dies_old_is_replaced_at_once(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    assert_int_equal(roster_exited(&roster, first, now_ms += ROSTER_YOUNG_MS), 0);
+    expect(ACTION_START);
+    expect(ACTION_NONE);
+}
+
+static void test_one_that_dies_young_is_replaced_after_a_delay_that_doubles(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    uint64_t expected = ROSTER_DELAY_MIN_MS;
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(roster_exited(&roster, first, now_ms), expected);
+        now_ms += expected - 1;
+        expect(ACTION_NONE);
+        assert_int_equal(roster_timeout_ms(&roster, now_ms), 1);
+        now_ms += 1;
+        first = expect(ACTION_START);
+        expected = 2 * expected < ROSTER_DELAY_MAX_MS ? 2 * expected : ROSTER_DELAY_MAX_MS;
+    }
+    assert_int_equal(expected, ROSTER_DELAY_MAX_MS);
+    roster_exited(&roster, first, now_ms += ROSTER_YOUNG_MS);
+    assert_int_equal(expect(ACTION_START), first); /* it had lived long */
+    assert_int_equal(roster_exited(&roster, first, now_ms), ROSTER_DELAY_MIN_MS);
+}
+
+static void test_one_that_could_not_be_started_counts_as_dead_young(void **state)
+{
+    (void)state;
+    struct roster_action action = roster_next(&roster, now_ms);
+    assert_int_equal(action.kind, ACTION_START);
+    assert_int_equal(roster_exited(&roster, action.worker, now_ms), ROSTER_DELAY_MIN_MS);
+}
+
+static void test_a_reload_replaces_one_after_the_other(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    assert_int_equal(roster.workers[third].place, 0);
+    expect(ACTION_NONE);
+    report(third, true, false, 0, 0);
+    expect(ACTION_NONE); /* not everything has been tried */
+    load(third);
+    struct roster_action action = next();
+    assert_int_equal(action.kind, ACTION_RETIRE);
+    assert_int_equal(action.worker, first);
+    assert_int_equal(action.heir, third);
+    assert_int_equal(action.reason, REPLACE_ROLL);
+    expect(ACTION_NONE); /* until it has exited */
+    roster_exited(&roster, first, now_ms);
+    int fourth = expect(ACTION_START);
+    assert_int_equal(roster.workers[fourth].place, 1);
+    load(fourth);
+    assert_int_equal(expect(ACTION_RETIRE), second);
+    assert_int_equal(roster.roll, ROLL_RUNNING);
+    roster_exited(&roster, second, now_ms);
+    expect(ACTION_ROLL_DONE);
+    expect(ACTION_NONE);
+    assert_int_equal(roster.served_generation, roster.generation);
+}
+
+static void expect_failed_roll(int successor, int first, int second)
+{
+    assert_int_equal(expect(ACTION_ROLL_FAILED), successor);
+    assert_int_equal(roster.places[0].current, first);
+    assert_int_equal(roster.places[1].current, second);
+    assert_int_equal(roster.roll, ROLL_FAILED);
+}
+
+static void test_a_reload_that_cannot_load_leaves_the_old_ones(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    report(third, false, false, 1, 0);
+    expect_failed_roll(third, first, second);
+    assert_int_equal(expect(ACTION_STOP), third);
+    roster_exited(&roster, third, now_ms);
+    now_ms += 1000000;
+    expect(ACTION_NONE);
+    assert_int_equal(roster_exited(&roster, second, now_ms), 0);
+    int fourth = expect(ACTION_START);
+    assert_int_equal(roster.workers[fourth].generation, roster.served_generation);
+}
+
+static void test_a_reload_whose_worker_dies_leaves_the_old_ones(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    assert_true(roster_exited(&roster, third, now_ms) == UINT64_MAX);
+    expect_failed_roll(third, first, second);
+    expect(ACTION_NONE);
+}
+
+static void test_an_application_that_was_broken_before_does_not_fail_a_reload(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    report(first, true, true, 1, 1);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    report(third, true, true, 1, 2);
+    assert_int_equal(expect(ACTION_RETIRE), first);
+}
+
+static void test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    roster_roll(&roster, now_ms);
+    expect(ACTION_NONE);
+    load(third);
+    assert_int_equal(expect(ACTION_RETIRE), first);
+    roster_exited(&roster, first, now_ms += ROSTER_SUPERSEDED_MS);
+    int fourth = expect(ACTION_START);
+    assert_int_equal(roster.workers[fourth].place, 0);
+    assert_int_equal(roster.workers[fourth].generation, roster.generation);
+}
+
+static void test_a_second_reload_does_not_wait_for_ever_for_the_first(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    roster_roll(&roster, now_ms);
+    now_ms += ROSTER_SUPERSEDED_MS;
+    assert_int_equal(expect(ACTION_KILL), third);
+    roster_exited(&roster, third, now_ms);
+    int fourth = expect(ACTION_START); /* and the roll has not failed */
+    assert_int_equal(roster.workers[fourth].generation, roster.generation);
+    assert_int_equal(roster.roll, ROLL_RUNNING);
+}
+
+static void test_a_reload_mends_what_never_loaded(void **state)
+{
+    (void)state;
+    int first = expect(ACTION_START);
+    expect(ACTION_ACCEPT);
+    report(first, false, false, 1, 0);
+    roster_roll(&roster, now_ms);
+    int second = expect(ACTION_START);
+    expect(ACTION_NONE);
+    report(second, false, false, 1, 0); /* no better, but of the new configuration */
+    struct roster_action action = next();
+    assert_int_equal(action.kind, ACTION_RETIRE);
+    assert_int_equal(action.worker, first);
+    assert_int_equal(action.heir, second);
+}
+
+static void test_a_worker_at_its_limit_serves_until_its_successor_has_loaded(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_ask(&roster, first, REPLACE_LIMIT);
+    roster_ask(&roster, second, REPLACE_LIMIT);
+    int third = expect(ACTION_START);
+    expect(ACTION_NONE);
+    load(third);
+    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect(ACTION_NONE); /* never two at once */
+    roster_exited(&roster, first, now_ms);
+    assert_int_equal(roster.workers[expect(ACTION_START)].place, 1);
+}
+
+static void test_a_limit_whose_successor_cannot_load_is_tried_again_later(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_ask(&roster, first, REPLACE_LIMIT);
+    for (uint64_t delay_ms = ROSTER_RETRY_MIN_MS; delay_ms < 16000; delay_ms *= 2) {
+        int third = expect(ACTION_START);
+        report(third, false, false, 1, 0);
+        assert_int_equal(expect(ACTION_REPLACE_FAILED), third);
+        assert_int_equal(expect(ACTION_STOP), third);
+        roster_exited(&roster, third, now_ms);
+        now_ms += delay_ms - 1;
+        expect(ACTION_NONE);
+        now_ms += 1;
+    }
+    assert_int_equal(roster.workers[first].state, WORKER_SERVING);
+}
+
+static void test_healing_needs_a_successor_that_is_better(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    report(first, true, true, 0, 1);
+    roster_ask(&roster, first, REPLACE_HEAL);
+    struct roster_action action = next();
+    assert_int_equal(action.kind, ACTION_START);
+    assert_int_equal(action.reason, REPLACE_HEAL);
+    report(action.worker, true, true, 0, 1);
+    assert_int_equal(expect(ACTION_REPLACE_FAILED), action.worker);
+    expect(ACTION_STOP);
+    roster_exited(&roster, action.worker, now_ms);
+    expect(ACTION_NONE); /* until it asks again */
+    roster_ask(&roster, first, REPLACE_HEAL);
+    int fourth = expect(ACTION_START);
+    load(fourth);
+    assert_int_equal(expect(ACTION_RETIRE), first);
+}
+
+static void test_a_successor_takes_the_place_of_one_that_dies(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_ask(&roster, first, REPLACE_LIMIT);
+    int third = expect(ACTION_START);
+    assert_true(roster_exited(&roster, first, now_ms) == UINT64_MAX);
+    assert_int_equal(roster.places[0].current, third);
+    expect(ACTION_NONE);
+    load(third);
+    expect(ACTION_NONE);
+}
+
+static void test_a_loading_worker_accepts_once_nobody_else_does(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_ask(&roster, first, REPLACE_LIMIT);
+    int third = expect(ACTION_START);
+    roster_exited(&roster, first, now_ms);
+    roster_exited(&roster, second, now_ms);
+    assert_int_equal(expect(ACTION_ACCEPT), third);
+    expect(ACTION_NONE);
+}
+
+static void test_who_does_not_end_in_time_is_killed_once(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    load(third);
+    assert_int_equal(expect(ACTION_RETIRE), first);
+    assert_int_equal(roster_timeout_ms(&roster, now_ms), END_MS);
+    now_ms += END_MS - 1;
+    expect(ACTION_NONE);
+    now_ms += 1;
+    assert_int_equal(expect(ACTION_KILL), first);
+    expect(ACTION_NONE);
+}
+
+static void test_a_stop_ends_all_and_starts_none(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    expect(ACTION_START);
+    roster_stop(&roster, false);
+    for (int i = 0; i < 3; i++)
+        expect(ACTION_STOP);
+    expect(ACTION_NONE);
+    roster_exited(&roster, first, now_ms += 100000);
+    assert_int_equal(expect(ACTION_KILL), second);
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+        if (roster.workers[i].state != WORKER_NONE)
+            roster_exited(&roster, i, now_ms);
+    expect(ACTION_NONE);
+    assert_int_equal(roster_count(&roster), 0);
+}
+
+static void test_a_quick_stop_tells_also_those_that_drain(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_stop(&roster, false);
+    expect(ACTION_STOP);
+    expect(ACTION_STOP);
+    expect(ACTION_NONE);
+    roster_stop(&roster, true);
+    expect(ACTION_STOP);
+    expect(ACTION_STOP);
+    expect(ACTION_NONE);
+}
+
+static void test_fewer_places_retire_the_last_ones(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_resize(&roster, 1);
+    struct roster_action action = next();
+    assert_int_equal(action.kind, ACTION_RETIRE);
+    assert_int_equal(action.worker, second);
+    assert_int_equal(action.heir, first);
+    roster_exited(&roster, second, now_ms);
+    expect(ACTION_NONE);
+}
+
+static void test_more_places_are_filled(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_resize(&roster, 4);
+    expect(ACTION_START);
+    expect(ACTION_START);
+    expect(ACTION_NONE);
+}
+
+/* Whatever workers do: at most one replacement is under way, no place has two who serve, and in the end
+ * every place is served. */
+static void test_any_order_of_events_ends_with_every_place_served(void **state)
+{
+    (void)state;
+    uint32_t random = 7;
+    for (int run = 0; run < 300; run++) {
+        set_up(NULL);
+        for (int step = 0; step < 200; step++) {
+            int worker = (int)(next_random(&random) % 6);
+            bool is_there = roster.workers[worker].state != WORKER_NONE;
+            switch (next_random(&random) % 8) {
+            case 0:
+                if (is_there)
+                    roster_exited(&roster, worker, now_ms);
+                break;
+            case 1:
+                if (is_there)
+                    report(worker, false, false, 1, 0);
+                break;
+            case 2:
+            case 3:
+                if (is_there)
+                    load(worker);
+                break;
+            case 4:
+                if (is_there)
+                    roster_ask(&roster, worker, next_random(&random) % 2 ? REPLACE_LIMIT : REPLACE_HEAL);
+                break;
+            case 5:
+                roster_roll(&roster, now_ms);
+                break;
+            default:
+                now_ms += next_random(&random) % 5000;
+            }
+            for (int i = 0; next().kind != ACTION_NONE; i++)
+                assert_true(i < 50);
+            assert_true(roster_count(&roster) <= 12);
+        }
+        for (int step = 0; step < 200; step++) {
+            now_ms += 31000;
+            for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
+                if (roster.workers[i].state == WORKER_STARTING)
+                    load(i);
+                else if (roster.workers[i].state > WORKER_SERVING)
+                    roster_exited(&roster, i, now_ms);
+            }
+            while (next().kind != ACTION_NONE)
+                continue;
+        }
+        for (int place = 0; place < 2; place++) {
+            assert_int_not_equal(roster.places[place].current, ROSTER_NOBODY);
+            assert_int_equal(roster.workers[roster.places[place].current].state, WORKER_SERVING);
+        }
+        assert_int_equal(roster_count(&roster), 2);
+    }
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup(function, set_up)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_second_worker_waits_until_the_first_has_loaded),
+        TEST(test_what_cannot_be_loaded_is_tried_by_one_worker),
+        TEST(test_of_two_that_cannot_load_one_is_stopped),
+        TEST(test_a_worker_that_dies_old_is_replaced_at_once),
+        TEST(test_one_that_dies_young_is_replaced_after_a_delay_that_doubles),
+        TEST(test_one_that_could_not_be_started_counts_as_dead_young),
+        TEST(test_a_reload_replaces_one_after_the_other),
+        TEST(test_a_reload_that_cannot_load_leaves_the_old_ones),
+        TEST(test_a_reload_whose_worker_dies_leaves_the_old_ones),
+        TEST(test_an_application_that_was_broken_before_does_not_fail_a_reload),
+        TEST(test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again),
+        TEST(test_a_second_reload_does_not_wait_for_ever_for_the_first),
+        TEST(test_a_reload_mends_what_never_loaded),
+        TEST(test_a_worker_at_its_limit_serves_until_its_successor_has_loaded),
+        TEST(test_a_limit_whose_successor_cannot_load_is_tried_again_later),
+        TEST(test_healing_needs_a_successor_that_is_better),
+        TEST(test_a_successor_takes_the_place_of_one_that_dies),
+        TEST(test_a_loading_worker_accepts_once_nobody_else_does),
+        TEST(test_who_does_not_end_in_time_is_killed_once),
+        TEST(test_a_stop_ends_all_and_starts_none),
+        TEST(test_a_quick_stop_tells_also_those_that_drain),
+        TEST(test_fewer_places_retire_the_last_ones),
+        TEST(test_more_places_are_filled),
+        TEST(test_any_order_of_events_ends_with_every_place_served),
+    };
+
+    return cmocka_run_group_tests_name("roster", tests, NULL, NULL);
+}
