@@ -25,7 +25,7 @@
 #include "protocol/libfcgi_os.h"
 #include "serve/call.h"
 #include "serve/cgi.h"
-#include "serve/worker.h"
+#include "serve/worker_pool.h"
 
 #include <errno.h>
 #include <malloc.h>

@@ -134,6 +134,10 @@ static const struct config_option options[] = {
      .offset = CONFIG(memory_bytes),
      .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"
              "0 is never"},
+    {"limits", "queue_time", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, HOUR_MS),
+     .offset = CONFIG(queue_time_ms),
+     .help = "a request that has waited longer for a thread is answered with 503;\n"
+             "0 lets it wait for ever"},
     {"limits", "request_body", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(request_body_bytes),
      .help = "a larger request body is answered with 413; 0 leaves the limit to\n"

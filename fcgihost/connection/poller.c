@@ -69,7 +69,7 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     poller->descriptor_limit = descriptors_find_limit();
     pthread_mutex_init(&poller->mutex, NULL);
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    poller->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    poller->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     poller->listeners = calloc(set->count, sizeof(*poller->listeners));
     if (poller->wake_fd < 0 || poller->ready_fd < 0 || poller->epoll_fd < 0 ||
@@ -118,6 +118,8 @@ void poller_heed_ready(struct poller *poller, bool is_heeded)
 {
     poller_control(poller, EPOLL_CTL_MOD, poller->ready_fd, is_heeded ? EPOLLIN : 0,
                    &ready_pollable);
+    if (is_heeded)
+        eventfd_write(poller->ready_fd, 1);
 }
 
 /* With the mutex held. Says so once, however often it happens before the lack is over. true: log
@@ -242,15 +244,20 @@ static struct connection *dequeue(struct poller_queue *queue)
     return connection;
 }
 
+void poller_enqueue_ready(struct poller *poller, struct connection *connection)
+{
+    connection->queued_us = clock_us();
+    poller_enqueue(&poller->ready, connection);
+    if (!atomic_exchange(&poller->has_ready, true)) /* else who waits in epoll knows of others */
+        eventfd_write(poller->ready_fd, 1);
+}
+
 /* The wait of those that have parked until then is over; they are in the order of their ends. With
  * the mutex held. */
 static void release_parked(struct poller *poller, uint64_t until_ms)
 {
-    eventfd_t count = 0;
-    for (; poller->parked.first != NULL && poller->parked.first->park_end_ms <= until_ms; count++)
-        poller_enqueue(&poller->ready, dequeue(&poller->parked));
-    if (count > 0)
-        eventfd_write(poller->ready_fd, count);
+    while (poller->parked.first != NULL && poller->parked.first->park_end_ms <= until_ms)
+        poller_enqueue_ready(poller, dequeue(&poller->parked));
 }
 
 /* Nearly always the last one; one that was released too early comes back with its old end. */
@@ -282,18 +289,59 @@ void poller_unpark(struct poller *poller)
     pthread_mutex_unlock(&poller->mutex);
 }
 
-/* NULL if another worker was faster. */
-static struct connection *take_ready(struct poller *poller)
+void poller_queue(struct poller *poller, struct connection *connection)
 {
-    eventfd_t one;
-    struct connection *connection = NULL;
     pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) && eventfd_read(poller->ready_fd, &one) == 0)
+    poller_enqueue_ready(poller, connection);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+bool poller_has_ready(const struct poller *poller)
+{
+    return atomic_load_explicit(&poller->has_ready, memory_order_relaxed);
+}
+
+static bool is_overdue(const struct connection *connection, uint64_t before_us)
+{
+    return connection != NULL && connection->request != NULL && connection->queued_us <= before_us;
+}
+
+/* NULL: none is to be had, or none of before_us. */
+static struct connection *take_ready(struct poller *poller, uint64_t before_us)
+{
+    struct connection *connection = NULL;
+    if (!poller_has_ready(poller))
+        return NULL;
+    pthread_mutex_lock(&poller->mutex);
+    if (!atomic_load(&poller->is_handing_over) &&
+        (before_us == UINT64_MAX || is_overdue(poller->ready.first, before_us)))
         connection = dequeue(&poller->ready);
     if (connection != NULL)
         connection->is_queued = false;
+    atomic_store(&poller->has_ready, poller->ready.first != NULL);
     pthread_mutex_unlock(&poller->mutex);
     return connection;
+}
+
+struct connection *poller_take_overdue(struct poller *poller, uint64_t before_us)
+{
+    return take_ready(poller, before_us);
+}
+
+void poller_recall(struct poller *poller)
+{
+    atomic_store(&poller->is_recalled, true);
+    eventfd_write(poller->ready_fd, 1);
+}
+
+bool poller_is_recalled(const struct poller *poller)
+{
+    return atomic_load(&poller->is_recalled) || atomic_load(&poller->is_quitting);
+}
+
+void poller_end_recall(struct poller *poller)
+{
+    atomic_store(&poller->is_recalled, false);
 }
 
 /* It is this worker's now. false: no, it stays as it is for the next process; epoll does not speak of it
@@ -314,12 +362,13 @@ static bool take_connection(struct poller *poller, struct connection *connection
     return !is_left;
 }
 
-/* Whose turn it is. NULL: a signal came instead. */
-static enum pollable *next_pollable(struct poller *poller)
+/* NULL: the time is over, or a signal came. */
+static enum pollable *next_pollable(struct poller *poller, int timeout_ms)
 {
     if (poller->next_event >= poller->event_count) {
         poller->next_event = 0;
-        poller->event_count = epoll_wait(poller->epoll_fd, poller->events, POLLER_EVENTS, -1);
+        poller->event_count =
+            epoll_wait(poller->epoll_fd, poller->events, POLLER_EVENTS, timeout_ms);
     }
     return poller->event_count > 0 ? poller->events[poller->next_event++].data.ptr : NULL;
 }
@@ -339,36 +388,52 @@ static struct connection *accept_another(struct poller *poller)
     return connection;
 }
 
+static struct connection *accept_first(struct poller *poller, struct listener *listener)
+{
+    struct connection *connection = accept_connection(poller, listener);
+    poller->last_listener = listener;
+    atomic_store_explicit(&poller->accepts_in_row, connection != NULL, memory_order_relaxed);
+    return connection;
+}
+
+/* What epoll tells next. NULL: no connection. */
+static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
+{
+    eventfd_t count;
+    struct connection *connection = accept_another(poller);
+    enum pollable *pollable = connection == NULL ? next_pollable(poller, timeout_ms) : NULL;
+    if (pollable == NULL)
+        return connection;
+    switch (*pollable) {
+    case POLLABLE_CONNECTION:
+        connection = (struct connection *)(void *)pollable;
+        return take_connection(poller, connection) ? connection : NULL;
+    case POLLABLE_LISTENER:
+        return accept_first(poller, ((struct poller_listener *)(void *)pollable)->listener);
+    case POLLABLE_READY:
+        eventfd_read(poller->ready_fd, &count);
+        break;
+    case POLLABLE_WAKE:
+        break;
+    }
+    return NULL;
+}
+
 struct connection *poller_next(struct poller *poller)
 {
     while (!atomic_load(&poller->is_quitting)) {
-        struct connection *another = accept_another(poller);
-        if (another != NULL)
-            return another;
-        enum pollable *pollable = next_pollable(poller);
-        if (pollable == NULL)
-            continue;
-        if (*pollable == POLLABLE_CONNECTION) {
-            struct connection *connection = (struct connection *)(void *)pollable;
-            if (take_connection(poller, connection))
-                return connection;
-        }
-        if (*pollable == POLLABLE_LISTENER) {
-            struct poller_listener *listener = (struct poller_listener *)(void *)pollable;
-            struct connection *connection = accept_connection(poller, listener->listener);
-            poller->last_listener = listener->listener;
-            atomic_store_explicit(&poller->accepts_in_row, connection != NULL,
-                                  memory_order_relaxed);
-            if (connection != NULL)
-                return connection;
-        }
-        if (*pollable == POLLABLE_READY) {
-            struct connection *connection = take_ready(poller);
-            if (connection != NULL)
-                return connection;
-        }
+        struct connection *connection = take_ready(poller, UINT64_MAX);
+        if (connection == NULL)
+            connection = wait_for_one(poller, -1);
+        if (connection != NULL)
+            return connection;
     }
     return NULL;
+}
+
+struct connection *poller_lead(struct poller *poller, int timeout_ms)
+{
+    return poller_is_recalled(poller) ? NULL : wait_for_one(poller, timeout_ms);
 }
 
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
@@ -446,7 +511,10 @@ void poller_get_load(struct poller *poller, struct poller_load *load)
     for (const struct connection *c = poller->connections; c != NULL; c = c->next)
         load->idle += atomic_load(&c->is_watched) && !atomic_load(&c->has_head) &&
                       atomic_load(&c->deadline_ms) == 0;
-    load->parked = queue_count(&poller->parked) + queue_count(&poller->ready);
+    load->parked = queue_count(&poller->parked);
+    load->waiting = queue_count(&poller->ready);
+    if (poller->ready.first != NULL)
+        load->oldest_waiting_ms = (clock_us() - poller->ready.first->queued_us) / 1000;
     pthread_mutex_unlock(&poller->mutex);
 }
 

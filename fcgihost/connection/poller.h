@@ -65,8 +65,10 @@ struct poller {
     size_t connection_count;
     struct connection *buried;  /* given to another process, and still to be freed */
     struct poller_queue parked; /* their requests wait for the application */
-    struct poller_queue ready;  /* and these have waited */
-    int ready_fd;               /* a semaphore: how many are ready */
+    struct poller_queue ready;  /* theirs for a thread, first come first served */
+    atomic_bool has_ready;      /* some may be there */
+    int ready_fd;               /* an eventfd: whoever waits in epoll has to look after them */
+    atomic_bool is_recalled;    /* a worker wants the turn of the watch */
 };
 
 /* 0, or -1 with errno. The set must outlive the poller. change_fd as in the struct. */
@@ -75,8 +77,24 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
 void poller_clear(struct poller *poller);
 
 /* The next connection that has something to say, new ones included: the caller owns it until it
- * calls poller_watch or poller_close. NULL: the worker is to end. One thread at a time. */
+ * calls poller_watch, poller_park, poller_queue or poller_close. NULL: the worker is to end. By the
+ * thread that has the turn (threads/turn.h), as the next one. */
 struct connection *poller_next(struct poller *poller);
+/* The same for the watch, but none that is in the queue; NULL also after timeout_ms, and when a
+ * worker wants the turn. */
+struct connection *poller_lead(struct poller *poller, int timeout_ms);
+/* A worker wants the turn that the watch has. Any thread, with or without the GIL. */
+void poller_recall(struct poller *poller);
+/* Must the watch pass the turn? By the watch, as the next one, which it calls once it has. */
+bool poller_is_recalled(const struct poller *poller);
+void poller_end_recall(struct poller *poller);
+/* Gives a connection back whose request waits for a thread: poller_next returns it in its turn. */
+void poller_queue(struct poller *poller, struct connection *connection);
+/* Does anything wait in the queue? Any thread. */
+bool poller_has_ready(const struct poller *poller);
+/* The first one of the queue, if its request waits since before_us (clock_us()); else NULL. Any
+ * thread. */
+struct connection *poller_take_overdue(struct poller *poller, uint64_t before_us);
 /* Gives the connection back until its peer sends something, by the deadline if that is not 0. 0; or
  * -1 with errno, then the caller still owns it. */
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);

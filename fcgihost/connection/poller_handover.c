@@ -6,7 +6,6 @@
 #include "connection/poller_internal.h"
 
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -82,10 +81,8 @@ static void take_over_connection(struct poller *poller, const struct handover_co
     }
     pthread_mutex_lock(&poller->mutex);
     poller_link(poller, connection);
-    if (left->input.bytes > 0) {
-        poller_enqueue(&poller->ready, connection);
-        eventfd_write(poller->ready_fd, 1);
-    }
+    if (left->input.bytes > 0)
+        poller_enqueue_ready(poller, connection);
     pthread_mutex_unlock(&poller->mutex);
     if (left->input.bytes == 0 && poller_watch(poller, connection, left->deadline_ms) < 0)
         poller_close(poller, connection);

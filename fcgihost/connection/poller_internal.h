@@ -30,4 +30,7 @@ void poller_unlink(struct poller *poller, struct connection *connection);
 /* At the end of the queue. */
 void poller_enqueue(struct poller_queue *queue, struct connection *connection);
 
+/* At the end of the queue for a thread. */
+void poller_enqueue_ready(struct poller *poller, struct connection *connection);
+
 #endif

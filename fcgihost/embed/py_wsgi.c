@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_PIECES = RESPONSE_PIECES - 1, LONG_US = 200 };
+enum { MAX_PIECES = RESPONSE_PIECES - 1 };
 
 /* What is still to be sent once the GIL has been released. */
 struct rest {
@@ -279,7 +279,7 @@ static void end_request(struct python_thread *thread, PyObject *held)
 }
 
 /* Releasing the GIL wakes a thread that waits for it, which often takes the core too: this thread
- * then sends its response only after that thread's request. If the application took so long that a
+ * then sends its response only after that thread's request. If applications take so long that a
  * few system calls add little, the GIL is kept until the response has been sent and the connection
  * is watched again or closed, so that requests are completed in the order they came. With 2 ms of
  * Python, 4 threads and one core the 99th percentile fell from 15.3 ms to 10.9; 8 is the minimum.
@@ -288,7 +288,7 @@ static bool may_keep_gil(const struct python_thread *thread, const struct pace_r
                          const struct request *request, const struct rest *rest)
 {
     return py_settings.is_multithreaded && request->connection != NULL && !rest->is_failed &&
-           rest->held == NULL && thread->request == NULL && runner->application_us >= LONG_US;
+           rest->held == NULL && thread->request == NULL && runner->is_slow;
 }
 
 /* Did the application let out what write() raises once nothing more can be sent? That is no error.
@@ -300,8 +300,9 @@ static bool is_end_of_response(const struct python_thread *thread, PyObject *exc
            PyErr_GivenExceptionMatches(exception, PyExc_BrokenPipeError);
 }
 
-/* Returns with the GIL held, unless it had to wait for the peer: is_gil_kept tells. */
-static void send_with_gil(struct python_thread *thread, struct request *request, struct rest *rest)
+/* Keeps the GIL, unless it has to wait for the peer. */
+static enum py_wsgi_outcome send_with_gil(struct python_thread *thread, struct request *request,
+                                          struct rest *rest)
 {
     thread->is_gil_kept = true;
     request->send_wait = &thread->send_wait;
@@ -309,17 +310,22 @@ static void send_with_gil(struct python_thread *thread, struct request *request,
     request->send_wait = NULL;
     if (request->response.is_end_withheld)
         release_gil(&thread->send_wait);
+    return thread->is_gil_kept ? PY_WSGI_SERVED_WITH_GIL : PY_WSGI_SERVED;
 }
 
-void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
-                   struct request *request)
+enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
+                                   struct request *request)
 {
     struct rest rest;
     rest.count = 0;
     rest.held = NULL;
     rest.is_failed = false;
+    pace_await_gil(runner);
     PyEval_RestoreThread(thread->state);
-    pace_begin_application(runner);
+    if (!pace_begin_application(runner)) {
+        PyEval_SaveThread();
+        return PY_WSGI_WITHDRAWN;
+    }
     thread->served = request;
     rest.is_failed = call_application(thread, request, &rest) < 0;
     pace_end_application(runner);
@@ -336,10 +342,8 @@ void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
         py_exception_answer(request, exception);
     Py_XDECREF(exception);
     thread->served = NULL;
-    if (may_keep_gil(thread, runner, request, &rest)) {
-        send_with_gil(thread, request, &rest);
-        return;
-    }
+    if (may_keep_gil(thread, runner, request, &rest))
+        return send_with_gil(thread, request, &rest);
     PyEval_SaveThread();
     if (rest.held != NULL)
         pace_pass_turn(runner); /* a large body: the peer must be waited for */
@@ -347,4 +351,5 @@ void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
         reply_send_last(request, rest.pieces, rest.count);
     if (rest.held != NULL || thread->request != NULL)
         end_request(thread, rest.held);
+    return PY_WSGI_SERVED;
 }

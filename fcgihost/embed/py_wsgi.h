@@ -15,12 +15,21 @@ int py_wsgi_init(void);
 struct python_thread *py_wsgi_enter_thread(void);
 /* Frees it. Without the GIL, which it takes meanwhile. */
 void py_wsgi_leave_thread(struct python_thread *thread);
-/* Calls the application and sends its response, or an error page. Passes the runner's turn on once
- * it has the GIL. Called without the GIL; MAY RETURN HOLDING IT: the caller does what cannot block,
- * then calls py_wsgi_release_gil(). */
-void py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
-                   struct request *request);
-/* Releases the GIL if py_wsgi_serve() returned holding it; otherwise no effect. */
+
+enum py_wsgi_outcome {
+    PY_WSGI_SERVED,
+    /* The caller holds the GIL: it does what cannot block, then calls py_wsgi_release_gil(). */
+    PY_WSGI_SERVED_WITH_GIL,
+    /* The request was withdrawn while the thread waited for the GIL, and is no longer the
+     * caller's. */
+    PY_WSGI_WITHDRAWN,
+};
+
+/* Calls the application and sends its response, or an error page. Lets another thread lead once it
+ * has the GIL (threads/pace.h). Called without the GIL. */
+enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
+                                   struct request *request);
+/* After PY_WSGI_SERVED_WITH_GIL. No effect if the GIL is not held, or was released since. */
 void py_wsgi_release_gil(struct python_thread *thread);
 
 #endif

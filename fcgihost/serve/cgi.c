@@ -2,8 +2,8 @@
 #include "serve/cgi.h"
 
 #include "base/log.h"
-#include "http/meta_variables.h"
 #include "embed/py_wsgi.h"
+#include "http/meta_variables.h"
 #include "http/request.h"
 #include "http/route.h"
 #include "serve/serve.h"
@@ -117,7 +117,7 @@ static int serve(const struct route_table *routes, struct request *request)
 {
     struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
     struct activity activity;
-    struct pace pace = {.slowness = 0}; /* nobody waits for the turn */
+    struct pace pace = {.weighted_us = 0}; /* nobody waits for the turn */
     struct server server = {.routes = routes,
                             .readiness = &readiness,
                             .activity = &activity,

@@ -2,10 +2,9 @@
 #include "serve/serve.h"
 
 #include "http/meta_variables.h"
-#include "embed/py_wsgi.h"
-#include "protocol/record.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "protocol/record.h"
 
 #include <stdio.h>
 
@@ -83,6 +82,7 @@ bool serve_refuse(struct server *server, struct request *request)
     return true;
 }
 
+/* The limit counts them when they begin. */
 static void count(struct server *server)
 {
     if (server->requests == NULL)
@@ -100,26 +100,46 @@ static void refuse_unloaded(struct server *server, struct request *request)
               "The application is not ready. Please try again.\n");
 }
 
-void serve_request(struct server *server, struct request *request)
+void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms)
+{
+    request->response.retry_after_s = (unsigned)((queue_time_ms + 999) / 1000);
+    send_page(server, request, "503 Service Unavailable",
+              "Too many requests are being served. Please try again.\n");
+}
+
+/* After it was answered: what the log has to tell of it. */
+static const char *find_fault(const struct request *request)
+{
+    const struct response *response = &request->response;
+    if (response->excess_bytes > 0)
+        return "the application sent more than its Content-Length: the rest was held back";
+    if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
+        reply_is_short(request))
+        return "the application sent less than its Content-Length: the connection is closed";
+    return NULL;
+}
+
+enum py_wsgi_outcome serve_request(struct server *server, struct request *request)
 {
     if (!readiness_has(server->readiness, request->route->application)) {
         refuse_unloaded(server, request);
-        return;
+        return PY_WSGI_SERVED;
     }
     activity_begin(server->activity, request);
     count(server);
-    py_wsgi_serve(server->python, &server->runner, request);
-    request->times.begun_us = server->runner.application_began_us;
+    enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);
     activity_end(server->activity);
-    const struct response *response = &request->response;
-    const char *wrong = NULL;
-    if (response->excess_bytes > 0)
-        wrong = "the application sent more than its Content-Length: the rest was held back";
-    else if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
-             reply_is_short(request))
-        wrong = "the application sent less than its Content-Length: the connection is closed";
-    if (wrong != NULL) {
-        py_wsgi_release_gil(server->python);
-        request_log(request, wrong);
+    if (outcome == PY_WSGI_WITHDRAWN) {
+        if (server->requests != NULL)
+            atomic_fetch_sub(server->requests, 1);
+        return outcome;
     }
+    request->times.begun_us = server->runner.application_began_us;
+    const char *fault = find_fault(request);
+    if (fault != NULL) {
+        py_wsgi_release_gil(server->python);
+        request_log(request, fault);
+        return PY_WSGI_SERVED;
+    }
+    return outcome;
 }

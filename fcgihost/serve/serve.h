@@ -2,15 +2,15 @@
 #ifndef FCGIHOST_SERVE_H
 #define FCGIHOST_SERVE_H
 
+#include "embed/py_wsgi.h"
+#include "http/route.h"
 #include "threads/activity.h"
 #include "threads/pace.h"
 #include "threads/readiness.h"
-#include "http/route.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
-struct python_thread;
 struct request;
 
 /* What a thread serves requests with. */
@@ -27,8 +27,10 @@ struct server {
 /* Chooses what serves the request. A request that the host answers itself, before any Python: true,
  * it has been answered. Without the GIL, here and below. */
 bool serve_refuse(struct server *server, struct request *request);
+/* It has waited for a thread for longer than queue_time_ms: 503. */
+void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms);
 /* Answers one that was not refused, through the application, or with 503 where that is not loaded.
  */
-void serve_request(struct server *server, struct request *request);
+enum py_wsgi_outcome serve_request(struct server *server, struct request *request);
 
 #endif

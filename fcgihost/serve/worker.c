@@ -1,4 +1,4 @@
-/* The worker threads: each waits its turn, takes a request that is ready, and serves it. */
+/* A thread that serves: waits its turn, takes a request that is ready, and serves it. */
 #include "serve/worker.h"
 
 #include "base/clock.h"
@@ -6,11 +6,44 @@
 #include "embed/py_wsgi.h"
 #include "http/request.h"
 
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+int worker_init(struct worker *worker, struct worker_pool *pool, unsigned number,
+                struct activity *activity)
+{
+    memset(worker, 0, sizeof(*worker));
+    worker->pool = pool;
+    worker->receiver = (struct receiver){.config = pool->config,
+                                         .gate_limits = &pool->gate_limits,
+                                         .routes = &pool->routes,
+                                         .is_draining = &pool->poller->is_draining,
+                                         .is_handing_over = &pool->poller->is_handing_over};
+    worker->server = (struct server){.routes = &pool->routes,
+                                     .readiness = pool->readiness,
+                                     .activity = activity,
+                                     .runner = {.pace = &pool->pace, .number = number},
+                                     .requests = &pool->requests,
+                                     .request_limit = pool->request_limit};
+    pthread_mutex_init(&worker->withdrawal, NULL);
+    return receiver_init(&worker->receiver);
+}
+
+void worker_clear(struct worker *worker)
+{
+    receiver_clear(&worker->receiver);
+    pthread_mutex_destroy(&worker->withdrawal);
+}
+
+static bool is_watch(const struct worker *worker)
+{
+    return worker == &worker->pool->watch;
+}
+
+static struct counters *counters_of(struct worker *worker)
+{
+    return is_watch(worker) ? &worker->pool->activities.spare : &worker->server.activity->counters;
+}
 
 /* Until when the peer must send something. */
 static uint64_t next_deadline(const struct connection *connection, uint64_t io_timeout_ms)
@@ -32,7 +65,8 @@ static void close_connection(struct worker *worker, struct connection *connectio
     if (atomic_load(&connection->is_expired) && connection_has_begun(connection))
         refusal = "the peer did not send the rest of its request within [limits] io_timeout";
     if (refusal != NULL) {
-        py_wsgi_release_gil(worker->server.python);
+        if (!is_watch(worker))
+            py_wsgi_release_gil(worker->server.python);
         log_warning("connection closed: %s", refusal);
     }
     if (connection->request != NULL) {
@@ -58,6 +92,7 @@ static void park(struct worker *worker, struct connection *connection)
 {
     struct worker_pool *pool = worker->pool;
     const struct path_route *route = connection->request->route;
+    connection->request->times.ready_us = 0; /* it does not wait for a thread yet */
     if (connection_keep_request(connection) == CONNECTION_CLOSE) {
         close_connection(worker, connection);
         return;
@@ -69,52 +104,139 @@ static void park(struct worker *worker, struct connection *connection)
         poller_unpark(pool->poller);
 }
 
-static void begin_serving(struct worker *worker, struct request *request)
+/* For the next thread that has time for it. */
+static void put_into_queue(struct worker *worker, struct connection *connection)
+{
+    if (connection_keep_request(connection) == CONNECTION_CLOSE)
+        close_connection(worker, connection);
+    else
+        poller_queue(worker->pool->poller, connection);
+}
+
+static bool is_overdue(const struct worker *worker, const struct request *request)
+{
+    uint64_t queue_time_us = worker->pool->config->queue_time_ms * 1000;
+    return queue_time_us > 0 && request->times.taken_us > request->times.ready_us + queue_time_us;
+}
+
+enum fate { ANSWERED, ANSWERED_WITH_GIL, PARKED, QUEUED, WITHDRAWN };
+
+static void begin_request(struct worker *worker, struct request *request)
 {
     struct request_times *times = &request->times;
     times->taken_us = times->begun_us = clock_us(); /* until the application begins */
     if (times->ready_us == 0)
         times->ready_us = times->taken_us;
-    activities_enter(&worker->pool->activities);
+    if (is_watch(worker))
+        request->io_timeout_ms =
+            0; /* it waits for nobody who does not take a short answer at once */
+    else
+        activities_enter(&worker->pool->activities);
 }
 
-static void end_serving(struct worker *worker, struct request *request)
+static void end_request(struct worker *worker, struct connection *connection, enum fate fate)
 {
+    if (!is_watch(worker))
+        activities_leave(&worker->pool->activities);
+    if (fate == WITHDRAWN)
+        return; /* it may be gone */
+    struct request *request = connection->request;
+    request->io_timeout_ms = worker->pool->config->io_timeout_ms;
+    if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
+        return;
     request->times.ended_us = clock_us();
-    counters_count(&worker->server.activity->counters, request->response.status, &request->times);
-    activities_leave(&worker->pool->activities);
+    counters_count(counters_of(worker), request->response.status, &request->times);
 }
 
-static void serve_connection(struct worker *worker, struct connection *connection)
+/* Through the application, or without it where it is not loaded. */
+static enum fate serve(struct worker *worker, struct connection *connection)
 {
+    worker->entering = connection;
+    atomic_store_explicit(&worker->entering_ready_us, connection->request->times.ready_us,
+                          memory_order_relaxed);
+    switch (serve_request(&worker->server, connection->request)) {
+    case PY_WSGI_SERVED_WITH_GIL:
+        return ANSWERED_WITH_GIL;
+    case PY_WSGI_WITHDRAWN:
+        pthread_mutex_lock(&worker->withdrawal); /* until the watch is done with the buffer */
+        pthread_mutex_unlock(&worker->withdrawal);
+        return WITHDRAWN;
+    case PY_WSGI_SERVED:
+        break;
+    }
+    return ANSWERED;
+}
+
+static enum fate decide(struct worker *worker, struct connection *connection)
+{
+    struct request *request = connection->request;
+    if (serve_refuse(&worker->server, request))
+        return ANSWERED;
+    if (must_park(worker->pool, connection))
+        return PARKED;
+    if (is_overdue(worker, request)) {
+        serve_refuse_late(&worker->server, request, worker->pool->config->queue_time_ms);
+        return ANSWERED;
+    }
+    if (is_watch(worker) && readiness_has(worker->pool->readiness, request->route->application))
+        return QUEUED;
+    return serve(worker, connection);
+}
+
+static enum fate handle(struct worker *worker, struct connection *connection)
+{
+    begin_request(worker, connection->request);
+    enum fate fate = decide(worker, connection);
+    end_request(worker, connection, fate);
+    if (fate == PARKED)
+        park(worker, connection);
+    else if (fate == QUEUED)
+        put_into_queue(worker, connection);
+    return fate;
+}
+
+void worker_serve(struct worker *worker, struct connection *connection)
+{
+    enum fate fate = ANSWERED;
     if (connection->is_answered)
         pace_pass_turn(&worker->server.runner); /* the peer may go on sending for long */
     enum connection_step step = connection_advance(&worker->receiver, connection);
     while (step == CONNECTION_READY) {
-        struct request *request = connection->request;
-        begin_serving(worker, request);
-        if (!serve_refuse(&worker->server, request)) {
-            if (must_park(worker->pool, connection)) {
-                activities_leave(&worker->pool->activities);
-                park(worker, connection);
-                return;
-            }
-            serve_request(&worker->server, request);
-        }
-        end_serving(worker, request);
+        fate = handle(worker, connection);
+        if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
+            return;
         connection->park_end_ms = 0;
         pace_offer_turn(&worker->server.runner); /* much of the body may be left */
         step = connection_finish_request(&worker->receiver, connection);
-        if (step == CONNECTION_READY)
+        if (step == CONNECTION_READY && fate == ANSWERED_WITH_GIL)
             py_wsgi_release_gil(worker->server.python);
     }
     uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
     if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
         close_connection(worker, connection);
-    py_wsgi_release_gil(worker->server.python);
+    if (fate == ANSWERED_WITH_GIL)
+        py_wsgi_release_gil(worker->server.python);
 }
 
-static void *run(void *argument)
+struct connection *worker_withdraw(struct worker *worker, uint64_t before_us)
+{
+    struct pace_runner *runner = &worker->server.runner;
+    struct connection *connection = NULL;
+    if (atomic_load(&runner->entry) != PACE_ENTERING ||
+        atomic_load_explicit(&worker->entering_ready_us, memory_order_relaxed) > before_us)
+        return NULL;
+    pthread_mutex_lock(&worker->withdrawal);
+    if (pace_withdraw(runner)) {
+        connection = worker->entering;
+        activity_end(worker->server.activity);
+        if (connection_keep_request(connection) == CONNECTION_CLOSE)
+            connection->refusal = "a request that waited can't be kept: out of memory";
+    }
+    pthread_mutex_unlock(&worker->withdrawal);
+    return connection;
+}
+
+void *worker_run(void *argument)
 {
     struct worker *worker = argument;
     struct worker_pool *pool = worker->pool;
@@ -132,81 +254,10 @@ static void *run(void *argument)
         pace_take_turn(&worker->server.runner);
         connection = poller_next(pool->poller);
         if (connection != NULL)
-            serve_connection(worker, connection);
+            worker_serve(worker, connection);
     } while (connection != NULL);
     pace_pass_turn(&worker->server.runner);
     py_wsgi_leave_thread(worker->server.python);
     atomic_fetch_sub(&pool->running, 1);
     return NULL;
-}
-
-static int start_worker(struct worker *worker)
-{
-    if (receiver_init(&worker->receiver) < 0)
-        return -1;
-    int error = pthread_create(&worker->thread, NULL, run, worker);
-    if (error != 0) {
-        errno = error;
-        return -1;
-    }
-    worker->server.activity->thread = worker->thread;
-    atomic_fetch_add(&worker->pool->running, 1);
-    return 0;
-}
-
-static void prepare_worker(struct worker_pool *pool, unsigned i)
-{
-    struct worker *worker = &pool->workers[i];
-    worker->pool = pool;
-    worker->receiver = (struct receiver){.config = pool->config,
-                                         .gate_limits = &pool->gate_limits,
-                                         .routes = &pool->routes,
-                                         .is_draining = &pool->poller->is_draining,
-                                         .is_handing_over = &pool->poller->is_handing_over};
-    worker->server = (struct server){.routes = &pool->routes,
-                                     .readiness = pool->readiness,
-                                     .activity = &pool->activities.items[i],
-                                     .runner = {.pace = &pool->pace, .number = i + 1},
-                                     .requests = &pool->requests,
-                                     .request_limit = pool->request_limit};
-}
-
-int worker_pool_start(struct worker_pool *pool)
-{
-    const struct config *config = pool->config;
-    pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
-                                             .max_connections = config->backlog,
-                                             .roles = pool->routes.role_bits};
-    pace_init(&pool->pace);
-    pool->workers = calloc(config->threads, sizeof(*pool->workers));
-    if (pool->workers == NULL || activities_init(&pool->activities, config->threads) < 0)
-        return -1;
-    for (unsigned i = 0; i < config->threads; i++) {
-        prepare_worker(pool, i);
-        if (pool->board != NULL && i < BOARD_THREADS_MAX) {
-            pool->activities.items[i].board = &pool->board->thread[i];
-            atomic_store(&pool->board->threads, i + 1);
-        }
-        if (start_worker(&pool->workers[i]) < 0)
-            return -1;
-        pool->activities.count++;
-    }
-    return 0;
-}
-
-bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
-{
-    while (atomic_load(&pool->running) > 0) {
-        if (clock_ms() >= deadline_ms)
-            return false;
-        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
-    }
-    for (unsigned i = 0; i < pool->activities.count; i++) {
-        pthread_join(pool->workers[i].thread, NULL);
-        receiver_clear(&pool->workers[i].receiver);
-    }
-    /* The activities stay: who asks what threads do may come until Python's end. */
-    route_table_clear(&pool->routes);
-    pace_destroy(&pool->pace);
-    return true;
 }

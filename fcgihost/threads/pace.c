@@ -1,20 +1,12 @@
-/* How long the application takes, and so when a thread lets the next one wait for a request. */
+/* When a thread that has found a request lets the next one lead. */
 #include "threads/pace.h"
 
 #include "base/clock.h"
 
-#include <sys/resource.h>
-
-enum {
-    SLOW_APPLICATION_US = 100, /* while others could be served */
-    SLOW_WEIGHT = 16,          /* of a slow request, against 1 of each that is not; … */
-    SLOW_WEIGHT_MAX = 64,      /* … one alone may only have been preempted */
-};
-
 void pace_init(struct pace *pace)
 {
     turn_init(&pace->turn);
-    atomic_init(&pace->slowness, 0);
+    atomic_init(&pace->weighted_us, 0);
 }
 
 void pace_destroy(struct pace *pace)
@@ -22,10 +14,18 @@ void pace_destroy(struct pace *pace)
     turn_destroy(&pace->turn);
 }
 
+void pace_take_turn(struct pace_runner *runner)
+{
+    struct turn *turn = &runner->pace->turn;
+    if (!runner->has_turn || !turn_reclaim(turn, runner->number))
+        turn_take(turn, runner->number);
+    runner->has_turn = true;
+}
+
 void pace_offer_turn(struct pace_runner *runner)
 {
     if (runner->has_turn)
-        turn_offer(&runner->pace->turn, runner->number);
+        turn_offer(&runner->pace->turn, runner->number, TURN_TO_ANY);
 }
 
 void pace_pass_turn(struct pace_runner *runner)
@@ -36,55 +36,40 @@ void pace_pass_turn(struct pace_runner *runner)
     }
 }
 
-static struct pace_switches count_switches(void)
+void pace_await_gil(struct pace_runner *runner)
 {
-    struct rusage usage;
-    if (getrusage(RUSAGE_THREAD, &usage) < 0)
-        return (struct pace_switches){0, 0};
-    return (struct pace_switches){usage.ru_nvcsw, usage.ru_nivcsw};
+    atomic_store_explicit(&runner->entry, PACE_ENTERING, memory_order_release);
+    if (runner->has_turn)
+        turn_offer(&runner->pace->turn, runner->number, TURN_TO_WATCH);
 }
 
-/* It took long, but only as others had the processor, perhaps the web server: meanwhile it had the
- * GIL, so no other thread could have served. With nginx on the same core this is worth 3 of 120 µs.
- */
-static bool was_only_preempted(const struct pace_runner *runner)
+bool pace_withdraw(struct pace_runner *runner)
 {
-    struct pace_switches now = count_switches(), before = runner->switches_before;
-    return now.involuntary != before.involuntary && now.voluntary == before.voluntary;
+    int entry = PACE_ENTERING;
+    return atomic_compare_exchange_strong(&runner->entry, &entry, PACE_WITHDRAWN);
 }
 
-void pace_begin_application(struct pace_runner *runner)
+bool pace_begin_application(struct pace_runner *runner)
 {
-    unsigned slowness = atomic_load_explicit(&runner->pace->slowness, memory_order_relaxed);
-    runner->is_suspected = slowness > 0;
-    if (runner->is_suspected)
-        runner->switches_before = count_switches();
+    if (atomic_exchange(&runner->entry, PACE_ENTERED) == PACE_WITHDRAWN)
+        return false;
+    unsigned weighted_us = atomic_load_explicit(&runner->pace->weighted_us, memory_order_relaxed);
+    runner->is_slow = weighted_us > PACE_SLOW_US * PACE_WEIGHT;
     runner->application_began_us = clock_us();
-    if (slowness > SLOW_WEIGHT)
+    if (runner->is_slow)
         pace_pass_turn(runner);
-    else if (runner->has_turn)
-        turn_offer(&runner->pace->turn, runner->number);
+    else
+        pace_offer_turn(runner);
+    return true;
 }
 
-/* When two threads count at the same time, one of both is lost: no harm. */
+/* Of two threads that count at the same time one may be lost: no harm to a mean. */
 void pace_end_application(struct pace_runner *runner)
 {
-    atomic_uint *slowness = &runner->pace->slowness;
-    unsigned before = atomic_load_explicit(slowness, memory_order_relaxed), after = before;
-    runner->application_us = clock_us() - runner->application_began_us;
-    if (runner->application_us <= SLOW_APPLICATION_US ||
-        (runner->is_suspected && was_only_preempted(runner)))
-        after = before > 0 ? before - 1 : 0;
-    else if (before <= SLOW_WEIGHT_MAX - SLOW_WEIGHT)
-        after = before + SLOW_WEIGHT;
-    if (after != before)
-        atomic_store_explicit(slowness, after, memory_order_relaxed);
-}
-
-void pace_take_turn(struct pace_runner *runner)
-{
-    struct turn *turn = &runner->pace->turn;
-    if (!runner->has_turn || !turn_reclaim(turn, runner->number))
-        turn_take(turn, runner->number);
-    runner->has_turn = true;
+    atomic_uint *weighted_us = &runner->pace->weighted_us;
+    uint64_t took_us = clock_us() - runner->application_began_us;
+    unsigned counted_us = took_us < PACE_MOST_US ? (unsigned)took_us : PACE_MOST_US,
+             before_us = atomic_load_explicit(weighted_us, memory_order_relaxed);
+    atomic_store_explicit(weighted_us, before_us - before_us / PACE_WEIGHT + counted_us,
+                          memory_order_relaxed);
 }

@@ -1,4 +1,5 @@
-/* How long the application takes, and so when a thread lets the next one wait for a request. */
+/* When a thread that has found a request lets the next one lead (turn.h): by how long the
+ * application takes on average. */
 #ifndef FCGIHOST_PACE_H
 #define FCGIHOST_PACE_H
 
@@ -8,38 +9,50 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    PACE_SLOW_US = 100, /* a mean from which on passing the turn is worth its context switch */
+    /* One request counts for no more: most that take longer than that beside short ones only lost
+     * the processor for a while, to the web server perhaps. */
+    PACE_MOST_US = 4 * PACE_SLOW_US,
+    PACE_WEIGHT = 16, /* the mean is of about so many requests */
+};
+
 /* Of all threads together. */
 struct pace {
     struct turn turn;
-    atomic_uint slowness; /* the more, the more likely it is that the next request takes long */
+    atomic_uint weighted_us; /* PACE_WEIGHT times the mean of what the application took */
 };
 
-/* Context switches of a thread: voluntary (blocked), involuntary (preempted). */
-struct pace_switches {
-    long voluntary, involuntary;
-};
+/* A request whose thread waits for the GIL may be withdrawn from it by the watch. */
+enum pace_entry { PACE_ENTERED, PACE_ENTERING, PACE_WITHDRAWN };
 
 /* Of one thread. */
 struct pace_runner {
     struct pace *pace;
-    unsigned number;   /* from 1 */
-    bool has_turn;     /* or had it when it offered it */
-    bool is_suspected; /* of being slow: what happens to it is counted */
-    uint64_t application_began_us, application_us; /* how long the last one took */
-    struct pace_switches switches_before;
+    unsigned number;  /* from 1, or TURN_WATCH */
+    bool has_turn;    /* or had it when it offered it */
+    bool is_slow;     /* the application is, by its mean when it was called */
+    atomic_int entry; /* enum pace_entry */
+    uint64_t application_began_us;
 };
 
 void pace_init(struct pace *pace);
 void pace_destroy(struct pace *pace);
-/* Waits for the turn, unless it was offered and nobody took it. */
+/* Leads; at once if the turn was offered and nobody took it. */
 void pace_take_turn(struct pace_runner *runner);
-/* Much may be left to do: another thread may take the turn meanwhile. */
+/* Much may be left to do: a follower may lead meanwhile. */
 void pace_offer_turn(struct pace_runner *runner);
-/* Lets the next thread wait for a request. Called before this one waits for a peer. */
+/* Another thread leads. Called before this one waits for a peer. */
 void pace_pass_turn(struct pace_runner *runner);
-/* The application is about to run, with the GIL held, and has run. Lets the next thread wait for a
- * request: at once if applications have been slow lately, else if this one proves to be. */
-void pace_begin_application(struct pace_runner *runner);
+/* The thread is about to wait for the GIL, with a request. Without the GIL. */
+void pace_await_gil(struct pace_runner *runner);
+/* The watch takes the request from a thread that waits for the GIL. false: it does not wait, or has
+ * the GIL by now. Without the GIL. */
+bool pace_withdraw(struct pace_runner *runner);
+/* The application is about to run: lets the next thread lead, at once if applications are slow,
+ * else if this one proves to be. false: the request was withdrawn, and is no longer this thread's.
+ * With the GIL, as the next one. */
+bool pace_begin_application(struct pace_runner *runner);
 void pace_end_application(struct pace_runner *runner);
 
 #endif

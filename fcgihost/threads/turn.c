@@ -1,102 +1,104 @@
-/* Whose turn it is to wait for requests: one thread's at a time. */
+/* Leader/followers: whose turn it is to wait for requests. */
 #include "threads/turn.h"
 
 #include "base/clock.h"
 
-static const unsigned long long OWNER = 0xffff, OFFERED = 0x10000, ONE_OFFER = 0x20000;
+#include <errno.h>
+
+static const unsigned long long OWNER = 0xffff, OFFERED = 0x30000, ONE_OFFER = 0x40000;
+
+enum { OFFER_SHIFT = 16 };
 
 void turn_init(struct turn *turn)
 {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&turn->look, &attributes);
-    pthread_cond_init(&turn->sleep, &attributes);
+    pthread_cond_init(&turn->promotion, &attributes);
+    pthread_cond_init(&turn->alarm, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&turn->mutex, NULL);
-    turn->has_looker = false;
-    turn->sleepers = turn->calm_looks = 0;
+    turn->followers = 0;
+    turn->is_over = false;
+    turn->recall = NULL;
     atomic_init(&turn->state, 0);
-    atomic_init(&turn->is_asleep, false);
+    atomic_init(&turn->is_watch_asleep, false);
 }
 
 void turn_destroy(struct turn *turn)
 {
-    pthread_cond_destroy(&turn->look);
-    pthread_cond_destroy(&turn->sleep);
+    pthread_cond_destroy(&turn->promotion);
+    pthread_cond_destroy(&turn->alarm);
     pthread_mutex_destroy(&turn->mutex);
 }
 
-/* With the mutex held, here and below. */
-static void set_looker(struct turn *turn, bool has_looker)
+static bool is_free(unsigned long long state)
 {
-    turn->has_looker = has_looker;
-    atomic_store(&turn->is_asleep, !has_looker && turn->sleepers > 0);
+    return (state & OWNER) == 0;
 }
 
-static void look(struct turn *turn)
+static enum turn_offer offer_of(unsigned long long state)
 {
-    struct timespec end =
-        clock_deadline(turn->calm_looks < TURN_CALM_LOOKS ? TURN_TICK_MS : TURN_CALM_TICK_MS);
-    set_looker(turn, true);
-    pthread_cond_timedwait(&turn->look, &turn->mutex, &end);
-    set_looker(turn, false);
+    return (enum turn_offer)((state & OFFERED) >> OFFER_SHIFT);
 }
 
-/* Until it is passed, or offered while nobody looks. */
-static void sleep_until_woken(struct turn *turn, unsigned long long state)
+/* Whoever owned it finds that out by turn_reclaim. */
+static bool take_from(struct turn *turn, unsigned long long state, unsigned number)
 {
-    turn->sleepers++;
-    set_looker(turn, turn->has_looker);
-    if (atomic_load(&turn->state) == state) /* else its owner may have found nobody asleep */
-        pthread_cond_wait(&turn->sleep, &turn->mutex);
-    turn->sleepers--;
-    set_looker(turn, turn->has_looker);
+    unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
+    return atomic_compare_exchange_strong(&turn->state, &state, taken);
 }
 
-static void wake_first(struct turn *turn)
+static void recall_watch(struct turn *turn, unsigned long long state)
 {
-    pthread_mutex_lock(&turn->mutex);
-    pthread_cond_t *first = turn->has_looker ? &turn->look : &turn->sleep;
-    atomic_store(&turn->is_asleep, false); /* one is enough */
-    pthread_mutex_unlock(&turn->mutex);
-    pthread_cond_signal(first); /* now, as it may run at once, and needs the mutex */
+    if ((state & OWNER) == TURN_WATCH && turn->recall != NULL)
+        turn->recall(turn->recall_argument);
 }
 
 void turn_take(struct turn *turn, unsigned number)
 {
     pthread_mutex_lock(&turn->mutex);
-    unsigned long long state = atomic_load(&turn->state), before;
-    bool has_looked = false, is_unchanged = false; /* since it looked */
     for (;;) {
-        bool is_to_be_had = (state & OWNER) == 0 || ((state & OFFERED) && is_unchanged);
-        unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
-        if (is_to_be_had && atomic_compare_exchange_strong(&turn->state, &state, taken))
-            break;
-        before = state;
-        bool is_busy = (state & OFFERED) || (has_looked && !is_unchanged);
-        has_looked = is_busy && !turn->has_looker;
-        if (has_looked)
-            look(turn);
-        else
-            sleep_until_woken(turn, state);
-        state = atomic_load(&turn->state);
-        is_unchanged = has_looked && state == before;
-        turn->calm_looks += has_looked;
+        unsigned long long state = atomic_load(&turn->state);
+        if (is_free(state)) {
+            if (take_from(turn, state, number))
+                break;
+            continue;
+        }
+        recall_watch(turn, state);
+        turn->followers++;
+        /* Who passes it does so without the mutex, but looks for followers with it. */
+        if (atomic_load(&turn->state) == state)
+            pthread_cond_wait(&turn->promotion, &turn->mutex);
+        turn->followers--;
     }
-    if (is_unchanged)
-        turn->calm_looks = 0; /* it was offered for a whole tick */
     pthread_mutex_unlock(&turn->mutex);
 }
 
-void turn_offer(struct turn *turn, unsigned number)
+static void wake_watch(struct turn *turn)
+{
+    pthread_mutex_lock(&turn->mutex);
+    atomic_store(&turn->is_watch_asleep, false);
+    pthread_mutex_unlock(&turn->mutex);
+    pthread_cond_signal(&turn->alarm); /* now, as it may run at once, and needs the mutex */
+}
+
+void turn_offer(struct turn *turn, unsigned number, enum turn_offer to)
 {
     unsigned long long state = atomic_load(&turn->state);
-    if ((state & OWNER) != number || (state & OFFERED))
+    if ((state & OWNER) != number) {
+        recall_watch(turn, state);
         return;
-    atomic_store(&turn->state, (state | OFFERED) + ONE_OFFER);
-    if (atomic_load(&turn->is_asleep))
-        wake_first(turn);
+    }
+    unsigned long long offered = (state & ~OFFERED) | (unsigned long long)to << OFFER_SHIFT;
+    if ((state & OFFERED) != 0) {
+        /* The watch, which is awake, may be taking it. */
+        atomic_compare_exchange_strong(&turn->state, &state, offered + ONE_OFFER);
+        return;
+    }
+    atomic_store(&turn->state, offered + ONE_OFFER);
+    if (atomic_load(&turn->is_watch_asleep))
+        wake_watch(turn);
 }
 
 bool turn_reclaim(struct turn *turn, unsigned number)
@@ -106,10 +108,99 @@ bool turn_reclaim(struct turn *turn, unsigned number)
            atomic_compare_exchange_strong(&turn->state, &state, state & ~OFFERED);
 }
 
+static bool has_followers(struct turn *turn)
+{
+    pthread_mutex_lock(&turn->mutex);
+    bool has = turn->followers > 0;
+    pthread_mutex_unlock(&turn->mutex);
+    return has;
+}
+
 void turn_pass(struct turn *turn, unsigned number)
 {
-    if (!turn_reclaim(turn, number))
+    if (!turn_reclaim(turn, number)) {
+        recall_watch(turn, atomic_load(&turn->state));
         return;
+    }
     atomic_store(&turn->state, atomic_load(&turn->state) & ~OWNER);
-    wake_first(turn);
+    if (has_followers(turn))
+        pthread_cond_signal(&turn->promotion);
+    else if (atomic_load(&turn->is_watch_asleep))
+        wake_watch(turn);
+}
+
+/* The leader waits for requests: nothing to look for, until it offers or passes its turn. With the
+ * mutex held, here and below. */
+static void sleep_until_alarm(struct turn *turn, unsigned long long state, unsigned timeout_ms)
+{
+    struct timespec end = clock_deadline(timeout_ms);
+    int error = 0;
+    atomic_store(&turn->is_watch_asleep, true);
+    if (atomic_load(&turn->state) != state) /* who changed it may have found the watch awake */
+        atomic_store(&turn->is_watch_asleep, false);
+    while (atomic_load(&turn->is_watch_asleep) && !turn->is_over && error == 0)
+        error = timeout_ms == 0 ? pthread_cond_wait(&turn->alarm, &turn->mutex)
+                                : pthread_cond_timedwait(&turn->alarm, &turn->mutex, &end);
+    atomic_store(&turn->is_watch_asleep, false);
+}
+
+static void sleep_for(struct turn *turn, unsigned time_ms)
+{
+    struct timespec end = clock_deadline(time_ms);
+    int error = 0;
+    while (!turn->is_over && error == 0)
+        error = pthread_cond_timedwait(&turn->alarm, &turn->mutex, &end);
+}
+
+/* Nobody has made use of the turn for so long. true: the watch has it. */
+static bool make_use(struct turn *turn, unsigned long long state, unsigned idle_ms)
+{
+    if (offer_of(state) == TURN_TO_ANY && turn->followers > 0) {
+        if (take_from(turn, state, 0))
+            pthread_cond_signal(&turn->promotion);
+        return false;
+    }
+    /* A follower that was promoted may not have run yet. */
+    return idle_ms >= TURN_IDLE_MS && (turn->followers == 0 || !is_free(state)) &&
+           take_from(turn, state, TURN_WATCH);
+}
+
+bool turn_watch(struct turn *turn, unsigned timeout_ms)
+{
+    bool has_turn = false;
+    unsigned idle_ms = 0;
+    uint64_t end_ms = timeout_ms > 0 ? clock_ms() + timeout_ms : UINT64_MAX;
+    pthread_mutex_lock(&turn->mutex);
+    while (!turn->is_over && !has_turn && clock_ms() < end_ms) {
+        unsigned long long state = atomic_load(&turn->state);
+        bool is_held = !is_free(state) && offer_of(state) == 0;
+        if (is_held && idle_ms > 0) {
+            sleep_until_alarm(turn, state, timeout_ms);
+            idle_ms = 0;
+            continue;
+        }
+        unsigned tick_ms = is_free(state) ? TURN_IDLE_MS : TURN_TICK_MS;
+        sleep_for(turn, tick_ms);
+        idle_ms = atomic_load(&turn->state) == state ? idle_ms + tick_ms : 0;
+        if (idle_ms > 0 && !is_held)
+            has_turn = make_use(turn, state, idle_ms);
+    }
+    pthread_mutex_unlock(&turn->mutex);
+    return has_turn;
+}
+
+void turn_end(struct turn *turn)
+{
+    pthread_mutex_lock(&turn->mutex);
+    turn->is_over = true;
+    pthread_mutex_unlock(&turn->mutex);
+    pthread_cond_broadcast(&turn->alarm);
+}
+
+bool turn_is_over(struct turn *turn)
+{
+    pthread_mutex_lock(&turn->mutex);
+    bool is_over = turn->is_over;
+    pthread_mutex_unlock(&turn->mutex);
+    return is_over;
 }

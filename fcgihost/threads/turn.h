@@ -1,4 +1,13 @@
-/* Whose turn it is to wait for requests: one thread's at a time. */
+/* Leader/followers (Schmidt and others, Pattern-Oriented Software Architecture, volume 2): of the
+ * threads that serve, one leads: it has the turn, and alone waits for requests. The others follow:
+ * they sleep until they are promoted. A leader that has found a request gives the turn away in one
+ * of two ways: it passes it, which wakes a follower, or it offers it.
+ *
+ * To pass costs a context switch, behind nginx 17 of 40 µs, more than a short request itself. An
+ * offer costs nothing: a leader that comes back soon has its turn again. If it does not, the watch
+ * promotes a follower. The watch is one more thread, which looks once in each tick while requests
+ * come, and sleeps while none do. Where no follower is left, as every thread is busy, it leads
+ * itself: it serves no request, but sees to those that wait (serve/worker.c). */
 #ifndef FCGIHOST_TURN_H
 #define FCGIHOST_TURN_H
 
@@ -6,34 +15,51 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { TURN_TICK_MS = 1, TURN_CALM_TICK_MS = 4, TURN_CALM_LOOKS = 64 };
+enum {
+    TURN_TICK_MS = 4,   /* each look costs 15 µs */
+    TURN_IDLE_MS = 20,  /* nobody made use of the turn for so long: the watch takes it */
+    TURN_WATCH = 65535, /* the number of the watch; threads that serve have 1 and up */
+};
 
-/* To pass the turn on for each request wakes a thread for each, which behind nginx costs 17 µs of
- * 40, more than a short request itself. So a thread may offer its turn instead while it serves one:
- * it has it back at the price of an instruction if it comes soon. If not, another thread takes it,
- * once it has been offered for a whole tick: of those who wait, one looks once in each tick while
- * requests come. After many looks that found nothing but short requests, whoever looks does so
- * less often: each takes 15 µs, at 6,000 requests a second behind nginx 2 µs of each. The others
- * sleep, and while no requests come all do. */
+/* Who may have an offered turn before its owner comes back. */
+enum turn_offer {
+    TURN_TO_ANY = 1,   /* the owner runs the application: a follower, or else the watch */
+    TURN_TO_WATCH = 2, /* the owner waits for the GIL: a follower would only wait for it as well */
+};
+
 struct turn {
-    atomic_ullong state;   /* how many offers there were, one bit: it is offered, and whose it is */
-    atomic_bool is_asleep; /* some wait, and none of them looks */
+    atomic_ullong state; /* how many offers there were, to whom it is offered, whose it is */
+    atomic_bool is_watch_asleep; /* until an offer or a pass wakes it */
     pthread_mutex_t mutex;
-    pthread_cond_t look, sleep; /* of the one who looks; of the others */
-    bool has_looker;            /* with the mutex held, … */
-    unsigned sleepers;          /* … as these: how many others wait, … */
-    unsigned calm_looks;        /* … and how often in a row one has looked in vain */
+    pthread_cond_t promotion; /* followers wait for it; … */
+    pthread_cond_t alarm;     /* … and the watch for this one */
+    unsigned followers;       /* with the mutex held; so is this: */
+    bool is_over;             /* turn_end() was called */
+    /* Has to bring the watch to pass the turn soon, without waiting for it: a thread that serves
+     * wants it, or has lost it while it waited for the GIL. By any of them, some with the GIL or
+     * the mutex held. NULL: nobody watches. */
+    void (*recall)(void *argument);
+    void *recall_argument;
 };
 
 void turn_init(struct turn *turn);
 void turn_destroy(struct turn *turn);
-/* Waits for it. number: the thread's, from 1 to 65535. */
+/* Follows until it leads. number: the thread's own, from 1. */
 void turn_take(struct turn *turn, unsigned number);
-/* Offers it, until turn_reclaim. Whose it is not does nothing, here and below. */
-void turn_offer(struct turn *turn, unsigned number);
+/* Offers the turn, until turn_reclaim; a second offer may only widen the first one. No effect
+ * unless number has the turn, here and below. */
+void turn_offer(struct turn *turn, unsigned number, enum turn_offer to);
 /* false: another thread has it. */
 bool turn_reclaim(struct turn *turn, unsigned number);
-/* Gives it up, for one of those who wait. */
+/* Gives the turn to a follower, or to whoever comes next. */
 void turn_pass(struct turn *turn, unsigned number);
+
+/* The watch's loop: promotes followers for as long as there are any. true: every thread is busy,
+ * and the watch has the turn, until it passes it. false: timeout_ms (0: none) is over, or
+ * turn_end() was called. */
+bool turn_watch(struct turn *turn, unsigned timeout_ms);
+/* The watch is to end. */
+void turn_end(struct turn *turn);
+bool turn_is_over(struct turn *turn);
 
 #endif

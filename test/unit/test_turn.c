@@ -4,17 +4,28 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "threads/turn.h"
 
 enum { THREADS = 4, ROUNDS = 300 };
 
 static struct turn turn;
+static atomic_uint recalls;
+
+static void recall(void *argument)
+{
+    assert_ptr_equal(argument, &recalls);
+    atomic_fetch_add(&recalls, 1);
+}
 
 static int set_up(void **state)
 {
     (void)state;
     memset(&turn, 1, sizeof(turn));
     turn_init(&turn);
+    turn.recall = recall;
+    turn.recall_argument = &recalls;
+    atomic_store(&recalls, 0);
     return 0;
 }
 
@@ -25,15 +36,47 @@ static int tear_down(void **state)
     return 0;
 }
 
+static pthread_t start(void *(*run)(void *), void *argument)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run, argument), 0);
+    return thread;
+}
+
 static void *take_as_two(void *argument)
 {
     turn_take(&turn, 2);
     return argument;
 }
 
-static void wait_until_it_sleeps(void)
+static void *watch_once(void *has_turn)
 {
-    while (!atomic_load(&turn.is_asleep))
+    *(bool *)has_turn = turn_watch(&turn, 0);
+    return NULL;
+}
+
+static void *watch_until_the_end(void *argument)
+{
+    while (!turn_is_over(&turn))
+        if (turn_watch(&turn, 0))
+            turn_pass(&turn, TURN_WATCH);
+    return argument;
+}
+
+static void wait_for_follower(void)
+{
+    unsigned followers = 0;
+    while (followers == 0) {
+        usleep(100);
+        pthread_mutex_lock(&turn.mutex);
+        followers = turn.followers;
+        pthread_mutex_unlock(&turn.mutex);
+    }
+}
+
+static void wait_until_the_watch_sleeps(void)
+{
+    while (!atomic_load(&turn.is_watch_asleep))
         usleep(100);
 }
 
@@ -42,8 +85,8 @@ static void test_a_turn_is_taken_offered_and_reclaimed(void **state)
     (void)state;
     turn_take(&turn, 1);
     assert_true(turn_reclaim(&turn, 1)); /* it was not offered */
-    turn_offer(&turn, 1);
-    turn_offer(&turn, 1);
+    turn_offer(&turn, 1, TURN_TO_WATCH);
+    turn_offer(&turn, 1, TURN_TO_ANY);
     assert_true(turn_reclaim(&turn, 1));
     turn_pass(&turn, 1);
     assert_false(turn_reclaim(&turn, 1));
@@ -56,36 +99,36 @@ static void test_only_its_owner_can_give_it_away(void **state)
     (void)state;
     turn_take(&turn, 1);
     unsigned long long before = atomic_load(&turn.state);
-    turn_offer(&turn, 2);
+    turn_offer(&turn, 2, TURN_TO_ANY);
     turn_pass(&turn, 2);
     assert_false(turn_reclaim(&turn, 2));
     assert_true(atomic_load(&turn.state) == before);
 }
 
-static void test_the_first_who_waits_gets_what_is_passed(void **state)
+static void test_a_follower_gets_what_is_passed(void **state)
 {
     (void)state;
-    pthread_t two;
     turn_take(&turn, 1);
-    assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
-    wait_until_it_sleeps();
+    pthread_t two = start(take_as_two, NULL);
+    wait_for_follower();
     turn_pass(&turn, 1);
     pthread_join(two, NULL);
     assert_true(turn_reclaim(&turn, 2));
 }
 
-static void test_the_first_who_waits_gets_what_stays_offered(void **state)
+/* Whether the watch has to be woken for it or not. */
+static void test_a_follower_gets_what_stays_offered(void **state)
 {
     (void)state;
+    pthread_t watch = start(watch_until_the_end, NULL);
     for (int is_asleep = 0; is_asleep < 2; is_asleep++) {
-        pthread_t two;
         turn_take(&turn, 1);
         if (!is_asleep)
-            turn_offer(&turn, 1);
-        assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
+            turn_offer(&turn, 1, TURN_TO_ANY);
+        pthread_t two = start(take_as_two, NULL);
         if (is_asleep) {
-            wait_until_it_sleeps();
-            turn_offer(&turn, 1);
+            wait_until_the_watch_sleeps();
+            turn_offer(&turn, 1, TURN_TO_ANY);
         }
         pthread_join(two, NULL);
         assert_false(turn_reclaim(&turn, 1));
@@ -93,78 +136,113 @@ static void test_the_first_who_waits_gets_what_stays_offered(void **state)
         assert_true(turn_reclaim(&turn, 2));
         turn_pass(&turn, 2);
     }
+    turn_end(&turn);
+    pthread_join(watch, NULL);
 }
 
-static void test_it_is_still_found_offered_after_many_short_requests(void **state)
+static void test_an_offer_that_is_reclaimed_in_time_promotes_nobody(void **state)
 {
     (void)state;
-    pthread_t two;
-    turn_take(&turn, 1);
-    turn_offer(&turn, 1);
-    assert_true(turn_reclaim(&turn, 1));
-    assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
-    for (unsigned request = 0; request < 10 * TURN_CALM_LOOKS; request++) {
-        turn_offer(&turn, 1);
-        if (!turn_reclaim(&turn, 1))
-            break; /* a busy machine */
-        usleep(TURN_TICK_MS * 1000 / 5);
-    }
-    turn_offer(&turn, 1);
-    pthread_join(two, NULL);
-    assert_false(turn_reclaim(&turn, 1));
-    turn_pass(&turn, 2);
-}
-
-static unsigned count_calm_looks(void)
-{
-    pthread_mutex_lock(&turn.mutex);
-    unsigned looks = turn.calm_looks;
-    pthread_mutex_unlock(&turn.mutex);
-    return looks;
-}
-
-static bool has_count_fallen;
-
-/* Until one who waits has looked so often. false: the machine was busy, and the turn is lost. */
-static bool serve_short_requests(unsigned looks)
-{
-    unsigned before = count_calm_looks(), now = before;
-    while (now < before + looks) {
-        turn_offer(&turn, 1);
-        if (!turn_reclaim(&turn, 1))
-            return false;
-        usleep(TURN_TICK_MS * 1000 / 5);
-        now = count_calm_looks();
-        has_count_fallen |= now < before;
-    }
-    return true;
-}
-
-static bool has_counted_over_a_rest(void)
-{
-    if (!serve_short_requests(3))
-        return false;
-    wait_until_it_sleeps();
-    return serve_short_requests(3);
-}
-
-static void test_looks_in_vain_are_counted_until_a_request_is_long(void **state)
-{
-    (void)state;
-    bool has_counted = has_count_fallen = false;
-    for (unsigned attempt = 0; attempt < 10 && !has_counted; attempt++) {
-        pthread_t two;
+    bool has_lost = true;
+    for (unsigned attempt = 0; attempt < 10 && has_lost; attempt++) { /* a busy machine */
+        pthread_t watch = start(watch_until_the_end, NULL);
         turn_take(&turn, 1);
-        assert_int_equal(pthread_create(&two, NULL, take_as_two, NULL), 0);
-        wait_until_it_sleeps();
-        has_counted = has_counted_over_a_rest();
-        turn_offer(&turn, 1);
+        pthread_t two = start(take_as_two, NULL);
+        wait_for_follower();
+        has_lost = false;
+        for (unsigned request = 0; request < 200 && !has_lost; request++) {
+            turn_offer(&turn, 1, TURN_TO_WATCH);
+            turn_offer(&turn, 1, TURN_TO_ANY);
+            has_lost = !turn_reclaim(&turn, 1);
+            usleep(TURN_TICK_MS * 1000 / 10);
+        }
+        turn_pass(&turn, 1);
         pthread_join(two, NULL);
-        assert_false(has_count_fallen);
-        assert_int_equal(count_calm_looks(), 0);
         turn_pass(&turn, 2);
+        turn_end(&turn);
+        pthread_join(watch, NULL);
+        turn.is_over = false;
     }
-    assert_true(has_counted);
+    assert_false(has_lost);
+}
+
+static void test_the_watch_leads_where_every_thread_is_busy(void **state)
+{
+    (void)state;
+    turn_take(&turn, 1);
+    turn_pass(&turn, 1);
+    assert_true(turn_watch(&turn, 0));
+    assert_false(turn_reclaim(&turn, 1));
+    turn_pass(&turn, TURN_WATCH);
+    turn_take(&turn, 1);
+    turn_offer(&turn, 1, TURN_TO_ANY);
+    assert_true(turn_watch(&turn, 0));
+    assert_false(turn_reclaim(&turn, 1));
+}
+
+static void test_who_waits_for_the_gil_loses_the_turn_to_the_watch_and_to_no_follower(void **state)
+{
+    (void)state;
+    turn_take(&turn, 1);
+    pthread_t two = start(take_as_two, NULL);
+    wait_for_follower();
+    turn_offer(&turn, 1, TURN_TO_WATCH);
+    assert_true(turn_watch(&turn, 0));
+    assert_true(turn_reclaim(&turn, TURN_WATCH));
+    assert_int_equal(atomic_load(&recalls), 0);
+    turn_offer(&turn, 1, TURN_TO_ANY); /* it has the GIL now: others may serve again */
+    assert_int_equal(atomic_load(&recalls), 1);
+    turn_pass(&turn, 1);
+    assert_int_equal(atomic_load(&recalls), 2);
+    turn_pass(&turn, TURN_WATCH);
+    pthread_join(two, NULL);
+    assert_true(turn_reclaim(&turn, 2));
+}
+
+static void test_a_follower_recalls_the_watch(void **state)
+{
+    (void)state;
+    assert_true(turn_watch(&turn, 0));
+    pthread_t two = start(take_as_two, NULL);
+    while (atomic_load(&recalls) == 0)
+        usleep(100);
+    turn_pass(&turn, TURN_WATCH);
+    pthread_join(two, NULL);
+    assert_true(turn_reclaim(&turn, 2));
+}
+
+static void test_the_watch_sleeps_while_a_leader_waits_and_wakes_for_what_is_passed(void **state)
+{
+    (void)state;
+    bool has_turn = false;
+    turn_take(&turn, 1);
+    pthread_t watch = start(watch_once, &has_turn);
+    wait_until_the_watch_sleeps();
+    turn_pass(&turn, 1);
+    pthread_join(watch, NULL);
+    assert_true(has_turn);
+}
+
+static void test_the_watch_comes_back_when_its_time_is_over(void **state)
+{
+    (void)state;
+    turn_take(&turn, 1);
+    assert_false(turn_watch(&turn, 3 * TURN_TICK_MS));
+    assert_true(turn_reclaim(&turn, 1));
+}
+
+static void test_the_watch_ends_whatever_it_is_doing(void **state)
+{
+    (void)state;
+    bool has_turn = true;
+    turn_take(&turn, 1);
+    pthread_t watch = start(watch_once, &has_turn);
+    wait_until_the_watch_sleeps();
+    turn_end(&turn);
+    pthread_join(watch, NULL);
+    assert_false(has_turn);
+    assert_true(turn_is_over(&turn));
+    assert_false(turn_watch(&turn, 0));
 }
 
 static unsigned entered, entries;
@@ -183,7 +261,7 @@ static void *take_and_give_up(void *argument)
         entered--;
         may_have_it = round % 8 != 7;
         if (may_have_it)
-            turn_offer(&turn, number);
+            turn_offer(&turn, number, TURN_TO_ANY);
         else
             turn_pass(&turn, number);
         if (round % 64 == number)
@@ -193,37 +271,55 @@ static void *take_and_give_up(void *argument)
     return NULL;
 }
 
+static void *lead_and_pass(void *argument)
+{
+    while (!turn_is_over(&turn)) {
+        if (!turn_watch(&turn, 0))
+            continue;
+        if (entered++ != 0)
+            return argument;
+        entered--;
+        turn_pass(&turn, TURN_WATCH);
+    }
+    return NULL;
+}
+
 static void test_one_thread_at_a_time_has_it_and_each_gets_it(void **state)
 {
     (void)state;
     pthread_t threads[THREADS];
+    void *wrong = NULL;
     entered = entries = 0;
+    pthread_t watch = start(lead_and_pass, &entered);
     for (uintptr_t i = 0; i < THREADS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, take_and_give_up, (void *)(i + 1)), 0);
+        threads[i] = start(take_and_give_up, (void *)(i + 1));
     for (size_t i = 0; i < THREADS; i++) {
-        void *wrong = NULL;
         pthread_join(threads[i], &wrong);
         assert_null(wrong);
     }
+    turn_end(&turn);
+    pthread_join(watch, &wrong);
+    assert_null(wrong);
     assert_int_equal(entries, THREADS * ROUNDS);
 }
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_turn_is_taken_offered_and_reclaimed, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_only_its_owner_can_give_it_away, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_first_who_waits_gets_what_is_passed, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_the_first_who_waits_gets_what_stays_offered, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(test_it_is_still_found_offered_after_many_short_requests,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_looks_in_vain_are_counted_until_a_request_is_long,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_one_thread_at_a_time_has_it_and_each_gets_it, set_up,
-                                        tear_down),
+        TEST(test_a_turn_is_taken_offered_and_reclaimed),
+        TEST(test_only_its_owner_can_give_it_away),
+        TEST(test_a_follower_gets_what_is_passed),
+        TEST(test_a_follower_gets_what_stays_offered),
+        TEST(test_an_offer_that_is_reclaimed_in_time_promotes_nobody),
+        TEST(test_the_watch_leads_where_every_thread_is_busy),
+        TEST(test_who_waits_for_the_gil_loses_the_turn_to_the_watch_and_to_no_follower),
+        TEST(test_a_follower_recalls_the_watch),
+        TEST(test_the_watch_sleeps_while_a_leader_waits_and_wakes_for_what_is_passed),
+        TEST(test_the_watch_comes_back_when_its_time_is_over),
+        TEST(test_the_watch_ends_whatever_it_is_doing),
+        TEST(test_one_thread_at_a_time_has_it_and_each_gets_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,99 @@
+/* The watch: while every thread is busy, or waits for the GIL, it accepts connections, receives
+ * requests, answers those that need no Python, and puts the others into the queue. It also refuses
+ * what has waited there longer than [limits] queue_time. threads/turn.h says when it does so. */
+#include "serve/watch.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+    LOOK_MS = 100,            /* after requests that wait */
+    LONG_WAIT_MS = 1000,      /* worth a line in the log, … */
+    LONG_WAIT_LOG_MS = 60000, /* … once in that time */
+};
+
+/* A worker is free again: what the watch waits in ends. By the worker, with or without the GIL. */
+static void recall(void *argument)
+{
+    poller_recall(argument);
+}
+
+void watch_prepare(struct worker_pool *pool)
+{
+    pool->pace.turn.recall = recall;
+    pool->pace.turn.recall_argument = pool->poller;
+}
+
+/* Everything that could have been served since then gets its 503. */
+static void refuse_overdue(struct worker_pool *pool, uint64_t before_us)
+{
+    struct connection *connection;
+    while ((connection = poller_take_overdue(pool->poller, before_us)) != NULL)
+        worker_serve(&pool->watch, connection);
+    for (unsigned i = 0; i < pool->activities.count; i++) {
+        connection = worker_withdraw(&pool->workers[i], before_us);
+        if (connection != NULL)
+            worker_serve(&pool->watch, connection);
+    }
+}
+
+static void log_long_wait(struct worker_pool *pool, uint64_t now_ms, uint64_t *logged_ms)
+{
+    struct poller_load load;
+    if (*logged_ms != 0 && now_ms < *logged_ms + LONG_WAIT_LOG_MS)
+        return;
+    poller_get_load(pool->poller, &load);
+    if (load.waiting == 0 || load.oldest_waiting_ms < LONG_WAIT_MS)
+        return;
+    *logged_ms = now_ms;
+    log_warning("every thread is busy, and %zu request%s for one, the first for %.1f s: raise "
+                "[server] threads or processes, or see by SIGUSR2 what takes the threads so long",
+                load.waiting, load.waiting == 1 ? " waits" : "s wait",
+                (double)load.oldest_waiting_ms / 1000);
+}
+
+static void look_after_queue(struct worker_pool *pool, uint64_t *logged_ms)
+{
+    uint64_t queue_time_us = pool->config->queue_time_ms * 1000, now_us = clock_us();
+    if (queue_time_us > 0 && now_us > queue_time_us)
+        refuse_overdue(pool, now_us - queue_time_us);
+    if (poller_has_ready(pool->poller))
+        log_long_wait(pool, now_us / 1000, logged_ms);
+}
+
+static unsigned look_time_ms(const struct worker_pool *pool)
+{
+    uint64_t queue_time_ms = pool->config->queue_time_ms;
+    return queue_time_ms == 0 || queue_time_ms > 4 * LOOK_MS ? LOOK_MS
+                                                             : (unsigned)(queue_time_ms / 4) + 1;
+}
+
+/* Until a worker wants the turn back, or the poller is told to quit. */
+static void lead(struct worker_pool *pool, uint64_t *logged_ms)
+{
+    while (!poller_is_recalled(pool->poller)) {
+        struct connection *connection = poller_lead(pool->poller, (int)look_time_ms(pool));
+        if (connection != NULL)
+            worker_serve(&pool->watch, connection);
+        look_after_queue(pool, logged_ms);
+    }
+}
+
+void *watch_run(void *argument)
+{
+    struct worker *watch = argument;
+    struct worker_pool *pool = watch->pool;
+    struct turn *turn = &pool->pace.turn;
+    uint64_t logged_ms = 0;
+    pthread_setname_np(pthread_self(), "watch");
+    while (!turn_is_over(turn)) {
+        unsigned timeout_ms = poller_has_ready(pool->poller) ? look_time_ms(pool) : 0;
+        if (turn_watch(turn, timeout_ms)) {
+            lead(pool, &logged_ms);
+            turn_pass(turn, TURN_WATCH);
+            poller_end_recall(pool->poller);
+        }
+        look_after_queue(pool, &logged_ms);
+    }
+    return NULL;
+}

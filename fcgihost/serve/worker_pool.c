@@ -1,0 +1,70 @@
+/* The threads that serve, started and ended together. */
+#include "serve/worker_pool.h"
+
+#include "base/clock.h"
+#include "serve/watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+static int start_thread(struct worker *worker, void *(*run)(void *))
+{
+    int error = pthread_create(&worker->thread, NULL, run, worker);
+    if (error == 0)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+static int start_worker(struct worker_pool *pool, unsigned i)
+{
+    struct worker *worker = &pool->workers[i];
+    if (worker_init(worker, pool, i + 1, &pool->activities.items[i]) < 0 ||
+        start_thread(worker, worker_run) < 0)
+        return -1;
+    pool->activities.items[i].thread = worker->thread;
+    pool->activities.count++;
+    atomic_fetch_add(&pool->running, 1);
+    return 0;
+}
+
+int worker_pool_start(struct worker_pool *pool)
+{
+    const struct config *config = pool->config;
+    pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
+                                             .max_connections = config->backlog,
+                                             .roles = pool->routes.role_bits};
+    pace_init(&pool->pace);
+    watch_prepare(pool);
+    pool->workers = calloc(config->threads, sizeof(*pool->workers));
+    if (pool->workers == NULL || activities_init(&pool->activities, config->threads) < 0)
+        return -1;
+    for (unsigned i = 0; i < config->threads; i++)
+        if (start_worker(pool, i) < 0)
+            return -1;
+    if (worker_init(&pool->watch, pool, TURN_WATCH, NULL) < 0 ||
+        start_thread(&pool->watch, watch_run) < 0)
+        return -1;
+    return 0;
+}
+
+bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
+{
+    turn_end(&pool->pace.turn);
+    pthread_join(pool->watch.thread, NULL); /* it waits for nobody */
+    while (atomic_load(&pool->running) > 0) {
+        if (clock_ms() >= deadline_ms)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    for (unsigned i = 0; i < pool->activities.count; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+        worker_clear(&pool->workers[i]);
+    }
+    worker_clear(&pool->watch);
+    /* The activities stay: who asks what threads do may come until Python's end. */
+    route_table_clear(&pool->routes);
+    pace_destroy(&pool->pace);
+    return true;
+}
