@@ -239,6 +239,13 @@ static int open_listeners(struct listener_set *listeners, const struct config *c
     return listener_open_all(listeners, config, error);
 }
 
+/* A manager's worker that was not needed after all says nothing. */
+static void log_stopped(const struct supervisor *supervisor)
+{
+    if (!supervisor->link.is_managed || supervisor->is_serving_told)
+        log_info("stopped");
+}
+
 static int run_server(const struct config *config)
 {
     struct listener_set listeners;
@@ -263,7 +270,7 @@ static int run_server(const struct config *config)
         if (has_startup_failed)
             code = EXIT_APPLICATION;
         if (is_unfinished_start) {
-            log_info("stopped");
+            log_stopped(&supervisor);
             code = EXIT_CLEAN; /* only finalizing was left out, as intended */
         }
         for (size_t i = 0; i < listeners.count; i++)
@@ -273,7 +280,7 @@ static int run_server(const struct config *config)
     }
     listener_close_all(&listeners);
     poller_clear(&poller);
-    log_info("stopped");
+    log_stopped(&supervisor);
     return has_startup_failed                ? EXIT_APPLICATION
            : supervisor.lifecycle.is_cut_off ? EXIT_RUN_TIME
                                              : EXIT_CLEAN;

@@ -214,6 +214,10 @@ static void log_drain(const struct supervisor *supervisor)
         log_info("retired: another worker serves in its place");
         return;
     }
+    if (supervisor->link.is_managed && !supervisor->is_serving_told) {
+        log_debug("stopping, as it is not needed: it never served");
+        return;
+    }
     describe_reason(supervisor, reason, sizeof(reason));
     snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
     log_info("%s: stopping: %s, requests in flight have %s", reason,
@@ -374,11 +378,12 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         .is_loaded = loaded != 0,
         .is_python_finalized = event_is_set(&supervisor->is_done),
     };
+    if (loaded != 0 && !supervisor->is_serving_told && !atomic_load(&supervisor->poller->is_held)) {
+        supervisor->is_serving_told = true;
+        log_serving(supervisor);
+    }
     if (supervisor->announced != loaded) {
-        if (supervisor->announced == 0)
-            log_serving(supervisor);
         supervisor->announced = loaded;
-        poller_release(supervisor->poller);
         poller_unpark(supervisor->poller);
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);

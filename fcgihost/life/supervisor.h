@@ -34,6 +34,7 @@ struct supervisor {
     atomic_bool is_reopen_wanted, are_stacks_wanted;
     struct readiness readiness;
     unsigned long long announced; /* readiness.loaded as it was when parked requests last resumed */
+    bool is_serving_told;         /* in the log */
     uint64_t memory_checked_ms;
     struct main_thread main;
     struct replacement replacement;

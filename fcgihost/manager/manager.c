@@ -64,6 +64,14 @@ static void stop(struct manager *manager, const char *why, bool is_quick)
     roster_stop(&manager->roster, is_quick);
 }
 
+/* What it was started with. */
+static const struct crew_outfit *outfit_of(const struct manager *manager, int worker)
+{
+    const struct roster *roster = &manager->roster;
+    return rollout_outfit(&manager->rollout,
+                          roster->workers[worker].generation > roster->served_generation);
+}
+
 /* What the workers ask and tell */
 
 static void take_report(struct manager *manager, int worker)
@@ -73,8 +81,11 @@ static void take_report(struct manager *manager, int worker)
         return;
     memcpy(&report, manager->message.data, sizeof(report));
     manager->has_served = manager->has_served || report.is_loaded != 0;
+    bool is_required = outfit_of(manager, worker)->config->require;
+    bool is_refused = report.failed_applications > 0 || (is_required && report.failed_imports > 0);
     roster_report(&manager->roster, worker,
                   &(struct roster_report){.is_loaded = report.is_loaded != 0,
+                                          .is_refused = is_refused,
                                           .is_settled = report.is_settled != 0,
                                           .failed_applications = report.failed_applications,
                                           .failed_imports = report.failed_imports});
@@ -192,10 +203,8 @@ static void start_worker(struct manager *manager, const struct roster_action *ac
                          uint64_t now_ms)
 {
     struct roster *roster = &manager->roster;
-    const struct roster_worker *worker = &roster->workers[action->worker];
-    const struct crew_outfit *outfit =
-        rollout_outfit(&manager->rollout, worker->generation > roster->served_generation);
-    if (crew_start(&manager->crew, roster, action, outfit, now_ms) < 0) {
+    if (crew_start(&manager->crew, roster, action, outfit_of(manager, action->worker), now_ms) <
+        0) {
         roster_exited(roster, action->worker, now_ms);
         crew_forget(&manager->crew, action->worker);
     }
@@ -236,10 +245,11 @@ static void perform(struct manager *manager, const struct roster_action *action,
             pid);
         break;
     case ACTION_REPLACE_FAILED:
-        log_error(
-            "worker %ld, which was to replace another one, could not load: the old one goes on "
-            "serving, and the next attempt comes later",
-            pid);
+        if (action->reason == REPLACE_LIMIT)
+            log_error(
+                "worker %ld, which was to replace another one, could not load: the old one goes on "
+                "serving, and the next attempt comes later",
+                pid);
         break;
     }
 }

@@ -51,8 +51,7 @@ bool roster_is_serving(const struct roster *roster)
 /* It has tried to load what requests need, and could not. */
 static bool has_failed(const struct roster_worker *worker)
 {
-    return worker->state == WORKER_STARTING &&
-           worker->report.failed_applications + worker->report.failed_imports > 0;
+    return worker->state == WORKER_STARTING && worker->report.is_refused;
 }
 
 static struct roster_action action_of(enum roster_action_kind kind, int worker)
@@ -165,21 +164,23 @@ static struct roster_action stop_second_failure(struct roster *roster, uint64_t 
     return nothing;
 }
 
-/* While nobody serves, one has to tell the requests that wait. */
+/* Those that have loaded; while nobody has, one that tells the requests so. Successors wait until
+ * they are judged. */
 static struct roster_action let_accept(struct roster *roster)
 {
+    bool is_serving = roster_is_serving(roster), is_one_accepting = false;
     int candidate = ROSTER_NOBODY;
-    if (roster_is_serving(roster))
-        return nothing;
     for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
-        if (roster->workers[i].state != WORKER_STARTING || roster->workers[i].is_successor)
+        const struct roster_worker *worker = &roster->workers[i];
+        bool is_ready =
+            worker->state == (is_serving ? WORKER_SERVING : WORKER_STARTING) && worker->pid != 0;
+        if (!is_ready || worker->is_successor)
             continue;
-        if (roster->workers[i].is_accepting)
-            return nothing;
-        if (candidate == ROSTER_NOBODY && roster->workers[i].pid != 0)
+        is_one_accepting = is_one_accepting || worker->is_accepting;
+        if (candidate == ROSTER_NOBODY && !worker->is_accepting)
             candidate = i;
     }
-    if (candidate == ROSTER_NOBODY)
+    if (candidate == ROSTER_NOBODY || (!is_serving && is_one_accepting))
         return nothing;
     roster->workers[candidate].is_accepting = true;
     return action_of(ACTION_ACCEPT, candidate);
@@ -198,10 +199,10 @@ static enum verdict judge(const struct roster_worker *successor,
 {
     const struct roster_report *new = &successor->report, *old = &current->report;
     if (current->state != WORKER_SERVING) /* it can't load either, and is of older code perhaps */
-        return new->is_loaded || failures(successor) > 0 ? VERDICT_BETTER : VERDICT_WAIT;
+        return new->is_loaded || new->is_refused ? VERDICT_BETTER : VERDICT_WAIT;
     unsigned allowed = old->failed_applications;
     if (!new->is_loaded)
-        return failures(successor) > 0 ? VERDICT_WORSE : VERDICT_WAIT;
+        return new->is_refused ? VERDICT_WORSE : VERDICT_WAIT;
     if (new->failed_applications > allowed)
         return VERDICT_WORSE;
     if (!new->is_settled)
@@ -231,9 +232,8 @@ static void begin_retry(struct roster_place *place, uint64_t now_ms)
 static void fail_replacement(struct roster *roster, struct roster_place *place, uint64_t now_ms)
 {
     enum roster_action_kind kind = ACTION_REPLACE_FAILED;
-    bool is_superseded =
-        roster->roll == ROLL_RUNNING &&
-        roster->workers[place->successor].generation < roster->generation;
+    bool is_superseded = roster->roll == ROLL_RUNNING &&
+                         roster->workers[place->successor].generation < roster->generation;
     if (is_superseded) {
         kind = ACTION_NONE; /* the newer roll tries again */
     } else if (place->reason == REPLACE_ROLL) {
@@ -262,7 +262,6 @@ static struct roster_action end_replacement(struct roster *roster, uint64_t now_
             enum roster_reason reason = place->reason;
             *place = (struct roster_place){.current = slot, .successor = ROSTER_NOBODY};
             roster->workers[slot].is_successor = false;
-            roster->workers[slot].is_accepting = true;
             roster->workers[slot].deadline_ms = 0;
             return retire(roster, before, slot, reason, now_ms);
         }
@@ -298,6 +297,15 @@ static struct roster_action stop_unwanted(struct roster *roster, uint64_t now_ms
     return nothing;
 }
 
+/* Where several miss the same thing, one finds out whether it can be loaded by now. */
+static bool is_first_to_heal(const struct roster *roster, const struct roster_place *place)
+{
+    for (const struct roster_place *p = roster->places; p < place; p++)
+        if (p->current != ROSTER_NOBODY && failures(&roster->workers[p->current]) > 0)
+            return false;
+    return true;
+}
+
 static enum roster_reason reason_to_replace(const struct roster *roster,
                                             const struct roster_place *place, uint64_t now_ms)
 {
@@ -306,9 +314,11 @@ static enum roster_reason reason_to_replace(const struct roster *roster,
     const struct roster_worker *worker = &roster->workers[place->current];
     if (roster->roll == ROLL_RUNNING && worker->generation < roster->generation)
         return REPLACE_ROLL;
-    if (worker->state == WORKER_SERVING && now_ms >= place->retry_ms)
-        return worker->wanted;
-    return REPLACE_NOT;
+    if (worker->state != WORKER_SERVING || now_ms < place->retry_ms)
+        return REPLACE_NOT;
+    if (worker->wanted == REPLACE_HEAL && !is_first_to_heal(roster, place))
+        return REPLACE_NOT;
+    return worker->wanted;
 }
 
 static bool is_replacing(const struct roster *roster)
@@ -460,8 +470,8 @@ uint64_t roster_exited(struct roster *roster, int worker, uint64_t now_ms)
     return delay_ms;
 }
 
-/* A successor of the roll before may go on: with reloads that come faster than the application loads
- * none would ever end. It is replaced again afterwards. */
+/* A successor of the roll before may go on: with reloads that come faster than the application
+ * loads none would ever end. It is replaced again afterwards. */
 void roster_roll(struct roster *roster, uint64_t now_ms)
 {
     roster->generation++;

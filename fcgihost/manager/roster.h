@@ -20,7 +20,7 @@ enum {
     ROSTER_YOUNG_MS = 10000,     /* a worker that dies before this age is to be feared */
     ROSTER_RETRY_MIN_MS = 1000,  /* between two attempts to replace a worker; doubles … */
     ROSTER_RETRY_MAX_MS = 60000,
-    ROSTER_SUPERSEDED_MS = 30000,  /* how long a successor may still load after a newer roll */
+    ROSTER_SUPERSEDED_MS = 30000, /* how long a successor may still load after a newer roll */
     ROSTER_NOBODY = -1,
 };
 
@@ -35,6 +35,7 @@ enum roster_state {
 /* What a worker tells of its start. */
 struct roster_report {
     bool is_loaded;  /* an application, and each required import */
+    bool is_refused; /* one of these was tried, and could not be loaded */
     bool is_settled; /* everything has been tried at least once */
     unsigned failed_applications, failed_imports;
 };
@@ -54,7 +55,7 @@ struct roster_worker {
     unsigned place;      /* from 0 */
     unsigned generation; /* of the configuration and code that it was started with */
     bool is_successor;
-    bool is_accepting; /* was told to take connections before it has loaded anything */
+    bool is_accepting; /* was told to take connections */
     bool is_told, is_killed;
     uint64_t started_ms, deadline_ms; /* by the deadline it must have ended; 0: none */
     struct roster_report report;
@@ -73,7 +74,7 @@ enum roster_roll { ROLL_NONE, ROLL_RUNNING, ROLL_DONE, ROLL_FAILED };
 enum roster_action_kind {
     ACTION_NONE,
     ACTION_START, /* worker's slot is taken: call roster_started, or roster_exited if it can't be */
-    ACTION_ACCEPT, /* tell it to take connections although it has loaded nothing */
+    ACTION_ACCEPT, /* tell it to take connections, loaded or not */
     ACTION_RETIRE, /* tell it to drain, its idle connections go to heir, or ROSTER_NOBODY */
     ACTION_STOP,   /* SIGTERM */
     ACTION_KILL,   /* SIGKILL: it did not end in time */

@@ -66,6 +66,7 @@ static inline void forget(void)
         va_end(arguments);                                                                         \
         tell(#name ": %s", text);                                                                  \
     }
+FAKE_LOG(log_debug)
 FAKE_LOG(log_info)
 FAKE_LOG(log_warning)
 FAKE_LOG(log_error)

@@ -37,7 +37,21 @@ static void report(int worker, bool is_loaded, bool is_settled, unsigned applica
                    unsigned imports)
 {
     roster_report(&roster, worker,
-                  &(struct roster_report){is_loaded, is_settled, applications, imports});
+                  &(struct roster_report){.is_loaded = is_loaded,
+                                          .is_refused = applications > 0,
+                                          .is_settled = is_settled,
+                                          .failed_applications = applications,
+                                          .failed_imports = imports});
+}
+
+/* The successor, loaded, takes the place of the other one. */
+static void expect_takeover(int before, int successor)
+{
+    struct roster_action action = next();
+    assert_int_equal(action.kind, ACTION_RETIRE);
+    assert_int_equal(action.worker, before);
+    assert_int_equal(action.heir, successor);
+    assert_int_equal(expect(ACTION_ACCEPT), successor);
 }
 
 static void load(int worker)
@@ -55,6 +69,7 @@ static void start_both(int *first, int *second)
     *second = expect(ACTION_START);
     expect(ACTION_NONE);
     load(*second);
+    assert_int_equal(expect(ACTION_ACCEPT), *second);
     expect(ACTION_NONE);
 }
 
@@ -66,7 +81,7 @@ static void test_the_second_worker_waits_until_the_first_has_loaded(void **state
     assert_int_not_equal(first, second);
     assert_int_equal(roster_count(&roster), 2);
     assert_int_equal(roster.workers[second].place, 1);
-    assert_false(roster.workers[second].is_accepting);
+    assert_int_equal(roster.workers[first].place, 0);
 }
 
 static void test_what_cannot_be_loaded_is_tried_by_one_worker(void **state)
@@ -144,17 +159,13 @@ static void test_a_reload_replaces_one_after_the_other(void **state)
     report(third, true, false, 0, 0);
     expect(ACTION_NONE); /* not everything has been tried */
     load(third);
-    struct roster_action action = next();
-    assert_int_equal(action.kind, ACTION_RETIRE);
-    assert_int_equal(action.worker, first);
-    assert_int_equal(action.heir, third);
-    assert_int_equal(action.reason, REPLACE_ROLL);
+    expect_takeover(first, third);
     expect(ACTION_NONE); /* until it has exited */
     roster_exited(&roster, first, now_ms);
     int fourth = expect(ACTION_START);
     assert_int_equal(roster.workers[fourth].place, 1);
     load(fourth);
-    assert_int_equal(expect(ACTION_RETIRE), second);
+    expect_takeover(second, fourth);
     assert_int_equal(roster.roll, ROLL_RUNNING);
     roster_exited(&roster, second, now_ms);
     expect(ACTION_ROLL_DONE);
@@ -209,7 +220,7 @@ static void test_an_application_that_was_broken_before_does_not_fail_a_reload(vo
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     report(third, true, true, 1, 2);
-    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect_takeover(first, third);
 }
 
 static void test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again(void **state)
@@ -222,7 +233,7 @@ static void test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_a
     roster_roll(&roster, now_ms);
     expect(ACTION_NONE);
     load(third);
-    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect_takeover(first, third);
     roster_exited(&roster, first, now_ms += ROSTER_SUPERSEDED_MS);
     int fourth = expect(ACTION_START);
     assert_int_equal(roster.workers[fourth].place, 0);
@@ -271,7 +282,7 @@ static void test_a_worker_at_its_limit_serves_until_its_successor_has_loaded(voi
     int third = expect(ACTION_START);
     expect(ACTION_NONE);
     load(third);
-    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect_takeover(first, third);
     expect(ACTION_NONE); /* never two at once */
     roster_exited(&roster, first, now_ms);
     assert_int_equal(roster.workers[expect(ACTION_START)].place, 1);
@@ -314,7 +325,7 @@ static void test_healing_needs_a_successor_that_is_better(void **state)
     roster_ask(&roster, first, REPLACE_HEAL);
     int fourth = expect(ACTION_START);
     load(fourth);
-    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect_takeover(first, fourth);
 }
 
 static void test_a_successor_takes_the_place_of_one_that_dies(void **state)
@@ -328,7 +339,38 @@ static void test_a_successor_takes_the_place_of_one_that_dies(void **state)
     assert_int_equal(roster.places[0].current, third);
     expect(ACTION_NONE);
     load(third);
+    assert_int_equal(expect(ACTION_ACCEPT), third);
     expect(ACTION_NONE);
+}
+
+static void test_what_several_miss_is_tried_for_one_first(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    report(first, true, true, 0, 1);
+    report(second, true, true, 0, 1);
+    roster_ask(&roster, second, REPLACE_HEAL);
+    expect(ACTION_NONE);
+    roster_ask(&roster, first, REPLACE_HEAL);
+    int third = expect(ACTION_START);
+    load(third);
+    expect_takeover(first, third);
+    roster_exited(&roster, first, now_ms);
+    assert_int_equal(roster.workers[expect(ACTION_START)].place, 1);
+}
+
+static void test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_reload(void **state)
+{
+    (void)state;
+    int first, second;
+    start_both(&first, &second);
+    roster_roll(&roster, now_ms);
+    int third = expect(ACTION_START);
+    report(third, false, false, 0, 1);
+    expect(ACTION_NONE);
+    report(third, true, true, 0, 1);
+    expect_takeover(first, third);
 }
 
 static void test_a_loading_worker_accepts_once_nobody_else_does(void **state)
@@ -352,7 +394,7 @@ static void test_who_does_not_end_in_time_is_killed_once(void **state)
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     load(third);
-    assert_int_equal(expect(ACTION_RETIRE), first);
+    expect_takeover(first, third);
     assert_int_equal(roster_timeout_ms(&roster, now_ms), END_MS);
     now_ms += END_MS - 1;
     expect(ACTION_NONE);
@@ -500,6 +542,8 @@ int main(void)
         TEST(test_a_limit_whose_successor_cannot_load_is_tried_again_later),
         TEST(test_healing_needs_a_successor_that_is_better),
         TEST(test_a_successor_takes_the_place_of_one_that_dies),
+        TEST(test_what_several_miss_is_tried_for_one_first),
+        TEST(test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_reload),
         TEST(test_a_loading_worker_accepts_once_nobody_else_does),
         TEST(test_who_does_not_end_in_time_is_killed_once),
         TEST(test_a_stop_ends_all_and_starts_none),

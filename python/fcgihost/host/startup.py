@@ -133,10 +133,9 @@ class Startup:
 
     def _report(self):
         missing = [task for task in self._all if not task.is_loaded]
-        untried = [task for task in missing if not task.attempts_here and (task.was_loaded or not task.attempts)]
-        failed = [task for task in missing if task not in untried]
+        failed = [task for task in missing if task.attempts_here]
         imports = sum(task in self._imports for task in failed)
-        self._host.report(len(untried), len(failed) - imports, imports)
+        self._host.report(len(missing) - len(failed), len(failed) - imports, imports)
 
     def run_once(self):
         """One attempt at each. Returns a list of what failed; each task has its result."""
@@ -165,8 +164,6 @@ class Startup:
             if not is_last:
                 self._log_success(task)
             return True
-        if not is_last:
-            self._report()
         if is_last or self._is_serving or isinstance(failure, interrupt.Interrupted):
             count = scope.run(self._host.log_cleanup, self._host.begin_cleanup)
             self._host.end_attempt(None)
@@ -174,6 +171,8 @@ class Startup:
             count = len(scope.pending())
             cleanup.process_scope.adopt(scope)
         self._log_failure(task, failure, count, is_last)
+        if not is_last:
+            self._report()
         if isinstance(failure, interrupt.Interrupted):
             raise Stopped(task.what)
         return False
