@@ -128,12 +128,12 @@ enum py_wsgi_outcome serve_request(struct server *server, struct request *reques
     activity_begin(server->activity, request);
     count(server);
     enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);
-    activity_end(server->activity);
-    if (outcome == PY_WSGI_WITHDRAWN) {
+    if (outcome == PY_WSGI_WITHDRAWN) { /* who has withdrawn it has ended its activity */
         if (server->requests != NULL)
             atomic_fetch_sub(server->requests, 1);
         return outcome;
     }
+    activity_end(server->activity);
     request->times.begun_us = server->runner.application_began_us;
     const char *fault = find_fault(request);
     if (fault != NULL) {

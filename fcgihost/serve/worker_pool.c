@@ -20,6 +20,10 @@ static int start_thread(struct worker *worker, void *(*run)(void *))
 static int start_worker(struct worker_pool *pool, unsigned i)
 {
     struct worker *worker = &pool->workers[i];
+    if (pool->board != NULL && i < BOARD_THREADS_MAX) {
+        pool->activities.items[i].board = &pool->board->thread[i];
+        atomic_store(&pool->board->threads, i + 1);
+    }
     if (worker_init(worker, pool, i + 1, &pool->activities.items[i]) < 0 ||
         start_thread(worker, worker_run) < 0)
         return -1;
