@@ -134,6 +134,10 @@ static const struct config_option options[] = {
      .offset = CONFIG(memory_bytes),
      .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"
              "0 is never"},
+    {"limits", "connections", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000),
+     .offset = CONFIG(connections),
+     .help = "so many connections are accepted at the same time; 0: 4096 and 64 more\n"
+             "for each thread, or what the limit of open files leaves"},
     {"limits", "queue_time", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, HOUR_MS),
      .offset = CONFIG(queue_time_ms),
      .help = "a request that has waited longer for a thread is answered with 503;\n"

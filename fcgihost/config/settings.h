@@ -83,6 +83,7 @@ struct config {
     unsigned requests_jitter;
     uint64_t lifetime_ms, lifetime_jitter_ms;
     uint64_t memory_bytes;
+    unsigned connections;        /* 0: as the host finds right */
     uint64_t queue_time_ms;      /* 0: for ever */
     uint64_t request_body_bytes; /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;

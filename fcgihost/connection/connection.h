@@ -39,6 +39,7 @@ struct connection {
     struct connection *previous, *next;
     struct connection *next_parked; /* in one of the poller's queues, … */
     bool is_queued;                 /* … with the poller's mutex held: it is in one */
+    atomic_ullong idle_ms;          /* since when it is, if it is kept and idle */
     uint64_t queued_us;             /* likewise: since when it waits for a thread */
     bool is_picked;                 /* likewise: it is being given to another process */
 };

@@ -1,5 +1,4 @@
-/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready.
- */
+/* The epoll set that all threads share: what comes next, what is overdue. */
 #include "connection/poller.h"
 
 #include "base/clock.h"
@@ -9,8 +8,6 @@
 #include "connection/poller_internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -44,22 +41,6 @@ int poller_control(struct poller *poller, int operation, int fd, uint32_t events
     return epoll_ctl(poller->epoll_fd, operation, fd, &event);
 }
 
-static int parse_allow(struct poller *poller, const struct config *config)
-{
-    poller->allow = calloc(config->allow.count + 1, sizeof(*poller->allow));
-    if (poller->allow == NULL)
-        return -1;
-    for (size_t i = 0; i < config->allow.count; i++) {
-        const char *reason;
-        if (address_parse_block(config->allow.items[i], &poller->allow[i], &reason) < 0) {
-            errno = EINVAL;
-            return -1;
-        }
-    }
-    poller->allow_count = config->allow.count;
-    return 0;
-}
-
 int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
                 int change_fd)
 {
@@ -67,13 +48,14 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     poller->change_fd = change_fd;
     poller->io_timeout_ms = config->io_timeout_ms;
     poller->descriptor_limit = descriptors_find_limit();
+    poller->connection_max = poller_find_max(poller, config);
     pthread_mutex_init(&poller->mutex, NULL);
     poller->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->ready_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     poller->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     poller->listeners = calloc(set->count, sizeof(*poller->listeners));
     if (poller->wake_fd < 0 || poller->ready_fd < 0 || poller->epoll_fd < 0 ||
-        poller->listeners == NULL || parse_allow(poller, config) < 0)
+        poller->listeners == NULL || poller_parse_allow(poller, config) < 0)
         return -1;
     for (size_t i = 0; i < set->count; i++) {
         poller->listeners[i] =
@@ -122,27 +104,6 @@ void poller_heed_ready(struct poller *poller, bool is_heeded)
         eventfd_write(poller->ready_fd, 1);
 }
 
-/* With the mutex held. Says so once, however often it happens before the lack is over. true: log
- * it. */
-static bool pause_accepting(struct poller *poller)
-{
-    bool is_news = !poller->is_pause_logged;
-    atomic_store(&poller->is_accept_paused, true);
-    poller_set_listener_events(poller, 0);
-    poller->is_pause_logged = true;
-    poller->last_pause_ms = clock_ms();
-    return is_news;
-}
-
-static void resume_accepting(struct poller *poller)
-{
-    pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) && !atomic_load(&poller->is_held) &&
-        atomic_exchange(&poller->is_accept_paused, false))
-        poller_set_listener_events(poller, EPOLLIN);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
 void poller_link(struct poller *poller, struct connection *connection)
 {
     connection->next = poller->connections;
@@ -150,182 +111,6 @@ void poller_link(struct poller *poller, struct connection *connection)
         poller->connections->previous = connection;
     poller->connections = connection;
     poller->connection_count++;
-}
-
-/* With the mutex held. Looks only where the last connection got a number near the limit. */
-static bool is_room_left(const struct poller *poller)
-{
-    return poller->last_fd < poller->descriptor_limit - 1 || atomic_load(&poller->is_draining) ||
-           descriptors_are_left(poller->wake_fd, poller->descriptor_limit);
-}
-
-enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, OUT_OF_DESCRIPTORS, STILL_OUT };
-
-/* With the mutex held. errno says why when there are no descriptors. */
-static enum acceptance accept_descriptor(struct poller *poller, const struct listener *listener,
-                                         int *fd)
-{
-    struct sockaddr_storage peer;
-    socklen_t peer_bytes = sizeof(peer);
-    errno = EMFILE;
-    *fd = -1;
-    if (is_room_left(poller))
-        *fd = descriptors_above_standard(accept4(listener->fd, (struct sockaddr *)&peer, &peer_bytes,
-                                                 SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (*fd < 0) {
-        if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-            return NOBODY;
-        return pause_accepting(poller) ? OUT_OF_DESCRIPTORS : STILL_OUT;
-    }
-    poller->last_fd = *fd;
-    if (!listener->is_tcp)
-        return ACCEPTED;
-    if (!address_is_allowed((struct sockaddr *)&peer, poller->allow, poller->allow_count)) {
-        close(*fd);
-        return NOT_ALLOWED;
-    }
-    int one = 1;
-    setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return ACCEPTED;
-}
-
-/* With the mutex held. */
-static struct connection *add_connection(struct poller *poller, int fd)
-{
-    struct connection *connection = connection_new(fd);
-    if (connection == NULL)
-        close(fd);
-    else
-        poller_link(poller, connection);
-    return connection;
-}
-
-static struct connection *accept_connection(struct poller *poller, struct listener *listener)
-{
-    struct connection *connection = NULL;
-    int fd;
-    pthread_mutex_lock(&poller->mutex);
-    bool is_open = listener->fd >= 0 && !atomic_load(&poller->is_handing_over);
-    enum acceptance acceptance = is_open ? accept_descriptor(poller, listener, &fd) : NOBODY;
-    int error = errno;
-    if (acceptance == ACCEPTED)
-        connection = add_connection(poller, fd);
-    pthread_mutex_unlock(&poller->mutex);
-    if (acceptance == NOT_ALLOWED)
-        log_warning("%s: connection refused: its address is not in [server] allow", listener->name);
-    else if (acceptance == OUT_OF_DESCRIPTORS)
-        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
-                  "limit of "
-                  "open files: ulimit -n, LimitNOFILE=)",
-                  strerror(error));
-    return connection;
-}
-
-/* With the mutex held. */
-void poller_enqueue(struct poller_queue *queue, struct connection *connection)
-{
-    connection->next_parked = NULL;
-    connection->is_queued = true;
-    if (queue->last != NULL)
-        queue->last->next_parked = connection;
-    else
-        queue->first = connection;
-    queue->last = connection;
-}
-
-/* The first one, or NULL. With the mutex held. */
-static struct connection *dequeue(struct poller_queue *queue)
-{
-    struct connection *connection = queue->first;
-    if (connection != NULL)
-        queue->first = connection->next_parked;
-    if (queue->first == NULL)
-        queue->last = NULL;
-    return connection;
-}
-
-void poller_enqueue_ready(struct poller *poller, struct connection *connection)
-{
-    connection->queued_us = clock_us();
-    poller_enqueue(&poller->ready, connection);
-    if (!atomic_exchange(&poller->has_ready, true)) /* else who waits in epoll knows of others */
-        eventfd_write(poller->ready_fd, 1);
-}
-
-/* The wait of those that have parked until then is over; they are in the order of their ends. With
- * the mutex held. */
-static void release_parked(struct poller *poller, uint64_t until_ms)
-{
-    while (poller->parked.first != NULL && poller->parked.first->park_end_ms <= until_ms)
-        poller_enqueue_ready(poller, dequeue(&poller->parked));
-}
-
-/* Nearly always the last one; one that was released too early comes back with its old end. */
-static void insert_by_end(struct poller_queue *queue, struct connection *connection)
-{
-    struct connection **next = &queue->first;
-    if (queue->last == NULL || queue->last->park_end_ms <= connection->park_end_ms) {
-        poller_enqueue(queue, connection);
-        return;
-    }
-    connection->is_queued = true;
-    while ((*next)->park_end_ms <= connection->park_end_ms)
-        next = &(*next)->next_parked;
-    connection->next_parked = *next;
-    *next = connection;
-}
-
-void poller_park(struct poller *poller, struct connection *connection)
-{
-    pthread_mutex_lock(&poller->mutex);
-    insert_by_end(&poller->parked, connection);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-void poller_unpark(struct poller *poller)
-{
-    pthread_mutex_lock(&poller->mutex);
-    release_parked(poller, UINT64_MAX);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-void poller_queue(struct poller *poller, struct connection *connection)
-{
-    pthread_mutex_lock(&poller->mutex);
-    poller_enqueue_ready(poller, connection);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-bool poller_has_ready(const struct poller *poller)
-{
-    return atomic_load_explicit(&poller->has_ready, memory_order_relaxed);
-}
-
-static bool is_overdue(const struct connection *connection, uint64_t before_us)
-{
-    return connection != NULL && connection->request != NULL && connection->queued_us <= before_us;
-}
-
-/* NULL: none is to be had, or none of before_us. */
-static struct connection *take_ready(struct poller *poller, uint64_t before_us)
-{
-    struct connection *connection = NULL;
-    if (!poller_has_ready(poller))
-        return NULL;
-    pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) &&
-        (before_us == UINT64_MAX || is_overdue(poller->ready.first, before_us)))
-        connection = dequeue(&poller->ready);
-    if (connection != NULL)
-        connection->is_queued = false;
-    atomic_store(&poller->has_ready, poller->ready.first != NULL);
-    pthread_mutex_unlock(&poller->mutex);
-    return connection;
-}
-
-struct connection *poller_take_overdue(struct poller *poller, uint64_t before_us)
-{
-    return take_ready(poller, before_us);
 }
 
 void poller_recall(struct poller *poller)
@@ -382,7 +167,7 @@ static struct connection *accept_another(struct poller *poller)
     if (accepts == 0)
         return NULL;
     if (accepts < POLLER_EVENTS)
-        connection = accept_connection(poller, poller->last_listener);
+        connection = poller_accept(poller, poller->last_listener);
     atomic_store_explicit(&poller->accepts_in_row, connection != NULL ? accepts + 1 : 0,
                           memory_order_relaxed);
     return connection;
@@ -390,7 +175,7 @@ static struct connection *accept_another(struct poller *poller)
 
 static struct connection *accept_first(struct poller *poller, struct listener *listener)
 {
-    struct connection *connection = accept_connection(poller, listener);
+    struct connection *connection = poller_accept(poller, listener);
     poller->last_listener = listener;
     atomic_store_explicit(&poller->accepts_in_row, connection != NULL, memory_order_relaxed);
     return connection;
@@ -422,7 +207,7 @@ static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
 struct connection *poller_next(struct poller *poller)
 {
     while (!atomic_load(&poller->is_quitting)) {
-        struct connection *connection = take_ready(poller, UINT64_MAX);
+        struct connection *connection = poller_take_ready(poller, UINT64_MAX);
         if (connection == NULL)
             connection = wait_for_one(poller, -1);
         if (connection != NULL)
@@ -446,6 +231,8 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
     atomic_store(&connection->has_head, connection->request != NULL);
     atomic_store(&connection->is_lingering, connection->is_answered);
     atomic_store(&connection->deadline_ms, deadline_ms);
+    if (deadline_ms == 0)
+        atomic_store(&connection->idle_ms, clock_ms());
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
     int result = poller_control(poller, operation, fd, WATCHED_EVENTS, connection);
@@ -477,7 +264,7 @@ void poller_close(struct poller *poller, struct connection *connection)
         shutdown(connection->fd, SHUT_RDWR);
     connection_free(connection);
     if (atomic_load(&poller->is_accept_paused))
-        resume_accepting(poller);
+        poller_resume_accepting(poller);
     if ((is_last && atomic_load(&poller->is_draining)) || atomic_load(&poller->is_handing_over))
         eventfd_write(poller->change_fd, 1);
 }
@@ -495,12 +282,10 @@ size_t poller_connection_count(struct poller *poller)
     return count;
 }
 
-static size_t queue_count(const struct poller_queue *queue)
+bool poller_is_idle(const struct connection *connection)
 {
-    size_t count = 0;
-    for (const struct connection *c = queue->first; c != NULL; c = c->next_parked)
-        count++;
-    return count;
+    return atomic_load(&connection->is_watched) && !atomic_load(&connection->has_head) &&
+           atomic_load(&connection->deadline_ms) == 0;
 }
 
 void poller_get_load(struct poller *poller, struct poller_load *load)
@@ -508,18 +293,17 @@ void poller_get_load(struct poller *poller, struct poller_load *load)
     *load = (struct poller_load){0};
     pthread_mutex_lock(&poller->mutex);
     load->open = poller->connection_count;
+    load->max = poller->connection_max;
     for (const struct connection *c = poller->connections; c != NULL; c = c->next)
-        load->idle += atomic_load(&c->is_watched) && !atomic_load(&c->has_head) &&
-                      atomic_load(&c->deadline_ms) == 0;
-    load->parked = queue_count(&poller->parked);
-    load->waiting = queue_count(&poller->ready);
+        load->idle += poller_is_idle(c);
+    load->parked = poller_count_queue(&poller->parked);
+    load->waiting = poller_count_queue(&poller->ready);
     if (poller->ready.first != NULL)
         load->oldest_waiting_ms = (clock_us() - poller->ready.first->queued_us) / 1000;
     pthread_mutex_unlock(&poller->mutex);
 }
 
-/* Its worker has nothing to read, so whoever waits, waits for the peer. With the mutex held. */
-static bool is_silent(const struct connection *connection)
+bool poller_is_silent(const struct connection *connection)
 {
     char byte;
     return atomic_load(&connection->is_watched) &&
@@ -531,7 +315,7 @@ static void expire(struct poller *poller, uint64_t now_ms)
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
         uint64_t deadline_ms = atomic_load(&c->deadline_ms);
-        if (deadline_ms == 0 || now_ms < deadline_ms || !is_silent(c))
+        if (deadline_ms == 0 || now_ms < deadline_ms || !poller_is_silent(c))
             continue;
         /* The worker that epoll gives it to then finds its end, and closes it. */
         atomic_store(&c->is_expired, true);
@@ -542,10 +326,10 @@ static void expire(struct poller *poller, uint64_t now_ms)
 
 void poller_tend(struct poller *poller, uint64_t now_ms)
 {
-    resume_accepting(poller);
+    poller_resume_accepting(poller);
     expire(poller, now_ms);
     pthread_mutex_lock(&poller->mutex);
-    release_parked(poller, now_ms);
+    poller_release_parked(poller, now_ms);
     bool has_healed = poller->is_pause_logged && now_ms >= poller->last_pause_ms + HEALED_MS;
     if (has_healed)
         poller->is_pause_logged = false;
@@ -554,68 +338,13 @@ void poller_tend(struct poller *poller, uint64_t now_ms)
         log_info("accepting connections again");
 }
 
-/* What has queued up is served. With the mutex held. */
-static void accept_queue(struct poller *poller, const struct listener *listener)
-{
-    int fd;
-    while (accept_descriptor(poller, listener, &fd) == ACCEPTED) {
-        struct connection *connection = add_connection(poller, fd);
-        if (connection != NULL &&
-            poller_watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
-            poller_unlink(poller, connection);
-            connection_free(connection);
-        }
-    }
-}
-
-static void stop_listening(struct poller *poller, struct listener *listener,
-                           enum listener_owner owner)
-{
-    listener_unlink(listener);
-    pthread_mutex_lock(&poller->mutex);
-    if (owner == LISTENER_OURS)
-        listener_refuse(listener);
-    if (owner != LISTENER_SHARED)
-        accept_queue(poller, listener);
-    poller_control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
-    listener_close(listener);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-/* A manager's worker does not refuse for its siblings. */
-void poller_stop_accepting(struct poller *poller)
-{
-    atomic_store(&poller->is_draining, true);
-    for (size_t i = 0; i < poller->listener_count; i++) {
-        struct listener *listener = poller->listeners[i].listener;
-        if (listener->fd >= 0)
-            stop_listening(poller, listener,
-                           poller->is_managed ? LISTENER_UNKNOWN : listener_find_owner(listener));
-    }
-}
-
-void poller_hold(struct poller *poller)
-{
-    pthread_mutex_lock(&poller->mutex);
-    atomic_store(&poller->is_held, true);
-    atomic_store(&poller->is_accept_paused, true);
-    poller_set_listener_events(poller, 0);
-    pthread_mutex_unlock(&poller->mutex);
-}
-
-void poller_release(struct poller *poller)
-{
-    if (atomic_exchange(&poller->is_held, false))
-        resume_accepting(poller);
-}
-
 void poller_close_idle(struct poller *poller, bool is_every)
 {
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
         bool is_kept_idle = atomic_load(&c->deadline_ms) == 0;
         bool is_no_request = !atomic_load(&c->has_head) || atomic_load(&c->is_lingering);
-        if ((is_kept_idle || (is_every && is_no_request)) && is_silent(c))
+        if ((is_kept_idle || (is_every && is_no_request)) && poller_is_silent(c))
             shutdown(c->fd, SHUT_RD);
     }
     pthread_mutex_unlock(&poller->mutex);

@@ -52,7 +52,7 @@ struct poller {
     atomic_bool is_handing_over; /* connections without a running request wait for the next process */
     atomic_bool is_held;          /* likewise accepts none: another process serves */
     atomic_bool is_quitting;
-    atomic_bool is_accept_paused; /* out of descriptors */
+    atomic_bool is_accept_paused; /* no room */
     bool is_managed;              /* the listeners are shared with other workers of a manager */
     bool is_pause_logged;         /* with the mutex held */
     int last_fd;                  /* likewise: of the last connection, and … */
@@ -62,7 +62,7 @@ struct poller {
     pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is
                               freed meanwhile */
     struct connection *connections;
-    size_t connection_count;
+    size_t connection_count, connection_max;
     struct connection *buried;  /* given to another process, and still to be freed */
     struct poller_queue parked; /* their requests wait for the application */
     struct poller_queue ready;  /* theirs for a thread, first come first served */

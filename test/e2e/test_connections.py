@@ -162,6 +162,53 @@ class TestDescriptorsRunOut:
         assert serves(host, 50)
 
 
+class TestAsManyConnectionsAsAllowed:
+    def kept(self, host, number):
+        connections = []
+        for _ in range(number):
+            connections.append(fastcgi.Connection(host.address))
+            assert connections[-1].exchange("GET", "/ready", keep=True).text == "ready"
+        return connections
+
+    @pytest.mark.parametrize("how", ["limit", "descriptors"])
+    def test_the_longest_idle_ones_are_closed_for_new_ones(self, how):
+        if how == "limit":
+            host = Host(settings={"server": {"threads": 2}, "limits": {"connections": 8}})
+            kept = self.kept(host, 8 - host.connections())
+        else:
+            host, kept = Host(settings={"server": {"threads": 2}}, nofile=40), []
+            kept = self.kept(host, 32 - len(host.descriptors()))
+        time.sleep(1.1)
+        mark = host.log.mark()
+        assert kept[0].exchange("GET", "/ready", keep=True).text == "ready"  # idle for the least
+        new = [fastcgi.Connection(host.address) for _ in range(3)]
+        for connection in new:
+            connection.send(request_bytes("GET", "/ready", keep=True))
+        for connection in new:
+            assert connection.read_response().text == "ready"
+        wait_until(lambda: kept[1].is_closed_by_peer(), "the longest idle one to be closed")
+        assert kept[0].exchange("GET", "/ready", keep=True).text == "ready"
+        assert host.log.read(mark) == ""
+
+    def test_new_ones_wait_where_none_is_idle(self):
+        host = Host(settings={"server": {"threads": 2}, "limits": {"connections": 4}})
+        wait_until(lambda: not host.connections(), "the probe to be gone")
+        mark = host.log.mark()
+        peers = [fastcgi.Connection(host.address) for _ in range(4)]
+        for peer in peers:
+            peer.send(request_bytes("GET", "/ready")[:20])
+        wait_until(lambda: host.connections() == 4, "them to be accepted")
+        late = [fastcgi.Connection(host.address) for _ in range(3)]
+        for connection in late:
+            connection.send(request_bytes("GET", "/ready", keep=False))
+        host.log.wait("warning: can't accept connections: 4 are open, as many as \\[limits\\] "
+                      "connections allows, and none is idle", mark)
+        peers.pop().close()
+        for connection in late:
+            assert connection.read_response().text == "ready"
+        assert host.log.read(mark).count("can't accept") == 1
+
+
 class TestKeptConnection:
     def test_1000_requests_of_which_half_carry_bodies_that_nobody_reads(self, shared_host):
         """A body that was left must never be taken for the next request, whatever it looks like."""

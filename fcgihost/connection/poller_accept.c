@@ -1,0 +1,235 @@
+/* Accepting connections, for as long as there is room for them. The poller's mutex is held in
+ * static functions. */
+#include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/log.h"
+#include "connection/poller.h"
+#include "connection/poller_internal.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    LONG_IDLE_MS = 1000,
+    /* How many connections are accepted where [limits] connections does not say. */
+    CONNECTIONS_BASE = 4096,
+    CONNECTIONS_FOR_THREAD = 64,
+};
+
+size_t poller_find_max(const struct poller *poller, const struct config *config)
+{
+    size_t max = config->connections;
+    if (max == 0)
+        max = CONNECTIONS_BASE + CONNECTIONS_FOR_THREAD * (size_t)config->threads;
+    return max < (size_t)poller->descriptor_limit ? max : (size_t)poller->descriptor_limit;
+}
+
+int poller_parse_allow(struct poller *poller, const struct config *config)
+{
+    poller->allow = calloc(config->allow.count + 1, sizeof(*poller->allow));
+    if (poller->allow == NULL)
+        return -1;
+    for (size_t i = 0; i < config->allow.count; i++) {
+        const char *reason;
+        if (address_parse_block(config->allow.items[i], &poller->allow[i], &reason) < 0) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    poller->allow_count = config->allow.count;
+    return 0;
+}
+
+/* true: it is the first time since new ones had to wait, so that the log has to tell. */
+static bool pause_accepting(struct poller *poller)
+{
+    bool is_news = !poller->is_pause_logged;
+    atomic_store(&poller->is_accept_paused, true);
+    poller_set_listener_events(poller, 0);
+    poller->is_pause_logged = true;
+    poller->last_pause_ms = clock_ms();
+    return is_news;
+}
+
+void poller_resume_accepting(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    if (!atomic_load(&poller->is_handing_over) && !atomic_load(&poller->is_held) &&
+        atomic_exchange(&poller->is_accept_paused, false))
+        poller_set_listener_events(poller, EPOLLIN);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+/* Looks only where the last connection got a number near the limit. */
+static bool has_descriptor(const struct poller *poller)
+{
+    return poller->last_fd < poller->descriptor_limit - 1 || atomic_load(&poller->is_draining) ||
+           descriptors_are_left(poller->wake_fd, poller->descriptor_limit);
+}
+
+enum room { ROOM_NONE, ROOM_LATER, ROOM_SOON };
+
+/* Shuts the connection down that has been idle for longest, if its peer seems not to need it; the
+ * thread that epoll gives it to then closes it, and accepting goes on. */
+static enum room make_room(struct poller *poller)
+{
+    struct connection *longest = NULL;
+    for (struct connection *c = poller->connections; c != NULL; c = c->next)
+        if (poller_is_idle(c) && !atomic_load(&c->is_expired) &&
+            (longest == NULL || atomic_load(&c->idle_ms) <= atomic_load(&longest->idle_ms)) &&
+            poller_is_silent(c))
+            longest = c;
+    if (longest == NULL)
+        return ROOM_NONE;
+    if (clock_ms() < atomic_load(&longest->idle_ms) + LONG_IDLE_MS)
+        return ROOM_LATER;
+    atomic_store(&longest->is_expired, true);
+    shutdown(longest->fd, SHUT_RD);
+    return ROOM_SOON;
+}
+
+enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, NO_DESCRIPTOR, TOO_MANY, NO_ROOM_YET };
+
+/* New ones wait in the backlog until one has closed. reason: NO_DESCRIPTOR or TOO_MANY. */
+static enum acceptance wait_for_room(struct poller *poller, enum acceptance reason)
+{
+    enum room room = make_room(poller);
+    bool is_fault = room == ROOM_NONE || (room == ROOM_LATER && reason == NO_DESCRIPTOR),
+         was_logged = poller->is_pause_logged, is_news = pause_accepting(poller);
+    if (!is_fault)
+        poller->is_pause_logged = was_logged;
+    return is_news && is_fault ? reason : NO_ROOM_YET;
+}
+
+/* errno says why there is no descriptor. */
+static enum acceptance accept_descriptor(struct poller *poller, const struct listener *listener,
+                                         int *fd)
+{
+    struct sockaddr_storage peer;
+    socklen_t peer_bytes = sizeof(peer);
+    errno = EMFILE;
+    *fd = -1;
+    if (poller->connection_count >= poller->connection_max && !atomic_load(&poller->is_draining))
+        return wait_for_room(poller, TOO_MANY);
+    if (has_descriptor(poller))
+        *fd = descriptors_above_standard(accept4(listener->fd, (struct sockaddr *)&peer,
+                                                 &peer_bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (*fd < 0) {
+        if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+            return NOBODY;
+        int error = errno;
+        enum acceptance acceptance = wait_for_room(poller, NO_DESCRIPTOR);
+        errno = error;
+        return acceptance;
+    }
+    poller->last_fd = *fd;
+    if (!listener->is_tcp)
+        return ACCEPTED;
+    if (!address_is_allowed((struct sockaddr *)&peer, poller->allow, poller->allow_count)) {
+        close(*fd);
+        return NOT_ALLOWED;
+    }
+    int one = 1;
+    setsockopt(*fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    return ACCEPTED;
+}
+
+static struct connection *add_connection(struct poller *poller, int fd)
+{
+    struct connection *connection = connection_new(fd);
+    if (connection == NULL)
+        close(fd);
+    else
+        poller_link(poller, connection);
+    return connection;
+}
+
+static void log_refusal(const struct poller *poller, const struct listener *listener,
+                        enum acceptance acceptance, int error)
+{
+    if (acceptance == NOT_ALLOWED)
+        log_warning("%s: connection refused: its address is not in [server] allow", listener->name);
+    else if (acceptance == NO_DESCRIPTOR)
+        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
+                  "limit of open files: ulimit -n, LimitNOFILE=)",
+                  strerror(error));
+    else if (acceptance == TOO_MANY)
+        log_warning("can't accept connections: %zu are open, as many as [limits] connections "
+                    "allows, and none is idle; new ones wait until others have closed",
+                    poller->connection_max);
+}
+
+struct connection *poller_accept(struct poller *poller, struct listener *listener)
+{
+    struct connection *connection = NULL;
+    int fd;
+    pthread_mutex_lock(&poller->mutex);
+    bool is_open = listener->fd >= 0 && !atomic_load(&poller->is_handing_over);
+    enum acceptance acceptance = is_open ? accept_descriptor(poller, listener, &fd) : NOBODY;
+    int error = errno;
+    if (acceptance == ACCEPTED)
+        connection = add_connection(poller, fd);
+    pthread_mutex_unlock(&poller->mutex);
+    log_refusal(poller, listener, acceptance, error);
+    return connection;
+}
+
+/* What has queued up is served. */
+static void accept_queue(struct poller *poller, const struct listener *listener)
+{
+    int fd;
+    while (accept_descriptor(poller, listener, &fd) == ACCEPTED) {
+        struct connection *connection = add_connection(poller, fd);
+        if (connection != NULL &&
+            poller_watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
+            poller_unlink(poller, connection);
+            connection_free(connection);
+        }
+    }
+}
+
+static void stop_listening(struct poller *poller, struct listener *listener,
+                           enum listener_owner owner)
+{
+    listener_unlink(listener);
+    pthread_mutex_lock(&poller->mutex);
+    if (owner == LISTENER_OURS)
+        listener_refuse(listener);
+    if (owner != LISTENER_SHARED)
+        accept_queue(poller, listener);
+    poller_control(poller, EPOLL_CTL_DEL, listener->fd, 0, NULL);
+    listener_close(listener);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+/* A manager's worker does not refuse for its siblings. */
+void poller_stop_accepting(struct poller *poller)
+{
+    atomic_store(&poller->is_draining, true);
+    for (size_t i = 0; i < poller->listener_count; i++) {
+        struct listener *listener = poller->listeners[i].listener;
+        if (listener->fd >= 0)
+            stop_listening(poller, listener,
+                           poller->is_managed ? LISTENER_UNKNOWN : listener_find_owner(listener));
+    }
+}
+
+void poller_hold(struct poller *poller)
+{
+    pthread_mutex_lock(&poller->mutex);
+    atomic_store(&poller->is_held, true);
+    atomic_store(&poller->is_accept_paused, true);
+    poller_set_listener_events(poller, 0);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+void poller_release(struct poller *poller)
+{
+    if (atomic_exchange(&poller->is_held, false))
+        poller_resume_accepting(poller);
+}
