@@ -18,6 +18,7 @@ __all__ = [
     "Request",
     "ResourceUnavailable",
     "__version__",
+    "import_module",
     "lock",
     "process",
     "register_cleanup",
@@ -33,8 +34,8 @@ __all__ = [
 # Imported when they are asked for: those that no application uses, as often none does, would be a tenth of the time
 # from the host's start to its first response. No module has the name of what it defines: while it is imported, another
 # thread would find the module in that place.
-_MODULES = {"InternalRedirect": "handler", "Pool": "pool", "Request": "handler", "lock": "locks",
-            "resource": "resources", "stopping": "runtime"}
+_MODULES = {"InternalRedirect": "handler", "Pool": "pool", "Request": "handler", "import_module": "generations",
+            "lock": "locks", "resource": "resources", "stopping": "runtime"}
 
 
 def __getattr__(name):

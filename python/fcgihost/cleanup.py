@@ -1,5 +1,6 @@
 """Cleanups: functions that release what was acquired, run once, by the process that registered them."""
 
+import itertools
 import os
 import sys
 from _thread import RLock, _local as Local  # threading, which exports them, is slow to import
@@ -10,6 +11,7 @@ _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
 _local = Local()            # .stack: the scopes that are active in this thread
 _loads = []                 # the scopes that were active somewhere and are neither adopted nor closed
+_orders = itertools.count()
 _mutex = RLock()            # guards all scopes; reentrant, for a finaliser may come in between
 
 
@@ -19,8 +21,12 @@ class Scope:
     Any thread may call any method. name: whose lifetime it is, for messages.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, module=None):
+        """module: the name of the one that is loaded while this scope is active, if it is a script's, which is loaded
+        anew. Then ordinary is the scope of what ordinary modules register that are imported meanwhile: they stay."""
         self.name = name
+        self.module = module
+        self.ordinary = Scope("what %s imports" % name) if module is not None else None
         self._cleanups = []
         self._is_running = False
         self._is_closed = False
@@ -136,7 +142,7 @@ class Scope:
 
 
 class _Cleanup:
-    __slots__ = ("func", "args", "kwargs", "name", "pid")
+    __slots__ = ("func", "args", "kwargs", "name", "pid", "order")
 
     def __init__(self, func, args=(), kwargs=None, name=None):
         self.func = func
@@ -144,6 +150,7 @@ class _Cleanup:
         self.kwargs = kwargs or {}
         self.name = name or describe(func)
         self.pid = os.getpid()
+        self.order = next(_orders)
 
     def run(self, log, on_start):
         if on_start is not None:
@@ -217,19 +224,41 @@ def loads():
         return list(reversed(_loads))
 
 
+def active_outside():
+    """The scope that is active in this thread, without those of scripts; or None."""
+    for scope in reversed(getattr(_local, "stack", ())):
+        if scope.module is None:
+            return scope
+    return None
+
+
+def defining():
+    """The scope of what is defined now: that of the module that this thread is running the body of; None: the process.
+
+    While a script is loaded that is the script's, but for the ordinary modules that it imports, which outlive it.
+    """
+    scope = active()
+    if scope is None or scope.module is None:
+        return scope
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    return scope if frame is None or frame.f_globals.get("__name__") == scope.module else scope.ordinary
+
+
 def current():
     """The scope that register_cleanup() means in this thread."""
-    return active() or process_scope
+    return defining() or process_scope
 
 
 def register_for(scope, name, func):
     """Registers func, called name, for something that was defined in scope and acquires only now.
 
-    It belongs to the scope that is active in this thread; else to that of the definition; if that is closed, to
-    the process. Raises RuntimeError if that is closed too.
+    It belongs to the start-up import that this thread is running; else to the scope of the definition; if that is
+    closed, to the process. Raises RuntimeError if that is closed too.
     """
     cleanup = _Cleanup(func, name=name)
-    for owner in (active(), scope, process_scope):
+    for owner in (active_outside(), scope, process_scope):
         if owner is not None and owner._add(cleanup):
             return
     raise RuntimeError("%s comes too late: the cleanups of the process have run" % name)
@@ -238,10 +267,30 @@ def register_for(scope, name, func):
 def adopt_at_end(scope):
     """The cleanups of scope that have not run when the process ends run then, at this place in the order.
 
-    Raises RuntimeError if the cleanups of the process have run.
+    Returns a function that takes this back. Raises RuntimeError if the cleanups of the process have run.
     """
-    if not process_scope._add(_Cleanup(process_scope.adopt, (scope,), name="those of " + scope.name)):
+    adoption = _Cleanup(process_scope.adopt, (scope,), name="those of " + scope.name)
+    if not process_scope._add(adoption):
         raise RuntimeError("%s comes too late: the cleanups of the process have run" % scope.name)
+
+    def cancel():
+        with _mutex:
+            process_scope._cleanups[:] = [other for other in process_scope._cleanups if other is not adoption]
+    return cancel
+
+
+def run_together(scopes, log, on_start=None):
+    """Runs the cleanups of scopes that end at the same time: the last one registered comes first, wherever it was.
+
+    log, on_start: as Scope.run. Returns how many ran.
+    """
+    together = Scope(scopes[0].name if scopes else "nothing")
+    for scope in scopes:
+        if scope._adopter is None and not scope._is_closed:
+            together.adopt(scope)
+    with _mutex:
+        together._cleanups.sort(key=lambda cleanup: cleanup.order)
+    return together.run(log, on_start)
 
 
 def describe(func):
@@ -252,7 +301,16 @@ def describe(func):
     if not hasattr(func, "__qualname__"):
         return describe(type(func)) + " object"
     module = getattr(func, "__module__", None) or type(getattr(func, "__self__", None)).__module__
-    return "%s.%s" % (module, func.__qualname__)
+    return "%s.%s" % (short_name(module), func.__qualname__)
+
+
+def short_name(module):
+    """What messages call the module of that name: a script's by its file."""
+    if not module.startswith("fcgihost.loaded."):
+        return module
+    from fcgihost import loaded
+
+    return loaded.short_name(module)
 
 
 def _try(function, *args):

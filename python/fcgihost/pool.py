@@ -41,7 +41,7 @@ class Pool:
         self._max_idle = runtime.check_seconds("max_idle", max_idle, is_optional=True)
         self._timeout = runtime.check_seconds("timeout", timeout, is_optional=True)
         self.name = cleanup.describe(create)
-        self._scope = cleanup.active()
+        self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
 

@@ -41,7 +41,7 @@ class Resource:
         self._retry_delay = runtime.check_seconds("retry_delay", retry_delay)
         self.name = name if name is not None else cleanup.describe(create)
         self.__doc__ = getattr(create, "__doc__", None)
-        self._scope = cleanup.active()
+        self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
 

@@ -71,6 +71,7 @@ class CurrentRequest:
         """scope: the cleanups of the request that this one is a part of; None: it has its own."""
         self.environ = environ
         self._scope = scope or cleanup.Scope("request %s %s" % (self.method, self.uri))
+        self._hold = None   # outside the host: what held() returns
         self._inner = None  # the handler.Request that serves it just now, or did last
 
     def __repr__(self):
@@ -112,6 +113,24 @@ def outermost_request():
     return getattr(_local, "request", None)
 
 
+def held():
+    """The generations.Hold of the request that this thread serves; None: it has none, or there is no request."""
+    if _has("held"):
+        return _host.held()
+    served = getattr(_local, "request", None)
+    return served and served._hold
+
+
+def keep(hold):
+    """Lets the request that this thread serves keep a generations.Hold to its end. No effect without a request."""
+    if _has("keep"):
+        _host.keep(hold)
+        return
+    served = getattr(_local, "request", None)
+    if served is not None:
+        served._hold = hold
+
+
 def begin_request(environ):
     """Outside the host: lets this thread serve a request until end_request(). For tests; returns the request."""
     _local.request = CurrentRequest(environ)
@@ -136,7 +155,7 @@ def end_request(ended=None, log=None, on_start=None):
     try:
         return ended._scope.run(log or _report_cleanup, on_start)
     finally:
-        ended._inner = None
+        ended._inner = ended._hold = None
 
 
 def leave_request():
