@@ -19,6 +19,7 @@
 
 static const char *const protocol_words[] = {"auto", "fastcgi", "scgi", NULL};
 static const char *const on_failure_words[] = {"retry", "exit", NULL};
+static const char *const reload_words[] = {"off", "script", "process", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 
 static const struct config_option options[] = {
@@ -160,6 +161,18 @@ static const struct config_option options[] = {
     {"shutdown", "cleanup_timeout", CONFIG_TYPE_TIME, .default_text = "2s", RANGE(1, DAY_MS),
      .offset = CONFIG(cleanup_timeout_ms),
      .help = "how long all registered cleanups may take together"},
+
+    {"reload", "mode", CONFIG_TYPE_WORD, .default_text = "script", .words = reload_words,
+     .offset = CONFIG(reload_mode),
+     .help = "script: a script file, and what it loaded with import_module(), is\n"
+             "loaded anew when it changes; process: the whole process is replaced\n"
+             "when any loaded source file changes; off: nothing is looked at"},
+    {"reload", "interval", CONFIG_TYPE_TIME, .default_text = "1s", RANGE(10, DAY_MS),
+     .offset = CONFIG(reload_interval_ms),
+     .help = "at most one look at the files in that time; a change counts once two\n"
+             "looks in a row find the file the same"},
+    {"reload", "watch", CONFIG_TYPE_PATH, .is_repeatable = true, .offset = CONFIG(reload_watch),
+     .help = "more files that count, as a glob: templates/*.html; repeatable"},
 
     {"log", "destination", CONFIG_TYPE_DESTINATION, .default_text = "stderr",
      .offset = CONFIG(log_destination),

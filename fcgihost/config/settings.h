@@ -11,6 +11,7 @@
 struct config_error;
 
 enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
+enum config_reload_mode { RELOAD_OFF, RELOAD_SCRIPT, RELOAD_PROCESS };
 enum config_on_failure { ON_FAILURE_RETRY, ON_FAILURE_EXIT };
 
 /* Who set a value. They speak in this order, and each replaces what the one before said. */
@@ -91,6 +92,10 @@ struct config {
     /* [shutdown] */
     uint64_t drain_timeout_ms;
     uint64_t cleanup_timeout_ms;
+    /* [reload] */
+    enum config_reload_mode reload_mode;
+    uint64_t reload_interval_ms;
+    struct config_list reload_watch; /* globs */
     /* [log] */
     char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
     bool log_front;

@@ -32,6 +32,9 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->retry_delay_ms, 1000);
     assert_int_equal(config->retry_max_delay_ms, 60000);
     assert_int_equal(config->on_failure, ON_FAILURE_RETRY);
+    assert_int_equal(config->reload_mode, RELOAD_SCRIPT);
+    assert_int_equal(config->reload_interval_ms, 1000);
+    assert_int_equal(config->reload_watch.count, 0);
     assert_int_equal(config->requests, 0);
     assert_int_equal(config->requests_jitter, 0);
     assert_int_equal(config->lifetime_ms, 0);
@@ -104,6 +107,9 @@ static const char *const other_values[][2] = {
     {"limits.io_timeout", "500ms"},
     {"shutdown.drain_timeout", "30s"},
     {"shutdown.cleanup_timeout", "1ms"},
+    {"reload.mode", "process"},
+    {"reload.interval", "250ms"},
+    {"reload.watch", "/srv/templates/*.html"},
     {"log.destination", "/var/log/x.log"},
     {"log.front", "yes"},
     {"log.level", "debug"},
@@ -158,6 +164,9 @@ static void assert_other_values(const struct config *config)
     assert_int_equal(config->io_timeout_ms, 500);
     assert_int_equal(config->drain_timeout_ms, 30000);
     assert_int_equal(config->cleanup_timeout_ms, 1);
+    assert_int_equal(config->reload_mode, RELOAD_PROCESS);
+    assert_int_equal(config->reload_interval_ms, 250);
+    assert_list(&config->reload_watch, "/srv/templates/*.html");
     assert_string_equal(config->log_destination, "/var/log/x.log");
     assert_true(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);

@@ -50,10 +50,10 @@ static void test_unknown_names_in_a_file(void **state)
                         "fcgihost.ini:1: [Server]: unknown section: did you mean [server]?");
     assert_file_refused(*state, "[]\n",
                         "fcgihost.ini:1: []: unknown section: the sections are [server], [python], "
-                        "[application], [startup], [limits], [shutdown], [log]");
+                        "[application], [startup], [limits], [shutdown], [reload], [log]");
     assert_file_refused(*state, "[nginx]\n",
                         "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
-                        "[python], [application], [startup], [limits], [shutdown], [log]");
+                        "[python], [application], [startup], [limits], [shutdown], [reload], [log]");
 }
 
 static void test_bad_values_in_a_file(void **state)
@@ -248,7 +248,7 @@ static void test_long_names_are_refused(void **state)
     snprintf(text, sizeof(text), "[%.49s]\n", name);
     snprintf(expected, sizeof(expected),
              "fcgihost.ini:1: [%.49s]: unknown section: the sections are [server], [python], "
-             "[application], [startup], [limits], [shutdown], [log]",
+             "[application], [startup], [limits], [shutdown], [reload], [log]",
              name);
     assert_file_refused(*state, text, expected);
 }
@@ -278,7 +278,7 @@ static void test_first_error_ends_the_reading(void **state)
         "a number within it");
     assert_file_refused(*state, "[x]\n[server]\nthreads = 0\n",
                         "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
-                        "[python], [application], [startup], [limits], [shutdown], [log]");
+                        "[python], [application], [startup], [limits], [shutdown], [reload], [log]");
 }
 
 static void test_files_that_cannot_be_read(void **state)
