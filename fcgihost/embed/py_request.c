@@ -20,6 +20,18 @@ PyObject *py_request_current(PyObject *make)
     return Py_XNewRef(thread->request);
 }
 
+PyObject *py_request_hold(void)
+{
+    return current_thread != NULL ? current_thread->hold : NULL;
+}
+
+void py_request_keep(PyObject *hold)
+{
+    struct python_thread *thread = current_thread;
+    if (thread != NULL && thread->served != NULL && thread->hold == NULL)
+        thread->hold = Py_NewRef(hold);
+}
+
 struct request *py_request_served(void)
 {
     return current_thread != NULL ? current_thread->served : NULL;

@@ -22,6 +22,7 @@ struct python_thread {
     PyObject *data;             /* the file that a filter reads; NULL in other roles */
     struct request *served;     /* NULL: none */
     PyObject *borrowed_environ; /* while the application runs; else NULL */
+    PyObject *hold;             /* keeps the request's generation of code alive; NULL: it has none */
     PyObject *request;          /* what fcgihost.request() returns: NULL until it is called */
     char copy[PY_COPY_BYTES];   /* of a short response */
 };
@@ -34,6 +35,10 @@ void py_request_set_thread(struct python_thread *thread);
  * returned when it was called first in this request; to None if the thread serves no request; NULL
  * with an exception set. */
 PyObject *py_request_current(PyObject *make);
+/* What keeps the generation of the calling thread's request alive: borrowed, or NULL. */
+PyObject *py_request_hold(void);
+/* The calling thread's request keeps hold to its end, unless it has one, or there is no request. */
+void py_request_keep(PyObject *hold);
 /* The request that the calling thread serves, or NULL. */
 struct request *py_request_served(void);
 

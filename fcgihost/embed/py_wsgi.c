@@ -248,6 +248,7 @@ static int call_application(struct python_thread *thread, struct request *reques
     }
     PyObject *arguments[] = {environ, thread->start_response};
     thread->borrowed_environ = environ;
+    thread->hold = Py_XNewRef(py_programs_hold(request->route->application));
     PyObject *result = PyObject_Vectorcall(
         py_programs_get(request->route->application, request->role), arguments, 2, NULL);
     int taken = -1;
@@ -261,8 +262,18 @@ static int call_application(struct python_thread *thread, struct request *reques
     return taken;
 }
 
-/* After the response has been sent: releases what it was sent from, and runs the cleanups that were
- * registered on the request. Without the GIL, which it takes meanwhile. */
+/* Releases the request's generation, unless what comes after the response still belongs to it. An
+ * old one is released last: that may be what its cleanups wait for. */
+static void release_hold(struct python_thread *thread, const struct request *request)
+{
+    if (thread->request == NULL && thread->hold != NULL &&
+        thread->hold == py_programs_hold(request->route->application))
+        Py_CLEAR(thread->hold);
+}
+
+/* After the response has been sent: releases what it was sent from, runs the cleanups that were
+ * registered on the request, and releases its generation. Without the GIL, which it takes
+ * meanwhile. */
 static void end_request(struct python_thread *thread, PyObject *held)
 {
     PyEval_RestoreThread(thread->state);
@@ -275,6 +286,7 @@ static void end_request(struct python_thread *thread, PyObject *held)
         Py_CLEAR(thread->request);
         py_leave_forked_child();
     }
+    Py_CLEAR(thread->hold);
     PyEval_SaveThread();
 }
 
@@ -288,7 +300,7 @@ static bool may_keep_gil(const struct python_thread *thread, const struct pace_r
                          const struct request *request, const struct rest *rest)
 {
     return py_settings.is_multithreaded && request->connection != NULL && !rest->is_failed &&
-           rest->held == NULL && thread->request == NULL && runner->is_slow;
+           rest->held == NULL && thread->request == NULL && thread->hold == NULL && runner->is_slow;
 }
 
 /* Did the application let out what write() raises once nothing more can be sent? That is no error.
@@ -342,6 +354,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
         py_exception_answer(request, exception);
     Py_XDECREF(exception);
     thread->served = NULL;
+    release_hold(thread, request);
     if (may_keep_gil(thread, runner, request, &rest))
         return send_with_gil(thread, request, &rest);
     PyEval_SaveThread();
@@ -349,7 +362,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
         pace_pass_turn(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
         reply_send_last(request, rest.pieces, rest.count);
-    if (rest.held != NULL || thread->request != NULL)
+    if (rest.held != NULL || thread->request != NULL || thread->hold != NULL)
         end_request(thread, rest.held);
     return PY_WSGI_SERVED;
 }

@@ -1,13 +1,16 @@
 /* The module _fcgihost: the host, as its Python package sees it. */
 #include "interpreter/py_module.h"
 
-#include "http/reply.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "embed/py_programs.h"
 #include "embed/py_request.h"
+#include "http/reply.h"
 #include "interpreter/py_signals.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
+
+#include <sys/stat.h>
 
 static struct supervisor *the_supervisor;
 static double started;
@@ -56,7 +59,8 @@ static PyObject *module_begin_step(PyObject *self, PyObject *arguments)
     if (utf8 == NULL)
         return NULL;
     if (the_supervisor != NULL)
-        main_thread_begin_step(&the_supervisor->main, (enum main_step)step, PyBytes_AS_STRING(utf8));
+        main_thread_begin_step(&the_supervisor->main, (enum main_step)step,
+                               PyBytes_AS_STRING(utf8));
     Py_DECREF(utf8);
     Py_RETURN_NONE;
 }
@@ -79,8 +83,8 @@ static PyObject *module_ask_heal(PyObject *self, PyObject *arguments)
     Py_buffer startup;
     if (!PyArg_ParseTuple(arguments, "sy*", &what, &startup))
         return NULL;
-    bool is_asked = the_supervisor != NULL && supervisor_ask_heal(the_supervisor, what, startup.buf,
-                                                                  (size_t)startup.len);
+    bool is_asked = the_supervisor != NULL &&
+                    supervisor_ask_heal(the_supervisor, what, startup.buf, (size_t)startup.len);
     PyBuffer_Release(&startup);
     return PyBool_FromLong(is_asked);
 }
@@ -122,7 +126,8 @@ static PyObject *module_process_facts(PyObject *self, PyObject *unused)
         state = supervisor_state(the_supervisor);
         requests = the_supervisor->pool != NULL ? atomic_load(&the_supervisor->pool->requests) : 0;
     }
-    return Py_BuildValue("dKis", began, requests, 1, lifecycle_state_name(state));
+    return Py_BuildValue("dKIs", began, requests, py_programs_generation(),
+                         lifecycle_state_name(state));
 }
 
 static PyObject *module_activities(PyObject *self, PyObject *unused)
@@ -208,6 +213,79 @@ static PyObject *module_compile(PyObject *self, PyObject *arguments)
     return Py_CompileStringObject(source, path, Py_file_input, NULL, -1);
 }
 
+static PyObject *module_held(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    PyObject *hold = py_request_hold();
+    return Py_NewRef(hold != NULL ? hold : Py_None);
+}
+
+static PyObject *module_keep(PyObject *self, PyObject *hold)
+{
+    (void)self;
+    py_request_keep(hold);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_switch(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *changes, *hold;
+    unsigned number;
+    if (!PyArg_ParseTuple(arguments, "O!OI", &PyList_Type, &changes, &hold, &number) ||
+        py_programs_switch(changes, hold, number) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_wake(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    py_signals_wake();
+    Py_RETURN_NONE;
+}
+
+static PyObject *state_new(const struct stat *status)
+{
+    long long mtime_ns = (long long)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+    return Py_BuildValue("LLK", mtime_ns, (long long)status->st_size,
+                         (unsigned long long)status->st_ino);
+}
+
+/* Each os.stat() would give up the GIL, and wait for it again behind all threads that serve. */
+static PyObject *module_file_states(PyObject *self, PyObject *paths)
+{
+    (void)self;
+    PyObject *copy = PySequence_Tuple(paths), *list = NULL;
+    Py_ssize_t count = copy != NULL ? PyTuple_GET_SIZE(copy) : 0;
+    bool are_bytes = copy != NULL;
+    for (Py_ssize_t i = 0; are_bytes && i < count; i++)
+        are_bytes = PyBytes_Check(PyTuple_GET_ITEM(copy, i));
+    struct stat *states = PyMem_Calloc((size_t)count + 1, sizeof(*states));
+    if (states == NULL)
+        PyErr_NoMemory();
+    else if (copy != NULL && !are_bytes)
+        PyErr_SetString(PyExc_TypeError, "file_states() takes a list of bytes");
+    else if (copy != NULL) {
+        Py_BEGIN_ALLOW_THREADS;
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (stat(PyBytes_AS_STRING(PyTuple_GET_ITEM(copy, i)), &states[i]) < 0)
+                states[i].st_mode = 0;
+        Py_END_ALLOW_THREADS;
+        list = PyList_New(count);
+    }
+    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
+        PyObject *state = states[i].st_mode != 0 ? state_new(&states[i]) : Py_NewRef(Py_None);
+        if (state == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, i, state);
+    }
+    PyMem_Free(states);
+    Py_XDECREF(copy);
+    return list;
+}
+
 static PyObject *ask(enum lifecycle_reason reason)
 {
     if (the_supervisor == NULL) {
@@ -240,7 +318,8 @@ static PyMethodDef methods[] = {
     {"report_start", module_report_start, METH_VARARGS,
      "report_start(untried, failed_applications, failed_imports): how many tasks of the start-up."},
     {"ask_heal", module_ask_heal, METH_VARARGS,
-     "ask_heal(what, bytes) -> bool: a fresh process of the manager's tries again; False: no manager."},
+     "ask_heal(what, bytes) -> bool: a fresh process of the manager's tries again; False: no "
+     "manager."},
     {"take_signals", module_take_signals, METH_NOARGS,
      "take_signals(): installs the host's signal handlers again, after application code may have "
      "replaced them."},
@@ -263,6 +342,17 @@ static PyMethodDef methods[] = {
      "sent_parameters() -> [(name, value)]: the request's parameters as the web server sent them."},
     {"compile", module_compile, METH_VARARGS,
      "compile(source, path) -> code: as the builtin compile() does with the bytes of a file."},
+    {"held", module_held, METH_NOARGS,
+     "held() -> what keeps the generation of the calling thread's request alive, or None."},
+    {"keep", module_keep, METH_O,
+     "keep(hold): the calling thread's request keeps hold to its end, unless it has one."},
+    {"switch", module_switch, METH_VARARGS,
+     "switch([(application, responder or None)], hold, number): requests that begin from now on "
+     "get "
+     "these responders, and keep hold to their end; number: its generation."},
+    {"wake", module_wake, METH_NOARGS, "wake(): the main thread calls entry.do_chores() soon."},
+    {"file_states", module_file_states, METH_O,
+     "file_states([path as bytes]) -> [(mtime in ns, size, inode) or None]: without the GIL."},
     {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks for the process to stop."},
     {"restart", module_restart, METH_NOARGS,
      "restart(): asks for the process to be replaced by a fresh one."},

@@ -74,6 +74,21 @@ static void watch(void)
     py_gil_release();
 }
 
+/* Milliseconds until the next time. */
+static int do_chores(void)
+{
+    double seconds = -1;
+    py_gil_take();
+    PyObject *result = py_module_call("do_chores", NULL, 0);
+    if (result != NULL && result != Py_None)
+        seconds = PyFloat_AsDouble(result);
+    if (PyErr_Occurred())
+        py_exception_print("what the main thread does between requests failed");
+    Py_XDECREF(result);
+    py_gil_release();
+    return seconds >= 0 && seconds < FOREVER_MS / 1000 ? (int)(seconds * 1000) + 1 : FOREVER_MS;
+}
+
 static void empty_pipe(void)
 {
     char bytes[256];
@@ -86,18 +101,27 @@ void py_signals_wait(struct event *event)
     if (read_fd >= 0)
         watch();
     run_handlers(); /* for the signals that came before */
+    int wait_ms = do_chores();
     while (!event_is_set(event)) {
         struct pollfd pollfd = {.fd = read_fd, .events = POLLIN};
-        int ready = read_fd >= 0 ? poll(&pollfd, 1, FOREVER_MS) : 0;
+        int ready = read_fd >= 0 ? poll(&pollfd, 1, wait_ms) : 0;
         /* No pipe could be made, or an application has closed all descriptors that it did not know.
          */
         if (read_fd < 0 || (ready > 0 && (pollfd.revents & POLLIN) == 0))
-            event_wait(event, BLIND_MS);
+            event_wait(event, wait_ms < BLIND_MS ? wait_ms : BLIND_MS);
         else
             empty_pipe();
-        if (!event_is_set(event))
+        if (!event_is_set(event)) {
             run_handlers();
+            wait_ms = do_chores();
+        }
     }
+}
+
+void py_signals_wake(void)
+{
+    if (write_fd >= 0 && write(write_fd, "", 1) < 0)
+        return; /* full: it will be woken anyway */
 }
 
 static void do_nothing(int number)

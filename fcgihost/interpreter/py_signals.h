@@ -9,9 +9,12 @@
  * for connections. Without descriptors it polls twice a second. Main thread. */
 void py_signals_open(struct event *event);
 
-/* Waits for the event, and runs the handlers of signals that come until then. Main thread, without
- * the GIL. */
+/* Waits for the event, and runs the handlers of signals that come until then, and Python's
+ * entry.do_chores(). Main thread, without the GIL. */
 void py_signals_wait(struct event *event);
+
+/* do_chores() is called soon. Any thread, with or without the GIL; takes no lock. */
+void py_signals_wake(void);
 
 /* Runs the handlers of the signals that have come; logs what they raise. Main thread, with the
  * GIL. */

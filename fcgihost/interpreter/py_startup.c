@@ -15,11 +15,11 @@ static PyObject *decode(const char *text)
     return text != NULL ? PyUnicode_DecodeFSDefault(text) : Py_NewRef(Py_None);
 }
 
-static PyObject *list_imports(const struct config *config)
+static PyObject *list_texts(const struct config_list *texts)
 {
-    PyObject *list = PyList_New((Py_ssize_t)config->imports.count);
-    for (size_t i = 0; list != NULL && i < config->imports.count; i++) {
-        PyObject *text = decode(config->imports.items[i]);
+    PyObject *list = PyList_New((Py_ssize_t)texts->count);
+    for (size_t i = 0; list != NULL && i < texts->count; i++) {
+        PyObject *text = decode(texts->items[i]);
         if (text == NULL)
             Py_CLEAR(list);
         else
@@ -51,12 +51,15 @@ static PyObject *list_applications(const struct config *config)
 /* The settings that fcgihost/host/startup.py needs, as a dict. */
 static PyObject *settings_new(const struct config *config)
 {
-    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:d,s:d}", "file", decode(config->file),
-                         "applications", list_applications(config), "imports", list_imports(config),
-                         "require", PyBool_FromLong(config->require), "exits",
-                         PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT), "retry_delay",
-                         (double)config->retry_delay_ms / 1000, "retry_max_delay",
-                         (double)config->retry_max_delay_ms / 1000);
+    static const char *const modes[] = {"off", "script", "process"};
+    return Py_BuildValue(
+        "{s:N,s:N,s:N,s:N,s:N,s:d,s:d,s:s,s:d,s:N}", "file", decode(config->file), "applications",
+        list_applications(config), "imports", list_texts(&config->imports), "require",
+        PyBool_FromLong(config->require), "exits",
+        PyBool_FromLong(config->on_failure == ON_FAILURE_EXIT), "retry_delay",
+        (double)config->retry_delay_ms / 1000, "retry_max_delay",
+        (double)config->retry_max_delay_ms / 1000, "reload", modes[config->reload_mode], "interval",
+        (double)config->reload_interval_ms / 1000, "watch", list_texts(&config->reload_watch));
 }
 
 static PyObject *on_loaded(PyObject *self, PyObject *arguments)
@@ -106,7 +109,7 @@ void py_startup_run(const struct config *config, struct supervisor *supervisor)
         supervisor_ask(supervisor, REASON_STARTUP);
     } else if (PyBytes_Check(result)) {
         if (supervisor_ask_retry(supervisor, PyBytes_AS_STRING(result),
-                                  (size_t)PyBytes_GET_SIZE(result)) < 0)
+                                 (size_t)PyBytes_GET_SIZE(result)) < 0)
             supervisor_ask(supervisor, REASON_STARTUP);
     }
     Py_XDECREF(result);
