@@ -37,6 +37,8 @@ stub.wait = _wait
 stub.activities = lambda: list(host_activities)
 stub.report_start = lambda untried, failed_applications, failed_imports: None
 stub.ask_heal = lambda what, state: False  # no manager
+stub.switch = lambda changes, hold, number: None
+stub.wake = lambda: None
 sys.modules["_fcgihost"] = stub
 
 

@@ -151,7 +151,7 @@ def settings(wsgi="", script="", callable="application", imports=(), require=Fal
 
 def several(sections, imports=(), require=False, exits=False):
     return {"applications": sections, "file": None, "imports": list(imports), "require": require, "retry_delay": 1.0,
-            "retry_max_delay": 60.0, "exits": exits}
+            "retry_max_delay": 60.0, "exits": exits, "reload": "script", "interval": 1.0, "watch": []}
 
 
 def section(**keys):
@@ -323,7 +323,7 @@ class ApplicationTest(support.FolderTestCase):
 
     def test_a_script_s_application_is_described_with_its_file(self):
         path = self.write("hello.wsgi", "def app(e, s):\n    pass\n")
-        self.assertIn(path, entry.describe_application(loader.load_script(path, "app")))
+        self.assertIn(path, entry.describe_application(loader.load_script(path, "app").application))
 
 
 class UnavailableTest(unittest.TestCase):

@@ -179,36 +179,36 @@ class ScriptTest(support.FolderTestCase):
         for name in "app.py", "app.wsgi", "app", "my app.v2.wsgi":
             with self.subTest(name=name):
                 path = self.write(name, WSGI % name)
-                self.assertEqual(loader.load_script(path, "application")({}, None), [name.encode()])
+                self.assertEqual(loader.load_script(path, "application").application({}, None), [name.encode()])
 
     def test_what_the_script_sees_of_itself(self):
         path = self.write("app.wsgi", "seen = __name__, __file__\n"
                                       "def application(e, s):\n    return seen\n")
-        name, file = loader.load_script(path, "application")({}, None)
+        name, file = loader.load_script(path, "application").application({}, None)
         self.assertEqual(file, path)
         self.assertNotEqual(name, "__main__")
         self.assertIn(name, sys.modules)
 
     def test_scripts_of_one_name_in_two_folders_are_two_modules(self):
-        one = loader.load_script(self.write("a/app.py", WSGI % "one"), "application")
-        two = loader.load_script(self.write("b/app.py", WSGI % "two"), "application")
+        one = loader.load_script(self.write("a/app.py", WSGI % "one"), "application").application
+        two = loader.load_script(self.write("b/app.py", WSGI % "two"), "application").application
         self.assertNotEqual(one.__module__, two.__module__)
         self.assertEqual((one({}, None), two({}, None)), ([b"one"], [b"two"]))
 
     def test_another_name_for_the_callable(self):
         path = self.write("app.wsgi", "def handler(e, s):\n    return [b'named']\n")
-        self.assertEqual(loader.load_script(path, "handler")({}, None), [b"named"])
+        self.assertEqual(loader.load_script(path, "handler").application({}, None), [b"named"])
 
     def test_a_coding_comment(self):
         text = "# -*- coding: latin-1 -*-\ntext = '\xe9'\n" + WSGI % "x"
         path = self.write("app.wsgi", text.encode("latin-1"))
-        module = sys.modules[loader.load_script(path, "application").__module__]
+        module = sys.modules[loader.load_script(path, "application").application.__module__]
         self.assertEqual(module.text, "\xe9")
 
     def test_the_loader_s_own_future_imports_are_not_the_script_s(self):
         path = self.write("app.wsgi", "from __future__ import annotations\n"
                                       "def application(e: undefined, s):\n    return []\n")
-        self.assertEqual(loader.load_script(path, "application")({}, None), [])
+        self.assertEqual(loader.load_script(path, "application").application({}, None), [])
 
     def test_no_bytecode_is_written(self):
         path = self.write("app.py", WSGI % "x")
@@ -221,7 +221,7 @@ class ScriptTest(support.FolderTestCase):
                 path = self.write(name, "import pickle\nclass Thing:\n    pass\n"
                                         "def application(e, s):\n"
                                         "    return pickle.loads(pickle.dumps(Thing()))\n")
-                thing = loader.load_script(path, "application")({}, None)
+                thing = loader.load_script(path, "application").application({}, None)
                 self.assertEqual(type(thing).__name__, "Thing")
 
     def test_a_process_pool_calls_a_function_of_a_script_whose_name_has_a_dot(self):
@@ -230,7 +230,7 @@ class ScriptTest(support.FolderTestCase):
                                          "def application(e, s):\n"
                                          "    with multiprocessing.get_context('fork').Pool(1) as pool:\n"
                                          "        return pool.map(double, [1, 2])\n")
-        self.assertEqual(loader.load_script(path, "application")({}, None), [2, 4])
+        self.assertEqual(loader.load_script(path, "application").application({}, None), [2, 4])
 
     def test_a_script_finds_the_files_beside_it_as_a_module_does(self):
         self.write("templates/page.txt", "a template")
@@ -240,7 +240,7 @@ class ScriptTest(support.FolderTestCase):
                                          "    return [pkgutil.get_data(__name__, 'data.txt'),\n"
                                          "            importlib.util.find_spec(__name__).origin,\n"
                                          "            inspect.getsource(application).splitlines()[0]]\n")
-        application = loader.load_script(path, "application")
+        application = loader.load_script(path, "application").application
         self.assertEqual(application({}, None), [b"some data", path, "def application(e, s):"])
         module = sys.modules[application.__module__]
         self.assertEqual((module.__spec__.name, module.__spec__.loader, module.__package__, module.__spec__.parent),
@@ -258,7 +258,7 @@ class ScriptTest(support.FolderTestCase):
                                       "def application(e, s):\n"
                                       "    return jinja2.Environment(loader=loader).get_template('page.txt')"
                                       ".render(name='x')\n")
-        self.assertEqual(loader.load_script(path, "application")({}, None), "hello x")
+        self.assertEqual(loader.load_script(path, "application").application({}, None), "hello x")
 
     def test_a_file_that_is_not_there(self):
         path = self.folder + "/none.wsgi"
@@ -297,7 +297,7 @@ class FailedScriptTest(support.FolderTestCase):
         self.assertRaises(RuntimeError, loader.load_script, path, "application")
         self.assertNotIn("settings", sys.modules)
         self.write("settings.py", "value = 2\n")
-        self.assertEqual(loader.load_script(path, "application")({}, None), [b"x"])
+        self.assertEqual(loader.load_script(path, "application").application({}, None), [b"x"])
 
     def test_packages_beside_it_are_loaded_anew(self):
         self.write("mysite/__init__.py", "")
@@ -308,7 +308,7 @@ class FailedScriptTest(support.FolderTestCase):
         self.assertFalse(watch.has_changed())
         self.write("mysite/settings.py", "value = 2\n")
         self.assertTrue(watch.has_changed())
-        self.assertEqual(loader.load_script(path, "application")({}, None), [b"x"])
+        self.assertEqual(loader.load_script(path, "application").application({}, None), [b"x"])
 
     def test_a_module_without_a_proper_file_does_not_hide_the_failure(self):
         path = self.write("app.wsgi", """

@@ -232,7 +232,7 @@ class NotThereTest(Case):
             self.assertRegex(str(self.refused(self.root + path, 404)), "is not there: .*" + reason)
         self.assertIn("no absolute path", str(self.refused("app.wsgi", 404)))
         self.assertIn("no absolute path", str(self.refused("", 404)))
-        self.assertEqual(self.scripts._scripts, {})
+        self.assertEqual(self.scripts._failures, {})
 
     def test_a_link_that_leads_to_itself(self):
         os.symlink("loop", self.root + "/loop")
@@ -258,7 +258,7 @@ class NotThereTest(Case):
         path = self.write("root/app.wsgi", WSGI % "x")
         with mock.patch.object(scripts, "_check", lambda path: os.unlink(path)):
             self.refused(path, 404)
-        self.assertEqual(self.scripts._scripts, {})
+        self.assertEqual(self.scripts._failures, {})
         path = self.write("root/app.wsgi", WSGI % "x")
         with mock.patch.object(os, "open", lambda *args, open=os.open: (open(*args), os.unlink(path))[0]):
             self.assertIn("removed while", str(self.refused(path, 404)))
@@ -272,7 +272,7 @@ class ExtensionTest(Case):
                      "app", "apppy", "wsgi", ".wsgi", ".py", "app.wsgi ", "app.wsgi.", "app.wsgi\n"):
             path = self.write("root/uploads/" + name, COUNT + WSGI % "x")
             self.assertRegex(str(self.refused(path, 403)), "is not allowed to run: its name does not end in .py or .wsgi")
-        self.assertEqual((self.loads, self.scripts._scripts), ([], {}))
+        self.assertEqual((self.loads, self.scripts._failures), ([], {}))
         for name in ("a.py", "a.wsgi", "me.gif.py", "\xe9.wsgi", ".hidden.wsgi"):
             self.assertEqual(self.get(self.write("root/" + name, WSGI % "ran")), b"ran")
 
@@ -315,7 +315,7 @@ class PlaceTest(Case):
         for path in (outside, self.root + "/link.wsgi", self.root + "/folder/app.wsgi", self.root + "-two/app.wsgi",
                      self.root + "/../outside/app.wsgi"):
             self.assertIn("not below script_root", str(self.refused(path, 403)))
-        self.assertEqual((self.loads, self.scripts._scripts), ([], {}))
+        self.assertEqual((self.loads, self.scripts._failures), ([], {}))
 
     def test_links_within_the_root(self):
         path = self.write("root/real/app.wsgi", WSGI % "x")

@@ -99,9 +99,10 @@ def start_up(settings, on_loaded, before):
     loading = _startup(settings, imports, applications)
     if before is not None:
         loading.resume(marshal.loads(before))
+    _begin_reloading(settings)
     try:
         _import_late()
-        loading.run(lambda task: on_loaded(applications.index(task), task.result))
+        loading.run(lambda task: _serve(settings, on_loaded, applications.index(task), task.result))
     except startup.Stopped:
         pass
     except startup.Failed:
@@ -109,6 +110,89 @@ def start_up(settings, on_loaded, before):
     except startup.Afresh:
         return marshal.dumps(loading.state())
     return True
+
+
+_reloader = None
+_served = {}  # index of an application -> what was loaded for it, of those whose requests keep their generation
+
+
+def _begin_reloading(settings):
+    global _reloader
+    _served.clear()
+    _reloader = None
+    if any(programs.has_generations(application) for application in settings["applications"]):
+        from fcgihost import generations
+        from fcgihost.host import reload
+
+        generations.store().on_switch = _switch
+        _reloader = reload.Reloader(generations.store(), _ReloadHost, reload.Settings(
+            settings["reload"] == "script", settings["interval"], settings["watch"]))
+
+
+def _serve(settings, on_loaded, index, loaded):
+    """From now on requests for an application get what was loaded."""
+    if not programs.has_generations(settings["applications"][index]):
+        on_loaded(index, loaded)
+        return
+    from fcgihost import generations
+
+    def serve(hold):
+        _served[index] = loaded
+        on_loaded(index, programs.callables(loaded, hold.generation))
+        _switch(hold)
+    generations.store().with_current(serve)
+
+
+def _switch(hold):
+    """From now on requests that begin get the scripts of that generation, and keep it."""
+    generation = hold.generation
+    _fcgihost.switch([(index, programs.callables(loaded, generation)[0]) for index, loaded in _served.items()], hold,
+                     generation.number)
+
+
+def do_chores():
+    """Main thread, while serving: what is due. Returns the seconds until something will be, or None."""
+    if _reloader is None or runtime.process.stopping:
+        return None
+    return _reloader.tend()
+
+
+class _ReloadHost:
+    """What reload.Reloader needs of the host."""
+
+    @staticmethod
+    def log(level, text):
+        _fcgihost.log(_LEVELS[level], text)
+
+    @staticmethod
+    def format_exception(exception):
+        return format_exception(exception)
+
+    @staticmethod
+    def start_thread(function):
+        import threading
+
+        threading.Thread(target=function, name="fcgihost-reload", daemon=False).start()  # the end waits for it
+
+    @staticmethod
+    def log_cleanup(name, exception):
+        _log_failed_cleanup(name, exception)
+
+    @staticmethod
+    def begin_cleanup(name):
+        _begin_cleanup(name)
+
+    @staticmethod
+    def end_cleanups():
+        _fcgihost.begin_step(_fcgihost.STEP_NONE, "")
+
+    @staticmethod
+    def end_load(failure):
+        startup.leave_forked_child(_PID, failure)
+
+    @staticmethod
+    def wake():
+        _fcgihost.wake()
 
 
 def _import_late():
@@ -127,7 +211,16 @@ def start_up_once(settings):
     imports, applications = _tasks(settings)
     failed = _startup(settings, imports, applications).run_once()
     is_required = settings["require"] or settings["exits"]
-    return [None if failed and is_required else task.result for task in applications], not failed
+    return [None if failed and is_required else task.result and _callables(task.result) for task in applications], \
+        not failed
+
+
+def _callables(loaded):
+    if not isinstance(loaded[0], programs.Script):
+        return loaded
+    from fcgihost import generations
+
+    return programs.callables(loaded, generations.store().current)
 
 
 def describe_answer(exception):
@@ -257,7 +350,10 @@ class _StartupHost:
 
     @staticmethod
     def wait(seconds, next_attempt):
-        return _fcgihost.wait(seconds, next_attempt)
+        is_stopped = _fcgihost.wait(seconds, next_attempt)
+        if not is_stopped:
+            do_chores()
+        return is_stopped
 
     @staticmethod
     def report(untried, failed_applications, failed_imports):

@@ -3,10 +3,7 @@
 import os
 import sys
 
-try:
-    import _fcgihost as _host
-except ImportError:
-    _host = None  # outside the host
+from fcgihost.host import files
 
 
 class Watch:
@@ -72,55 +69,56 @@ def load_module(target, watch=None):
         return _check_callable(_attribute(module, attribute), target)
 
 
-def load_script(path, attribute, watch=None, source=None):
-    """The callable called attribute of the script file at path, run as a module of its own.
+def load_script(path, attribute, watch=None, read=None, role="script"):
+    """The generations.Unit of the script file at path, in the current generation; its application is the callable that
+    the file calls attribute.
 
-    Raises as load_module does. No bytecode is cached: app.py and app.wsgi would share one file. source: what the
-    file contains, if it has been read already.
+    Raises as load_module does. read(unit, generation) returns the file's content; None: as it is. role: who loads it;
+    another one has a unit of its own.
     """
-    module = _make_script_module(path)
-    name = module.__name__
-    before = set(sys.modules)
-    sys.modules[name] = module
-    try:
-        if source is None:
-            with open(path, "rb") as file:
-                source = file.read()
-        exec(_compile(source, path), module.__dict__)
+    from fcgihost import generations  # not for those who have no script
+
+    store = generations.store()
+    return store.load(store.enter(), path, script_runner(attribute, watch or Watch(), read), (role, attribute))
+
+
+def script_runner(attribute, watch, read=None):
+    """What fills the module of a script's unit, for Store.load(): as load_script() says."""
+    from fcgihost import generations
+
+    def run(unit, generation):
+        before = set(sys.modules)
         try:
-            application = getattr(module, attribute)
-        except AttributeError:
-            raise AttributeError(
-                "%s defines no %r: name its WSGI callable so, or set [application] callable" % (path, attribute)
-            ) from None
-        return _check_callable(application, "%s: %s" % (path, attribute))
-    except BaseException as error:
-        folder = os.path.dirname(path)
-        own = [name for name in set(sys.modules) - before if _is_below(folder, sys.modules[name])]
-        if watch is not None:
-            watch.note(error, [path, *(_file_of(sys.modules[other]) for other in own)])
-        for other in own:
-            del sys.modules[other]
-        sys.modules.pop(name, None)
-        _forget_folders()
-        raise
+            source = unit.read(generation) if read is None else read(unit, generation)
+            exec(generations.compile_source(source, unit.path), unit.module.__dict__)
+            unit.application = _check_callable(
+                _script_attribute(unit, attribute), "%s: %s" % (unit.path, attribute))
+        except generations.Changing:
+            raise
+        except BaseException as error:
+            own = [] if generation.is_private else _own_of_script(unit.path, before)
+            watch.note(error, [unit.path, *(_file_of(sys.modules[name]) for name in own)])
+            for name in own:
+                del sys.modules[name]
+            _forget_folders()
+            raise
+    return run
 
 
-def _make_script_module(path):
-    """An empty module that knows where it comes from, as imported ones do: pkgutil.get_data, importlib.resources and
-    jinja2's PackageLoader find the files beside it by its __spec__. Its name has no dot, which would make it part of a
-    package: pickle imports by the name.
-    """
-    stem = os.path.splitext(os.path.basename(path))[0]
-    name = "_fcgihost_%s_%08x" % ("".join(c if c.isalnum() else "_" for c in stem), checksum(os.fsencode(path)))
-    module = type(sys)(name)
-    module.__file__ = path
-    # importlib's own modules, which are there before any import.
-    module.__loader__ = sys.modules["_frozen_importlib_external"].SourceFileLoader(name, path)
-    module.__spec__ = sys.modules["_frozen_importlib"].ModuleSpec(name, module.__loader__, origin=path)
-    module.__spec__.has_location = True
-    module.__package__ = ""
-    return module
+def _script_attribute(unit, attribute):
+    try:
+        return getattr(unit.module, attribute)
+    except AttributeError:
+        raise AttributeError(
+            "%s defines no %r: name its WSGI callable so, or set [application] callable" % (unit.path, attribute)
+        ) from None
+
+
+def _own_of_script(path, before):
+    """The ordinary modules below the script's folder that have been imported since sys.modules was before."""
+    folder = os.path.dirname(path)
+    return [name for name in set(sys.modules) - before
+            if not name.startswith("fcgihost.loaded.") and _is_below(folder, sys.modules[name])]
 
 
 def checksum(data):
@@ -152,12 +150,6 @@ class _own_modules:
         for name in own:
             del sys.modules[name]
         _forget_folders()
-
-
-def _compile(source, path):
-    if isinstance(source, bytes) and b"\0" not in source and hasattr(_host, "compile"):
-        return _host.compile(source, path)
-    return compile(source, path, "exec", dont_inherit=True)
 
 
 def _import(name):
@@ -219,8 +211,4 @@ def _is_below(folder, module):
 
 
 def _state(file):
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return files.states([file])[file]

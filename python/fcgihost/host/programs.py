@@ -6,6 +6,30 @@ from fcgihost.host import loader, startup
 from fcgihost.errors import ResourceUnavailable
 
 
+class Script:
+    """What a script file defines, in whatever generation."""
+
+    def __init__(self, key):
+        self.key = key  # of its generations.Unit
+
+    def application(self, generation):
+        """The WSGI callable of that generation."""
+        return generation.units[self.key].application
+
+
+def callables(programs, generation):
+    """What a section's task results in, as callables of that generation."""
+    responder = programs[0]
+    if isinstance(responder, Script):
+        return (responder.application(generation), *programs[1:])
+    return programs
+
+
+def has_generations(settings):
+    """Does the section serve scripts? Then its requests keep the generation with which they begin."""
+    return bool(settings["script"] or settings["script_root"])
+
+
 def make_task(settings, retry_delay):
     """The startup.Task that loads a section; its result is a tuple: the responder, the authorizer, the filter.
 
@@ -29,7 +53,7 @@ def _load(settings, retry_delay, watch):
 
 def _load_responder(settings, retry_delay, watch):
     if settings["script"]:
-        return loader.load_script(settings["script"], settings["callable"], watch)
+        return Script(loader.load_script(settings["script"], settings["callable"], watch).key)
     if settings["wsgi"]:
         return loader.load_module(settings["wsgi"], watch)
     if settings["handler"]:
@@ -93,6 +117,10 @@ def _target(settings, task, mount, path):
     if task.result is None:
         raise ResourceUnavailable("%s has not been loaded yet" % task.what)
     responder = task.result[0]
+    if isinstance(responder, Script):
+        from fcgihost import generations
+
+        responder = responder.application(generations.store().enter())
     if not settings["script_root"]:
         return responder, mount, path
     script, name, path_info = responder.find(path)

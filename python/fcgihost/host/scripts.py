@@ -6,9 +6,9 @@ import stat
 import threading
 import time
 
-from fcgihost import cleanup, errors, runtime
-from fcgihost.host import loader
+from fcgihost import generations, runtime
 from fcgihost.errors import ScriptError
+from fcgihost.host import loader
 
 _MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be
 _MAX_FOLDERS = 64        # more than a script lies in: a client chooses how many there seem to be
@@ -36,7 +36,9 @@ class ScriptRoot:
         self._retry_delay = runtime.check_seconds("retry_delay", retry_delay)
         self._clock = clock
         self._mutex = threading.Lock()
-        self._scripts = {}  # path -> _Script: files that were there and could be read
+        self._failures = {}  # path -> _Failure: of files that are being loaded, or could not be
+        self._store = generations.store()
+        self._role = "script_root", root, attribute, self._extensions
 
     def __repr__(self):
         return "<fcgihost scripts below %s>" % self._root
@@ -71,7 +73,7 @@ class ScriptRoot:
         return script, name, path[len(name):]
 
     def get(self, path):
-        """The WSGI callable of the script at path, absolute. Raises ScriptError.
+        """The WSGI callable of the script at path, absolute, in this request's generation. Raises ScriptError.
 
         Any number of threads may ask: one loads the file, the others wait.
         """
@@ -80,79 +82,71 @@ class ScriptRoot:
             path = path[1:]
         try:
             _check(path)
-            script = self._scripts.get(path)
-            if script is None or script.application is None:
-                script = self._load(path)
+            unit = self._store.enter().units.get((path, self._role))
+            return (unit if unit is not None else self._load(path)).application
         except ScriptError as error:
             if error.status == 404:
                 self._forget(path)
             raise
-        return script.application
 
     def _load(self, path):
+        """The script's unit. One thread at a time for each path, so that one failure is not tried by many."""
         while True:
             with self._mutex:
-                script = self._scripts.setdefault(path, _Script(path))
-            runtime.wait(script.lock)
+                failure = self._failures.setdefault(path, _Failure())
+            runtime.wait(failure.lock)
             try:
-                if script.application is not None:
-                    return script
-                if self._scripts.get(path) is script:
-                    self._try(script)
-                    return script
+                if self._failures.get(path) is not failure:
+                    continue
+                unit = self._try(path, failure)
+                with self._mutex:
+                    self._failures.pop(path, None)
+                return unit
             finally:
-                script.lock.release()
+                failure.lock.release()
 
-    def _try(self, script):
+    def _try(self, path, failure):
+        generation = self._store.enter()
+        unit = generation.units.get((path, self._role))
+        if unit is not None:
+            return unit
         now = self._clock()
-        is_changed = script.failure is None or script.watch.has_changed()
-        if not is_changed and now < script.retry_at:
-            raise ScriptError(500, _failure(script, script.retry_at - now))
+        is_changed = failure.text is None or failure.watch.has_changed()
+        if not is_changed and now < failure.retry_at:
+            raise ScriptError(500, _describe_failure(path, failure, failure.retry_at - now))
         try:
-            source = _read(script.path, self._root, self._extensions)
+            return self._store.load(
+                generation, path, loader.script_runner(self._attribute, failure.watch, self._read), self._role)
         except ScriptError:
-            self._forget(script.path)
+            self._forget(path)
             raise
-        error = script.load(self._attribute, source)
-        if error is None:
-            return
-        before, script.failure = script.failure, _describe(error)
-        script.retry_at = self._clock() + self._retry_delay
-        # A failure that trying again has found again has its traceback in the log.
-        is_new = is_changed or script.failure != before
-        raise ScriptError(500, _failure(script, self._retry_delay)) from (error if is_new else None)
+        except (Exception, SystemExit) as error:
+            before, failure.text = failure.text, _describe(error)
+            failure.retry_at = self._clock() + self._retry_delay
+            # A failure that trying again has found again has its traceback in the log.
+            is_new = is_changed or failure.text != before
+            raise ScriptError(500, _describe_failure(path, failure, self._retry_delay)) from (error if is_new else None)
+
+    def _read(self, unit, generation):
+        source, status = _read(unit.path, self._root, self._extensions)
+        unit.note_state(generation, status)
+        return source
 
     def _forget(self, path):
-        """The file has gone: if it comes back it is another one. Its cleanups run when the process ends."""
+        """The file has gone: if it comes back it is another one."""
         with self._mutex:
-            self._scripts.pop(path, None)
+            self._failures.pop(path, None)
+        self._store.forget((path, self._role))
 
 
-class _Script:
-    """One file. Its lock is held by the thread that loads it."""
+class _Failure:
+    """Why a file could not be loaded. Its lock is held by the thread that tries."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self):
         self.lock = threading.Lock()
-        self.application = None
-        self.failure = None     # why the last attempt failed, on one line
+        self.text = None        # on one line; None: it has not failed
         self.retry_at = 0.0     # on the clock
         self.watch = loader.Watch()
-
-    def load(self, attribute, source):
-        """Makes one attempt. Returns None, or what it failed with: then its cleanups have run."""
-        scope = cleanup.Scope("script " + self.path)
-        try:
-            with scope.active():
-                application = loader.load_script(self.path, attribute, self.watch, source)
-            cleanup.adopt_at_end(scope)
-        except BaseException as error:
-            scope.run(lambda name, failure: errors.report("cleanup %s of %s" % (name, self.path), failure))
-            if isinstance(error, (Exception, SystemExit)):
-                return error
-            raise  # it was interrupted
-        self.application = application
-        return None
 
 
 def _check(path):
@@ -167,7 +161,7 @@ def _check(path):
 
 
 def _read(path, root, extensions):
-    """The content of the file at path, if it may run. Raises ScriptError.
+    """The content and the state of the file at path, if it may run. Raises ScriptError.
 
     All is checked of what has been opened: what is at path may have been replaced since.
     """
@@ -185,7 +179,7 @@ def _read(path, root, extensions):
         if state.st_size > _MAX_BYTES:
             raise ScriptError(403, "%s is no script: it has %d bytes" % (path, state.st_size))
         try:
-            return file.read(_MAX_BYTES)
+            return file.read(_MAX_BYTES), state
         except OSError as error:
             raise _unreachable(path, error) from None
 
@@ -255,9 +249,9 @@ def _unreachable(path, error):
     return ScriptError(500, "%s can't be read: %s" % (ascii(path), reason))
 
 
-def _failure(script, seconds):
+def _describe_failure(path, failure, seconds):
     return "%s can't be loaded: %s; it is tried again in %.1f s, or when a file of it changes" % (
-        script.path, script.failure, seconds)
+        path, failure.text, seconds)
 
 
 def _describe(error):

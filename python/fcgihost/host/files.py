@@ -1,0 +1,48 @@
+"""The state of files on the disk, and which have changed since."""
+
+import os
+
+try:
+    import _fcgihost as _host
+except ImportError:
+    _host = None  # outside the host
+
+
+def states(paths):
+    """path -> what changes when the file does (modification time in ns, size, inode); None where there is no file.
+
+    Links are followed, so that one that is switched to another file is a change.
+    """
+    if hasattr(_host, "file_states"):
+        paths = list(paths)
+        return dict(zip(paths, _host.file_states([os.fsencode(path) for path in paths])))  # without the GIL
+    return {path: _state(path) for path in paths}
+
+
+def _state(path):
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class Look:
+    """Looks at files again and again. changed() says what has changed since, and no longer does.
+
+    A file that differs between two looks is still being written: it waits until two looks in a row find it the same.
+    """
+
+    def __init__(self, get_states=states):
+        self._get_states = get_states
+        self._last = {}  # path -> state at the last look, of what had changed then
+
+    def changed(self, known):
+        """known: path -> its state when it was loaded. Returns path -> state of what has changed and is settled, and
+        the set of paths that are still changing."""
+        now = self._get_states(known)
+        changed = {path: state for path, state in now.items() if state != known[path]}
+        settled = {path: state for path, state in changed.items()
+                   if path in self._last and self._last[path] == state}
+        self._last = changed
+        return settled, changed.keys() - settled.keys()

@@ -1,0 +1,318 @@
+"""Scripts that change while they serve: each request sees one generation, and old ones are cleaned up."""
+import json
+import os
+import re
+import shutil
+import threading
+
+import pytest
+
+from host import ROOT, Host, write_file
+from process import wait_until
+
+INTERVAL = {"reload": {"interval": "20ms"}}
+
+CENSUS = '''
+import weakref
+
+pools = weakref.WeakSet()   # an ordinary module: it stays
+'''
+
+DEP = '''
+import census
+import fcgihost
+
+VERSION = %(version)d
+ballast = bytes(range(256)) * 4096
+
+
+class Counted(fcgihost.Pool):
+    pass
+
+
+pool = Counted(object, size=8)
+census.pools.add(pool)
+'''
+
+SCRIPT = '''
+import json
+import threading
+
+import census
+import fcgihost
+
+VERSION = %(version)d
+dep = fcgihost.import_module("dep")
+requests = []
+
+
+def told():
+    print("cleanup of version %(version)d, load %%s, with %%d requests" %% (__name__, len(requests)))
+
+
+fcgihost.register_cleanup(told)
+print("load of version %(version)d, load", __name__)
+
+
+def application(environ, start_response):
+    requests.append(environ)
+    if environ["PATH_INFO"] == "/state":
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return Body([lambda: json.dumps([len(census.pools), fcgihost.process.generation]).encode()])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    with dep.pool.lease():
+        return Body([lambda: part().encode()] * 3)
+
+
+def part():
+    return "%%s/%%d/%%s/%%d\\n" %% (__name__, VERSION, dep.__name__, fcgihost.import_module("dep").VERSION)
+
+
+class Body:
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return (part() for part in self.parts)
+
+    def close(self):
+        requests.pop()
+'''
+
+COUNTED = re.compile(r"^(load|cleanup) of version (\d+), load (\S+?)(?:, with (\d+) requests)?$", re.M)
+
+
+def replace_file(path, text):
+    write_file(path + "~", text)
+    os.rename(path + "~", path)
+
+
+def resident_mib(pid):
+    with open("/proc/%d/statm" % pid) as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
+class Site:
+    """A folder with a script, and a host that serves it."""
+
+    def __init__(self, folder, script, settings=None, **files):
+        self.folder = str(folder)
+        self.script = self.path("app.py")
+        write_file(self.script, script)
+        for name, text in files.items():
+            write_file(self.path(name + ".py"), text)
+        self.host = Host(app=None, settings={"python": {"path": [self.folder]}, "application": {"script": self.script},
+                                   **INTERVAL, **(settings or {})})
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def body(self, path="/"):
+        response = self.host.exchange("GET", path)
+        return response.status, response.body.decode()
+
+    def wait_body(self, text):
+        wait_until(lambda: self.body() == (200, text), "the answer %r" % text)
+
+
+@pytest.fixture
+def make_site(tmp_path):
+    return lambda script, settings=None, **files: Site(tmp_path, script, settings, **files)
+
+
+def answer(text):
+    return '''
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(%s).encode()]
+''' % text
+
+
+class TestEdits:
+    EDITS = 200
+
+    def test_8_clients_see_whole_generations_while_a_script_and_its_dependency_are_rewritten_200_times(self, make_site):
+        site = make_site(SCRIPT % {"version": 0}, dep=DEP % {"version": 0}, census=CENSUS)
+        done = threading.Event()
+        answers, failures = set(), []
+
+        def ask():
+            while not done.is_set():
+                try:
+                    status, body = site.body()
+                    parts = body.split()
+                    if status != 200 or len(parts) != 3 or len(set(parts)) != 1:
+                        failures.append((status, body))
+                    answers.update(parts)
+                except (OSError, AssertionError) as error:
+                    failures.append(error)
+        clients = [threading.Thread(target=ask) for _ in range(8)]
+        for client in clients:
+            client.start()
+        try:
+            middle = self.edit(site)
+        finally:
+            done.set()
+            for client in clients:
+                client.join()
+        assert not failures
+        assert len(answers) > 50
+        self.check_loads(site, answers)
+        pools, generation = json.loads(site.body("/state")[1])
+        assert generation == site.host.log.read().count("loaded anew") + 1
+        assert pools == 1
+        assert resident_mib(site.host.pid) < middle + 40, "each generation has 1 MiB"
+
+    def edit(self, site):
+        """Returns the resident memory after the 50th generation."""
+        for version in range(1, self.EDITS + 1):
+            replace_file(site.path("dep.py"), DEP % {"version": version})
+            replace_file(site.script, SCRIPT % {"version": version})
+            wait_until(lambda: "load of version %d," % version in site.host.log.read() and
+                       "/%d\n" % version in site.body()[1], "version %d" % version)
+            if version == 50:
+                middle = resident_mib(site.host.pid)
+        return middle
+
+    def check_loads(self, site, answers):
+        wait_until(lambda: len(re.findall("^cleanup of", site.host.log.read(), re.M)) ==
+                   len(re.findall("^load of", site.host.log.read(), re.M)) - 1, "cleanups")
+        events = COUNTED.findall(site.host.log.read())
+        loads = [name for kind, _, name, _ in events if kind == "load"]
+        cleanups = [name for kind, _, name, _ in events if kind == "cleanup"]
+        assert len(loads) <= 2 * self.EDITS + 1  # both files are an edit
+        assert sorted(cleanups) == sorted(set(loads[:-1])), "each old load's once, and not the last one's"
+        assert {count for kind, _, _, count in events if kind == "cleanup"} == {"0"}, "after its last request"
+        assert {text.split("/")[0] for text in answers} <= set(loads)
+
+    def test_a_load_that_takes_long_delays_no_request(self, make_site, tmp_path):
+        site = make_site(answer("1"))
+        replace_file(site.script, "import os, time\nopen(%r, 'w').close()\nwhile not os.path.exists(%r): time.sleep(0.01)\n"
+                     % (str(tmp_path / "begun"), str(tmp_path / "go")) + answer("2"))
+        wait_until(lambda: os.path.exists(str(tmp_path / "begun")), "the load")
+        assert [site.body() for _ in range(50)] == [(200, "1")] * 50
+        write_file(str(tmp_path / "go"), "")
+        site.wait_body("2")
+
+    def test_a_broken_edit_never_reaches_a_client(self, make_site, expected_log):
+        expected_log("ZeroDivisionError")
+        site = make_site(answer("1"))
+        replace_file(site.script, "1 / 0\n")
+        site.host.log.wait("generation 1 goes on serving")
+        assert [site.body() for _ in range(50)] == [(200, "1")] * 50
+        assert site.host.log.read().count("ZeroDivisionError") == 1
+        replace_file(site.script, answer("2"))
+        site.wait_body("2")
+
+    def test_a_request_ends_with_the_code_that_it_began_with(self, make_site, tmp_path):
+        go = str(tmp_path / "go")
+        site = make_site('''
+import os, time
+import fcgihost
+fcgihost.register_cleanup(print, "cleanup of the first")
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] != "/slow":
+        yield b"first"
+        return
+    fcgihost.request().register_cleanup(print, "cleanup of the request")
+    yield b"first, "
+    while not os.path.exists(%r):
+        time.sleep(0.01)
+    yield fcgihost.import_module("dep").TEXT
+''' % go, dep="TEXT = b'with the first'\n")
+        results = []
+        client = threading.Thread(target=lambda: results.append(site.body("/slow")))
+        client.start()
+        wait_until(lambda: site.host.connections() == 1, "the request")
+        replace_file(site.script, answer("2"))
+        site.wait_body("2")
+        assert "cleanup of the first" not in site.host.log.read()
+        write_file(go, "")
+        client.join()
+        assert results == [(200, "first, with the first")]
+        site.host.log.wait("cleanup of the request\n(.|\n)*cleanup of the first\n")
+
+
+class TestWhatIsLookedAt:
+    def test_mode_off_looks_at_nothing(self, make_site):
+        site = make_site(answer("1"), {"reload": {"interval": "20ms", "mode": "off"}})
+        replace_file(site.script, answer("2"))
+        reads = [site.body() for _ in range(200)]
+        assert set(reads) == {(200, "1")}
+
+    def test_a_script_that_has_gone_goes_on_serving(self, make_site):
+        site = make_site(answer("1"))
+        os.remove(site.script)
+        site.host.log.wait("app.py has gone: what was loaded from it goes on serving")
+        assert site.body() == (200, "1")
+        write_file(site.script, answer("2"))
+        site.wait_body("2")
+        assert site.host.log.read().count("has gone") == 1
+
+    def test_a_file_of_a_script_root_that_has_gone_is_404_and_one_that_changed_is_loaded_anew(self, tmp_path):
+        path = str(tmp_path / "root" / "a.wsgi")
+        os.mkdir(str(tmp_path / "root"), 0o755)
+        write_file(path, answer("1"))
+        host = Host(app=None, settings={"application": {"script_root": str(tmp_path / "root")}, **INTERVAL}, probe=False)
+
+        def ask():
+            response = host.exchange("GET", "/a.wsgi", extra={"SCRIPT_FILENAME": path})
+            return response.status, response.body.decode()
+        assert ask() == (200, "1")
+        replace_file(path, answer("2"))
+        wait_until(lambda: ask() == (200, "2"), "the new one")
+        os.remove(path)
+        assert ask()[0] == 404
+
+
+class TestExample:
+    def test_the_example_does_what_its_readme_says(self, tmp_path, expected_log):
+        expected_log("NameError")
+        folder = str(tmp_path / "reload")
+        shutil.copytree(os.path.join(ROOT, "examples", "reload"), folder)
+        path = os.path.join(folder, "host.sock")
+        host = Host(listen=["unix:" + path], use_ini=False, probe=False, args=[
+            "-c", os.path.join(folder, "fcgihost.ini"), "--listen", "unix:" + path, "--set", "python.bytecode=no"])
+        body = lambda: host.exchange("GET", "/").body.decode()
+        assert body() == "Hello (visit 1, generation 1)\n"
+        replace_file(os.path.join(folder, "greeting.py"), "TEXT = 'Good morning'\n")
+        host.log.wait(r"script \S*/app.py and 1 more: loaded anew as generation 2 in \S+ s, because \S*/greeting.py has "
+                      r"changed\n(.|\n)*app.py: nobody uses this generation any more\n.*info: generation 1 has served its "
+                      r"last request: 1 cleanup ran\n")
+        assert body() == "Good morning (visit 2, generation 2)\n"
+        replace_file(os.path.join(folder, "greeting.py"), "TEXT = no_such_name\n")
+        host.log.wait("generation 2 goes on serving")
+        assert body() == "Good morning (visit 3, generation 2)\n"
+
+
+class TestProcesses:
+    def test_a_spawned_process_gets_a_script_s_classes(self, make_site):
+        site = make_site('''
+import dataclasses
+import multiprocessing
+
+@dataclasses.dataclass
+class Item:
+    number: int
+
+def double(item):
+    return Item(item.number * 2)
+
+def application(environ, start_response):
+    with multiprocessing.get_context(environ["QUERY_STRING"] or "fork").Pool(1) as pool:
+        body = repr(pool.map(double, [Item(1), Item(2)])) + str(VERSION)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body.encode()]
+VERSION = 1
+''')
+        for method in "spawn", "fork":
+            status, body = site.body("/?" + method)
+            assert (status, body) == (200, "[Item(number=2), Item(number=4)]1"), site.host.log.read()
+        with open(site.script) as file:
+            text = file.read()
+        replace_file(site.script, text.replace("VERSION = 1", "VERSION = 2"))
+        wait_until(lambda: site.body("/?fork")[1].endswith("]2"), "the new one")
+        assert site.body("/?spawn") == (200, "[Item(number=2), Item(number=4)]2")
+        site.host.stop()  # multiprocessing keeps descriptors for its own helper
