@@ -286,6 +286,15 @@ static int run_server(const struct config *config)
                                              : EXIT_CLEAN;
 }
 
+/* A worker has a predecessor too: the manager's handover. */
+static bool is_manager(const struct config *config)
+{
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor != NULL)
+        return predecessor->member_count > 0;
+    return (config->processes > 1 || config->manager) && !is_plain_cgi(config);
+}
+
 static int run(char **argv, const struct command_line *line, const struct config *config)
 {
     struct config_error error;
@@ -305,8 +314,7 @@ static int run(char **argv, const struct command_line *line, const struct config
     }
     if (line->command == COMMAND_CALL)
         return run_once(line, config);
-    if (reexec_predecessor() == NULL && (config->processes > 1 || config->manager) &&
-        !is_plain_cgi(config))
+    if (is_manager(config))
         return manager_run(argv, config);
     if (process_apply(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);

@@ -18,6 +18,7 @@ enum record_type {
     RECORD_STARTUP = 7,
     RECORD_FOLDER = 8,
     RECORD_WORKER = 9,
+    RECORD_MEMBER = 10,
 };
 
 /* Writing */
@@ -152,14 +153,33 @@ static void put_worker(struct handover_writer *writer, const struct handover_wor
     end_record(writer, begin);
 }
 
+static void put_member(struct handover_writer *writer, const struct handover_member *member,
+                       size_t place)
+{
+    size_t begin = begin_record(writer, RECORD_MEMBER);
+    put_number(writer, member->pid);
+    put_number(writer, member->place);
+    put_number(writer, member->generation);
+    put_number(writer, member->started_ms);
+    put_number(writer, member->failed_applications);
+    put_number(writer, member->failed_imports);
+    put_number(writer, place);
+    put_number(writer, place + 1);
+    end_record(writer, begin);
+}
+
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
     size_t listeners = handover->listener_count, connections = handover->connection_count, n = 0;
-    int *fds = calloc(listeners + connections + 2, sizeof(*fds));
+    int *fds = calloc(listeners + connections + 2 * handover->member_count + 2, sizeof(*fds));
     for (size_t i = 0; fds != NULL && i < listeners; i++)
         fds[n++] = handover->listeners[i].fd;
     for (size_t i = 0; fds != NULL && i < connections; i++)
         fds[n++] = handover->connections[i].fd;
+    for (size_t i = 0; fds != NULL && i < handover->member_count; i++) {
+        fds[n++] = handover->members[i].channel_fd;
+        fds[n++] = handover->members[i].board_fd;
+    }
     if (fds != NULL && handover->worker.is_set) {
         fds[n++] = handover->worker.channel_fd;
         fds[n++] = handover->worker.board_fd;
@@ -188,8 +208,11 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
         put_listener(writer, &handover->listeners[i], i);
     for (size_t i = 0; i < handover->connection_count; i++)
         put_connection(writer, &handover->connections[i], handover->listener_count + i);
+    size_t place = handover->listener_count + handover->connection_count;
+    for (size_t i = 0; i < handover->member_count; i++, place += 2)
+        put_member(writer, &handover->members[i], place);
     if (handover->worker.is_set)
-        put_worker(writer, &handover->worker, handover->listener_count + handover->connection_count);
+        put_worker(writer, &handover->worker, place);
     for (size_t i = 0; i < handover->child_count; i++) {
         size_t begin = begin_record(writer, RECORD_CHILD);
         put_number(writer, handover->children[i]);
@@ -324,6 +347,26 @@ static int add_connection(struct handover *handover, struct reader *content)
     return 0;
 }
 
+static int add_member(struct handover *handover, struct reader *content)
+{
+    struct handover_member *items =
+        grow(handover->members, handover->member_count, sizeof(*handover->members));
+    if (items == NULL)
+        return -1;
+    handover->members = items;
+    struct handover_member *item = &items[handover->member_count];
+    item->pid = take_number(content);
+    item->place = take_number(content);
+    item->generation = take_number(content);
+    item->started_ms = take_number(content);
+    item->failed_applications = take_number(content);
+    item->failed_imports = take_number(content);
+    item->channel_fd = take_descriptor(content);
+    item->board_fd = take_descriptor(content);
+    handover->member_count += !content->is_cut;
+    return 0;
+}
+
 static int add_child(struct handover *handover, struct reader *content)
 {
     uint64_t *items = grow(handover->children, handover->child_count, sizeof(*handover->children));
@@ -376,6 +419,8 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
     case RECORD_FOLDER:
         handover->folder = take_text(content);
         return 0;
+    case RECORD_MEMBER:
+        return add_member(handover, content);
     case RECORD_WORKER:
         take_worker(&handover->worker, content);
         return 0;
@@ -428,6 +473,7 @@ void handover_clear(struct handover *handover)
 {
     free(handover->listeners);
     free(handover->connections);
+    free(handover->members);
     free(handover->children);
     *handover = (struct handover){0};
 }

@@ -66,6 +66,13 @@ struct handover_worker {
     int board_fd;        /* the memory of threads/board.h; -1: none */
 };
 
+/* A worker that serves, for a manager that executes itself anew. */
+struct handover_member {
+    uint64_t pid, place, generation, started_ms; /* on CLOCK_MONOTONIC */
+    uint64_t failed_applications, failed_imports;
+    int channel_fd, board_fd;
+};
+
 struct handover {
     struct handover_file file;
     struct handover_worker worker;
@@ -74,6 +81,8 @@ struct handover {
     size_t listener_count;
     struct handover_connection *connections;
     size_t connection_count;
+    struct handover_member *members;
+    size_t member_count;
     uint64_t *children; /* process ids of children that go on, and that nobody else waits for */
     size_t child_count;
     struct handover_bytes startup; /* what fcgihost/host/startup.py wants to know again */

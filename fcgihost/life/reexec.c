@@ -46,6 +46,7 @@ static struct {
     char **argv;
     char **environ;
     char program[PATH_MAX];
+    struct stat program_status;
     int folder_fd;
     const char *folder;           /* its path at the start; NULL: unknown */
     int spare[SPARE_DESCRIPTORS]; /* copies of folder_fd, reserved for reexec_make_room */
@@ -121,6 +122,10 @@ static int take_over(void)
         fcntl(predecessor.listeners[i].fd, F_SETFD, FD_CLOEXEC);
     for (size_t i = 0; i < predecessor.connection_count; i++)
         fcntl(predecessor.connections[i].fd, F_SETFD, FD_CLOEXEC);
+    for (size_t i = 0; i < predecessor.member_count; i++) {
+        fcntl(predecessor.members[i].channel_fd, F_SETFD, FD_CLOEXEC);
+        fcntl(predecessor.members[i].board_fd, F_SETFD, FD_CLOEXEC);
+    }
     if (predecessor.worker.is_set) {
         fcntl(predecessor.worker.channel_fd, F_SETFD, FD_CLOEXEC);
         fcntl(predecessor.worker.board_fd, F_SETFD, FD_CLOEXEC);
@@ -223,6 +228,7 @@ int reexec_init(char **argv)
     ssize_t n = readlink("/proc/self/exe", start.program, sizeof(start.program) - 1);
     if (n < 0)
         return -1;
+    stat("/proc/self/exe", &start.program_status);
     if (take_over() < 0)
         return -1;
     start.argv = argv;
@@ -448,6 +454,15 @@ static pid_t fork_child(const struct memory *memory, int error_fd)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = error;
     return pid;
+}
+
+bool reexec_is_program_changed(void)
+{
+    struct stat now;
+    return stat(start.program, &now) == 0 &&
+           (now.st_dev != start.program_status.st_dev || now.st_ino != start.program_status.st_ino ||
+            now.st_mtime != start.program_status.st_mtime ||
+            now.st_size != start.program_status.st_size);
 }
 
 pid_t reexec_spawn(struct handover *handover)

@@ -29,6 +29,8 @@ void reexec_note_signal(int number);
  * if the application or its clients have used up all others. Main thread or supervisor. */
 void reexec_make_room(void);
 
+/* Is the program's file another one than this process executes? */
+bool reexec_is_program_changed(void);
 /* Starts the program as it is now as a child process, with what this one was started with and what
  * handover names; its descriptors stay open here. The child's process id, or -1 with errno, also when
  * the program can't be executed. */

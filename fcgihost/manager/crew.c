@@ -35,18 +35,6 @@ void crew_forget(struct crew *crew, int worker)
     member->board = NULL;
 }
 
-/* The sockets' files are the manager's to remove. */
-static struct handover_listener *describe_listeners(const struct listener_set *set)
-{
-    struct handover_listener *items = calloc(set->count, sizeof(*items));
-    for (size_t i = 0; items != NULL && i < set->count; i++) {
-        items[i] = listener_describe(&set->items[i]);
-        items[i].is_inherited = true;
-        items[i].path = "";
-    }
-    return items;
-}
-
 static struct handover_file describe_file(const struct config *config)
 {
     const struct config_kept *kept = &config->kept;
@@ -59,20 +47,32 @@ static struct handover_file describe_file(const struct config *config)
         .text = {.data = (const uint8_t *)config->file_text, .bytes = config->file_bytes}};
 }
 
+struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers)
+{
+    const struct listener_set *set = &outfit->listeners;
+    struct handover handover = {.file = describe_file(outfit->config),
+                                .started_us = clock_real_us(),
+                                .listeners = calloc(set->count, sizeof(*handover.listeners)),
+                                .listener_count = set->count};
+    for (size_t i = 0; handover.listeners != NULL && i < set->count; i++) {
+        handover.listeners[i] = listener_describe(&set->items[i]);
+        if (!is_managers) {
+            handover.listeners[i].is_inherited = true;
+            handover.listeners[i].path = "";
+        }
+    }
+    return handover;
+}
+
 static pid_t spawn(struct crew *crew, const struct roster_worker *worker, int channel_fd,
                    int board_fd, const struct crew_outfit *outfit, bool is_heal)
 {
-    struct handover handover = {
-        .file = describe_file(outfit->config),
-        .started_us = clock_real_us(),
-        .listeners = describe_listeners(&outfit->listeners),
-        .listener_count = outfit->listeners.count,
-        .worker = {.is_set = true,
-                   .place = worker->place + 1,
-                   .generation = worker->generation,
-                   .channel_fd = channel_fd,
-                   .board_fd = board_fd},
-    };
+    struct handover handover = crew_describe_outfit(outfit, false);
+    handover.worker = (struct handover_worker){.is_set = true,
+                                               .place = worker->place + 1,
+                                               .generation = worker->generation,
+                                               .channel_fd = channel_fd,
+                                               .board_fd = board_fd};
     if (is_heal && crew->startup[worker->place].data != NULL) {
         handover.startup = crew->startup[worker->place];
         handover.is_start_again = true;
@@ -104,6 +104,48 @@ int crew_start(struct crew *crew, struct roster *roster, const struct roster_act
     }
     roster_started(roster, action->worker, pid, now_ms);
     return 0;
+}
+
+struct handover_member *crew_describe(const struct crew *crew, const struct roster *roster,
+                                      size_t *count)
+{
+    struct handover_member *members = calloc(roster_count(roster) + 1, sizeof(*members));
+    *count = 0;
+    for (int i = 0; members != NULL && i < ROSTER_WORKERS_MAX; i++) {
+        const struct roster_worker *worker = &roster->workers[i];
+        if (worker->state != WORKER_SERVING)
+            continue;
+        members[(*count)++] =
+            (struct handover_member){.pid = (uint64_t)worker->pid,
+                                     .place = worker->place,
+                                     .generation = worker->generation,
+                                     .started_ms = worker->started_ms,
+                                     .failed_applications = worker->report.failed_applications,
+                                     .failed_imports = worker->report.failed_imports,
+                                     .channel_fd = crew->members[i].channel_fd,
+                                     .board_fd = crew->members[i].board_fd};
+    }
+    return members;
+}
+
+void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct handover_member *member = &members[i];
+        int slot = roster_adopt(
+            roster, (pid_t)member->pid, (unsigned)member->place, (unsigned)member->generation,
+            member->started_ms,
+            &(struct roster_report){.is_loaded = true,
+                                    .is_settled = true,
+                                    .failed_applications = (unsigned)member->failed_applications,
+                                    .failed_imports = (unsigned)member->failed_imports});
+        if (slot == ROSTER_NOBODY)
+            continue;
+        crew->members[slot] = (struct crew_member){.channel_fd = member->channel_fd,
+                                                   .board_fd = member->board_fd,
+                                                   .board = board_map(member->board_fd)};
+    }
 }
 
 static int tell(struct crew *crew, int worker, enum worker_message kind, int fd)

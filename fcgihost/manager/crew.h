@@ -31,9 +31,19 @@ struct crew {
 };
 
 void crew_init(struct crew *crew);
+/* The configuration and the listeners, as a handover: with the sockets' files for the manager
+ * itself; its workers must not remove them. listeners is NULL when out of memory; free it. */
+struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers);
 /* Starts the program as a worker. 0, or -1 with the reason in the log. */
 int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
                const struct crew_outfit *outfit, uint64_t now_ms);
+/* For a manager that executes itself anew: what the next program must know of the workers, which
+ * all serve. Free members with free(). NULL: out of memory. */
+struct handover_member *crew_describe(const struct crew *crew, const struct roster *roster,
+                                      size_t *count);
+/* Takes over workers that a predecessor has described. */
+void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
+                    size_t count);
 /* Tells a worker to accept, to drain, to end at once. */
 void crew_let_accept(struct crew *crew, int worker);
 void crew_retire(struct crew *crew, int worker, int heir);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "build_facts.h"
 #include "life/process.h"
+#include "life/reexec.h"
 #include "manager/crew.h"
 #include "manager/rollout.h"
 
@@ -37,14 +38,21 @@ struct manager {
 
 static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGQUIT, SIGHUP, SIGUSR2, SIGCHLD};
 
-/* Blocked in this thread and those to come; the loop reads them. -1 with errno. */
-static int open_signals(void)
+/* In this thread and those to come; the loop reads them. */
+static sigset_t block_signals(void)
 {
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(handled) / sizeof(*handled); i++)
         sigaddset(&set, handled[i]);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    pthread_sigmask(SIG_SETMASK, &set, NULL);
+    return set;
+}
+
+/* -1 with errno. */
+static int open_signals(void)
+{
+    sigset_t set = block_signals();
     signal(SIGCHLD, SIG_DFL); /* where it was ignored, children could not be waited for */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -210,6 +218,24 @@ static void start_worker(struct manager *manager, const struct roster_action *ac
     }
 }
 
+/* The workers run the program as it is now, and so does the manager from here on: the next one
+ * could speak another dialect. Returns if it can't be executed. */
+static void execute_anew(struct manager *manager)
+{
+    static const atomic_bool never;
+    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    struct handover handover = crew_describe_outfit(outfit, true);
+    handover.members = crew_describe(&manager->crew, &manager->roster, &handover.member_count);
+    if (handover.members == NULL || handover.listeners == NULL)
+        errno = ENOMEM;
+    else
+        reexec_run(&handover, &never);
+    log_error("the manager can't execute its new program: %s: it goes on with the old one",
+              config_error_describe(errno));
+    handover_clear(&handover);
+    block_signals();
+}
+
 static void perform(struct manager *manager, const struct roster_action *action, uint64_t now_ms)
 {
     struct roster *roster = &manager->roster;
@@ -236,6 +262,8 @@ static void perform(struct manager *manager, const struct roster_action *action,
         rollout_succeed(&manager->rollout);
         roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
         log_info("reload: all workers have been replaced");
+        if (reexec_is_program_changed())
+            execute_anew(manager);
         break;
     case ACTION_ROLL_FAILED:
         roster_resize(roster, rollout_fail(&manager->rollout)->processes);
@@ -363,6 +391,12 @@ int manager_run(char **argv, const struct config *config)
     }
     roster_init(&manager.roster, config->processes, end_ms(config));
     crew_init(&manager.crew);
+    const struct handover *predecessor = reexec_predecessor();
+    if (predecessor != NULL) {
+        crew_take_over(&manager.crew, &manager.roster, predecessor->members,
+                       predecessor->member_count);
+        manager.has_served = true;
+    }
     log_info("fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION, config->processes,
              config->processes == 1 ? "" : "es");
     run(&manager);

@@ -5,6 +5,7 @@
 #include "config/command_line.h"
 #include "config/config.h"
 #include "config/config_places.h"
+#include "life/reexec.h"
 
 #include <stdlib.h>
 
@@ -12,6 +13,8 @@ int rollout_init(struct rollout *rollout, char **argv, const struct config *conf
                  struct config_error *error)
 {
     *rollout = (struct rollout){.argv = argv, .current = {.config = config}};
+    if (reexec_predecessor() != NULL)
+        return listener_take_over(&rollout->current.listeners, reexec_predecessor(), error);
     return listener_open_all(&rollout->current.listeners, config, error);
 }
 

@@ -19,14 +19,6 @@ static bool is_there(const struct roster_worker *worker)
     return worker->state != WORKER_NONE;
 }
 
-int roster_find(const struct roster *roster, pid_t pid)
-{
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
-        if (is_there(&roster->workers[i]) && roster->workers[i].pid == pid)
-            return i;
-    return ROSTER_NOBODY;
-}
-
 size_t roster_count(const struct roster *roster)
 {
     size_t count = 0;
@@ -417,6 +409,26 @@ void roster_started(struct roster *roster, int worker, pid_t pid, uint64_t now_m
 {
     roster->workers[worker].pid = pid;
     roster->workers[worker].started_ms = now_ms;
+}
+
+int roster_adopt(struct roster *roster, pid_t pid, unsigned place, unsigned generation,
+                 uint64_t started_ms, const struct roster_report *report)
+{
+    int slot = find_state(roster, WORKER_NONE);
+    if (slot == ROSTER_NOBODY || place >= ROSTER_PLACES_MAX ||
+        roster->places[place].current != ROSTER_NOBODY)
+        return ROSTER_NOBODY;
+    roster->workers[slot] = (struct roster_worker){.state = WORKER_SERVING,
+                                                   .pid = pid,
+                                                   .place = place,
+                                                   .generation = generation,
+                                                   .is_accepting = true,
+                                                   .started_ms = started_ms,
+                                                   .report = *report};
+    roster->places[place].current = slot;
+    if (generation > roster->generation)
+        roster->generation = roster->served_generation = generation;
+    return slot;
 }
 
 void roster_report(struct roster *roster, int worker, const struct roster_report *report)

@@ -111,6 +111,10 @@ uint64_t roster_timeout_ms(const struct roster *roster, uint64_t now_ms);
 
 /* What happened. worker: a slot. */
 void roster_started(struct roster *roster, int worker, pid_t pid, uint64_t now_ms);
+/* A worker that serves already: the manager has executed itself anew. Its slot, or ROSTER_NOBODY.
+ */
+int roster_adopt(struct roster *roster, pid_t pid, unsigned place, unsigned generation,
+                 uint64_t started_ms, const struct roster_report *report);
 void roster_report(struct roster *roster, int worker, const struct roster_report *report);
 void roster_ask(struct roster *roster, int worker, enum roster_reason reason);
 /* The milliseconds until another one is started in its place; UINT64_MAX: none is. */
@@ -121,7 +125,6 @@ void roster_resize(struct roster *roster, unsigned places);
 /* is_quick: as by SIGQUIT, without a drain. */
 void roster_stop(struct roster *roster, bool is_quick);
 
-int roster_find(const struct roster *roster, pid_t pid);
 size_t roster_count(const struct roster *roster);
 bool roster_is_serving(const struct roster *roster);
 

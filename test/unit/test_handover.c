@@ -25,6 +25,16 @@ static struct handover_connection connections[] = {
 };
 static uint64_t children[] = {77, 78};
 
+static struct handover_member members[] = {
+    {.pid = 501, .place = 0, .generation = 2, .started_ms = 9, .channel_fd = 41, .board_fd = 42},
+    {.pid = 502,
+     .place = 1,
+     .failed_applications = 1,
+     .failed_imports = 2,
+     .channel_fd = 43,
+     .board_fd = 44},
+};
+
 static struct handover example(void)
 {
     return (struct handover){.folder = "/srv/current",
@@ -33,6 +43,8 @@ static struct handover example(void)
                              .listener_count = COUNT(listeners),
                              .connections = connections,
                              .connection_count = COUNT(connections),
+                             .members = members,
+                             .member_count = COUNT(members),
                              .children = children,
                              .child_count = COUNT(children),
                              .startup = bytes_of("what Python knows"),
@@ -54,7 +66,7 @@ static struct handover_writer written(const struct handover *handover)
     size_t fd_count;
     assert_int_equal(handover_write(handover, 4711, &writer, &fds, &fd_count), 0);
     assert_int_equal(fd_count, handover->listener_count + handover->connection_count +
-                                   (handover->worker.is_set ? 2 : 0));
+                                   2 * handover->member_count + (handover->worker.is_set ? 2 : 0));
     free(fds);
     return writer;
 }
@@ -96,6 +108,8 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(after.child_count, COUNT(children));
     assert_memory_equal(after.children, children, sizeof(children));
     assert_true(after.worker.is_set && after.worker.is_accepting);
+    assert_int_equal(after.member_count, COUNT(members));
+    assert_memory_equal(after.members, members, sizeof(members));
     assert_int_equal(after.worker.place, 3);
     assert_int_equal(after.worker.generation, 7);
     assert_int_equal(after.worker.channel_fd, 21);
@@ -133,15 +147,16 @@ static void test_without_an_ini_file_there_is_none(void **state)
 static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
 {
     (void)state;
-    static const int own[] = {30, 31, 32, 33, 34, 35, 36};
+    static const int own[] = {30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40};
     struct handover before = example(), after;
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, own, COUNT(own), &after),
                      HANDOVER_FINE);
     assert_int_equal(after.listeners[1].fd, 31);
     assert_int_equal(after.connections[2].fd, 34);
-    assert_int_equal(after.worker.channel_fd, 35);
-    assert_int_equal(after.worker.board_fd, 36);
+    assert_int_equal(after.members[1].board_fd, 38);
+    assert_int_equal(after.worker.channel_fd, 39);
+    assert_int_equal(after.worker.board_fd, 40);
     handover_clear(&after);
     /* Fewer came than were sent. */
     assert_int_equal(handover_read(writer.data, writer.bytes, own, 3, &after), HANDOVER_FOREIGN);

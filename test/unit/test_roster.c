@@ -452,6 +452,25 @@ static void test_fewer_places_retire_the_last_ones(void **state)
     expect(ACTION_NONE);
 }
 
+static void test_workers_of_the_manager_before_keep_their_places(void **state)
+{
+    (void)state;
+    static const struct roster_report loaded = {.is_loaded = true, .is_settled = true};
+    int second = roster_adopt(&roster, 77, 1, 5, now_ms, &loaded);
+    assert_int_equal(roster.places[1].current, second);
+    assert_int_equal(roster_adopt(&roster, 78, 1, 5, now_ms, &loaded), ROSTER_NOBODY);
+    assert_int_equal(roster_adopt(&roster, 79, ROSTER_PLACES_MAX, 5, now_ms, &loaded),
+                     ROSTER_NOBODY);
+    int first = expect(ACTION_START);
+    assert_int_equal(roster.workers[first].place, 0);
+    assert_int_equal(roster.workers[first].generation, 5);
+    load(first);
+    assert_int_equal(expect(ACTION_ACCEPT), first);
+    expect(ACTION_NONE);
+    roster_roll(&roster, now_ms);
+    expect(ACTION_START);
+}
+
 static void test_more_places_are_filled(void **state)
 {
     (void)state;
@@ -463,8 +482,8 @@ static void test_more_places_are_filled(void **state)
     expect(ACTION_NONE);
 }
 
-/* Whatever workers do: at most one replacement is under way, no place has two who serve, and in the end
- * every place is served. */
+/* Whatever workers do: at most one replacement is under way, no place has two who serve, and in the
+ * end every place is served. */
 static void test_any_order_of_events_ends_with_every_place_served(void **state)
 {
     (void)state;
@@ -490,7 +509,8 @@ static void test_any_order_of_events_ends_with_every_place_served(void **state)
                 break;
             case 4:
                 if (is_there)
-                    roster_ask(&roster, worker, next_random(&random) % 2 ? REPLACE_LIMIT : REPLACE_HEAL);
+                    roster_ask(&roster, worker,
+                               next_random(&random) % 2 ? REPLACE_LIMIT : REPLACE_HEAL);
                 break;
             case 5:
                 roster_roll(&roster, now_ms);
@@ -504,12 +524,11 @@ static void test_any_order_of_events_ends_with_every_place_served(void **state)
         }
         for (int step = 0; step < 200; step++) {
             now_ms += 31000;
-            for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
+            for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
                 if (roster.workers[i].state == WORKER_STARTING)
                     load(i);
                 else if (roster.workers[i].state > WORKER_SERVING)
                     roster_exited(&roster, i, now_ms);
-            }
             while (next().kind != ACTION_NONE)
                 continue;
         }
@@ -549,6 +568,7 @@ int main(void)
         TEST(test_a_stop_ends_all_and_starts_none),
         TEST(test_a_quick_stop_tells_also_those_that_drain),
         TEST(test_fewer_places_retire_the_last_ones),
+        TEST(test_workers_of_the_manager_before_keep_their_places),
         TEST(test_more_places_are_filled),
         TEST(test_any_order_of_events_ends_with_every_place_served),
     };
