@@ -136,6 +136,11 @@ void poller_take_over(struct poller *poller, const struct handover *handover);
 size_t poller_pick_movable(struct poller *poller, size_t max, struct handover *handover);
 /* is_gone: another process has them; else they stay. Frees what was described, but for the array. */
 void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone);
+/* For workers of a manager: whether what waits on the listeners wakes this process. The thread that
+ * leads. */
+void poller_leave_to_siblings(struct poller *poller, bool is_left);
+/* Has poller_lead accepted a connection last, so that more may wait? */
+bool poller_accepts_in_row(const struct poller *poller);
 /* Accepts no connection until poller_release, as another process serves the same sockets. */
 void poller_hold(struct poller *poller);
 void poller_release(struct poller *poller);

@@ -56,6 +56,19 @@ static bool pause_accepting(struct poller *poller)
     return is_news;
 }
 
+void poller_leave_to_siblings(struct poller *poller, bool is_left)
+{
+    pthread_mutex_lock(&poller->mutex);
+    if (!atomic_load(&poller->is_accept_paused) && !atomic_load(&poller->is_handing_over))
+        poller_set_listener_events(poller, is_left ? 0 : EPOLLIN);
+    pthread_mutex_unlock(&poller->mutex);
+}
+
+bool poller_accepts_in_row(const struct poller *poller)
+{
+    return atomic_load_explicit(&poller->accepts_in_row, memory_order_relaxed) > 0;
+}
+
 void poller_resume_accepting(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);

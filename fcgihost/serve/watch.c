@@ -8,6 +8,8 @@
 
 enum {
     LOOK_MS = 100,            /* after requests that wait */
+    SIBLINGS_MS = 50,         /* for other workers of a manager, which may have a free thread, to
+                                 accept what waits on the sockets that they share */
     LONG_WAIT_MS = 1000,      /* worth a line in the log, … */
     LONG_WAIT_LOG_MS = 60000, /* … once in that time */
 };
@@ -68,15 +70,35 @@ static unsigned look_time_ms(const struct worker_pool *pool)
                                                              : (unsigned)(queue_time_ms / 4) + 1;
 }
 
-/* Until a worker wants the turn back, or the poller is told to quit. */
+static void lead_once(struct worker_pool *pool, unsigned timeout_ms)
+{
+    struct connection *connection = poller_lead(pool->poller, (int)timeout_ms);
+    if (connection != NULL)
+        worker_serve(&pool->watch, connection);
+}
+
+/* Until a worker wants the turn back, or the poller is told to quit. What this process accepts now
+ * waits for its own threads, so that siblings come first. */
 static void lead(struct worker_pool *pool, uint64_t *logged_ms)
 {
+    bool has_siblings = pool->poller->is_managed;
+    uint64_t accept_ms = clock_ms() + SIBLINGS_MS;
+    if (has_siblings)
+        poller_leave_to_siblings(pool->poller, true);
     while (!poller_is_recalled(pool->poller)) {
-        struct connection *connection = poller_lead(pool->poller, (int)look_time_ms(pool));
-        if (connection != NULL)
-            worker_serve(&pool->watch, connection);
+        if (has_siblings && clock_ms() >= accept_ms) {
+            poller_leave_to_siblings(pool->poller, false);
+            lead_once(pool, 0);
+            poller_leave_to_siblings(pool->poller, true);
+            if (pool->config->queue_time_ms == 0 || !poller_accepts_in_row(pool->poller))
+                accept_ms = clock_ms() + SIBLINGS_MS; /* one is enough to answer for the host */
+        } else {
+            lead_once(pool, has_siblings ? SIBLINGS_MS : look_time_ms(pool));
+        }
         look_after_queue(pool, logged_ms);
     }
+    if (has_siblings)
+        poller_leave_to_siblings(pool->poller, false);
 }
 
 void *watch_run(void *argument)
