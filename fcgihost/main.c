@@ -26,6 +26,10 @@
 #include "serve/call.h"
 #include "serve/cgi.h"
 #include "serve/worker_pool.h"
+#include "status/ask.h"
+#include "status/collector.h"
+#include "status/control.h"
+#include "status/identity.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -186,6 +190,7 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
         return fail_run_time("worker threads");
     if (supervisor_start(supervisor, poller, &pool) < 0)
         return fail_run_time("supervisor thread");
+    collector_attach_threads(&pool.activities);
     py_startup_run(config, supervisor);
     py_gil_release();
     malloc_trim(0); /* returns what loading freed: 0.1 of 12 MB */
@@ -221,6 +226,7 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     if (poller_init(poller, listeners, config, supervisor->event_fd) < 0)
         return fail_run_time("descriptors");
     manager_link_prepare(&supervisor->link, poller);
+    collector_attach_poller(poller);
     if (reexec_predecessor() != NULL)
         poller_take_over(poller, reexec_predecessor());
     bool is_shared = listeners->items[0].is_inherited;
@@ -246,9 +252,23 @@ static void log_stopped(const struct supervisor *supervisor)
         log_info("stopped");
 }
 
+/* The thread and the sockets of the status. 0, or an exit code. */
+static int start_control(const struct config *config, struct listener_set *status,
+                         const struct supervisor *supervisor)
+{
+    struct config_error error;
+    collector_init(config, py_interpreter_version(), supervisor->replacement.started_us);
+    *status = (struct listener_set){0};
+    if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
+    if (control_start(config, status) < 0)
+        return fail_run_time("control thread");
+    return 0;
+}
+
 static int run_server(const struct config *config)
 {
-    struct listener_set listeners;
+    struct listener_set listeners, status;
     struct supervisor supervisor;
     struct poller poller;
     struct config_error error;
@@ -260,12 +280,17 @@ static int run_server(const struct config *config)
     signals_init(&supervisor);
     if (open_listeners(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
-    int code = start_and_serve(config, &listeners, &supervisor, &poller);
+    int code = start_control(config, &status, &supervisor);
+    if (code != 0)
+        return code;
+    code = start_and_serve(config, &listeners, &supervisor, &poller);
     replacement_run(&supervisor.replacement);
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
     process_remove_pid_file(config);
+    control_stop();
+    listener_close_all(&status);
     if (code != EXIT_CLEAN) {
         if (has_startup_failed)
             code = EXIT_APPLICATION;
@@ -316,6 +341,8 @@ static int run(char **argv, const struct command_line *line, const struct config
         return run_once(line, config);
     if (is_manager(config))
         return manager_run(argv, config);
+    if (identity_init(config) < 0)
+        return fail_run_time("the control socket's names");
     if (process_apply(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
     if (is_plain_cgi(config))
@@ -356,6 +383,8 @@ int main(int argc, char **argv)
         print_version();
     else if (line.command == COMMAND_HELP)
         command_line_print_help();
+    else if (line.command == COMMAND_STATUS)
+        code = ask_status(line.status_file, &config.listen, line.format);
     else if (line.command == COMMAND_PRINT_INI)
         config_print_options("ini");
     else

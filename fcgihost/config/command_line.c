@@ -15,7 +15,17 @@
 #include <sys/stat.h>
 
 /* What getopt_long returns for flags without a letter. */
-enum { FLAG_SET = 256, FLAG_CHECK, FLAG_CALL, FLAG_METHOD, FLAG_DATA, FLAG_HEADER, FLAG_PRINT_INI };
+enum {
+    FLAG_SET = 256,
+    FLAG_CHECK,
+    FLAG_CALL,
+    FLAG_METHOD,
+    FLAG_DATA,
+    FLAG_HEADER,
+    FLAG_PRINT_INI,
+    FLAG_STATUS,
+    FLAG_FORMAT
+};
 
 struct flag {
     int letter;
@@ -40,6 +50,9 @@ static const struct flag flags[] = {
     {FLAG_METHOD, "method", "M", NULL, "with --call: its method; else GET, or POST with --data"},
     {FLAG_DATA, "data", "FILE", NULL, "with --call: the file that is its body"},
     {FLAG_HEADER, "header", "'NAME: VALUE'", NULL, "with --call: one of its headers; repeatable"},
+    {FLAG_STATUS, "status", NULL, NULL,
+     "ask the running host with this -c FILE or -l ADDRESS; exit 0 if it serves"},
+    {FLAG_FORMAT, "format", "F", NULL, "with --status: text, json or prometheus"},
     {FLAG_PRINT_INI, "print-ini", NULL, NULL,
      "print a commented fcgihost.ini with every key at its default"},
     {'V', "version", NULL, NULL, "print which Python, libfcgi and inih it runs with"},
@@ -95,8 +108,22 @@ static void fill_getopt(char short_options[2 * FLAG_COUNT + 2],
 static int set_command(struct parse *parse, enum command command)
 {
     if (parse->command_line->command != COMMAND_SERVE && parse->command_line->command != command)
-        return config_error_set(parse->error, "--check, --call: both are given: keep one");
+        return config_error_set(parse->error, "--check, --call, --status: two are given: keep one");
     parse->command_line->command = command;
+    return 0;
+}
+
+static int take_format(struct parse *parse, const char *format)
+{
+    char quoted[CONFIG_VALUE_QUOTED_SIZE];
+
+    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0 &&
+        strcmp(format, "prometheus") != 0) {
+        config_value_quote(format, quoted);
+        return config_error_set(
+            parse->error, "--format: \"%s\" is unknown: write text, json or prometheus", quoted);
+    }
+    parse->command_line->format = format;
     return 0;
 }
 
@@ -161,6 +188,10 @@ static int take_flag(struct parse *parse, const struct flag *flag, const char *a
         return 0;
     case FLAG_CHECK:
         return set_command(parse, COMMAND_CHECK);
+    case FLAG_STATUS:
+        return set_command(parse, COMMAND_STATUS);
+    case FLAG_FORMAT:
+        return take_format(parse, argument);
     case FLAG_CALL:
         return take_call(parse, argument);
     case FLAG_METHOD:
@@ -270,6 +301,10 @@ static int check_combination(struct parse *parse)
         return config_error_set(parse->error,
                                 "--method, --data, --header: only go with --call PATH");
     }
+    if (command_line->format != NULL && command_line->command != COMMAND_STATUS)
+        return config_error_set(parse->error, "--format: only goes with --status");
+    if (command_line->format == NULL)
+        command_line->format = "text";
     if (command_line->method == NULL)
         command_line->method = command_line->data_file != NULL ? "POST" : "GET";
     return 0;
@@ -359,8 +394,33 @@ void command_line_report(const struct config_error *error)
     fprintf(stderr, "fcgihost: %s\n", error->message);
 }
 
+/* --status: nothing is read, for the file may be wrong by now; what tells hosts apart is which file
+ * they were started with, and where they listen. */
+static enum command_line_result apply_status(struct parse *parse)
+{
+    static const char here[] = "fcgihost.ini";
+    struct stat status;
+
+    for (size_t i = 0; i < parse->waiting_count; i++)
+        if (parse->waiting[i].flag->letter == 'l' &&
+            set_key(parse, "--listen", "server.listen", parse->waiting[i].value) < 0)
+            return COMMAND_LINE_WRONG_USAGE;
+    parse->command_line->status_file = parse->config_file;
+    if (parse->config_file == NULL && parse->config->listen.count == 0) {
+        if (stat(here, &status) < 0) {
+            config_error_set(parse->error, "--status: which host is not said: give its -c FILE or "
+                                           "-l ADDRESS");
+            return COMMAND_LINE_WRONG_USAGE;
+        }
+        parse->command_line->status_file = here;
+    }
+    return COMMAND_LINE_OK;
+}
+
 static enum command_line_result apply(struct parse *parse)
 {
+    if (parse->command_line->command == COMMAND_STATUS)
+        return apply_status(parse);
     if (parse->command_line->command == COMMAND_CHECK)
         parse->config->report = command_line_report;
     if (read_config_file(parse) < 0)

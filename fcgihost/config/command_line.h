@@ -11,6 +11,7 @@ enum command {
     COMMAND_SERVE,
     COMMAND_CHECK,
     COMMAND_CALL,
+    COMMAND_STATUS,
     COMMAND_PRINT_INI,
     COMMAND_VERSION,
     COMMAND_HELP
@@ -32,6 +33,9 @@ struct command_line {
     const char *data_file; /* NULL: no body */
     const char **headers;  /* "Name: value", each with a colon */
     size_t header_count;
+    /* COMMAND_STATUS */
+    const char *status_file; /* the host's -c FILE; NULL: not said */
+    const char *format;      /* "text" unless another one was given */
 };
 
 /* Reads argv (as main gets it; its order may change) and, unless only a text is to be printed, the

@@ -186,6 +186,18 @@ static const struct config_option options[] = {
      .help = "the least that is logged: error, warning, info or debug"},
     {"log", "show_errors", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(show_errors),
      .help = "show tracebacks in error pages; for development only"},
+
+    {"status", "path", CONFIG_TYPE_MOUNT, .offset = CONFIG(status_path),
+     .help = "a URL path that the host itself answers with its status, like /status:\n"
+             "a page, or with ?format=json, prometheus or text; let your web server\n"
+             "say who may see it"},
+    {"status", "ping", CONFIG_TYPE_MOUNT, .offset = CONFIG(status_ping),
+     .help = "a URL path that it answers with 200 pong while requests are served,\n"
+             "else with 503 and the state, for a load balancer"},
+    {"status", "listen", CONFIG_TYPE_LISTEN, .is_repeatable = true,
+     .offset = CONFIG(status_listen),
+     .help = "a socket of its own for both, at / and /ping, and for Prometheus at\n"
+             "/metrics: FastCGI, SCGI and plain HTTP; repeatable"},
 };
 
 static const char NAMED_APPLICATION[] = "application ";

@@ -101,6 +101,10 @@ struct config {
     bool log_front;
     enum log_level log_level;
     bool show_errors;
+    /* [status] */
+    char *status_path; /* NULL: none, as with the next one */
+    char *status_ping;
+    struct config_list status_listen;
 
     struct config_application *applications; /* in the order in which they were named */
     size_t application_count;

@@ -85,8 +85,11 @@ bool connection_has_begun(const struct connection *connection)
     return connection->request != NULL || input_available(&connection->input) > 0;
 }
 
-static const struct transport_ops *choose_transport(enum config_protocol protocol, uint8_t first)
+static const struct transport_ops *choose_transport(const struct receiver *receiver, uint8_t first)
 {
+    enum config_protocol protocol = receiver->config->protocol;
+    if (receiver->speaks_http && first >= 'A' && first <= 'Z')
+        return &http_transport;
     if (protocol == PROTOCOL_FASTCGI || (protocol == PROTOCOL_AUTO && first == RECORD_VERSION))
         return &fastcgi_transport;
     if (protocol == PROTOCOL_SCGI || (protocol == PROTOCOL_AUTO && first >= '0' && first <= '9'))
@@ -152,7 +155,7 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
             return input->is_at_eof ? CONNECTION_CLOSE : CONNECTION_WAIT;
         const uint8_t *bytes = input->data + input->begin;
         if (connection->ops == NULL)
-            connection->ops = choose_transport(receiver->config->protocol, bytes[0]);
+            connection->ops = choose_transport(receiver, bytes[0]);
         enum head_state state = HEAD_REFUSED;
         if (connection->ops == NULL)
             connection->refusal = describe_stranger(bytes, input_available(input));

@@ -274,6 +274,14 @@ const char *poller_listener_name(const struct poller *poller, size_t i)
     return poller->listeners[i].listener->name;
 }
 
+int poller_listener_fd(struct poller *poller, size_t i)
+{
+    pthread_mutex_lock(&poller->mutex);
+    int fd = poller->listeners[i].listener->fd;
+    pthread_mutex_unlock(&poller->mutex);
+    return fd;
+}
+
 size_t poller_connection_count(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);

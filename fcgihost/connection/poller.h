@@ -108,6 +108,8 @@ size_t poller_connection_count(struct poller *poller);
 /* Walks all connections with the mutex held: for a page that somebody reads, not for each request.
  */
 void poller_get_load(struct poller *poller, struct poller_load *load);
+/* -1: it is closed. Any thread. */
+int poller_listener_fd(struct poller *poller, size_t i);
 /* "unix:/run/x.sock", for messages. */
 const char *poller_listener_name(const struct poller *poller, size_t i);
 

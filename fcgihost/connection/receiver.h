@@ -22,6 +22,7 @@ struct receiver {
     struct request *spare; /* to be used again; or NULL */
     /* Of the poller that its connections come from. */
     const atomic_bool *is_draining;     /* no connection is kept any more */
+    bool speaks_http;                   /* plain HTTP too, for the status */
     const atomic_bool *is_handing_over; /* what comes next is the next process's */
 };
 

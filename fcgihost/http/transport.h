@@ -48,6 +48,6 @@ struct transport_ops {
     void (*release)(struct request *request);
 };
 
-extern const struct transport_ops fastcgi_transport, scgi_transport, cgi_transport;
+extern const struct transport_ops fastcgi_transport, scgi_transport, http_transport, cgi_transport;
 
 #endif

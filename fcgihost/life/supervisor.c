@@ -8,6 +8,7 @@
 #include "embed/py_stacks.h"
 #include "life/process.h"
 #include "life/reexec.h"
+#include "status/collector.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -388,6 +389,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);
     atomic_store(&supervisor->state, (int)supervisor->lifecycle.state);
+    collector_set_state(lifecycle_state_name(supervisor->lifecycle.state));
     perform(supervisor, action);
 }
 

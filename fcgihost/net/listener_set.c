@@ -289,7 +289,8 @@ int listener_open_again(struct listener_set *set, const struct listener_set *ope
     for (size_t i = 0; result == 0 && i < config->listen.count; i++) {
         const char *address = config->listen.items[i];
         const struct listener *known = find_either(open, more, address);
-        result = known != NULL ? share(set, known, error) : open_address(set, address, config, error);
+        result =
+            known != NULL ? share(set, known, error) : open_address(set, address, config, error);
     }
     for (size_t i = 0; result == 0 && config->listen.count == 0 && i < open->count; i++)
         result = share(set, &open->items[i], error);
@@ -306,6 +307,18 @@ void listener_close_others(struct listener_set *set, const struct listener_set *
             listener_close(&set->items[i]);
     free(set->items);
     *set = (struct listener_set){0};
+}
+
+int listener_open_status(struct listener_set *set, const struct config *config,
+                         struct config_error *error)
+{
+    *set = (struct listener_set){0};
+    for (size_t i = 0; i < config->status_listen.count; i++)
+        if (open_address(set, config->status_listen.items[i], config, error) < 0) {
+            listener_close_all(set);
+            return -1;
+        }
+    return 0;
 }
 
 int listener_take_over(struct listener_set *set, const struct handover *handover,

@@ -23,6 +23,9 @@ int listener_open_again(struct listener_set *set, const struct listener_set *ope
 /* Closes the sockets that neither kept nor more (may be NULL) has, and forgets all. */
 void listener_close_others(struct listener_set *set, const struct listener_set *kept,
                            const struct listener_set *more);
+/* Opens those of [status] listen; there may be none. 0, or -1 with one line in error. */
+int listener_open_status(struct listener_set *set, const struct config *config,
+                         struct config_error *error);
 /* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
 int listener_take_over(struct listener_set *set, const struct handover *handover,
                        struct config_error *error);

@@ -5,6 +5,7 @@
 #include "http/reply.h"
 #include "http/request.h"
 #include "protocol/record.h"
+#include "status/respond.h"
 
 #include <stdio.h>
 
@@ -51,6 +52,8 @@ bool serve_refuse(struct server *server, struct request *request)
 {
     if (request->route != NULL)
         return false; /* it was parked since */
+    if (server->config != NULL && respond_for_host(server->config, request))
+        return true;
     switch (meta_prepare(request, find_routes(server, request))) {
     case META_FINE:
         return false;

@@ -15,6 +15,7 @@ struct request;
 
 /* What a thread serves requests with. */
 struct server {
+    const struct config *config; /* for [status]; NULL: plain CGI, --call */
     const struct route_table *routes;
     struct readiness *readiness;
     struct activity *activity;

@@ -19,7 +19,8 @@ int worker_init(struct worker *worker, struct worker_pool *pool, unsigned number
                                          .routes = &pool->routes,
                                          .is_draining = &pool->poller->is_draining,
                                          .is_handing_over = &pool->poller->is_handing_over};
-    worker->server = (struct server){.routes = &pool->routes,
+    worker->server = (struct server){.config = pool->config,
+                                     .routes = &pool->routes,
                                      .readiness = pool->readiness,
                                      .activity = activity,
                                      .runner = {.pace = &pool->pace, .number = number},

@@ -114,6 +114,9 @@ static const char *const other_values[][2] = {
     {"log.front", "yes"},
     {"log.level", "debug"},
     {"log.show_errors", "on"},
+    {"status.path", "/status"},
+    {"status.ping", "/ping"},
+    {"status.listen", "127.0.0.1:9100"},
 };
 
 enum { KEY_COUNT = sizeof(other_values) / sizeof(other_values[0]) };

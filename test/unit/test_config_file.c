@@ -1,4 +1,5 @@
-/* links: config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c address.c
+/* links: config.c config_application.c config_error.c config_file.c config_options.c
+ * config_setting.c config_value.c address.c
  */
 /* What is refused in an ini file, and how the message reads. */
 #include "config_fixture.h"
@@ -48,12 +49,14 @@ static void test_unknown_names_in_a_file(void **state)
                         "path, bytecode, switch_interval");
     assert_file_refused(*state, "[Server]\nthreads = 3\n",
                         "fcgihost.ini:1: [Server]: unknown section: did you mean [server]?");
-    assert_file_refused(*state, "[]\n",
-                        "fcgihost.ini:1: []: unknown section: the sections are [server], [python], "
-                        "[application], [startup], [limits], [shutdown], [reload], [log]");
-    assert_file_refused(*state, "[nginx]\n",
-                        "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
-                        "[python], [application], [startup], [limits], [shutdown], [reload], [log]");
+    assert_file_refused(
+        *state, "[]\n",
+        "fcgihost.ini:1: []: unknown section: the sections are [server], [python], "
+        "[application], [startup], [limits], [shutdown], [reload], [log], [status]");
+    assert_file_refused(
+        *state, "[nginx]\n",
+        "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
+        "[python], [application], [startup], [limits], [shutdown], [reload], [log], [status]");
 }
 
 static void test_bad_values_in_a_file(void **state)
@@ -248,16 +251,17 @@ static void test_long_names_are_refused(void **state)
     snprintf(text, sizeof(text), "[%.49s]\n", name);
     snprintf(expected, sizeof(expected),
              "fcgihost.ini:1: [%.49s]: unknown section: the sections are [server], [python], "
-             "[application], [startup], [limits], [shutdown], [reload], [log]",
+             "[application], [startup], [limits], [shutdown], [reload], [log], [status]",
              name);
     assert_file_refused(*state, text, expected);
 }
 
 static void test_a_value_in_quotes_is_refused(void **state)
 {
-    assert_file_refused(*state, "[application]\nwsgi = \"a:b\"\n",
-                        "fcgihost.ini:2: [application] wsgi: the value is in quotes, which would be "
-                        "part of it: write it without them");
+    assert_file_refused(
+        *state, "[application]\nwsgi = \"a:b\"\n",
+        "fcgihost.ini:2: [application] wsgi: the value is in quotes, which would be "
+        "part of it: write it without them");
     assert_file_refused(*state, "[server]\nthreads = '4'\n",
                         "fcgihost.ini:2: [server] threads: the value is in quotes, which would be "
                         "part of it: write it without them");
@@ -276,9 +280,10 @@ static void test_first_error_ends_the_reading(void **state)
         *state, "[server]\nthreads = 0\nbacklog = 0\n[x]\n",
         "fcgihost.ini:2: [server] threads: \"0\" is out of range (1 to 1024): write "
         "a number within it");
-    assert_file_refused(*state, "[x]\n[server]\nthreads = 0\n",
-                        "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
-                        "[python], [application], [startup], [limits], [shutdown], [reload], [log]");
+    assert_file_refused(
+        *state, "[x]\n[server]\nthreads = 0\n",
+        "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
+        "[python], [application], [startup], [limits], [shutdown], [reload], [log], [status]");
 }
 
 static void test_files_that_cannot_be_read(void **state)

@@ -1,0 +1,151 @@
+/* fcgihost --status. */
+#include "status/ask.h"
+
+#include "base/clock.h"
+#include "status/control_socket.h"
+#include "status/identity.h"
+#include "status/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ANSWER_S = 3, RETRY_MS = 2000, RETRY_STEP_MS = 50 };
+
+struct search {
+    const char *config_file;
+    const struct config_list *listen;
+    const char *format;
+    unsigned found, serving, denied, silent;
+    struct text seen; /* the folders that were looked through, for the message */
+};
+
+/* Its process may be executing itself anew just now: until the socket is there again. */
+static int connect_patiently(const char *path, long pid)
+{
+    uint64_t end_ms = clock_ms() + RETRY_MS;
+    for (;;) {
+        int fd = control_socket_connect(path);
+        if (fd >= 0 || errno != ECONNREFUSED || kill((pid_t)pid, 0) < 0 || clock_ms() >= end_ms)
+            return fd;
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
+    }
+}
+
+/* GETs target. The answer's status, with its body in text; 0: there was none. */
+static int get(const char *path, long pid, const char *target, struct text *text)
+{
+    char bytes[4096];
+    int status = 0;
+    int fd = connect_patiently(path, pid);
+    if (fd < 0)
+        return 0;
+    struct timeval timeout = {.tv_sec = ANSWER_S};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    int n = snprintf(bytes, sizeof(bytes), "GET %s HTTP/1.0\r\n\r\n", target);
+    if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n)
+        for (ssize_t got; (got = recv(fd, bytes, sizeof(bytes), 0)) > 0;)
+            text_put_bytes(text, bytes, (size_t)got);
+    close(fd);
+    text_put_bytes(text, "", 1);
+    char *body = text->has_failed ? NULL : strstr(text->data, "\r\n\r\n");
+    if (body == NULL || sscanf(text->data, "HTTP/1.%*c %d", &status) != 1)
+        return 0;
+    memmove(text->data, body + 4, strlen(body + 4) + 1);
+    return status;
+}
+
+static bool is_wanted(const struct search *search, const char *path, long pid)
+{
+    struct text text = {0};
+    bool is_match = get(path, pid, "/host", &text) == 200 &&
+                    identity_matches(text.data, search->config_file, search->listen);
+    text_clear(&text);
+    return is_match;
+}
+
+static void print_one(struct search *search, const char *path, long pid)
+{
+    char target[64];
+    struct text text = {0}, ping = {0};
+    snprintf(target, sizeof(target), "/?format=%s", search->format);
+    int status = get(path, pid, target, &text);
+    if (status == 200) {
+        if (search->found++ > 0 && strcmp(search->format, "text") == 0)
+            putchar('\n');
+        fputs(text.data, stdout);
+        search->serving += get(path, pid, "/ping", &ping) == 200;
+    }
+    text_clear(&text);
+    text_clear(&ping);
+}
+
+static void look_at(struct search *search, const char *path, long pid)
+{
+    if (access(path, W_OK) < 0 && errno == EACCES)
+        search->denied++;
+    else if (is_wanted(search, path, pid))
+        print_one(search, path, pid);
+    else if (kill((pid_t)pid, 0) == 0)
+        search->silent++;
+}
+
+static void look_into(struct search *search, const char *folder, bool is_deep)
+{
+    DIR *entries = opendir(folder);
+    struct dirent *entry;
+    char path[CONTROL_PATH_BYTES];
+    while (entries != NULL && (entry = readdir(entries)) != NULL) {
+        long pid = identity_control_pid(entry->d_name);
+        if (pid > 0 && identity_control_path(folder, pid, path))
+            look_at(search, path, pid);
+        /* systemd makes a folder for each site: RuntimeDirectory=fcgihost/SITE */
+        if (is_deep && entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
+            snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name) < (int)sizeof(path))
+            look_into(search, path, false);
+    }
+    if (entries != NULL)
+        closedir(entries);
+}
+
+static bool visit(const char *folder, void *context)
+{
+    struct search *search = context;
+    char line[CONTROL_PATH_BYTES + 4];
+    snprintf(line, sizeof(line), "%s%.100s", search->seen.used > 0 ? ", " : "", folder);
+    if (search->seen.used == 0 ||
+        memmem(search->seen.data, search->seen.used, folder, strlen(folder)) == NULL) {
+        text_put(&search->seen, line);
+        look_into(search, folder, strcmp(folder, "/run/fcgihost") == 0);
+    }
+    return false;
+}
+
+int ask_status(const char *config_file, const struct config_list *listen, const char *format)
+{
+    char *canonical = config_file != NULL ? identity_canonical(config_file) : NULL;
+    struct search search = {.config_file = canonical, .listen = listen, .format = format};
+    identity_each_folder(visit, &search);
+    fflush(stdout);
+    if (search.found == 0)
+        fprintf(stderr,
+                "fcgihost: no running host with %s%s answers on a control socket in %.*s%s: start "
+                "it, or run this as root or as its user, with the same $XDG_RUNTIME_DIR\n",
+                config_file != NULL ? config_file
+                : listen->count > 0 ? "--listen "
+                                    : "",
+                config_file == NULL && listen->count > 0 ? listen->items[0] : "",
+                (int)search.seen.used, search.seen.data != NULL ? search.seen.data : "",
+                search.denied > 0 ? " (some there belong to other users)" : "");
+    text_clear(&search.seen);
+    free(canonical);
+    return search.found > 0 && search.serving == search.found ? 0 : 1;
+}

@@ -1,0 +1,11 @@
+/* fcgihost --status: asks running hosts over their control sockets. */
+#ifndef FCGIHOST_STATUS_ASK_H
+#define FCGIHOST_STATUS_ASK_H
+
+#include "config/settings.h"
+
+/* Prints the status of each host with this configuration file (NULL: any) and these addresses.
+ * 0: each of them serves; 1: one does not, or none can be reached, which is said in one line. */
+int ask_status(const char *config_file, const struct config_list *listen, const char *format);
+
+#endif

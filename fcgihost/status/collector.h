@@ -1,0 +1,42 @@
+/* What the status knows of this process. Other parts tell it what changes; it never asks them, so
+ * that it can answer while they are busy or hang. */
+#ifndef FCGIHOST_STATUS_COLLECTOR_H
+#define FCGIHOST_STATUS_COLLECTOR_H
+
+#include "connection/poller.h"
+#include "status/figures.h"
+#include "threads/activity.h"
+#include "threads/readiness.h"
+
+/* Main thread, before others are started. All that is passed must exist until the process exits. */
+void collector_init(const struct config *config, const char *python_version, uint64_t started_us);
+/* Once they exist. Main thread. */
+void collector_attach_poller(struct poller *poller);
+void collector_attach_threads(const struct activities *activities);
+
+/* "starting", "serving", "draining", "cleaning": constant text. Any thread. */
+void collector_set_state(const char *state);
+const char *collector_state(void);
+
+enum program_kind { PROGRAM_APPLICATION, PROGRAM_IMPORT };
+
+/* Loading application or import number index begins, with this attempt. Main thread. */
+void collector_program_begins(enum program_kind kind, size_t index, unsigned attempt);
+/* It was loaded, and became that generation. */
+void collector_program_loaded(enum program_kind kind, size_t index);
+/* It failed, and is tried again after delay_s; NAN: it is not. */
+void collector_program_failed(enum program_kind kind, size_t index, const char *error,
+                              double delay_s);
+
+/* Sets what is known of a resource, pool, lock or of all cleanups; json: the members of an object.
+ * Holds a mutex for a copy of the text: call it with or without the GIL. What does not fit
+ * (FIGURES_ITEMS_MAX) is left out. */
+void collector_put_item(enum item_kind kind, unsigned long long id, const char *json);
+void collector_remove_item(enum item_kind kind, unsigned long long id);
+
+/* Collects everything; never blocks longer than a copy of a text takes. NULL: out of memory. Any
+ * thread. */
+struct figures *collect_figures(void);
+void figures_free(struct figures *figures);
+
+#endif

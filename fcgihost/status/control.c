@@ -1,0 +1,223 @@
+/* The control thread. */
+#include "status/control.h"
+
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "connection/connection.h"
+#include "status/control_socket.h"
+#include "status/respond.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    CLIENTS_MAX = 32,
+    STATUS_CLIENTS_MAX = 24,     /* so that they can't keep the control socket's out */
+    LISTENERS_MAX = 16,          /* of [status] listen */
+    REQUEST_MS = 5000,           /* for a request to arrive */
+    KEPT_MS = 60000,             /* for the next one on a kept connection */
+    SEND_MS = 1000,              /* for the peer to take some of the response */
+    SEND_BUFFER_BYTES = 1 << 18, /* so that a response fits, and nobody has to wait for its peer */
+    TICK_MS = 1000,
+};
+
+struct client {
+    struct connection *connection;
+    uint64_t deadline_ms;
+    bool is_control;
+};
+
+static struct {
+    const struct config *real_config;
+    struct config config; /* a copy, with this thread's own io_timeout and protocol */
+    const struct listener_set *status;
+    struct address_block *allow;
+    size_t allow_count;
+    struct control_socket socket;
+    int wake_fd;
+    atomic_bool must_stop;
+    pthread_t thread;
+    struct gate_limits gate_limits;
+    struct route_table routes; /* none */
+    struct receiver receiver;
+    struct client clients[CLIENTS_MAX];
+    size_t client_count, status_client_count;
+} control = {.wake_fd = -1};
+
+static const atomic_bool never;
+
+static void drop_client(size_t i)
+{
+    struct client *client = &control.clients[i];
+    struct request *request = client->connection->request;
+    if (request != NULL) {
+        request->ops->release(request);
+        receiver_give_request(&control.receiver, request);
+        client->connection->request = NULL;
+    }
+    connection_free(client->connection);
+    control.status_client_count -= !client->is_control;
+    *client = control.clients[--control.client_count];
+}
+
+/* false: it is to be closed. */
+static bool serve_client(struct client *client)
+{
+    struct connection *connection = client->connection;
+    enum connection_step step = connection_advance(&control.receiver, connection);
+    while (step == CONNECTION_READY) {
+        respond_always(control.real_config, connection->request);
+        client->deadline_ms = clock_ms() + KEPT_MS;
+        step = connection_finish_request(&control.receiver, connection);
+    }
+    return step == CONNECTION_WAIT;
+}
+
+static bool is_allowed(int fd, bool is_control, bool is_tcp)
+{
+    struct sockaddr_storage peer = {0};
+    socklen_t bytes = sizeof(peer);
+    if (is_control)
+        return control_socket_admits(fd);
+    return !is_tcp ||
+           (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 &&
+            address_is_allowed((struct sockaddr *)&peer, control.allow, control.allow_count));
+}
+
+static void accept_client(int listener_fd, bool is_control, bool is_tcp)
+{
+    int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return;
+    struct connection *connection = is_allowed(fd, is_control, is_tcp) ? connection_new(fd) : NULL;
+    if (connection == NULL) {
+        close(fd);
+        return;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
+    control.clients[control.client_count++] = (struct client){
+        .connection = connection, .deadline_ms = clock_ms() + REQUEST_MS, .is_control = is_control};
+    control.status_client_count += !is_control;
+}
+
+struct poll_set {
+    struct pollfd fds[2 + LISTENERS_MAX + CLIENTS_MAX];
+    nfds_t clients_at; /* the clients' come from here on */
+};
+
+/* The wake descriptor, the control socket, the status's listeners, the clients. */
+static void fill_poll_set(struct poll_set *set)
+{
+    nfds_t n = 0;
+    bool has_room = control.client_count < CLIENTS_MAX,
+         has_status_room = has_room && control.status_client_count < STATUS_CLIENTS_MAX;
+    set->fds[n++] = (struct pollfd){.fd = control.wake_fd, .events = POLLIN};
+    set->fds[n++] = (struct pollfd){.fd = has_room ? control.socket.fd : -1, .events = POLLIN};
+    for (size_t i = 0; i < control.status->count && i < LISTENERS_MAX; i++)
+        set->fds[n++] = (struct pollfd){.fd = has_status_room ? control.status->items[i].fd : -1,
+                                        .events = POLLIN};
+    set->clients_at = n;
+    for (size_t i = 0; i < control.client_count; i++)
+        set->fds[n++] =
+            (struct pollfd){.fd = control.clients[i].connection->fd, .events = POLLIN | POLLRDHUP};
+}
+
+static void handle_clients(const struct poll_set *set)
+{
+    uint64_t now_ms = clock_ms();
+    for (size_t i = control.client_count; i-- > 0;) {
+        bool is_ready = set->fds[set->clients_at + i].revents != 0;
+        if (is_ready ? !serve_client(&control.clients[i]) : now_ms > control.clients[i].deadline_ms)
+            drop_client(i); /* the last one takes its place, which was looked at already */
+    }
+}
+
+static void handle_listeners(const struct poll_set *set)
+{
+    for (nfds_t n = 1; n < set->clients_at; n++)
+        if (set->fds[n].revents != 0)
+            accept_client(set->fds[n].fd, n == 1, n > 1 && control.status->items[n - 2].is_tcp);
+}
+
+static void *run(void *unused)
+{
+    struct poll_set set;
+    log_only_queue();
+    while (!atomic_load(&control.must_stop)) {
+        fill_poll_set(&set);
+        nfds_t count = set.clients_at + control.client_count;
+        if (poll(set.fds, count, TICK_MS) < 0)
+            continue; /* EINTR: signals may be delivered to any thread */
+        handle_clients(&set);
+        handle_listeners(&set);
+    }
+    while (control.client_count > 0)
+        drop_client(control.client_count - 1);
+    return unused;
+}
+
+static int parse_allow(const struct config *config)
+{
+    const char *reason;
+    control.allow = calloc(config->allow.count + 1, sizeof(*control.allow));
+    if (control.allow == NULL)
+        return -1;
+    for (size_t i = 0; i < config->allow.count; i++)
+        if (address_parse_block(config->allow.items[i], &control.allow[control.allow_count],
+                                &reason) == 0)
+            control.allow_count++;
+    return 0;
+}
+
+static int prepare(const struct config *config, const struct listener_set *status)
+{
+    control.real_config = config;
+    control.config = *config;
+    control.config.io_timeout_ms = SEND_MS;
+    control.config.protocol = PROTOCOL_AUTO;
+    control.status = status;
+    control.gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
+                                               .max_connections = CLIENTS_MAX,
+                                               .roles = 1u << ROLE_RESPONDER};
+    control.receiver = (struct receiver){.config = &control.config,
+                                         .gate_limits = &control.gate_limits,
+                                         .routes = &control.routes,
+                                         .is_draining = &never,
+                                         .is_handing_over = &never,
+                                         .speaks_http = true};
+    control.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return control.wake_fd < 0 || parse_allow(config) < 0 ? -1 : receiver_init(&control.receiver);
+}
+
+int control_start(const struct config *config, const struct listener_set *status)
+{
+    if (prepare(config, status) < 0)
+        return -1;
+    control_socket_open(&control.socket);
+    int error = pthread_create(&control.thread, NULL, run, NULL);
+    if (error != 0) {
+        control_socket_close(&control.socket);
+        errno = error;
+        return -1;
+    }
+    pthread_setname_np(control.thread, "control");
+    return 0;
+}
+
+void control_stop(void)
+{
+    atomic_store(&control.must_stop, true);
+    eventfd_write(control.wake_fd, 1);
+    pthread_join(control.thread, NULL);
+    control_socket_close(&control.socket);
+    close(control.wake_fd);
+    receiver_clear(&control.receiver);
+    free(control.allow);
+}

@@ -1,0 +1,19 @@
+/* The control thread: answers on the control socket and on [status] listen. It takes no lock that
+ * is held for long, and never the GIL, so that it answers whatever the rest of the process does. */
+#ifndef FCGIHOST_STATUS_CONTROL_H
+#define FCGIHOST_STATUS_CONTROL_H
+
+#include "config/settings.h"
+#include "net/listener_set.h"
+
+#include <stdbool.h>
+
+/* Opens the control socket in the run-time directory, for root and this user alone, removes those
+ * that dead hosts left there, and starts the thread. status: the sockets of [status] listen, which
+ * must exist until control_stop. Without a directory for it: one info line, and no control socket.
+ * 0, or -1 with errno: there is no thread. Main thread, before Python starts. */
+int control_start(const struct config *config, const struct listener_set *status);
+/* Ends the thread and removes the socket. Main thread. */
+void control_stop(void);
+
+#endif

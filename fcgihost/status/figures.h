@@ -1,0 +1,97 @@
+/* The figures of the status, and nothing else: what the collector fills in and the formats read.
+ *
+ * A process's figures hold no pointers, so that they can lie in memory that processes share: a
+ * manager collects those of its workers there, and the formats sum up. */
+#ifndef FCGIHOST_STATUS_FIGURES_H
+#define FCGIHOST_STATUS_FIGURES_H
+
+#include "config/settings.h"
+#include "threads/counters.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    FIGURES_IMPORTS_MAX = 64,
+    FIGURES_ITEMS_MAX = 64, /* resources, pools and locks; the rest is left out */
+    FIGURES_ITEM_BYTES = 512,
+    FIGURES_REASONS = 7,
+};
+
+/* Why processes were replaced, in the order of figures_reasons. */
+extern const char *const figures_reasons[FIGURES_REASONS];
+
+enum program_state { PROGRAM_WAITING, PROGRAM_LOADING, PROGRAM_LOADED, PROGRAM_FAILED };
+
+/* An application, or a start-up import. */
+struct program_figures {
+    char name[256];
+    char mount[128];
+    bool has_mount, is_required;
+    enum program_state state;
+    unsigned generation, attempts;
+    char last_error[512];     /* "" : none */
+    uint64_t next_attempt_ms; /* clock_ms(); 0: none is planned */
+    uint64_t began_ms;        /* clock_ms() of the last attempt */
+    double loaded_in_s;       /* NAN: not loaded */
+};
+
+enum item_kind { ITEM_RESOURCE, ITEM_POOL, ITEM_LOCK, ITEM_CLEANUPS, ITEM_KINDS };
+
+/* What Python last told of a resource, a pool, a lock, or all cleanups. */
+struct item_figures {
+    enum item_kind kind;
+    unsigned long long id; /* Python's */
+    uint64_t told_ms;
+    char json[FIGURES_ITEM_BYTES]; /* the members of an object: "name":"db","size":5 */
+};
+
+struct thread_figures {
+    unsigned number;
+    bool is_busy;
+    char request[256]; /* "GET /path", without the query */
+    char request_id[64];
+    double seconds;
+};
+
+struct process_figures {
+    long pid;
+    unsigned place; /* of a worker, from 1 */
+    char state[12];
+    uint64_t started_us, rss_bytes;
+    unsigned generation;
+    struct counters_totals totals;
+    unsigned threads_busy, threads_busiest;
+    size_t requests_waiting;
+    double oldest_waiting_s; /* NAN: none waits, or unknown */
+    size_t connections_open, connections_idle;
+    unsigned long long log_dropped;
+    size_t application_count, import_count, item_count;
+    struct program_figures applications[CONFIG_APPLICATIONS_MAX];
+    struct program_figures imports[FIGURES_IMPORTS_MAX];
+    struct item_figures items[FIGURES_ITEMS_MAX];
+    size_t thread_count;
+    struct thread_figures threads[];
+};
+
+struct listener_figures {
+    char address[160];
+    long queued; /* -1: unknown */
+    unsigned backlog;
+};
+
+struct figures {
+    const char *version, *python;
+    const char *state;
+    uint64_t started_us, now_us, now_ms;
+    unsigned generation;
+    size_t connections_max; /* 0: unknown */
+    unsigned long long restarts[FIGURES_REASONS];
+    struct listener_figures *listeners;
+    size_t listener_count;
+    struct process_figures **processes;
+    size_t process_count;
+};
+
+#endif

@@ -1,0 +1,127 @@
+/* The figures as lines for a terminal. */
+#include "status/formats.h"
+
+#include <math.h>
+
+/* What comes from outside can't move a terminal's cursor, nor begin a line of its own. */
+static void put_safe(struct text *text, const char *string)
+{
+    while (*string != '\0') {
+        unsigned char byte = (unsigned char)*string;
+        size_t n = text_utf8_bytes(string);
+        bool is_control = byte < 0x20 || byte == 0x7f ||
+                          (n == 2 && byte == 0xc2 && (unsigned char)string[1] < 0xa0); /* C1 */
+        if (n == 0 || is_control) {
+            for (size_t i = 0; i < (n > 0 ? n : 1); i++)
+                text_format(text, "\\x%02x", (unsigned char)string[i]);
+            string += n > 0 ? n : 1;
+            continue;
+        }
+        text_put_bytes(text, string, n);
+        string += n;
+    }
+}
+
+static void put_duration(struct text *text, double seconds)
+{
+    unsigned long s = (unsigned long)seconds;
+    if (s < 60)
+        text_format(text, "%.1f s", seconds);
+    else if (s < 3600)
+        text_format(text, "%lu min %lu s", s / 60, s % 60);
+    else if (s < 86400)
+        text_format(text, "%lu h %lu min", s / 3600, s / 60 % 60);
+    else
+        text_format(text, "%lu d %lu h", s / 86400, s / 3600 % 24);
+}
+
+static void put_programs(struct text *text, const char *what,
+                         const struct program_figures *programs, size_t count,
+                         const struct figures *figures)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct program_figures *program = &programs[i];
+        double next_s = program_next_attempt_s(program, figures);
+        text_format(text, "%-13s", what);
+        put_safe(text, program->name);
+        if (program->has_mount) {
+            text_put(text, " at ");
+            put_safe(text, program->mount);
+        }
+        text_format(text, ": %s", program_state_name(program->state));
+        if (program->state == PROGRAM_LOADED && isfinite(program->loaded_in_s))
+            text_format(text, " in %.1f s", program->loaded_in_s);
+        if (program->attempts > 1 || program->state == PROGRAM_FAILED)
+            text_format(text, ", attempt %u", program->attempts);
+        if (isfinite(next_s))
+            text_format(text, ", next in %.1f s", next_s);
+        text_put(text, "\n");
+        if (program->state != PROGRAM_LOADED && program->last_error[0] != '\0') {
+            text_put(text, "             ");
+            put_safe(text, program->last_error);
+            text_put(text, "\n");
+        }
+    }
+}
+
+static void put_threads(struct text *text, const struct process_figures *process)
+{
+    for (size_t i = 0; i < process->thread_count; i++) {
+        const struct thread_figures *thread = &process->threads[i];
+        if (!thread->is_busy)
+            continue;
+        text_format(text, "  thread %u for ", thread->number);
+        put_duration(text, thread->seconds);
+        text_put(text, ": ");
+        put_safe(text, thread->request);
+        text_put(text, "\n");
+    }
+}
+
+static void put_sums(struct text *text, const struct figures *figures)
+{
+    struct figures_sums sums;
+    figures_sum(figures, &sums);
+    const unsigned long long *by_class = sums.totals.by_class;
+    text_format(text,
+                "requests     %llu, %u in flight, %zu waiting (2xx %llu, 3xx %llu, 4xx %llu, "
+                "5xx %llu)\n",
+                sums.totals.requests, sums.threads_busy, sums.waiting, by_class[1], by_class[2],
+                by_class[3], by_class[4]);
+    text_format(text, "threads      %u of %zu busy, %u at most\n", sums.threads_busy, sums.threads,
+                sums.threads_busiest);
+    text_format(text, "connections  %zu open, %zu idle\n", sums.open, sums.idle);
+    if (sums.log_dropped > 0)
+        text_format(text, "log          %llu messages could not be written\n", sums.log_dropped);
+}
+
+void format_plain(struct text *text, const struct figures *figures)
+{
+    text_format(text, "fcgihost %s, Python %s: %s, up ", figures->version, figures->python,
+                figures->state);
+    put_duration(text, figures->now_us > figures->started_us
+                           ? (double)(figures->now_us - figures->started_us) / 1e6
+                           : 0);
+    text_put(text, "\n");
+    for (size_t i = 0; i < figures->listener_count; i++) {
+        const struct listener_figures *listener = &figures->listeners[i];
+        text_put(text, "listener     ");
+        put_safe(text, listener->address);
+        if (listener->queued >= 0)
+            text_format(text, ", %ld of %u queued", listener->queued, listener->backlog);
+        text_put(text, "\n");
+    }
+    put_sums(text, figures);
+    if (figures->process_count > 0) {
+        const struct process_figures *first = figures->processes[0];
+        put_programs(text, "application", first->applications, first->application_count, figures);
+        put_programs(text, "import", first->imports, first->import_count, figures);
+    }
+    for (size_t i = 0; i < figures->process_count; i++) {
+        const struct process_figures *process = figures->processes[i];
+        text_format(text, "process      %ld %s, %.1f MiB, %llu requests\n", process->pid,
+                    process->state, (double)process->rss_bytes / (1 << 20),
+                    process->totals.requests);
+        put_threads(text, process);
+    }
+}

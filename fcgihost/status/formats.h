@@ -1,0 +1,31 @@
+/* The figures as text: for programs, for Prometheus, for people. Each escapes every string as its
+ * format wants. */
+#ifndef FCGIHOST_STATUS_FORMATS_H
+#define FCGIHOST_STATUS_FORMATS_H
+
+#include "status/figures.h"
+#include "status/text.h"
+
+void format_json(struct text *text, const struct figures *figures);
+/* Prometheus's text exposition format, version 0.0.4. */
+void format_prometheus(struct text *text, const struct figures *figures);
+/* Lines for a terminal; control characters are escaped. */
+void format_plain(struct text *text, const struct figures *figures);
+/* The page: page.html, with the plain text where it says so, for browsers without a script. */
+void format_page(struct text *text, const struct figures *figures);
+
+/* What the formats share: the sums over all processes. */
+struct figures_sums {
+    struct counters_totals totals;
+    unsigned threads_busy, threads_busiest;
+    size_t threads, waiting, open, idle;
+    double oldest_waiting_s;
+    unsigned long long log_dropped;
+};
+void figures_sum(const struct figures *figures, struct figures_sums *sums);
+/* "loading", "loaded", "failed". */
+const char *program_state_name(enum program_state state);
+/* Seconds until the next attempt; NAN: none is planned. */
+double program_next_attempt_s(const struct program_figures *program, const struct figures *figures);
+
+#endif
