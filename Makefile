@@ -118,6 +118,13 @@ $(BUILD)/build_facts.h: FORCE
 	@mkdir -p $(BUILD)
 	@echo "$$BUILD_FACTS" | cmp -s - $@ || echo "$$BUILD_FACTS" > $@
 
+# The page of the status, as a string in C: one line for each of the file's.
+$(BUILD)/status_page.h: fcgihost/status/page.html
+	@mkdir -p $(BUILD)
+	@{ echo 'static const char status_page[] ='; \
+	   sed 's/[\\"]/\\&/g; s/^/"/; s/$$/\\n"/' $<; echo ';'; } > $@
+$(BUILD)/status/format_page.o: $(BUILD)/status_page.h
+
 # Changes when the flags do, and so everything is compiled again.
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
-GENERATED = {"build_facts.h"}
+GENERATED = {"build_facts.h", "status_page.h"}
 
 
 def read_layers(root):

@@ -9,6 +9,7 @@
 #include "interpreter/py_signals.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
+#include "status/collector.h"
 
 #include <sys/stat.h>
 
@@ -45,6 +46,27 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     log_text((enum log_level)level, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
     Py_END_ALLOW_THREADS;
     Py_DECREF(utf8);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_note_program(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    int is_import;
+    unsigned long number;
+    const char *state, *error;
+    unsigned attempts;
+    double next_attempt_s;
+    if (!PyArg_ParseTuple(arguments, "pksIsd", &is_import, &number, &state, &attempts, &error,
+                          &next_attempt_s))
+        return NULL;
+    enum program_kind kind = is_import ? PROGRAM_IMPORT : PROGRAM_APPLICATION;
+    if (strcmp(state, "loading") == 0)
+        collector_program_begins(kind, number, attempts);
+    else if (strcmp(state, "loaded") == 0)
+        collector_program_loaded(kind, number);
+    else
+        collector_program_failed(kind, number, error, next_attempt_s);
     Py_RETURN_NONE;
 }
 
@@ -312,6 +334,9 @@ static PyObject *module_restart(PyObject *self, PyObject *unused)
 static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
      "log(level, text): one record in the host's log. level: LOG_ERROR to LOG_DEBUG."},
+    {"note_program", module_note_program, METH_VARARGS,
+     "note_program(is an import, number, \"loading\", \"loaded\" or \"failed\", attempts, error, "
+     "seconds to the next attempt or -1): for the status."},
     {"begin_step", module_begin_step, METH_VARARGS,
      "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to "
      "STEP_EXIT."},

@@ -222,9 +222,9 @@ class Host:
 
     def connections(self):
         """How many accepted connections the host holds: its sockets less those that listen."""
-        listening = len(self.listen) or 1
         names = process.descriptors(self.pid).values()
-        return max(sum(name.startswith("socket:") for name in names) - listening, 0)
+        sockets = {name[8:-1] for name in names if name.startswith("socket:[")}
+        return len(sockets - process.listening_inodes())
 
     def exchange(self, method="GET", path="/", *args, **kwargs):
         protocol = scgi if self.is_scgi else fastcgi

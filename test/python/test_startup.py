@@ -21,6 +21,7 @@ class FakeHost:
         self.waits = []         # (seconds, seconds to the next attempt)
         self.reports = []       # (untried, failed applications, failed imports)
         self.healed = []        # (what, state)
+        self.notes = []         # (what, state, attempts, error, seconds to the next attempt)
         self.is_managed = False
         self.on_wait = None     # called with how often there was a wait; true: the process ends
 
@@ -54,6 +55,9 @@ class FakeHost:
         assert len(self.waits) < 10000, "it waits for ever"
         self.now += seconds
         return bool(self.on_wait and self.on_wait(len(self.waits)))
+
+    def note(self, task, state, error, next_attempt):
+        self.notes.append((task.what, state, task.attempts, error, next_attempt))
 
     def log(self, level, text):
         self.logged.append((level, text))

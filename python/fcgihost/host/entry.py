@@ -316,6 +316,9 @@ def _tasks(settings):
     """Two lists of startup.Task: imports, applications."""
     imports = [_import_task(target) for target in settings["imports"]]
     applications = [programs.make_task(application, settings["retry_delay"]) for application in settings["applications"]]
+    for kind, tasks in (("import", imports), ("application", applications)):
+        for number, task in enumerate(tasks):
+            task.place = kind, number
     programs.route_redirects(settings["applications"], applications)
     return imports, applications
 
@@ -362,6 +365,12 @@ class _StartupHost:
     @staticmethod
     def ask_heal(what, state):
         return _fcgihost.ask_heal(what, marshal.dumps(state))
+
+    @staticmethod
+    def note(task, state, error, next_attempt):
+        kind, number = task.place
+        _fcgihost.note_program(kind == "import", number, state, task.attempts, _printable(error),
+                               -1.0 if next_attempt is None else next_attempt)
 
     @staticmethod
     def log(level, text):

@@ -35,6 +35,7 @@ class Task:
         self.due = 0.0             # on the clock; the first attempt is due at once
         self.began = None
         self.failure = None        # the last one's traceback
+        self.place = None          # where the status has it: ("import" or "application", number)
         self.was_loaded = False    # in an interpreter that is gone
         self.is_loaded = False     # in this one
         self.result = None
@@ -72,7 +73,8 @@ class Startup:
 
     An import waits until those before it have succeeded. The applications wait for them if they are required. host
     has begin_attempt(text), end_attempt(exception or None), wait(seconds, seconds to the next attempt) -> whether
-    the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception), and for a manager
+    the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception), for the status
+    note(task, "loading", "loaded" or "failed", error, seconds to the next attempt or None), and for a manager
     report(tasks that were not tried yet, applications that failed, imports that failed) and ask_heal(what, state) ->
     whether there is one, which tries again in a fresh process.
     """
@@ -96,6 +98,9 @@ class Startup:
         """Goes on where that of another process was, with the same settings."""
         for task, its_state in zip(self._all, state):
             task.resume(its_state)
+            if task.failure is not None and not task.was_loaded:
+                self._host.note(task, "loading", "", None)
+                self._host.note(task, "failed", _brief(task.failure), max(task.due - self._clock(), 0.0))
 
     def run(self, on_loaded):
         """Until all is loaded. on_loaded(application's task) is called once requests for it can be served.
@@ -152,6 +157,7 @@ class Startup:
         scope = cleanup.Scope("%s, attempt %d" % (task.what, task.attempts))
         failure = None
         self._host.begin_attempt(scope.name)
+        self._host.note(task, "loading", "", None)
         try:
             with scope.active(), interrupt.possible():
                 task.result = task.load(task.watch)
@@ -161,6 +167,7 @@ class Startup:
         if failure is None:
             cleanup.process_scope.adopt(scope)
             task.is_loaded = True
+            self._host.note(task, "loaded", "", None)
             if not is_last:
                 self._log_success(task)
             return True
@@ -231,8 +238,10 @@ class Startup:
             task.due = self._clock() + delay
             end = "attempt %d failed, the next one comes in %.1f s, or when a file of it changes%s" % (
                 task.attempts, delay, self._consequence(task))
+        described = self._describe(task, failure)
+        self._host.note(task, "failed", _brief(task.failure), task.due - self._clock() if task.due else None)
         ran = "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
-        self._host.log("error", "%s: %s%s%s" % (task.what, end, ran, self._describe(task, failure)))
+        self._host.log("error", "%s: %s%s%s" % (task.what, end, ran, described))
         if self._is_serving and task.attempts_here == _HOPELESS:
             self._host.log("warning", "%s: failed %d times in an interpreter that serves others meanwhile: what these "
                            "attempts left behind in it may be in the way by now: restart fcgihost" % (
@@ -248,6 +257,13 @@ class Startup:
     def _consequence(self, task):
         is_required = task in self._applications or self._settings.require
         return "; requests get 503 until then" if is_required else ""
+
+
+def _brief(text):
+    """Of a traceback's text what follows the last frame: the exception, which may have several lines."""
+    lines = text.splitlines()
+    last = max((number for number, line in enumerate(lines) if line.startswith("  ")), default=-1)
+    return "\n".join(lines[last + 1:]) or text
 
 
 def _essence(text):

@@ -1,0 +1,276 @@
+"""What operators see: --status, [status] path, ping and listen, whatever the rest of the process does."""
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+import fastcgi
+import scgi
+from host import PROGRAM, Host
+from process import wait_until
+
+SETTINGS = {"server": {"threads": 2}, "status": {"path": "/status", "ping": "/ping"}}
+
+# The names of the JSON, of which each must be there.
+NAMES = {
+    "": "version python state started uptime_seconds generation listeners requests threads connections "
+        "applications imports resources pools locks cleanups restarts log processes",
+    "listeners": "address queued backlog",
+    "requests": "total in_flight waiting oldest_waiting_seconds by_status slow timeouts",
+    "threads": "total busy max_busy",
+    "connections": "open idle max",
+    "applications": "name mount state generation attempts last_error next_attempt_seconds loaded_in_seconds",
+    "imports": "name required state generation attempts last_error next_attempt_seconds loaded_in_seconds",
+    "restarts": "requests lifetime memory idle reload crash timeout",
+    "log": "dropped",
+    "processes": "pid state started requests rss_bytes generation threads",
+}
+APP = '''
+import ctypes, os, time
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path.startswith("/wait"):
+        open(os.environ["MARKER"], "a").write("x")
+        while not os.path.exists(os.environ["GO"]):
+            time.sleep(0.01)
+    elif path == "/wedge":  # holds the GIL in C, as a broken extension does
+        open(os.environ["MARKER"], "a").write("x")
+        libc = ctypes.PyDLL(None)
+        while libc.access(os.environ["GO"].encode(), 0) != 0:
+            libc.usleep(10000)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hi"]
+'''
+
+
+class Watched:
+    """A host in a run-time directory of its own, with a socket of the status's own."""
+
+    def __init__(self, folder, app=APP, settings=None, wait=True, probe=False, args=()):
+        self.folder = folder
+        (folder / "watched_app.py").write_text(app)
+        self.marker, self.go = folder / "marker", folder / "go"
+        self.runtime = folder / "run"
+        self.runtime.mkdir(mode=0o700, exist_ok=True)
+        self.environ = {"MARKER": str(self.marker), "GO": str(self.go), "RUNTIME_DIRECTORY": str(self.runtime),
+                        "PYTHONPATH": ""}
+        self.status_socket = str(self.runtime / "s")
+        settings = {**SETTINGS, **(settings or {})}
+        settings["status"] = {**SETTINGS["status"], "listen": "unix:" + self.status_socket}
+        settings["python"] = {"path": [str(folder)], "bytecode": "no"}
+        self.connections = []
+        self.host = Host("watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, args=args)
+        if wait:
+            self.host.log.wait("serving watched_app")
+        else:
+            wait_until(lambda: os.path.exists(self.status_socket) and list(self.runtime.glob("fcgihost-*.sock")),
+                       "the control thread")
+
+    def ask(self, *args, ini=None):
+        return subprocess.run([PROGRAM, "--status", *(args or ("-c", os.path.join(self.host.folder, "fcgihost.ini")))],
+                              capture_output=True, text=True, env={**os.environ, **self.environ}, timeout=60)
+
+    def json(self):
+        result = self.ask("-c", os.path.join(self.host.folder, "fcgihost.ini"), "--format", "json")
+        return json.loads(result.stdout)
+
+    def http(self, target, method="GET"):
+        """Status and text, over plain HTTP on the status's own socket."""
+        result = subprocess.run(["curl", "-s", "-o", "-", "-w", "\n%{http_code}", "-X", method, "--max-time", "30",
+                                 "--unix-socket", self.status_socket, "http://status" + target],
+                                capture_output=True, text=True, timeout=60)
+        text, _, code = result.stdout.rpartition("\n")
+        return int(code), text
+
+    def begin(self, path, count=1):
+        """Requests that are in the application when it returns."""
+        before = len(self.marker.read_text()) if self.marker.exists() else 0
+        for _ in range(count):
+            connection = fastcgi.Connection(self.host.address)
+            connection.send(fastcgi.request_bytes("GET", path, keep=False))
+            self.connections.append(connection)
+        wait_until(lambda: self.marker.exists() and len(self.marker.read_text()) >= before + count, "the requests")
+
+    def let_go(self):
+        self.go.touch()
+        for connection in self.connections:
+            connection.close()
+
+
+@pytest.fixture
+def watched(tmp_path):
+    made = []
+
+    def make(**more):
+        made.append(Watched(tmp_path, **more))
+        return made[-1]
+    yield make
+    for one in made:
+        one.let_go()
+
+
+def assert_complete(status):
+    def check(names, value):
+        assert set(names.split()) <= set(value), names
+    check(NAMES[""], status)
+    for key, names in NAMES.items():
+        for value in [] if not key else status[key] if isinstance(status[key], list) else [status[key]]:
+            check(names, value)
+    check("2xx 3xx 4xx 5xx", status["requests"]["by_status"])
+    for thread in status["processes"][0]["threads"]:
+        check("number state method path seconds request_id", thread)
+
+
+def test_a_host_is_found_by_its_file_and_by_its_address_and_says_that_it_serves(watched):
+    one = watched()
+    by_file = one.ask()
+    assert (by_file.returncode, by_file.stderr) == (0, "")
+    assert "serving" in by_file.stdout.splitlines()[0]
+    by_address = one.ask("-l", one.host.listen[0])
+    assert (by_address.returncode, by_address.stdout.splitlines()[1]) == (0, by_file.stdout.splitlines()[1])
+    os.symlink(one.host.folder, one.folder / "link")
+    assert one.ask("-c", str(one.folder / "link" / "fcgihost.ini")).returncode == 0
+
+
+def test_every_name_is_in_the_json_and_counts_are_right(watched):
+    one = watched(settings={"startup": {"import": ["json"]}})
+    for path in ("/a", "/b", "/c"):
+        fastcgi.exchange(one.host.address, "GET", path)
+    status = one.json()
+    assert_complete(status)
+    assert status["state"] == "serving"
+    assert status["requests"]["by_status"]["2xx"] == status["requests"]["total"] == 3
+    assert status["listeners"][0]["address"] == one.host.listen[0]
+    assert status["processes"][0]["pid"] == one.host.pid
+    assert status["threads"]["total"] == 2
+
+
+def test_another_file_or_address_and_a_dead_host_are_not_found(watched, tmp_path):
+    one = watched()
+    other = tmp_path / "other.ini"
+    other.write_text("")
+    for args in (("-c", str(other)), ("-l", "127.0.0.1:1")):
+        result = one.ask(*args)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert len(result.stderr.splitlines()) == 1
+    one.host.popen.kill()
+    one.host.popen.wait()
+    one.host.expected_status = -signal.SIGKILL
+    assert one.ask().returncode == 1
+    assert list(one.runtime.glob("fcgihost-*.sock"))  # it is stale: nobody could remove it
+    os.path.exists(one.host.socket_files[0]) and os.unlink(one.host.socket_files[0])
+    os.unlink(one.status_socket)
+    os.path.exists(one.status_socket + ".lock") and os.unlink(one.status_socket + ".lock")
+    two = Watched(tmp_path)
+    assert len(list(two.runtime.glob("fcgihost-*.sock"))) == 1  # the next host did
+    assert two.ask().returncode == 0
+
+
+@pytest.mark.parametrize("path, held", [("/wait", "while all threads wait"), ("/wedge", "while C holds the GIL")])
+def test_status_and_ping_are_answered_while_the_process_is_busy(watched, path, held):
+    one = watched()
+    one.begin(path, 1 if path == "/wedge" else 2)
+    status = one.json()
+    assert path in [thread["path"] for thread in status["processes"][0]["threads"]]
+    assert one.http("/ping") == (200, "pong\n")
+    if path == "/wait":
+        assert status["threads"]["busy"] == 2
+        response = fastcgi.exchange(one.host.address, "GET", "/status?format=json&secret=1")
+        assert response.status == 200
+        assert json.loads(response.text)["requests"]["in_flight"] >= 2
+        assert scgi.exchange(one.host.address, "GET", "/ping").text == "pong\n"
+    one.let_go()
+
+
+def test_no_query_cookie_or_header_is_shown(watched):
+    one = watched()
+    one.begin("/wait/visible?password=hunter2")
+    for text in (one.ask().stdout, json.dumps(one.json()), one.http("/metrics")[1], one.http("/")[1]):
+        assert "hunter2" not in text
+    assert "/wait/visible" in one.ask().stdout
+    one.let_go()
+
+
+def test_hostile_paths_stay_text_in_every_format(watched):
+    one = watched()
+    hostile = '/wait/"><script>alert(1)</script>\'\\{}"\x1b[2J\x7f\xc2\x9b\xff\nfcgihost_up 0\n'
+    one.begin(hostile)
+    path = [thread["path"] for thread in one.json()["processes"][0]["threads"] if thread["path"]][0]
+    assert path.startswith('/wait/"><script>alert(1)</script>')
+    assert "<script>alert" not in one.http("/")[1]
+    for text in (one.ask().stdout, one.http("/metrics")[1]):
+        assert "\x1b" not in text
+        assert "\nfcgihost_up 0" not in text
+    one.let_go()
+
+
+def test_an_application_that_can_t_be_loaded_is_named_and_the_ping_says_503(watched, expected_log):
+    expected_log("RuntimeError: no <b>database</b>")
+    one = watched(app='raise RuntimeError("no <b>database</b>")', wait=False,
+                  settings={"startup": {"retry_delay": "1h", "retry_max_delay": "1h"}})
+    wait_until(lambda: one.json()["applications"][0]["state"] == "failed", "the first attempt to fail")
+    result = one.ask()
+    assert result.returncode == 1
+    assert "starting" in result.stdout.splitlines()[0]
+    application = one.json()["applications"][0]
+    assert application["attempts"] == 1
+    assert "RuntimeError: no <b>database</b>" in application["last_error"]
+    assert 3000 < application["next_attempt_seconds"] <= 3600 * 1.1
+    assert one.http("/ping") == (503, "starting\n")
+    assert "<b>" not in one.http("/")[1]
+
+
+def test_it_answers_during_the_drain(watched):
+    one = watched(settings={"shutdown": {"drain_timeout": "1m"}})
+    one.begin("/wait")
+    one.host.popen.send_signal(signal.SIGTERM)
+    wait_until(lambda: one.json()["state"] == "draining", "the drain")
+    assert one.ask().returncode == 1
+    assert one.http("/ping") == (503, "draining\n")
+    one.go.touch()
+    assert one.host.popen.wait(60) == 0
+    one.host.expected_status = 0
+
+
+def test_the_status_socket_speaks_http_fastcgi_and_scgi(watched):
+    one = watched()
+    assert json.loads(one.http("/?format=json")[1])["state"] == "serving"
+    for module in (fastcgi, scgi):
+        assert module.exchange(one.status_socket, "GET", "/ping").text == "pong\n"
+        assert json.loads(module.exchange(one.status_socket, "GET", "/status?format=json").text)["state"] == "serving"
+    assert one.http("/nothing")[0] == 404
+    assert one.http("/", "POST")[0] == 405
+    assert one.http("/?format=xml")[0] == 400
+
+
+def test_only_root_and_its_user_may_ask(watched):
+    one = watched()
+    [control] = one.runtime.glob("fcgihost-*.sock")
+    assert control.stat().st_mode & 0o777 == 0o600
+    os.chmod(control, 0o666)  # the folder's and the file's modes are not all that keeps others out
+    one.runtime.chmod(0o755)
+    one.folder.chmod(0o755)
+    code = ("import socket; s = socket.socket(socket.AF_UNIX); s.connect(%r); s.send(b'GET /ping HTTP/1.0\\r\\n\\r\\n')\n"
+            "try: print(repr(s.recv(100)))\nexcept ConnectionError: print(repr(b''))" % str(control))
+    if os.geteuid() == 0:
+        out = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c",
+                              code], capture_output=True, text=True, cwd="/")
+        assert out.stdout == "b''\n" or "PermissionError" in out.stderr or "Errno 32" in out.stderr, out
+    own = subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, text=True)
+    assert "200 OK" in own.stdout
+
+
+def test_a_host_that_executes_itself_anew_can_be_asked_again(watched, expected_log):
+    expected_log("RuntimeError: not yet")
+    one = watched(app='import os\nif not os.path.exists(os.environ["GO"]): raise RuntimeError("not yet")\n' + APP,
+                  wait=False, settings={"startup": {"retry_delay": "50ms", "retry_max_delay": "50ms"}})
+    one.host.log.wait("attempt 3 failed")
+    assert "starting" in one.ask().stdout
+    assert one.json()["applications"][0]["attempts"] >= 3
+    one.go.touch()
+    one.host.log.wait("serving")
+    wait_until(lambda: one.ask().returncode == 0, "it to serve")
+    assert one.json()["applications"][0]["state"] == "loaded"
