@@ -28,24 +28,12 @@ struct search {
     struct text seen; /* the folders that were looked through, for the message */
 };
 
-/* Its process may be executing itself anew just now: until the socket is there again. */
-static int connect_patiently(const char *path, long pid)
-{
-    uint64_t end_ms = clock_ms() + RETRY_MS;
-    for (;;) {
-        int fd = control_socket_connect(path);
-        if (fd >= 0 || errno != ECONNREFUSED || kill((pid_t)pid, 0) < 0 || clock_ms() >= end_ms)
-            return fd;
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
-    }
-}
-
 /* GETs target. The answer's status, with its body in text; 0: there was none. */
-static int get(const char *path, long pid, const char *target, struct text *text)
+static int get_once(const char *path, const char *target, struct text *text)
 {
     char bytes[4096];
     int status = 0;
-    int fd = connect_patiently(path, pid);
+    int fd = control_socket_connect(path);
     if (fd < 0)
         return 0;
     struct timeval timeout = {.tv_sec = ANSWER_S};
@@ -61,6 +49,19 @@ static int get(const char *path, long pid, const char *target, struct text *text
         return 0;
     memmove(text->data, body + 4, strlen(body + 4) + 1);
     return status;
+}
+
+/* Tries again while the process lives: it may be executing itself anew just now. */
+static int get(const char *path, long pid, const char *target, struct text *text)
+{
+    uint64_t end_ms = clock_ms() + RETRY_MS;
+    for (;;) {
+        int status = get_once(path, target, text);
+        if (status != 0 || kill((pid_t)pid, 0) < 0 || clock_ms() >= end_ms)
+            return status;
+        text_clear(text);
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
+    }
 }
 
 static bool is_wanted(const struct search *search, const char *path, long pid)

@@ -211,7 +211,11 @@ def test_an_application_that_can_t_be_loaded_is_named_and_the_ping_says_503(watc
     expected_log("RuntimeError: no <b>database</b>")
     one = watched(app='raise RuntimeError("no <b>database</b>")', wait=False,
                   settings={"startup": {"retry_delay": "1h", "retry_max_delay": "1h"}})
-    wait_until(lambda: one.json()["applications"][0]["state"] == "failed", "the first attempt to fail")
+    # The program is executed anew after a failure, and knows of it once its Python has begun.
+    wait_until(lambda: one.json()["applications"][0]["next_attempt_seconds"] is not None and
+               one.json()["applications"][0]["attempts"] == 1, "the first attempt to fail")
+    one.host.log.wait("the next one comes in")
+    wait_until(lambda: one.json()["applications"][0]["next_attempt_seconds"] is not None, "the wait for the next one")
     result = one.ask()
     assert result.returncode == 1
     assert "starting" in result.stdout.splitlines()[0]
@@ -269,7 +273,7 @@ def test_a_host_that_executes_itself_anew_can_be_asked_again(watched, expected_l
                   wait=False, settings={"startup": {"retry_delay": "50ms", "retry_max_delay": "50ms"}})
     one.host.log.wait("attempt 3 failed")
     assert "starting" in one.ask().stdout
-    assert one.json()["applications"][0]["attempts"] >= 3
+    wait_until(lambda: one.json()["applications"][0]["attempts"] >= 3, "the attempts to be told")
     one.go.touch()
     one.host.log.wait("serving")
     wait_until(lambda: one.ask().returncode == 0, "it to serve")
