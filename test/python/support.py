@@ -36,6 +36,7 @@ stub.take_signals = lambda: host_steps.append("signals")
 stub.wait = _wait
 stub.activities = lambda: list(host_activities)
 stub.report_start = lambda untried, failed_applications, failed_imports: None
+stub.note_program = lambda *facts: None
 stub.ask_heal = lambda what, state: False  # no manager
 stub.switch = lambda changes, hold, number: None
 stub.wake = lambda: None
