@@ -158,7 +158,7 @@ class Host:
 
     def __init__(self, app="wsgi_app:application", settings=None, listen=None, protocol=None,
                  args=(), folder=None, environ=None, use_ini=True, wait=True, probe=True, cwd=None,
-                 shared=False, watched=True, **popen):
+                 shared=False, watched=True, program=PROGRAM, **popen):
         self.folder = folder or temporary_folder()
         self.owns_folder = folder is None
         self.listen = listen or ["unix:" + os.path.join(self.folder, "host.sock")]
@@ -168,7 +168,7 @@ class Host:
         self.is_scgi = protocol == "scgi"
         self.baseline = None
         self.shared = shared  # by the tests of a module: its owner stops it
-        command = [PROGRAM]
+        command = [program]
         if use_ini:
             server = {"server": {"listen": self.listen, "protocol": protocol}}
             path = os.path.join(self.folder, "fcgihost.ini")

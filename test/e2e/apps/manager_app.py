@@ -1,5 +1,6 @@
 """An application whose answers say which process and which version of the code gave them. In the folder FOLDER it finds
-its version (the file `version`) and whether it is broken (`broken`), and there it notes what it was asked (`journal`)."""
+its version (the file `version`), and whether it is broken (`broken`), crashes (`crash`) or takes long (`slow`) while it
+is loaded; there it notes what it does."""
 import ctypes
 import os
 import threading
@@ -31,13 +32,14 @@ def read(name, default):
 
 
 note("loads", str(os.getpid()))
+while os.path.exists(in_folder("slow")):
+    time.sleep(0.01)
 if os.path.exists(in_folder("crash")):
     os.kill(os.getpid(), 9)
 if os.path.exists(in_folder("broken")):
     raise RuntimeError("announced: broken at import")
 VERSION = read("version", "1")
-if fcgihost.__file__ and os.path.exists(in_folder("note-cleanups")):
-    fcgihost.register_cleanup(lambda: note("cleanups", str(os.getpid())))
+fcgihost.register_cleanup(lambda: note("cleanups", str(os.getpid())))
 
 
 def echo(environ, start_response):
@@ -95,6 +97,10 @@ def allocate(environ, start_response):
     return answer(start_response, "%d" % os.getpid())
 
 
+def leave(environ, start_response):
+    os._exit(3)
+
+
 def restart(environ, start_response):
     fcgihost.restart()
     return answer(start_response, "%d" % os.getpid())
@@ -104,7 +110,7 @@ def whoami(environ, start_response):
     return answer(start_response, "%d %s" % (os.getpid(), VERSION))
 
 
-ROUTES = {"/echo": echo, "/wait": wait, "/stuck": stuck, "/allocate": allocate, "/restart": restart}
+ROUTES = {"/echo": echo, "/wait": wait, "/stuck": stuck, "/allocate": allocate, "/restart": restart, "/leave": leave}
 
 
 def application(environ, start_response):

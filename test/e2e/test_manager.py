@@ -1,0 +1,233 @@
+"""The manager: workers that die, are stuck, or reach a limit, and the end of all of them."""
+import contextlib
+import os
+import re
+import signal
+import threading
+
+import pytest
+
+import fastcgi
+import load
+import process
+from host import LogFile
+from managed import Fronts, ManagedHost, direct_loads
+from process import deadline, wait_until
+
+FULL = bool(os.environ.get("FULL_STORM"))
+QUICK_END = {"shutdown": {"drain_timeout": "400ms", "cleanup_timeout": "400ms"}}
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def ask_to_wait(host, folder, path="/wait?token=w", count=1, method="GET"):
+    """Requests that some worker has begun: [(connection, pid)]."""
+    found = []
+    for _ in range(count):
+        connection = fastcgi.Connection(host.address)
+        before = len(lines(folder / "waiting"))
+        connection.send(fastcgi.request_bytes(method, path, b"body" if method == "POST" else b""))
+        wait_until(lambda: len(lines(folder / "waiting")) > before, "the request to begin")
+        found.append((connection, int(lines(folder / "waiting")[before].split()[1])))
+    return found
+
+
+def check_what_a_kill_took_along(running, victim, folder):
+    """At most one request of each client, and none that another worker has begun."""
+    begun_by = dict(line.split() for line in lines(folder / "journal"))
+    clients = [failure.client for failure in running.failures]
+    assert len(clients) == len(set(clients)), running.failures
+    assert {begun_by.get(str(failure.number), str(victim)) for failure in running.failures} <= {str(victim)}
+
+
+class TestAWorkerThatDies:
+    @pytest.mark.parametrize("kept", [True, False], ids=["kept", "new"])
+    def test_takes_along_its_own_requests_and_no_other(self, kept, tmp_path):
+        host = ManagedHost(tmp_path)
+        (tmp_path / "note-requests").touch()
+        (waiting, victim), = ask_to_wait(host, tmp_path)
+        with load.Load(lambda: load.Direct(host.address, kept)) as running:
+            running.wait(100)
+            os.kill(victim, signal.SIGKILL)
+            assert waiting.receive_all() == b""
+            running.wait(300)
+            host.wait_serving(2)
+        check_what_a_kill_took_along(running, victim, tmp_path)
+        said = re.findall(r"error: worker %d .*" % victim, host.log.read())
+        assert len(said) == 1
+        assert re.search(r"killed by signal 9 .* while it served .*GET /wait \(", said[0])
+        assert "token" not in said[0]
+
+    def test_is_told_of_with_its_exit_code(self, tmp_path):
+        host = ManagedHost(tmp_path)
+        connection = fastcgi.Connection(host.address)
+        connection.send(fastcgi.request_bytes("GET", "/leave"))
+        assert connection.receive_all() == b""
+        host.log.wait(r"error: worker \d+ exited with code 3, .* while it served GET /leave \(")
+        host.wait_serving(2)
+
+    def test_again_and_again_is_started_ever_later_and_heals(self, tmp_path):
+        """The other worker serves all the time."""
+        host = ManagedHost(tmp_path)
+        victim = min(host.serving())
+        with load.Load(lambda: load.Direct(host.address, False), clients=2) as running:
+            (tmp_path / "crash").touch()
+            os.kill(victim, signal.SIGKILL)
+            host.log.wait(r"started in 1\.6 s")
+            mark = running.answers
+            (tmp_path / "crash").unlink()
+            host.wait_serving(2)
+            assert running.answers > mark
+        assert len(running.failures) <= 2  # the victim's own
+        delays = re.findall(r"another one is started in ([\d.]+) s", host.log.read())
+        assert delays[:5] == ["0.1", "0.2", "0.4", "0.8", "1.6"]
+
+    def test_from_the_first_start_on_is_tried_until_it_heals(self, tmp_path):
+        (tmp_path / "crash").touch()
+        host = ManagedHost(tmp_path, wait=False)
+        host.log.wait(r"started in 0\.8 s")
+        assert host.is_running()
+        (tmp_path / "crash").unlink()
+        waiting = fastcgi.Connection(host.address)
+        waiting.send(fastcgi.request_bytes("GET", "/who"))
+        assert waiting.read_response().status == 200
+        host.wait_serving(2)
+
+    def test_leaves_nothing_in_the_manager_however_often(self, tmp_path):
+        """Descriptors are compared after the test; here memory maps as well."""
+        host = ManagedHost(tmp_path, processes=1)
+
+        def replace():
+            before, = host.serving()
+            host.exchange("GET", "/restart")
+            wait_until(lambda: process.state(before) is None and len(host.serving()) == 1, "another worker", 60)
+        replace()
+        descriptors, maps = len(host.descriptors()), count_maps(host.pid)
+        for _ in range(100 if FULL else 8):
+            replace()
+        wait_until(lambda: len(host.descriptors()) <= descriptors, "descriptors to be given back")
+        assert count_maps(host.pid) <= maps + 2
+
+
+def count_maps(pid):
+    with open("/proc/%d/maps" % pid) as file:
+        return len(file.readlines())
+
+
+WAYS = ["python", "lock", "c", "gil"]
+
+
+class TestAWorkerThatIsStuck:
+    @pytest.mark.parametrize("way", WAYS)
+    def test_is_gone_at_the_deadline_of_the_stop(self, way, tmp_path):
+        host = ManagedHost(tmp_path, QUICK_END)
+        host.expected_status = 1
+        ask_to_wait(host, tmp_path, "/stuck?way=" + way)
+        workers = host.workers()
+        host.popen.send_signal(signal.SIGTERM)
+        assert host.wait_exit() == 1
+        assert all(process.state(pid) is None for pid in workers)
+        assert "GET /stuck" in host.log.read()
+
+    @pytest.mark.parametrize("way", WAYS)
+    def test_is_replaced_by_a_reload(self, way, tmp_path):
+        host = ManagedHost(tmp_path, QUICK_END)
+        (_, pid), = ask_to_wait(host, tmp_path, "/stuck?way=" + way)
+        (tmp_path / "version").write_text("2")
+        host.roll()
+        wait_until(lambda: process.state(pid) is None, "the stuck worker to leave")
+        assert {host.exchange("GET", "/who").text.split()[1] for _ in range(20)} == {"2"}
+
+
+class TestALimit:
+    def test_of_memory(self, tmp_path):
+        host = ManagedHost(tmp_path, {"limits": {"memory": "150M"}})
+        with load.Load(lambda: load.Direct(host.address, True), clients=2) as running:
+            greedy = int(host.exchange("GET", "/allocate?mib=200").text)
+            host.log.wait(r"\[%d\] info: .*memory" % greedy)
+            wait_until(lambda: process.state(greedy) is None, "the greedy worker to leave")
+            host.wait_serving(2)
+            running.wait(50)
+        assert not running.failures
+
+    def test_of_age_with_jitter(self, tmp_path):
+        host = ManagedHost(tmp_path, {"limits": {"lifetime": "1s", "lifetime_jitter": "500ms"}})
+        with load.Load(lambda: load.Direct(host.address, True), clients=2) as running:
+            wait_until(lambda: len(running.by_pid) >= 5 or running.failures, "workers to be replaced", 60)
+        assert not running.failures
+        assert len(host.workers()) <= 3  # never two replacements at once
+
+    def test_that_the_application_asks_for(self, tmp_path):
+        host = ManagedHost(tmp_path)
+        with load.Load(lambda: load.Direct(host.address, True), clients=2) as running:
+            before = int(host.exchange("GET", "/restart").text)
+            wait_until(lambda: process.state(before) is None, "the worker to leave")
+            host.wait_serving(2)
+        assert not running.failures
+        assert str(before) in lines(tmp_path / "cleanups")
+
+
+class TestTheEnd:
+    def test_leaves_no_socket_no_pid_file_and_no_process(self, tmp_path):
+        pid_file = tmp_path / "pid"
+        host = ManagedHost(tmp_path, {"server": {"pid_file": str(pid_file)}})
+        assert int(pid_file.read_text()) == host.pid
+        workers = host.workers()
+        host.popen.send_signal(signal.SIGTERM)
+        host.popen.send_signal(signal.SIGTERM)
+        assert host.wait_exit() == 0
+        assert not pid_file.exists() and not os.path.exists(host.address)
+        assert all(process.state(pid) is None for pid in workers)
+        assert {int(line) for line in lines(tmp_path / "cleanups")} == workers
+
+    def test_lets_requests_finish(self, tmp_path):
+        host = ManagedHost(tmp_path, {"shutdown": {"drain_timeout": "60s"}})
+        waiting = ask_to_wait(host, tmp_path, count=4, method="POST")
+        host.popen.send_signal(signal.SIGTERM)
+        host.log.wait("SIGTERM: stopping: no new connections")
+        (tmp_path / "go").touch()
+        assert [connection.read_response().text for connection, _ in waiting] == \
+            ["waited %d" % pid for _, pid in waiting]
+        assert host.wait_exit() == 0
+
+    def test_at_once(self, tmp_path):
+        host = ManagedHost(tmp_path, {"shutdown": {"drain_timeout": "1h"}})
+        host.expected_status = None  # a request is cut off
+        ask_to_wait(host, tmp_path)
+        host.popen.send_signal(signal.SIGTERM)
+        host.log.wait("SIGTERM: stopping: no new connections")
+        host.popen.send_signal(signal.SIGQUIT)
+        (tmp_path / "go").touch()
+        host.wait_exit()
+
+    def test_while_a_reload_is_under_way(self, tmp_path, expected_log):
+        """The successor is still loading."""
+        expected_log("this has taken too long")
+        host = ManagedHost(tmp_path, QUICK_END)
+        host.expected_status = None  # it is cut off
+        (tmp_path / "slow").touch()
+        before = len(lines(tmp_path / "loads"))
+        host.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(lines(tmp_path / "loads")) > before, "the successor to load")
+        workers = host.workers()
+        assert len(workers) == 3
+        host.popen.send_signal(signal.SIGTERM)
+        host.wait_exit()
+        assert all(process.state(pid) is None for pid in workers)
+        assert not os.path.exists(host.address)
+
+    def test_of_the_manager_alone_lets_the_workers_finish_and_leave(self, tmp_path):
+        host = ManagedHost(tmp_path, {"shutdown": {"drain_timeout": "60s"}})
+        host.expected_status, host.socket_files = -signal.SIGKILL, []
+        waiting = ask_to_wait(host, tmp_path, count=4)
+        workers = host.workers()
+        host.popen.kill()
+        host.popen.wait()
+        host.log.wait("(?i)manager.*(gone|ended|died|left)")
+        (tmp_path / "go").touch()
+        assert [connection.read_response().text for connection, _ in waiting] == \
+            ["waited %d" % pid for _, pid in waiting]
+        wait_until(lambda: all(process.has_gone(pid) for pid in workers), "the workers to leave")
+        assert {int(line) for line in lines(tmp_path / "cleanups")} == workers
