@@ -1,18 +1,15 @@
 """The manager: workers that die, are stuck, or reach a limit, and the end of all of them."""
-import contextlib
 import os
 import re
 import signal
-import threading
 
 import pytest
 
 import fastcgi
 import load
 import process
-from host import LogFile
-from managed import Fronts, ManagedHost, direct_loads
-from process import deadline, wait_until
+from managed import ManagedHost
+from process import wait_until
 
 FULL = bool(os.environ.get("FULL_STORM"))
 QUICK_END = {"shutdown": {"drain_timeout": "400ms", "cleanup_timeout": "400ms"}}
@@ -139,6 +136,16 @@ class TestAWorkerThatIsStuck:
         host.roll()
         wait_until(lambda: process.state(pid) is None, "the stuck worker to leave")
         assert {host.exchange("GET", "/who").text.split()[1] for _ in range(20)} == {"2"}
+
+
+    def test_so_that_it_can_do_nothing_at_all_is_killed(self, tmp_path):
+        """A stopped process keeps no deadline of its own."""
+        host = ManagedHost(tmp_path, QUICK_END)
+        host.expected_status = 1
+        os.kill(min(host.serving()), signal.SIGSTOP)
+        host.popen.send_signal(signal.SIGTERM)
+        assert host.wait_exit() == 1
+        host.log.wait(r"worker \d+ was killed by signal 9 .*by the manager: it did not end in time")
 
 
 class TestALimit:

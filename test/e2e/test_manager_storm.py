@@ -11,7 +11,7 @@ import pytest
 import load
 import process
 from fronts import copy_for_others
-from host import PROGRAM, ROOT, ini_text
+from host import PROGRAM, ROOT
 from managed import ROLLED, Fronts, ManagedHost, direct_loads
 from process import deadline, wait_until
 
