@@ -11,6 +11,7 @@ import load
 import process
 from fronts import Haproxy, Nginx, changed, example, http_request
 from host import APPS, Host, temporary_folder
+from managed import ManagedHost
 from process import wait_until
 
 ADDRESSES = "10.0.0.11:9000", "10.0.0.12:9000"
@@ -250,3 +251,36 @@ def test_haproxy_asks_only_hosts_that_serve(make_pair):
     running = load.Load(pair.client(kept=False), requests=200).run()
     assert not running.failures
     assert set(running.by_pid) == {pair.hosts[1].pid}
+
+
+class ManagedPair(HaproxyPair):
+    """Each host has a manager and two workers."""
+
+    def start_host(self, which):
+        return ManagedHost(self.folder, {"shutdown": {"drain_timeout": "30s"}},
+                           listen=["127.0.0.1:%d" % self.ports[which]])
+
+    def use_both(self, running):
+        for host in self.hosts:
+            wait_until(lambda: host.workers() & set(running.by_pid), "an answer of each host")
+
+
+def test_two_managers_reload_and_one_of_their_workers_dies_while_pooled_connections_go_to_both(make_pair, tmp_path):
+    """A reload loses nothing; a worker only POSTs that were sent to it."""
+    pair = make_pair(ManagedPair)
+    with load.Load(pair.client()) as running:
+        pair.use_both(running)
+        for host in pair.hosts:
+            host.roll()
+        pair.use_both(running)
+    assert not running.failures
+    (tmp_path / "note-requests").touch()
+    with load.Load(pair.client()) as running:
+        pair.use_both(running)
+        victim = next(pid for pid in running.by_pid if pid in pair.hosts[0].workers())
+        os.kill(victim, signal.SIGKILL)
+        running.wait(200)
+        pair.hosts[0].wait_serving(2)
+    begun_by = dict(line.split() for line in (tmp_path / "journal").read_text().split("\n")[:-1])
+    assert {failure.method for failure in running.failures} <= {"POST"}, running.failures
+    assert {begun_by.get(str(failure.number), str(victim)) for failure in running.failures} <= {str(victim)}
