@@ -288,6 +288,7 @@ static int run_server(const struct config *config)
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
+    bool is_stuck = supervisor.lifecycle.reason == REASON_REQUEST_TIME;
     process_remove_pid_file(config);
     control_stop();
     listener_close_all(&status);
@@ -308,6 +309,7 @@ static int run_server(const struct config *config)
     log_stopped(&supervisor);
     return has_startup_failed                ? EXIT_APPLICATION
            : supervisor.lifecycle.is_cut_off ? EXIT_RUN_TIME
+           : is_stuck                        ? EXIT_RUN_TIME
                                              : EXIT_CLEAN;
 }
 

@@ -20,6 +20,7 @@
 static const char *const protocol_words[] = {"auto", "fastcgi", "scgi", NULL};
 static const char *const on_failure_words[] = {"retry", "exit", NULL};
 static const char *const reload_words[] = {"off", "script", "process", NULL};
+static const char *const client_gone_words[] = {"continue", "interrupt", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 
 static const struct config_option options[] = {
@@ -143,6 +144,15 @@ static const struct config_option options[] = {
      .offset = CONFIG(queue_time_ms),
      .help = "a request that has waited longer for a thread is answered with 503;\n"
              "0 lets it wait for ever"},
+    {"limits", "request_time", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, DAY_MS),
+     .offset = CONFIG(request_time_ms),
+     .help = "a request that takes longer gets fcgihost.RequestTimeout raised in it\n"
+             "and is answered with 504; if that does not end it within 5 s, the\n"
+             "process is replaced. 0 is any time"},
+    {"limits", "client_gone", CONFIG_TYPE_WORD, .default_text = "continue",
+     .words = client_gone_words, .offset = CONFIG(client_gone),
+     .help = "interrupt: fcgihost.ClientGone is raised in a request whose client\n"
+             "has left; continue: it runs to its end"},
     {"limits", "request_body", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(request_body_bytes),
      .help = "a larger request body is answered with 413; 0 leaves the limit to\n"
@@ -184,6 +194,10 @@ static const struct config_option options[] = {
     {"log", "level", CONFIG_TYPE_WORD, .default_text = "info", .words = level_words,
      .offset = CONFIG(log_level),
      .help = "the least that is logged: error, warning, info or debug"},
+    {"log", "slow_request", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, DAY_MS),
+     .offset = CONFIG(slow_request_ms),
+     .help = "the Python stack of a request that takes longer is logged, once, while\n"
+             "it runs; 0: none is"},
     {"log", "show_errors", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(show_errors),
      .help = "show tracebacks in error pages; for development only"},
 

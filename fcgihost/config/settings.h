@@ -13,6 +13,7 @@ struct config_error;
 enum config_protocol { PROTOCOL_AUTO, PROTOCOL_FASTCGI, PROTOCOL_SCGI };
 enum config_reload_mode { RELOAD_OFF, RELOAD_SCRIPT, RELOAD_PROCESS };
 enum config_on_failure { ON_FAILURE_RETRY, ON_FAILURE_EXIT };
+enum config_client_gone { CLIENT_GONE_CONTINUE, CLIENT_GONE_INTERRUPT };
 
 /* Who set a value. They speak in this order, and each replaces what the one before said. */
 enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_COMMAND_LINE };
@@ -86,6 +87,8 @@ struct config {
     uint64_t memory_bytes;
     unsigned connections;        /* 0: as the host finds right */
     uint64_t queue_time_ms;      /* 0: for ever */
+    uint64_t request_time_ms;    /* 0: any */
+    enum config_client_gone client_gone;
     uint64_t request_body_bytes; /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;
     uint64_t io_timeout_ms;
@@ -100,6 +103,7 @@ struct config {
     char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
     bool log_front;
     enum log_level log_level;
+    uint64_t slow_request_ms; /* 0: none */
     bool show_errors;
     /* [status] */
     char *status_path; /* NULL: none, as with the next one */

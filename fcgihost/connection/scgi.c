@@ -127,6 +127,7 @@ static void scgi_release(struct request *request)
 
 const struct transport_ops scgi_transport = {
     .name = "SCGI",
+    .is_end_implied = true,
     .begin = scgi_begin,
     .is_body_here = scgi_is_body_here,
     .next_body = scgi_next_body,

@@ -2,6 +2,7 @@
 #include "embed/py_errand.h"
 
 #include "base/event.h"
+#include "embed/py_interrupt.h"
 #include "embed/py_support.h"
 
 #include <pthread.h>
@@ -18,7 +19,8 @@ struct errand {
 };
 
 static atomic_bool is_open;
-static atomic_int under_way;
+static const struct activities *the_activities;
+static atomic_int under_way, under_way_by_kind[PY_ERRANDS];
 
 static void release(struct errand *errand)
 {
@@ -34,6 +36,11 @@ static void perform(const struct errand *errand)
         [PY_ERRAND_CLEANUPS] = "run_cleanups",
         [PY_ERRAND_STACKS] = "log_stacks",
     };
+    if (errand->what == PY_ERRAND_OVERDUE) {
+        if (the_activities != NULL)
+            py_interrupt_run(the_activities);
+        return;
+    }
     PyObject *why = errand->why != NULL ? PyUnicode_FromString(errand->why) : NULL;
     PyObject *result = py_module_call(functions[errand->what], &why, why != NULL ? 1 : 0);
     if (result == NULL)
@@ -45,12 +52,14 @@ static void perform(const struct errand *errand)
 static void *run(void *argument)
 {
     struct errand *errand = argument;
+    enum py_errand what = errand->what;
     PyGILState_STATE state = PyGILState_Ensure();
     if (!atomic_load(&errand->is_cancelled))
         perform(errand);
     event_set(&errand->is_done);
     PyGILState_Release(state);
     release(errand);
+    atomic_fetch_sub(&under_way_by_kind[what], 1);
     atomic_fetch_sub(&under_way, 1);
     return NULL;
 }
@@ -67,7 +76,9 @@ static struct errand *start(enum py_errand what, const char *why, int owners)
     event_init(&errand->is_done);
     atomic_store(&errand->owners, owners);
     atomic_fetch_add(&under_way, 1);
+    atomic_fetch_add(&under_way_by_kind[what], 1);
     if (pthread_create(&thread, NULL, run, errand) != 0) {
+        atomic_fetch_sub(&under_way_by_kind[what], 1);
         atomic_fetch_sub(&under_way, 1);
         free(errand);
         return NULL;
@@ -82,9 +93,19 @@ void py_errand_open(void)
     atomic_store(&is_open, true);
 }
 
+void py_errand_set_activities(const struct activities *activities)
+{
+    the_activities = activities;
+}
+
 void py_errand_start(enum py_errand errand)
 {
     start(errand, NULL, 1);
+}
+
+bool py_errand_is_under_way(enum py_errand errand)
+{
+    return atomic_load(&under_way_by_kind[errand]) > 0;
 }
 
 bool py_errand_run(enum py_errand what, const char *why, uint64_t timeout_ms)

@@ -10,18 +10,26 @@
 /* Sent to the main thread, it interrupts an import or a cleanup (interrupt.py). */
 #define PY_INTERRUPT_SIGNAL (SIGRTMAX - 1)
 
+struct activities;
+
 enum py_errand {
     PY_ERRAND_STOPPING, /* sets fcgihost.stopping */
     PY_ERRAND_CLEANUPS, /* runs the cleanups while the main thread is stuck in an import */
     PY_ERRAND_STACKS,   /* logs the stacks of all threads */
+    PY_ERRAND_OVERDUE,  /* does what work_want() says about requests */
+    PY_ERRANDS
 };
 
 /* All functions: any thread, without the GIL. */
 
 /* Python has been initialised: from now on errands can run. Main thread; the GIL may be held. */
 void py_errand_open(void);
+/* Whose requests PY_ERRAND_OVERDUE sees to. Before the first of them. */
+void py_errand_set_activities(const struct activities *activities);
 /* Returns at once. No effect before py_errand_open and after py_errand_close. */
 void py_errand_start(enum py_errand errand);
+/* Has one been started that has not ended? Then it waits for the GIL, or runs. */
+bool py_errand_is_under_way(enum py_errand errand);
 /* Runs the errand and waits for it, that long at most. false: it could not begin in time, and
  * won't, or has not ended. why: for the log; must stay valid. */
 bool py_errand_run(enum py_errand errand, const char *why, uint64_t timeout_ms);

@@ -2,7 +2,9 @@
 #include "embed/py_input.h"
 
 #include "base/fork.h"
+#include "embed/py_interrupt.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <string.h>
 
@@ -10,11 +12,16 @@ enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20 };
 
 static void raise_failure(const struct request *request)
 {
+    if (request->body_failure == BODY_FINE && py_interrupt_check() < 0)
+        return;
     const char *text = request->body_failure == BODY_TOO_LARGE
                            ? "the request body is larger than [limits] request_body"
+                       : request->body_failure == BODY_FINE
+                           ? "the request has taken longer than [limits] request_time"
                        : request->is_data ? "the file to filter was cut short"
                                           : "the request body was cut short";
-    PyObject *arguments = Py_BuildValue("(is)", request->body_errno, text);
+    int error = request->body_failure == BODY_FINE ? ETIMEDOUT : request->body_errno;
+    PyObject *arguments = Py_BuildValue("(is)", error, text);
     if (arguments != NULL)
         PyErr_SetObject(PyExc_OSError, arguments);
     Py_XDECREF(arguments);

@@ -10,6 +10,11 @@ void py_request_set_thread(struct python_thread *thread)
     current_thread = thread;
 }
 
+struct python_thread *py_request_thread(void)
+{
+    return current_thread;
+}
+
 PyObject *py_request_current(PyObject *make)
 {
     struct python_thread *thread = current_thread;

@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "net/socket_io.h"
+#include "threads/activity.h"
 
 #include <stdbool.h>
 
@@ -13,11 +14,22 @@ struct request;
 
 enum { PY_COPY_BYTES = 16 << 10 };
 
+/* Of the request that a thread serves: an exception that the host raises in it (py_interrupt.h). */
+struct interruption {
+    bool is_possible;      /* the application's own code runs */
+    bool is_stack_logged;  /* for a timeout, by the errand */
+    enum work_due pending; /* to be raised; 0: nothing */
+    enum work_due set;     /* given to PyThreadState_SetAsyncExc; 0: nothing */
+    unsigned raised;       /* enum work_due: what has been, or has been set */
+};
+
 struct python_thread {
     struct socket_wait send_wait; /* releases the GIL if is_gil_kept */
     bool is_gil_kept;
     PyThreadState *state;
     bool is_state_own;
+    struct activity *activity; /* the thread's */
+    struct interruption interruption;
     PyObject *input, *errors, *start_response;
     PyObject *data;             /* the file that a filter reads; NULL in other roles */
     struct request *served;     /* NULL: none */
@@ -31,6 +43,8 @@ struct python_thread {
 
 /* The calling thread serves with this from now on. Without the GIL. */
 void py_request_set_thread(struct python_thread *thread);
+/* The calling thread, if it serves; else NULL. */
+struct python_thread *py_request_thread(void);
 /* What fcgihost.request() returns in the calling thread: a new reference to what make(environ)
  * returned when it was called first in this request; to None if the thread serves no request; NULL
  * with an exception set. */

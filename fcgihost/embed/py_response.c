@@ -2,6 +2,8 @@
  * Callable"). */
 #include "embed/py_response.h"
 
+#include "embed/py_interrupt.h"
+
 #include "http/reply.h"
 
 #include <errno.h>
@@ -42,6 +44,10 @@ static PyObject *write_body(struct py_stream *self, PyObject *data)
     const struct response *response = &request->response;
     bool was_ended = response->is_ended;
     py_stream_send(self, bytes, n, true);
+    if (py_interrupt_check() < 0) {
+        py_stream_leave(self);
+        return NULL;
+    }
     bool is_past_end = response->is_peer_gone || response->is_abandoned ||
                        (was_ended && (n > 0 || reply_is_bodyless(request)));
     PyObject *result = is_past_end ? raise_end(self, request) : Py_NewRef(Py_None);

@@ -72,7 +72,7 @@ static void log_raw(const struct activities *activities, const char *why, char *
 
 /* faulthandler's handler runs on the calling thread and needs no GIL. The stacks don't change
  * meanwhile: the thread that holds the GIL is in C code, all others wait for it. */
-static void dump(const struct activities *activities, const char *why)
+void py_stacks_log_from_outside(const struct activities *activities, const char *why)
 {
     char *raw = malloc(TEXT_BYTES);
     if (raw == NULL || !atomic_load(&is_open) || ftruncate(stacks_fd, 0) < 0 ||
@@ -90,5 +90,5 @@ static void dump(const struct activities *activities, const char *why)
 void py_stacks_log(const struct activities *activities, const char *why)
 {
     if (!py_errand_run(PY_ERRAND_STACKS, why, GIL_WAIT_MS))
-        dump(activities, why);
+        py_stacks_log_from_outside(activities, why);
 }

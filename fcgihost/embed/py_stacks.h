@@ -18,5 +18,7 @@ void py_stacks_close(void);
  * If the GIL can't be had it says so, and reads the stacks without it. Any thread without the GIL;
  * blocks for half a second at most. */
 void py_stacks_log(const struct activities *activities, const char *why);
+/* The same, for a caller who knows that the GIL can't be had. Does not block. */
+void py_stacks_log_from_outside(const struct activities *activities, const char *why);
 
 #endif

@@ -16,6 +16,11 @@ int py_module_import_host(void)
     return host_module != NULL ? 0 : -1;
 }
 
+PyObject *py_module_get(const char *name)
+{
+    return PyObject_GetAttrString(host_module, name);
+}
+
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count)
 {
     PyObject *callable = PyObject_GetAttrString(host_module, function);
@@ -189,8 +194,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
             request,
             "the application failed after its response had begun: the connection is closed",
             exception);
-        request->must_close = true;
-        request->response.is_failed = true;
+        reply_break_off(request);
     } else {
         log_exception(request, "the application failed: answered with 500", exception);
         send_page(request, exception);

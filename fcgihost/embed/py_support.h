@@ -26,6 +26,8 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 
 /* Imports fcgihost.host.entry, once. 0, or -1 with an exception set. */
 int py_module_import_host(void);
+/* What it has under that name: a new reference, or NULL with an exception set. */
+PyObject *py_module_get(const char *name);
 /* Calls a function of fcgihost.host.entry; no argument may be NULL. A new reference, or NULL with an
  * exception set. */
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
@@ -55,7 +57,8 @@ void py_leave_forked_child(void);
 struct py_settings {
     bool is_front_logged;
     bool is_traceback_shown;
-    bool is_multithreaded; /* several threads serve */
+    bool is_multithreaded;    /* several threads serve */
+    uint64_t request_time_ms; /* 0: any */
 };
 extern struct py_settings py_settings;
 

@@ -1,16 +1,19 @@
 /* Serving one request through a WSGI application. */
 #include "embed/py_wsgi.h"
 
+#include "base/clock.h"
 #include "base/fork.h"
 #include "embed/py_environ.h"
 #include "embed/py_errors.h"
 #include "embed/py_input.h"
+#include "embed/py_interrupt.h"
 #include "embed/py_programs.h"
 #include "embed/py_request.h"
 #include "embed/py_response.h"
 #include "http/reply.h"
 #include "http/route.h"
 #include "protocol/record.h"
+#include "threads/activity.h"
 #include "threads/pace.h"
 
 #include <stdlib.h>
@@ -49,7 +52,7 @@ int py_wsgi_init(void)
                : 0;
 }
 
-struct python_thread *py_wsgi_enter_thread(void)
+struct python_thread *py_wsgi_enter_thread(struct activity *activity)
 {
     struct python_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL)
@@ -65,6 +68,8 @@ struct python_thread *py_wsgi_enter_thread(void)
         free(thread);
         return NULL;
     }
+    thread->activity = activity;
+    atomic_store(&activity->work.python, thread);
     py_request_set_thread(thread);
     return thread;
 }
@@ -72,6 +77,7 @@ struct python_thread *py_wsgi_enter_thread(void)
 void py_wsgi_leave_thread(struct python_thread *thread)
 {
     PyEval_RestoreThread(thread->state);
+    atomic_store(&thread->activity->work.python, NULL);
     Py_CLEAR(thread->input);
     Py_CLEAR(thread->data);
     Py_CLEAR(thread->errors);
@@ -172,6 +178,24 @@ static int send_chunk(struct py_stream *stream, PyObject *chunk)
     return result;
 }
 
+/* An exception of the host's has been raised between two chunks: a generator gets it where it yields,
+ * so that its own code sees it. As send_chunk, if it goes on or ends by itself; -1 if not. */
+static int throw_into(struct py_stream *stream, PyObject *iterator)
+{
+    if (!PyGen_CheckExact(iterator))
+        return -1;
+    PyObject *exception = py_exception_take();
+    PyObject *chunk = PyObject_CallMethod(iterator, "throw", "O", exception);
+    Py_XDECREF(exception);
+    if (chunk == NULL && PyErr_ExceptionMatches(PyExc_StopIteration)) {
+        PyErr_Clear();
+        return 1;
+    }
+    int result = chunk != NULL ? send_chunk(stream, chunk) : -1;
+    Py_XDECREF(chunk);
+    return result;
+}
+
 /* Each chunk is sent before the next one is asked for (PEP 3333, "Buffering and Streaming"). Once
  * nothing more can be sent no further chunk is asked for. The first one always is: only then is the
  * head final, and only a generator that has begun runs its `finally` blocks when it is closed. */
@@ -185,6 +209,8 @@ static int send_iterable(struct python_thread *thread, struct request *request, 
     while (result == 0 && (chunk = PyIter_Next(iterator)) != NULL) {
         result = send_chunk(stream, chunk);
         Py_DECREF(chunk);
+        if (result >= 0 && py_interrupt_check() < 0)
+            result = throw_into(stream, iterator);
     }
     Py_DECREF(iterator);
     if (result < 0 || PyErr_Occurred())
@@ -218,6 +244,7 @@ static int take_result(struct python_thread *thread, struct request *request, Py
     int taken = is_plain ? take_sequence(thread, request, result, rest) : 1;
     if (taken > 0)
         taken = send_iterable(thread, request, result);
+    py_interrupt_close(thread, request);
     if (!is_plain)
         close_iterable(request, result);
     return taken;
@@ -249,6 +276,7 @@ static int call_application(struct python_thread *thread, struct request *reques
     PyObject *arguments[] = {environ, thread->start_response};
     thread->borrowed_environ = environ;
     thread->hold = Py_XNewRef(py_programs_hold(request->route->application));
+    py_interrupt_open(thread, request);
     PyObject *result = PyObject_Vectorcall(
         py_programs_get(request->route->application, request->role), arguments, 2, NULL);
     int taken = -1;
@@ -256,6 +284,7 @@ static int call_application(struct python_thread *thread, struct request *reques
         taken = take_result(thread, request, result, rest);
         Py_DECREF(result);
     }
+    py_interrupt_close(thread, request);
     py_leave_forked_child();
     thread->borrowed_environ = NULL;
     Py_DECREF(environ);
@@ -272,19 +301,23 @@ static void release_hold(struct python_thread *thread, const struct request *req
 }
 
 /* After the response has been sent: releases what it was sent from, runs the cleanups that were
- * registered on the request, and releases its generation. Without the GIL, which it takes
- * meanwhile. */
+ * registered on the request, which have as much time as the request had, and releases its
+ * generation. Without the GIL, which it takes meanwhile. */
 static void end_request(struct python_thread *thread, PyObject *held)
 {
+    if (thread->request != NULL)
+        work_begin(&thread->activity->work, clock_ms());
     PyEval_RestoreThread(thread->state);
     Py_XDECREF(held);
     if (thread->request != NULL) {
+        work_enter(&thread->activity->work);
         PyObject *result = py_module_call("end_request", &thread->request, 1);
         if (result == NULL)
             py_exception_print("the cleanups of a request could not run");
         Py_XDECREF(result);
         Py_CLEAR(thread->request);
         py_leave_forked_child();
+        work_leave(&thread->activity->work);
     }
     Py_CLEAR(thread->hold);
     PyEval_SaveThread();
@@ -342,6 +375,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
     rest.is_failed = call_application(thread, request, &rest) < 0;
     pace_end_application(runner);
     PyObject *exception = py_exception_take();
+    activity_end_application(thread->activity);
     if (thread->errors != NULL)
         py_errors_flush(thread->errors);
     if (rest.is_failed && is_end_of_response(thread, exception))
@@ -350,7 +384,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
     py_stream_detach(thread->input);
     py_stream_detach(thread->data);
     py_stream_detach(thread->errors);
-    if (rest.is_failed)
+    if (rest.is_failed && !py_interrupt_answer(thread, request, exception))
         py_exception_answer(request, exception);
     Py_XDECREF(exception);
     thread->served = NULL;

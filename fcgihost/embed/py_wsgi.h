@@ -3,6 +3,7 @@
 #ifndef FCGIHOST_PY_WSGI_H
 #define FCGIHOST_PY_WSGI_H
 
+struct activity;
 struct pace_runner;
 struct python_thread;
 struct request;
@@ -11,8 +12,9 @@ struct request;
  * exception set. */
 int py_wsgi_init(void);
 /* The calling thread's Python thread state, made once, so that threading.local lives as long as the
- * thread. Without the GIL. NULL when out of memory. */
-struct python_thread *py_wsgi_enter_thread(void);
+ * thread. Without the GIL. NULL when out of memory. activity: the thread's; it must live as long.
+ */
+struct python_thread *py_wsgi_enter_thread(struct activity *activity);
 /* Frees it. Without the GIL, which it takes meanwhile. */
 void py_wsgi_leave_thread(struct python_thread *thread);
 

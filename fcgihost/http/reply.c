@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { SEND_PIECES = RESPONSE_PIECES - 1, HELD_BYTES = 16 << 10, WITHHELD_BYTES = 64 << 10 };
 
@@ -265,6 +266,15 @@ void reply_send_error(struct request *request, const char *text, size_t text_byt
         hold_error(response, escaped, strlen(escaped));
     free(escaped);
     response_leave(response);
+}
+
+void reply_break_off(struct request *request)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    request->must_close = true;
+    request->response.is_failed = true;
+    if (request->ops->is_end_implied && request->response.is_head_sent)
+        setsockopt(request->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 }
 
 int reply_send_page(struct request *request, const char *status, const char *text)

@@ -8,6 +8,10 @@
 
 struct request;
 
+/* The response can't be completed: the connection is closed so that the peer can tell, as far as
+ * the protocol lets it. Over SCGI the connection's end is the response's too: over TCP it is reset.
+ */
+void reply_break_off(struct request *request);
 /* Has the application given less of a body than its Content-Length declares? */
 bool reply_is_short(const struct request *request);
 /* No body is sent for HEAD, 204 and 304, even if the application gives one (RFC 9110, section

@@ -6,6 +6,8 @@
 #include "protocol/record.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50 };
+enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50, PROBE_S = 5 };
 
 /* Random digits, for tests, which do not call request_seed_hash(). */
 uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
@@ -238,6 +240,18 @@ static long end_body(struct request *request, enum body_state state)
     return -1;
 }
 
+static bool is_wait_over(const struct request *request)
+{
+    return request->wait_end_ms > 0 && clock_ms() >= request->wait_end_ms;
+}
+
+/* Until when to wait for the peer's next bytes. */
+static uint64_t read_deadline(const struct request *request)
+{
+    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms, end_ms = request->wait_end_ms;
+    return end_ms > 0 && end_ms < deadline_ms ? end_ms : deadline_ms;
+}
+
 static long peek_body(struct request *request, uint64_t deadline_ms, const uint8_t **content)
 {
     if (request->body_failure != BODY_FINE)
@@ -251,6 +265,9 @@ static long peek_body(struct request *request, uint64_t deadline_ms, const uint8
         errno = EAGAIN;
         return -1;
     }
+    if (state == BODY_CUT && errno == ETIMEDOUT && is_wait_over(request))
+        return -1; /* nothing has come, and nothing is lost: its reader is out of time, not its peer
+                    */
     if (state != BODY_CONTENT)
         return end_body(request, state);
     if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
@@ -265,7 +282,7 @@ static long peek_body(struct request *request, uint64_t deadline_ms, const uint8
 
 long request_peek_body(struct request *request, const uint8_t **content)
 {
-    return peek_body(request, clock_ms() + request->io_timeout_ms, content);
+    return peek_body(request, read_deadline(request), content);
 }
 
 void request_skip_body(struct request *request, size_t n)
@@ -314,7 +331,7 @@ static void switch_to_data(struct request *request)
 
 void request_begin_data(struct request *request)
 {
-    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms;
+    uint64_t deadline_ms = read_deadline(request);
     enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
     while (state == BODY_CONTENT) {
         const uint8_t *content;
@@ -424,6 +441,37 @@ static bool has_left(const struct request *request, bool is_silent)
     if (poll(&hangup, 1, 0) <= 0)
         return false;
     return (hangup.revents & ~POLLRDHUP) != 0 || (is_silent && is_tcp(request->fd));
+}
+
+/* Over TCP a peer that has closed looks like one that only sends no more. Its kernel tells: it
+ * answers probes for a connection that nobody has any more with a reset, at the latest after a
+ * minute. */
+static void probe(int fd)
+{
+    int on = 1, seconds = PROBE_S;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof(seconds));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
+bool request_has_peer_left(struct request *request)
+{
+    struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
+    if (request->response.is_peer_gone)
+        return true;
+    if (request->connection == NULL)
+        return false;
+    if (poll(&hangup, 1, 0) > 0) {
+        if ((hangup.revents & ~POLLRDHUP) != 0) {
+            request->response.is_peer_gone = true;
+            request->must_close = true;
+            return true;
+        }
+        if (!request->is_probed && is_tcp(request->fd))
+            probe(request->fd);
+        request->is_probed = true;
+    }
+    return request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
 }
 
 bool request_is_unwanted(struct request *request, bool is_silent)

@@ -64,6 +64,7 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
+    uint64_t wait_end_ms; /* by clock_ms(), when reading its body waits no longer; 0: none */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
@@ -92,6 +93,7 @@ struct request {
     struct request_times times;
     struct response response;
     uint64_t looked_ms; /* when request_is_unwanted last checked; 0: never */
+    bool is_probed;     /* request_has_peer_left has had the kernel ask whether the peer is there */
     _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];
 };
 
@@ -198,7 +200,8 @@ void request_describe(const struct request *request, char *text, size_t text_byt
 void request_log(const struct request *request, const char *what);
 
 /* Reads up to n bytes of the body, and no more than CONTENT_LENGTH in all; blocks if none have
- * arrived. Returns their number, 0 at the end, or -1 with body_failure. Without the GIL. */
+ * arrived. Returns their number, 0 at the end, or -1 with body_failure; BODY_FINE: wait_end_ms is
+ * over, and more can be read. Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);
 /* As request_read_body, but without consuming: request_skip_body does that. */
 long request_peek_body(struct request *request, const uint8_t **content);
@@ -208,6 +211,10 @@ void request_skip_body(struct request *request, size_t n);
 void request_begin_data(struct request *request);
 /* Is the peer known to have gone, or to have aborted the request? Never blocks. */
 bool request_is_peer_gone(const struct request *request);
+/* Has the peer closed the connection, or aborted the request? A peer that has only shut down its
+ * sending side has not. Notes in the request that nothing more can be sent. Never blocks. For
+ * another thread, while the request runs in the application. */
+bool request_has_peer_left(struct request *request);
 /* For an application that keeps producing: can it stop, because nothing more of the response will
  * be sent? Checks the connection only every LOOK_MS, and notes the result in the response.
  * is_silent: nothing is being sent that would show that the peer has gone. Never blocks. The caller

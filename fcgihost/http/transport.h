@@ -23,6 +23,7 @@ enum body_state { BODY_CONTENT, BODY_END, BODY_CUT, BODY_WAIT };
  * send_wait is set, and next_body and is_body_here with it if they do not block. */
 struct transport_ops {
     const char *name;
+    bool is_end_implied; /* the connection's end is the response's: none else is sent */
     /* Parses what the connection has received. On HEAD_WHOLE connection->request has its
      * parameters. */
     enum head_state (*begin)(struct receiver *receiver, struct connection *connection);

@@ -147,9 +147,11 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
                  FCGIHOST_DATADIR);
         return -1;
     }
-    py_settings = (struct py_settings){.is_front_logged = config->log_front,
-                                       .is_traceback_shown = config->show_errors,
-                                       .is_multithreaded = config->threads > 1 && !options->is_run_once};
+    py_settings = (struct py_settings){
+        .is_front_logged = config->log_front,
+        .is_traceback_shown = config->show_errors,
+        .is_multithreaded = config->threads > 1 && !options->is_run_once,
+        .request_time_ms = options->supervisor != NULL ? config->request_time_ms : 0};
     py_module_set_supervisor(options->supervisor);
     PyImport_AppendInittab("_fcgihost", py_module_init);
     if (initialise(config, error) < 0)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "embed/py_programs.h"
+#include "embed/py_interrupt.h"
 #include "embed/py_request.h"
 #include "http/reply.h"
 #include "interpreter/py_signals.h"
@@ -235,6 +236,14 @@ static PyObject *module_compile(PyObject *self, PyObject *arguments)
     return Py_CompileStringObject(source, path, Py_file_input, NULL, -1);
 }
 
+static PyObject *module_check_interrupt(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    if (py_interrupt_check() < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *module_held(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -363,6 +372,8 @@ static PyMethodDef methods[] = {
     {"is_response_over", module_is_response_over, METH_O,
      "is_response_over(is_silent) -> bool: can no more of this thread's response be sent? "
      "is_silent: nothing was sent just now, so a client that left was not noticed by sending."},
+    {"check_interrupt", module_check_interrupt, METH_NOARGS,
+     "check_interrupt(): raises RequestTimeout or ClientGone here if one is due in this thread."},
     {"sent_parameters", module_sent_parameters, METH_NOARGS,
      "sent_parameters() -> [(name, value)]: the request's parameters as the web server sent them."},
     {"compile", module_compile, METH_VARARGS,

@@ -38,7 +38,7 @@ static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason
 {
     return lifecycle->is_managed &&
            (reason == REASON_REQUESTS || reason == REASON_LIFETIME || reason == REASON_MEMORY ||
-            reason == REASON_RESTART || reason == REASON_SHUTDOWN);
+            reason == REASON_REQUEST_TIME || reason == REASON_RESTART || reason == REASON_SHUTDOWN);
 }
 
 static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
@@ -108,6 +108,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_REQUESTS] = "[limits] requests",
         [REASON_LIFETIME] = "[limits] lifetime",
         [REASON_MEMORY] = "[limits] memory",
+        [REASON_REQUEST_TIME] = "[limits] request_time",
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
         [REASON_STARTUP] = "[startup] on_failure = exit",

@@ -27,11 +27,12 @@ enum lifecycle_reason {
     REASON_REQUESTS,
     REASON_LIFETIME,
     REASON_MEMORY,
-    REASON_SHUTDOWN, /* fcgihost.shutdown() */
-    REASON_RESTART,  /* fcgihost.restart() */
-    REASON_STARTUP,  /* on_failure = exit */
-    REASON_RETIRED,  /* the manager says so: another worker has taken its place */
-    REASON_ORPHANED, /* the manager has died */
+    REASON_REQUEST_TIME, /* a request, or the GIL, is stuck */
+    REASON_SHUTDOWN,     /* fcgihost.shutdown() */
+    REASON_RESTART,      /* fcgihost.restart() */
+    REASON_STARTUP,      /* on_failure = exit */
+    REASON_RETIRED,      /* the manager says so: another worker has taken its place */
+    REASON_ORPHANED,     /* the manager has died */
     REASON_RETRY, /* a start failed before anything was served; the next needs a fresh interpreter
                    */
 };

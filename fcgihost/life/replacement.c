@@ -33,7 +33,8 @@ int replacement_keep_startup(struct replacement *replacement, const void *startu
 static bool is_due(const struct replacement *replacement, enum lifecycle_reason reason)
 {
     bool is_limit = reason == REASON_REQUESTS || reason == REASON_LIFETIME ||
-                    reason == REASON_MEMORY || reason == REASON_RESTART;
+                    reason == REASON_MEMORY || reason == REASON_REQUEST_TIME ||
+                    reason == REASON_RESTART;
     if (atomic_load(&replacement->is_exit_wanted))
         return false;
     return reason == REASON_RETRY || (is_limit && poller_is_spawners(replacement->poller));

@@ -106,7 +106,9 @@ static void wait_event(struct supervisor *supervisor)
         {.fd = link->is_managed && !is_stopping ? link->worker.channel_fd : -1, .events = POLLIN},
         {.fd = link->inherit_fd, .events = POLLIN}};
     eventfd_t count;
-    if (poll(pollfds, 3, is_stopping ? STOPPING_TICK_MS : TICK_MS) > 0 && pollfds[0].revents != 0)
+    uint64_t tick_ms =
+        is_stopping ? STOPPING_TICK_MS : ladder_wait_ms(&supervisor->ladder, clock_ms(), TICK_MS);
+    if (poll(pollfds, 3, (int)tick_ms) > 0 && pollfds[0].revents != 0)
         eventfd_read(supervisor->event_fd, &count);
 }
 
@@ -393,6 +395,17 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     perform(supervisor, action);
 }
 
+/* Until its successor is there, a worker that can serve nobody leaves new connections to the
+ * others. */
+static void see_to_requests(struct supervisor *supervisor, uint64_t now_ms)
+{
+    if (!ladder_step(&supervisor->ladder, now_ms))
+        return;
+    if (supervisor->link.is_managed && ladder_is_wedged(&supervisor->ladder))
+        poller_hold(supervisor->poller);
+    supervisor_ask(supervisor, REASON_REQUEST_TIME);
+}
+
 static void *run(void *argument)
 {
     struct supervisor *supervisor = argument;
@@ -409,6 +422,8 @@ static void *run(void *argument)
         uint64_t now_ms = clock_ms();
         poller_tend(supervisor->poller, now_ms);
         close_idle(supervisor, now_ms);
+        if (supervisor->lifecycle.state < LIFECYCLE_CLEANING)
+            see_to_requests(supervisor, now_ms);
         if (supervisor->lifecycle.state == LIFECYCLE_CLEANING)
             main_thread_hurry(&supervisor->main, supervisor->lifecycle.deadline_ms, now_ms);
         else {
@@ -426,6 +441,9 @@ int supervisor_start(struct supervisor *supervisor, struct poller *poller, struc
     supervisor->poller = poller;
     supervisor->replacement.poller = poller;
     supervisor->pool = pool;
+    if (ladder_init(&supervisor->ladder, supervisor->config, &pool->activities) < 0)
+        return -1;
+    py_errand_set_activities(&pool->activities);
     int error = pthread_create(&supervisor->thread, NULL, run, supervisor);
     if (error != 0) {
         errno = error;

@@ -6,6 +6,7 @@
 #include "base/event.h"
 #include "connection/poller.h"
 #include "life/children.h"
+#include "life/ladder.h"
 #include "life/lifecycle.h"
 #include "life/main_thread.h"
 #include "life/manager_link.h"
@@ -40,6 +41,7 @@ struct supervisor {
     struct replacement replacement;
     struct manager_link link; /* no effect where there is no manager */
     bool is_bequeathing;      /* idle connections go to the worker that takes this one's place */
+    struct ladder ladder;
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
 };
 

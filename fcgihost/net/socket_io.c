@@ -1,6 +1,7 @@
 /* Sending to a non-blocking socket, with a deadline for each wait. */
 #include "net/socket_io.h"
 
+#include "base/clock.h"
 #include "net/input.h"
 
 #include <errno.h>
@@ -47,6 +48,10 @@ static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, 
 {
     if (wait != NULL)
         wait->before(wait);
+    if (wait != NULL && wait->end_ms > 0) {
+        uint64_t now_ms = clock_ms(), left_ms = wait->end_ms > now_ms ? wait->end_ms - now_ms : 0;
+        timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
+    }
     for (;;) {
         struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
         if (input != NULL)

@@ -9,6 +9,7 @@
 /* What a caller has to do before its thread waits for the peer, each time. */
 struct socket_wait {
     void (*before)(struct socket_wait *wait);
+    uint64_t end_ms; /* by clock_ms(), when no wait may last longer; 0: none */
 };
 
 struct input;

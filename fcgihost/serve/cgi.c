@@ -117,15 +117,15 @@ static int serve(const struct route_table *routes, struct request *request)
 {
     struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
     struct activity activity;
+    activity_init(&activity);
     struct pace pace = {.weighted_us = 0}; /* nobody waits for the turn */
     struct server server = {.routes = routes,
                             .readiness = &readiness,
                             .activity = &activity,
                             .runner = {.pace = &pace, .number = 1},
-                            .python = py_wsgi_enter_thread()};
+                            .python = py_wsgi_enter_thread(&activity)};
     if (server.python == NULL)
         return -1;
-    activity_init(&activity);
     if (!serve_refuse(&server, request))
         serve_request(&server, request);
     py_wsgi_leave_thread(server.python);

@@ -244,7 +244,7 @@ void *worker_run(void *argument)
     char name[16];
     snprintf(name, sizeof(name), "fcgihost-%u", worker->server.runner.number % 1000);
     pthread_setname_np(pthread_self(), name);
-    worker->server.python = py_wsgi_enter_thread();
+    worker->server.python = py_wsgi_enter_thread(worker->server.activity);
     if (worker->server.python == NULL) {
         log_error("worker %u: no Python thread state: out of memory", worker->server.runner.number);
         atomic_fetch_sub(&pool->running, 1);

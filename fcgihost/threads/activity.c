@@ -9,11 +9,11 @@
 
 void activity_init(struct activity *activity)
 {
+    *activity = (struct activity){.served = NULL};
     pthread_mutex_init(&activity->mutex, NULL);
-    activity->served = NULL;
 }
 
-void activity_begin(struct activity *activity, const struct request *request)
+void activity_begin(struct activity *activity, struct request *request)
 {
     uint64_t now_ms = clock_ms();
     pthread_mutex_lock(&activity->mutex);
@@ -25,6 +25,26 @@ void activity_begin(struct activity *activity, const struct request *request)
         request_describe(request, text, sizeof(text));
         board_set(activity->board, text, now_ms);
     }
+    work_begin(&activity->work, now_ms);
+}
+
+/* With the mutex, as a thread that has it may be looking at what the request sends and receives. */
+void activity_end_application(struct activity *activity)
+{
+    pthread_mutex_lock(&activity->mutex);
+    work_leave(&activity->work);
+    pthread_mutex_unlock(&activity->mutex);
+}
+
+bool activity_has_client_left(struct activity *activity, unsigned long long serial)
+{
+    struct work_view view;
+    pthread_mutex_lock(&activity->mutex);
+    bool is_same =
+        activity->served != NULL && work_look(&activity->work, &view) && view.serial == serial;
+    bool has_left = is_same && request_has_peer_left(activity->served);
+    pthread_mutex_unlock(&activity->mutex);
+    return has_left;
 }
 
 void activity_end(struct activity *activity)

@@ -4,6 +4,7 @@
 
 #include "threads/board.h"
 #include "threads/counters.h"
+#include "threads/work.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,9 +17,10 @@ struct request;
 struct activity {
     pthread_t thread;
     pthread_mutex_t mutex;
-    const struct request *served; /* with the mutex held; NULL: none */
+    struct request *served; /* with the mutex held; NULL: none */
     uint64_t since_ms;
     struct board_thread *board; /* where a manager sees it; NULL: there is none */
+    struct work work;           /* the application's part of it */
     struct counters counters; /* the thread's own to write, any thread's to read */
 };
 
@@ -39,10 +41,16 @@ struct activity_report {
 
 void activity_init(struct activity *activity);
 /* The thread itself, when it begins to serve and when it has served. */
-void activity_begin(struct activity *activity, const struct request *request);
+void activity_begin(struct activity *activity, struct request *request);
+/* … and in between, when the application has run. */
+void activity_end_application(struct activity *activity);
 void activity_end(struct activity *activity);
 /* false: it serves no request. Any thread may ask, with or without the GIL. */
 bool activity_get(struct activity *activity, struct activity_report *report);
+
+/* Has the client of that piece of work (struct work_view) left, while the application runs? Never
+ * waits. For the supervisor. */
+bool activity_has_client_left(struct activity *activity, unsigned long long serial);
 
 /* Of that many threads. 0, or -1 when out of memory. */
 int activities_init(struct activities *activities, unsigned capacity);

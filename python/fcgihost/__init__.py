@@ -7,15 +7,17 @@ does without modules that are slow to import.
 import sys
 
 from fcgihost.cleanup import register_cleanup, unregister_cleanup
-from fcgihost.errors import ResourceUnavailable
+from fcgihost.errors import ClientGone, RequestTimeout, ResourceUnavailable
 from fcgihost.runtime import process, request, restart, shutdown
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ClientGone",
     "InternalRedirect",
     "Pool",
     "Request",
+    "RequestTimeout",
     "ResourceUnavailable",
     "__version__",
     "import_module",

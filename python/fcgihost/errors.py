@@ -23,6 +23,27 @@ class ResourceUnavailable(Exception):
         self.name = name
 
 
+class RequestTimeout(BaseException):
+    """Raised in a request that has taken longer than [limits] request_time; the host answers 504.
+
+    It may come between any two instructions of the application's own code, once for each request: `with` and `finally`
+    do their work. What catches it should raise it again: a request that goes on for 5 s has the process replaced.
+    """
+
+    def __str__(self):
+        return super().__str__() or "the request has taken longer than [limits] request_time"
+
+
+class ClientGone(BaseException):
+    """Raised in a request whose client has left, with [limits] client_gone = interrupt. Nothing is answered.
+
+    It comes as RequestTimeout does.
+    """
+
+    def __str__(self):
+        return super().__str__() or "the client of the request has left"
+
+
 class ScriptError(Exception):
     """A script can't serve the request.
 

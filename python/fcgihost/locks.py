@@ -159,6 +159,7 @@ class Locks:
                 continue
             if timeout is not None and now >= began + timeout:
                 raise self._too_long(turn, began)
+            runtime.check_interrupt()
             self._sleep(_POLL if timeout is None else min(_POLL, began + timeout - now))
 
     def _too_long(self, turn, began):

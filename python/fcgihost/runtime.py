@@ -178,6 +178,15 @@ def is_response_over(is_silent):
     return os.getpid() == _PID and _has("is_response_over") and bool(_host.is_response_over(is_silent))
 
 
+def check_interrupt():
+    """For code of the package that waits, between two waits: raises RequestTimeout or ClientGone if one is due.
+
+    Code of the package is interrupted nowhere else: it never has to be undone half way.
+    """
+    if _has("check_interrupt"):
+        _host.check_interrupt()
+
+
 def sent_parameters():
     """What the web server sent for the request that this thread serves, name -> value, before the host corrected it.
 
@@ -237,7 +246,7 @@ def wait(lock, timeout=None):
     """
     if timeout is None:
         while not lock.acquire(timeout=SLICE):
-            pass
+            check_interrupt()
         return True
     deadline = time.monotonic() + timeout
     while True:
@@ -246,6 +255,7 @@ def wait(lock, timeout=None):
             return True
         if remaining <= SLICE:
             return False
+        check_interrupt()
 
 
 def check_seconds(what, value, is_optional=False):

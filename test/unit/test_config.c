@@ -41,6 +41,8 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->memory_bytes, 0);
     assert_int_equal(config->connections, 0);
     assert_int_equal(config->queue_time_ms, 0);
+    assert_int_equal(config->request_time_ms, 0);
+    assert_int_equal(config->client_gone, CLIENT_GONE_CONTINUE);
     assert_int_equal(config->request_body_bytes, 0);
     assert_int_equal(config->request_head_bytes, 65536);
     assert_int_equal(config->io_timeout_ms, 60000);
@@ -49,6 +51,7 @@ static void assert_defaults(const struct config *config)
     assert_string_equal(config->log_destination, "stderr");
     assert_false(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(config->slow_request_ms, 0);
     assert_false(config->show_errors);
     assert_false(config->add_current_dir);
 }
@@ -102,6 +105,8 @@ static const char *const other_values[][2] = {
     {"limits.memory", "512M"},
     {"limits.connections", "100"},
     {"limits.queue_time", "30s"},
+    {"limits.request_time", "2m"},
+    {"limits.client_gone", "interrupt"},
     {"limits.request_body", "20M"},
     {"limits.request_head", "128K"},
     {"limits.io_timeout", "500ms"},
@@ -113,6 +118,7 @@ static const char *const other_values[][2] = {
     {"log.destination", "/var/log/x.log"},
     {"log.front", "yes"},
     {"log.level", "debug"},
+    {"log.slow_request", "250ms"},
     {"log.show_errors", "on"},
     {"status.path", "/status"},
     {"status.ping", "/ping"},
@@ -162,6 +168,8 @@ static void assert_other_values(const struct config *config)
     assert_int_equal(config->memory_bytes, 536870912);
     assert_int_equal(config->connections, 100);
     assert_int_equal(config->queue_time_ms, 30000);
+    assert_int_equal(config->request_time_ms, 120000);
+    assert_int_equal(config->client_gone, CLIENT_GONE_INTERRUPT);
     assert_int_equal(config->request_body_bytes, 20971520);
     assert_int_equal(config->request_head_bytes, 131072);
     assert_int_equal(config->io_timeout_ms, 500);
@@ -173,6 +181,7 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->log_destination, "/var/log/x.log");
     assert_true(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(config->slow_request_ms, 250);
     assert_true(config->show_errors);
 }
 

@@ -38,7 +38,7 @@ test_at_a_limit_the_process_is_replaced_only_if_a_web_server_made_its_socket(voi
 {
     (void)state;
     static const enum lifecycle_reason limits[] = {REASON_REQUESTS, REASON_LIFETIME, REASON_MEMORY,
-                                                   REASON_RESTART};
+                                                   REASON_REQUEST_TIME, REASON_RESTART};
     for (size_t i = 0; i < COUNT(limits); i++) {
         atomic_store(&is_spawners, false);
         assert_false(is_planned_for(limits[i]));

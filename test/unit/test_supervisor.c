@@ -18,6 +18,7 @@ static struct supervisor supervisor;
 static struct poller poller;
 static struct worker_pool pool;
 static atomic_size_t open_connections;
+static atomic_bool is_stuck;
 
 const char *config_describe_application(const struct config_application *described)
 {
@@ -54,6 +55,12 @@ void poller_close_idle(struct poller *closed, bool is_every)
     (void)closed;
     if (!was_told("close_idle"))
         tell("close_idle %d", is_every);
+}
+
+void poller_hold(struct poller *held)
+{
+    (void)held;
+    tell("hold");
 }
 
 void poller_release(struct poller *released)
@@ -109,6 +116,33 @@ void manager_link_inherit(struct manager_link *link, struct poller *heir)
 void collector_set_state(const char *state)
 {
     (void)state;
+}
+
+int ladder_init(struct ladder *ladder, const struct config *of, struct activities *activities)
+{
+    (void)of;
+    ladder->activities = activities;
+    return 0;
+}
+
+bool ladder_step(struct ladder *ladder, uint64_t now_ms)
+{
+    (void)ladder;
+    (void)now_ms;
+    return atomic_exchange(&is_stuck, false);
+}
+
+bool ladder_is_wedged(const struct ladder *ladder)
+{
+    (void)ladder;
+    return false;
+}
+
+uint64_t ladder_wait_ms(const struct ladder *ladder, uint64_t now_ms, uint64_t wait_ms)
+{
+    (void)ladder;
+    (void)now_ms;
+    return wait_ms;
 }
 
 void children_reap(struct child_list *list)
@@ -319,6 +353,21 @@ test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing(v
     assert_true(was_told("hand_over|reexec"));
 }
 
+static void test_a_stuck_request_drains_the_process(void **state)
+{
+    (void)state;
+    start();
+    atomic_store(&open_connections, 1);
+    atomic_store(&is_stuck, true);
+    supervisor_wake(&supervisor);
+    wait_state(LIFECYCLE_DRAINING);
+    wait_told("log_info: [limits] request_time: stopping: no new connections, requests in flight "
+              "have 60 s|");
+    atomic_store(&open_connections, 0);
+    finish();
+    assert_int_equal(supervisor.lifecycle.reason, REASON_REQUEST_TIME);
+}
+
 static void test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit(void **state)
 {
     (void)state;
@@ -411,6 +460,7 @@ int main(void)
         TEST(test_sigquit_ends_a_drain),
         TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
         TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),
+        TEST(test_a_stuck_request_drains_the_process),
         TEST(test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit),
         TEST(test_signals_for_the_log_and_the_stacks_are_obeyed),
         TEST(test_waiting_for_the_next_attempt_ends_with_the_drain),

@@ -20,7 +20,8 @@ _AFRESH_SECONDS = 0.3
 _PID = os.getpid()
 _SCRIPT_PAGES = {403: ("403 Forbidden", "This can't be run.\n"), 404: ("404 Not Found", "Nothing is here.\n"),
                  500: ("500 Internal Server Error", None)}
-_OWN_FILES = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<frozen importlib")
+OWN_FILES = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<frozen importlib")  # C asks for it too
+RequestTimeout, ClientGone = errors.RequestTimeout, errors.ClientGone  # … and for these
 
 
 class FileWrapper:
@@ -298,6 +299,28 @@ def log_stacks(why):
     _fcgihost.log(_fcgihost.LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
 
 
+def log_stack(request, seconds, setting, then, ident):
+    """An errand's thread: logs the stack of a thread that serves a request for longer than a setting allows.
+
+    request: "GET /path". then: what happens to it, text.
+    """
+    frame = sys._current_frames().get(ident)
+    stack = "its stack, most recent call last:\n" + errors.format_stack(frame).rstrip("\n") if frame else "not in Python"
+    _fcgihost.log(_fcgihost.LOG_WARNING, _printable("%s: has been running for %.1f s, longer than %s%s; %s" % (
+        request, seconds, setting, then, stack)))
+
+
+def log_timeout(request, what, exception):
+    """The thread that served it: logs what becomes of a request that RequestTimeout has ended.
+
+    exception: None if log_stack() has told where the request was; else its traceback does.
+    """
+    text = "%s: it took longer than [limits] request_time: %s" % (request, what)
+    if exception is not None:
+        text += "; where that was, most recent call last:\n" + format_exception(exception).partition("\n")[2]
+    _fcgihost.log(_fcgihost.LOG_WARNING, _printable(text))
+
+
 def _format_stacks():
     from fcgihost.host import stacks
 
@@ -425,6 +448,6 @@ def describe_application(application):
 def format_exception(exception):
     """The traceback as printable text, without the frames of the host and the import system above the application's."""
     start = exception.__traceback__
-    while start and start.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+    while start and start.tb_frame.f_code.co_filename.startswith(OWN_FILES):
         start = start.tb_next
     return _printable(errors.format_exception(exception, start)).rstrip("\n")

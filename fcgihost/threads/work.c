@@ -1,0 +1,113 @@
+/* How long each thread has been running application code for a request, and what is due then. */
+#include "threads/work.h"
+
+enum { DUE_BITS = 4, DUE_MASK = (1 << DUE_BITS) - 1 };
+
+static void set(atomic_ullong *value, unsigned long long to)
+{
+    atomic_store_explicit(value, to, memory_order_release);
+}
+
+static unsigned long long get(const atomic_ullong *value)
+{
+    return atomic_load_explicit(value, memory_order_acquire);
+}
+
+void work_begin(struct work *work, uint64_t now_ms)
+{
+    set(&work->since_ms, now_ms); /* first: who sees the serial sees this too */
+    set(&work->serial, atomic_load_explicit(&work->serial, memory_order_relaxed) + 1);
+    atomic_store_explicit(&work->phase, WORK_GIL, memory_order_release);
+}
+
+void work_enter(struct work *work)
+{
+    atomic_store_explicit(&work->phase, WORK_RUNS, memory_order_release);
+}
+
+void work_leave(struct work *work)
+{
+    atomic_store_explicit(&work->phase, WORK_IDLE, memory_order_release);
+}
+
+bool work_look(const struct work *work, struct work_view *view)
+{
+    unsigned phase = atomic_load_explicit(&work->phase, memory_order_acquire);
+    if (phase == WORK_IDLE)
+        return false;
+    *view = (struct work_view){.serial = get(&work->serial),
+                               .since_ms = get(&work->since_ms),
+                               .phase = (enum work_phase)phase};
+    /* Another piece of work may have begun in between: it is looked at next time. */
+    return atomic_load_explicit(&work->phase, memory_order_acquire) == phase &&
+           get(&work->serial) == view->serial;
+}
+
+static bool is_over(uint64_t limit_ms, uint64_t age_ms)
+{
+    return limit_ms > 0 && age_ms >= limit_ms;
+}
+
+unsigned work_step(struct work_entry *entry, const struct work_limits *limits,
+                   const struct work_view *view, uint64_t now_ms)
+{
+    uint64_t age_ms = now_ms > view->since_ms ? now_ms - view->since_ms : 0;
+    unsigned due = 0;
+    if (entry->serial != view->serial)
+        *entry = (struct work_entry){.serial = view->serial};
+    if (is_over(limits->slow_ms, age_ms))
+        due |= WORK_SLOW;
+    if (view->is_client_gone)
+        due |= WORK_GONE;
+    if (is_over(limits->timeout_ms, age_ms))
+        due |= WORK_TIMEOUT;
+    if ((entry->due & WORK_TIMEOUT) && now_ms >= entry->timed_out_ms + WORK_GRACE_MS)
+        due |= WORK_RETIRE;
+    due &= ~entry->due;
+    entry->due |= due;
+    if (due & WORK_TIMEOUT)
+        entry->timed_out_ms = now_ms;
+    return due;
+}
+
+static uint64_t until(uint64_t at_ms, uint64_t now_ms, uint64_t wait_ms)
+{
+    if (at_ms <= now_ms)
+        return 0;
+    return at_ms - now_ms < wait_ms ? at_ms - now_ms : wait_ms;
+}
+
+uint64_t work_wait_ms(const struct work_entry *entry, const struct work_limits *limits,
+                      const struct work_view *view, uint64_t now_ms, uint64_t wait_ms)
+{
+    unsigned due = entry->serial == view->serial ? entry->due : 0;
+    if (limits->slow_ms > 0 && !(due & WORK_SLOW))
+        wait_ms = until(view->since_ms + limits->slow_ms, now_ms, wait_ms);
+    if (limits->timeout_ms > 0 && !(due & WORK_TIMEOUT))
+        wait_ms = until(view->since_ms + limits->timeout_ms, now_ms, wait_ms);
+    if ((due & WORK_TIMEOUT) && !(due & WORK_RETIRE))
+        wait_ms = until(entry->timed_out_ms + WORK_GRACE_MS, now_ms, wait_ms);
+    return wait_ms;
+}
+
+static unsigned due_of(unsigned long long noted, unsigned long long serial)
+{
+    return noted >> DUE_BITS == serial ? (unsigned)(noted & DUE_MASK) : 0;
+}
+
+void work_want(struct work *work, unsigned long long serial, unsigned due)
+{
+    set(&work->wanted, serial << DUE_BITS | due_of(get(&work->wanted), serial) | due);
+}
+
+unsigned work_wanted(const struct work *work)
+{
+    unsigned long long serial = get(&work->serial);
+    return due_of(get(&work->wanted), serial) & ~due_of(get(&work->done), serial);
+}
+
+void work_set_done(struct work *work, unsigned due)
+{
+    unsigned long long serial = get(&work->serial);
+    set(&work->done, serial << DUE_BITS | due_of(get(&work->done), serial) | due);
+}
