@@ -18,7 +18,8 @@ class ManagedHost(Host):
     def __init__(self, state, settings=None, processes=2, **more):
         self.processes = processes
         settings = merged({"server": {"processes": processes, "manager": "yes"}, "application": {"mount": "/"}}, settings)
-        super().__init__("manager_app:application", settings, environ={"FOLDER": str(state)}, **more)
+        more.setdefault("environ", {"FOLDER": str(state)})
+        super().__init__("manager_app:application", settings, **more)
 
     def wait_until_ready(self, probe=True):
         def is_ready():
@@ -74,9 +75,9 @@ class Fronts:
         for server in self.servers.values():
             server.start()
 
-    def loads(self, requests=None, clients=3):
+    def loads(self, clients=3):
         """Through each of them."""
-        return {name: load.Load(lambda port=server.port: load.Http(port, True), requests, clients)
+        return {name: load.Load(lambda port=server.port: load.Http(port, True), clients=clients)
                 for name, server in self.servers.items()}
 
     def stop(self):
@@ -84,6 +85,6 @@ class Fronts:
             server.stop()
 
 
-def direct_loads(host, requests=None, clients=3):
-    return {"direct, kept": load.Load(lambda: load.Direct(host.address, True), requests, clients),
-            "direct, new": load.Load(lambda: load.Direct(host.address, False), requests, clients)}
+def direct_loads(host, clients=3):
+    return {"direct, kept": load.Load(lambda: load.Direct(host.address, True), clients=clients),
+            "direct, new": load.Load(lambda: load.Direct(host.address, False), clients=clients)}

@@ -8,6 +8,7 @@ import pytest
 import fastcgi
 import load
 import process
+from host import APPS
 from managed import ManagedHost
 from process import wait_until
 
@@ -238,3 +239,49 @@ class TestTheEnd:
             ["waited %d" % pid for _, pid in waiting]
         wait_until(lambda: all(process.has_gone(pid) for pid in workers), "the workers to leave")
         assert {int(line) for line in lines(tmp_path / "cleanups")} == workers
+
+
+FAST = {"startup": {"retry_delay": "20ms", "retry_max_delay": "200ms", "request_wait": "60s"}}
+
+
+class TestLoading:
+    def module(self, folder, name, more=""):
+        """One that can be imported when the file `go` is there."""
+        (folder / (name + ".py")).write_text(
+            "import os\nif not os.path.exists(%r):\n    raise ConnectionError('announced failure')\n%s" %
+            (str(folder / "go"), more))
+
+    def settings(self, folder, **sections):
+        return dict(FAST, python={"path": [APPS, str(folder)]}, **sections)
+
+    def test_a_required_import_that_keeps_failing_is_tried_by_one_worker(self, tmp_path, expected_log):
+        expected_log("announced failure")
+        self.module(tmp_path, "needed")
+        settings = self.settings(tmp_path)
+        settings["startup"] = dict(settings["startup"], **{"import": "needed", "require": "yes"})
+        host = ManagedHost(tmp_path, settings, processes=3, wait=False)
+        host.log.wait("attempt 3 failed.*announced failure")
+        assert len(host.workers()) == 1
+        waiting = fastcgi.Connection(host.address)
+        waiting.send(fastcgi.request_bytes("POST", "/echo?token=9", b"patient"))
+        mark = host.log.mark()
+        host.log.wait(r"attempt \d+ failed.*announced failure", mark)
+        (tmp_path / "go").touch()
+        assert waiting.read_response().body.startswith(b"9 ")
+        host.wait_serving(3)
+
+    def test_one_application_of_several_that_failed_is_there_after_a_while_and_the_others_all_the_time(
+            self, tmp_path, expected_log):
+        expected_log("announced failure")
+        self.module(tmp_path, "late", "from manager_app import application\n")
+        host = ManagedHost(tmp_path, self.settings(tmp_path, **{
+            "application late": {"wsgi": "late:application", "mount": "/late"}}))
+        with load.Load(lambda: load.Direct(host.address, True), clients=2) as running:
+            running.wait(50)
+            (tmp_path / "go").touch()
+            wait_until(lambda: late_serves(host), "the application:\n" + host.log.read()[-2000:], 60)
+        assert not running.failures
+
+
+def late_serves(host):
+    return all(host.exchange("GET", "/late/who").status == 200 for _ in range(10))

@@ -33,10 +33,10 @@ def ways(tmp_path):
     """ways(settings): a host, and clients through each way to it."""
     made = []
 
-    def make(settings, requests=None):
+    def make(settings):
         host = ManagedHost(tmp_path, settings)
         made.append(Fronts(host.address))
-        return host, {**direct_loads(host, requests), **made[0].loads(requests)}
+        return host, {**direct_loads(host), **made[0].loads()}
     yield make
     for fronts in made:
         fronts.stop()
@@ -55,13 +55,14 @@ def failures(loads):
 
 
 def test_no_request_is_lost_while_workers_reach_their_limit(ways, storm_bound):
-    host, loads = ways({"limits": {"requests": LIMIT}}, REQUESTS)
+    host, loads = ways({"limits": {"requests": LIMIT}})
+
+    def is_enough():
+        served_by = set().union(*[set(each.by_pid) for each in loads.values()])
+        return failures(loads) or (len(served_by) >= 4 and min(each.answers for each in loads.values()) >= REQUESTS)
     with all_running(loads):
-        pass
+        wait_until(is_enough, "answers of several workers", 1700 if FULL else 120)
     assert not failures(loads)
-    assert {each.answers for each in loads.values()} == {REQUESTS}
-    served_by = set().union(*[each.by_pid for each in loads.values()])
-    assert len(served_by) >= 4
     assert "cut off" not in host.log.read()
 
 
@@ -138,7 +139,8 @@ class TestAReload:
     def test_takes_the_program_file_as_it_is_then(self, tmp_path):
         """It was replaced under load, as a package manager does: by renaming another file."""
         copy_for_others(os.path.join(ROOT, "python"), str(tmp_path / "tree" / "python"))
-        program = tmp_path / "tree" / os.path.relpath(PROGRAM, ROOT)
+        is_of_tree = PROGRAM.startswith(ROOT + os.sep)
+        program = tmp_path / "tree" / (os.path.relpath(PROGRAM, ROOT) if is_of_tree else "build/fcgihost")
         copy_for_others(PROGRAM, str(program))
         host = ManagedHost(tmp_path, program=str(program))
         with load.Load(lambda: load.Direct(host.address, True)) as running:

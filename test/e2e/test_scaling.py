@@ -31,7 +31,8 @@ class Pair:
 
     def start_host(self, which):
         settings = {"python": {"path": [APPS]}, "application": {"mount": "/"},
-                    "startup": {"request_wait": "100ms"}, "shutdown": {"drain_timeout": "30s"}}
+                    "startup": {"request_wait": "100ms"}, "shutdown": {"drain_timeout": "30s"},
+                    "status": {"ping": "/ping"}}
         settings.update(self.settings[which] or {})
         return Host("manager_app:application", settings, listen=["127.0.0.1:%d" % self.ports[which]],
                     environ={"FOLDER": self.folder})
@@ -257,7 +258,7 @@ class ManagedPair(HaproxyPair):
     """Each host has a manager and two workers."""
 
     def start_host(self, which):
-        return ManagedHost(self.folder, {"shutdown": {"drain_timeout": "30s"}},
+        return ManagedHost(self.folder, {"shutdown": {"drain_timeout": "30s"}, "status": {"ping": "/ping"}},
                            listen=["127.0.0.1:%d" % self.ports[which]])
 
     def use_both(self, running):
