@@ -326,6 +326,48 @@ class ApplicationTest(support.FolderTestCase):
         self.assertIn(path, entry.describe_application(loader.load_script(path, "app").application))
 
 
+class RequestTimeTest(unittest.TestCase):
+    def setUp(self):
+        support.clear_host()
+
+    def test_the_stack_of_a_thread_that_serves_for_too_long(self):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def serve_slowly():
+            begun.set()
+            go_on.wait()
+        thread = threading.Thread(target=serve_slowly)
+        thread.start()
+        begun.wait()
+        try:
+            entry.log_stack("GET /a\udcff", 2.04, "[limits] request_time", ": it is interrupted", thread.ident)
+        finally:
+            go_on.set()
+            thread.join()
+        (level, text), = support.host_log
+        self.assertEqual(level, support.stub.LOG_WARNING)
+        self.assertTrue(text.startswith("GET /a\\udcff: has been running for 2.0 s, longer than [limits] request_time: it is "
+                                        "interrupted; its stack, most recent call last:\n"), text)
+        self.assertIn("in serve_slowly\n", text)
+
+    def test_a_thread_that_is_not_in_python(self):
+        entry.log_stack("GET /a", 1, "[log] slow_request", "", 0)
+        self.assertEqual(support.host_log[0][1],
+                         "GET /a: has been running for 1.0 s, longer than [log] slow_request; not in Python")
+
+    def test_what_became_of_it(self):
+        entry.log_timeout("GET /a", "answered with 504", None)
+        try:
+            raise errors.RequestTimeout
+        except errors.RequestTimeout as error:
+            entry.log_timeout("GET /a", "answered with 504", error)
+        (level, text), (_, longer) = support.host_log
+        self.assertEqual((level, text), (
+            support.stub.LOG_WARNING, "GET /a: it took longer than [limits] request_time: answered with 504"))
+        self.assertTrue(longer.startswith(text + "; where that was, most recent call last:\n  File "), longer)
+        self.assertNotIn("Traceback", longer)
+
+
 class UnavailableTest(unittest.TestCase):
     def describe(self, *arguments, cause=None, **keys):
         exception = errors.ResourceUnavailable(*arguments, **keys)

@@ -226,6 +226,17 @@ class WaitTest(unittest.TestCase):
             self.assertTrue(runtime.wait(lock, timeout))
             self.assertEqual(lock.timeouts, [runtime.SLICE] * 4)
 
+    def test_an_exception_of_the_host_s_is_raised_between_two_slices_and_never_with_the_lock(self):
+        for timeout in (None, 1000):
+            lock, host = self.Lock(3), Host()
+            host.check_interrupt = mock.Mock(side_effect=[None, None, fcgihost.RequestTimeout])
+            with mock.patch.object(runtime, "_host", host), self.assertRaises(fcgihost.RequestTimeout):
+                runtime.wait(lock, timeout)
+            self.assertEqual(len(lock.timeouts), 3)
+            host.check_interrupt = mock.Mock(side_effect=fcgihost.RequestTimeout)
+            with mock.patch.object(runtime, "_host", host):
+                self.assertTrue(runtime.wait(self.Lock(0), timeout))
+
     def test_it_gives_up(self):
         lock = self.Lock(9)
         self.assertFalse(runtime.wait(lock, 0))
@@ -254,6 +265,12 @@ class ForkTest(unittest.TestCase):
 class ErrorsTest(unittest.TestCase):
     def tearDown(self):
         errors.report_to(None)
+
+    def test_what_interrupts_a_request_is_no_exception_that_applications_catch_by_habit(self):
+        for kind, text in ((fcgihost.RequestTimeout, "the request has taken longer than [limits] request_time"),
+                           (fcgihost.ClientGone, "the client of the request has left")):
+            self.assertFalse(issubclass(kind, Exception))
+            self.assertEqual((str(kind()), str(kind("mine"))), (text, "mine"))
 
     def test_resource_unavailable(self):
         error = fcgihost.ResourceUnavailable("down", retry_after=30)
