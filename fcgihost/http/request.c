@@ -457,14 +457,11 @@ static void probe(int fd)
 bool request_has_peer_left(struct request *request)
 {
     struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
-    if (request->response.is_peer_gone)
-        return true;
     if (request->connection == NULL)
         return false;
     if (poll(&hangup, 1, 0) > 0) {
         if ((hangup.revents & ~POLLRDHUP) != 0) {
-            request->response.is_peer_gone = true;
-            request->must_close = true;
+            request->must_close = true; /* the response is its worker's: a send will fail */
             return true;
         }
         if (!request->is_probed && is_tcp(request->fd))

@@ -212,8 +212,8 @@ void request_begin_data(struct request *request);
 /* Is the peer known to have gone, or to have aborted the request? Never blocks. */
 bool request_is_peer_gone(const struct request *request);
 /* Has the peer closed the connection, or aborted the request? A peer that has only shut down its
- * sending side has not. Notes in the request that nothing more can be sent. Never blocks. For
- * another thread, while the request runs in the application. */
+ * sending side has not. Never blocks. For another thread, while the request runs in the
+ * application. */
 bool request_has_peer_left(struct request *request);
 /* For an application that keeps producing: can it stop, because nothing more of the response will
  * be sent? Checks the connection only every LOOK_MS, and notes the result in the response.
