@@ -261,7 +261,7 @@ static int start_control(const struct config *config, struct listener_set *statu
     *status = (struct listener_set){0};
     if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (control_start(config, status) < 0)
+    if (control_start(config, status, supervisor->link.is_managed) < 0)
         return fail_run_time("control thread");
     return 0;
 }
@@ -341,10 +341,10 @@ static int run(char **argv, const struct command_line *line, const struct config
     }
     if (line->command == COMMAND_CALL)
         return run_once(line, config);
-    if (is_manager(config))
-        return manager_run(argv, config);
     if (identity_init(config) < 0)
         return fail_run_time("the control socket's names");
+    if (is_manager(config))
+        return manager_run(argv, config);
     if (process_apply(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
     if (is_plain_cgi(config))

@@ -4,10 +4,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "build_facts.h"
+#include "interpreter/py_interpreter.h"
 #include "life/process.h"
 #include "life/reexec.h"
 #include "manager/crew.h"
 #include "manager/rollout.h"
+#include "status/collector.h"
+#include "status/control.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -340,6 +343,53 @@ static void read_signals(struct manager *manager)
         take_signal(manager, (int)info.ssi_signo);
 }
 
+/* The status */
+
+static const char *state_of(const struct roster_worker *worker)
+{
+    return worker->state == WORKER_STARTING  ? "starting"
+           : worker->state == WORKER_SERVING ? "serving"
+                                             : "draining";
+}
+
+/* Cheap enough for each turn of the loop. */
+static void tell_status(struct manager *manager)
+{
+    static struct worker_note notes[ROSTER_WORKERS_MAX];
+    const struct roster *roster = &manager->roster;
+    size_t count = 0;
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
+        const struct roster_worker *worker = &roster->workers[i];
+        if (worker->state != WORKER_NONE && worker->pid > 0)
+            notes[count++] = (struct worker_note){.pid = (long)worker->pid,
+                                                  .place = worker->place + 1,
+                                                  .generation = worker->generation,
+                                                  .state = state_of(worker)};
+    }
+    collector_set_workers(notes, count, roster->served_generation);
+    collector_set_listeners(&rollout_outfit(&manager->rollout, false)->listeners);
+    collector_set_state(roster->is_stopping         ? "draining"
+                        : roster_is_serving(roster) ? "serving"
+                                                    : "starting");
+}
+
+/* false: the log says why. */
+static bool start_status(struct manager *manager, const struct config *config)
+{
+    static struct listener_set status;
+    struct config_error error;
+    collector_init(config, py_interpreter_version(), clock_real_us());
+    tell_status(manager);
+    if (listener_open_status(&status, config, &error) < 0) {
+        log_fail(error.message);
+        return false;
+    }
+    if (control_start(config, &status, false) == 0)
+        return true;
+    log_error("can't start: control thread: %s", config_error_describe(errno));
+    return false;
+}
+
 /* The loop */
 
 static int wait_for_something(struct manager *manager, struct pollfd *fds)
@@ -365,6 +415,7 @@ static void run(struct manager *manager)
         }
         reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         do_what_is_due(manager);
+        tell_status(manager);
     }
 }
 
@@ -399,7 +450,13 @@ int manager_run(char **argv, const struct config *config)
     }
     log_info("fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION, config->processes,
              config->processes == 1 ? "" : "es");
+    if (!start_status(&manager, config)) {
+        rollout_close(&manager.rollout);
+        process_remove_pid_file(config);
+        return 1;
+    }
     run(&manager);
+    control_stop();
     process_remove_pid_file(config);
     rollout_clear(&manager.rollout);
     log_info("stopped");

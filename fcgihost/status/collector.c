@@ -6,6 +6,7 @@
 #include "build_facts.h"
 #include "config/config_application.h"
 #include "status/queue_length.h"
+#include "status/worker_socket.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -17,6 +18,12 @@
 
 const char *const figures_reasons[FIGURES_REASONS] = {"requests", "lifetime", "memory", "idle",
                                                       "reload",   "crash",    "timeout"};
+
+enum {
+    WORKERS_MAX = 512,
+    LISTENERS_MAX = 64,
+    FETCH_ALL_MS = 2000, /* for the figures of all workers together */
+};
 
 static struct {
     const struct config *config;
@@ -31,6 +38,16 @@ static struct {
     size_t application_count, import_count;
     struct item_figures items[FIGURES_ITEMS_MAX];
     size_t item_count;
+    struct worker_note workers[WORKERS_MAX];
+    size_t worker_count;
+    bool is_manager;
+    unsigned generation;
+    struct listener_note {
+        int fd;
+        char name[160];
+    } listeners[LISTENERS_MAX];
+    size_t listener_count;
+    atomic_ullong restarts[FIGURES_REASONS];
 } told = {.state = "starting", .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void copy(char *out, size_t out_bytes, const char *text)
@@ -108,7 +125,7 @@ void collector_program_begins(enum program_kind kind, size_t index, unsigned att
         program->state = PROGRAM_LOADING;
         program->attempts = attempt;
         program->next_attempt_ms = 0;
-        program->began_ms = clock_ms();
+        program->began_us = clock_us();
     }
     pthread_mutex_unlock(&told.mutex);
 }
@@ -120,7 +137,7 @@ void collector_program_loaded(enum program_kind kind, size_t index)
     if (program != NULL) {
         program->state = PROGRAM_LOADED;
         program->generation++;
-        program->loaded_in_s = (double)(clock_ms() - program->began_ms) / 1000;
+        program->loaded_in_s = (double)(clock_us() - program->began_us) / 1e6;
     }
     pthread_mutex_unlock(&told.mutex);
 }
@@ -175,6 +192,32 @@ void collector_remove_item(enum item_kind kind, unsigned long long id)
     pthread_mutex_unlock(&told.mutex);
 }
 
+void collector_set_workers(const struct worker_note *workers, size_t count, unsigned generation)
+{
+    pthread_mutex_lock(&told.mutex);
+    told.is_manager = true;
+    told.generation = generation;
+    told.worker_count = count < WORKERS_MAX ? count : WORKERS_MAX;
+    memcpy(told.workers, workers, told.worker_count * sizeof(*workers));
+    pthread_mutex_unlock(&told.mutex);
+}
+
+void collector_set_listeners(const struct listener_set *listeners)
+{
+    pthread_mutex_lock(&told.mutex);
+    told.listener_count = listeners->count < LISTENERS_MAX ? listeners->count : LISTENERS_MAX;
+    for (size_t i = 0; i < told.listener_count; i++) {
+        told.listeners[i].fd = listeners->items[i].fd;
+        copy(told.listeners[i].name, sizeof(told.listeners[i].name), listeners->items[i].name);
+    }
+    pthread_mutex_unlock(&told.mutex);
+}
+
+void collector_count_restart(unsigned reason)
+{
+    atomic_fetch_add(&told.restarts[reason], 1);
+}
+
 /* The collector */
 
 static uint64_t resident_bytes(void)
@@ -213,8 +256,7 @@ static void collect_board(struct process_figures *process)
     pthread_mutex_unlock(&told.mutex);
 }
 
-/* NULL: out of memory. */
-static struct process_figures *collect_process(void)
+struct process_figures *collect_process(void)
 {
     const struct activities *activities = atomic_load(&told.activities);
     struct poller *poller = atomic_load(&told.poller);
@@ -248,30 +290,79 @@ static struct process_figures *collect_process(void)
     return process;
 }
 
+static void put_listener(struct figures *figures, const char *name, int fd)
+{
+    struct listener_figures *listener = &figures->listeners[figures->listener_count++];
+    copy(listener->address, sizeof(listener->address), name);
+    listener->queued = queue_length(fd);
+    listener->backlog = told.config->backlog;
+}
+
 static void collect_listeners(struct figures *figures)
 {
     struct poller *poller = atomic_load(&told.poller);
     size_t count = poller != NULL ? poller->listener_count : 0;
-    figures->listeners = calloc(count + 1, sizeof(*figures->listeners));
+    figures->listeners = calloc(count + LISTENERS_MAX, sizeof(*figures->listeners));
     if (figures->listeners == NULL)
         return;
-    figures->listener_count = count;
-    for (size_t i = 0; i < count; i++) {
-        struct listener_figures *listener = &figures->listeners[i];
-        copy(listener->address, sizeof(listener->address), poller_listener_name(poller, i));
-        listener->queued = queue_length(poller_listener_fd(poller, i));
-        listener->backlog = told.config->backlog;
+    for (size_t i = 0; i < count; i++)
+        put_listener(figures, poller_listener_name(poller, i), poller_listener_fd(poller, i));
+    pthread_mutex_lock(&told.mutex);
+    for (size_t i = 0; i < told.listener_count; i++)
+        put_listener(figures, told.listeners[i].name, told.listeners[i].fd);
+    pthread_mutex_unlock(&told.mutex);
+}
+
+/* What is known of a worker that does not answer. */
+static struct process_figures *describe_silent(const struct worker_note *worker)
+{
+    struct process_figures *process = calloc(1, sizeof(*process));
+    if (process == NULL)
+        return NULL;
+    process->pid = worker->pid;
+    copy(process->state, sizeof(process->state), worker->state);
+    process->oldest_waiting_s = NAN;
+    return process;
+}
+
+static void collect_workers(struct figures *figures)
+{
+    static struct worker_note workers[WORKERS_MAX]; /* the control thread's alone */
+    uint64_t end_ms = clock_ms() + FETCH_ALL_MS;
+    pthread_mutex_lock(&told.mutex);
+    size_t count = told.worker_count;
+    memcpy(workers, told.workers, count * sizeof(*workers));
+    figures->generation = told.generation;
+    pthread_mutex_unlock(&told.mutex);
+    figures->processes = calloc(count + 1, sizeof(*figures->processes));
+    for (size_t i = 0; figures->processes != NULL && i < count; i++) {
+        struct process_figures *process =
+            clock_ms() < end_ms ? worker_fetch_figures(workers[i].pid) : NULL;
+        if (process == NULL)
+            process = describe_silent(&workers[i]);
+        if (process == NULL)
+            return;
+        process->place = workers[i].place;
+        process->generation = workers[i].generation;
+        figures->processes[figures->process_count++] = process;
     }
+}
+
+static void collect_self(struct figures *figures)
+{
+    struct process_figures *process = collect_process();
+    figures->processes = calloc(1, sizeof(*figures->processes));
+    if (figures->processes != NULL && process != NULL)
+        figures->processes[figures->process_count++] = process;
+    else
+        free(process);
 }
 
 struct figures *collect_figures(void)
 {
     struct figures *figures = calloc(1, sizeof(*figures));
-    struct process_figures *process = figures != NULL ? collect_process() : NULL;
-    if (process == NULL) {
-        free(figures);
+    if (figures == NULL)
         return NULL;
-    }
     *figures = (struct figures){
         .version = FCGIHOST_VERSION,
         .python = told.python,
@@ -280,14 +371,16 @@ struct figures *collect_figures(void)
         .now_us = clock_real_us(),
         .now_ms = clock_ms(),
         .generation = 1,
-        .processes = calloc(1, sizeof(*figures->processes)),
     };
-    if (figures->processes == NULL) {
-        free(process);
-        free(figures);
-        return NULL;
-    }
-    figures->processes[figures->process_count++] = process;
+    for (int i = 0; i < FIGURES_REASONS; i++)
+        figures->restarts[i] = atomic_load(&told.restarts[i]);
+    pthread_mutex_lock(&told.mutex);
+    bool is_manager = told.is_manager;
+    pthread_mutex_unlock(&told.mutex);
+    if (is_manager)
+        collect_workers(figures);
+    else
+        collect_self(figures);
     collect_listeners(figures);
     return figures;
 }

@@ -4,6 +4,7 @@
 #define FCGIHOST_STATUS_COLLECTOR_H
 
 #include "connection/poller.h"
+#include "net/listener_set.h"
 #include "status/figures.h"
 #include "threads/activity.h"
 #include "threads/readiness.h"
@@ -33,6 +34,20 @@ void collector_program_failed(enum program_kind kind, size_t index, const char *
  * (FIGURES_ITEMS_MAX) is left out. */
 void collector_put_item(enum item_kind kind, unsigned long long id, const char *json);
 void collector_remove_item(enum item_kind kind, unsigned long long id);
+
+/* In a manager: which workers there are. Their figures are fetched from themselves. Main thread. */
+struct worker_note {
+    long pid;
+    unsigned place, generation; /* the place from 1 */
+    const char *state;          /* constant text, for a worker that does not answer */
+};
+void collector_set_workers(const struct worker_note *workers, size_t count, unsigned generation);
+/* In a manager: the sockets that its workers accept from. They are copied. */
+void collector_set_listeners(const struct listener_set *listeners);
+/* In a manager: a worker was replaced, for one of figures_reasons. Any thread. */
+void collector_count_restart(unsigned reason);
+/* This process's own figures. NULL: out of memory. Free with free(). Any thread. */
+struct process_figures *collect_process(void);
 
 /* Collects everything; never blocks longer than a copy of a text takes. NULL: out of memory. Any
  * thread. */

@@ -7,6 +7,7 @@
 #include "connection/connection.h"
 #include "status/control_socket.h"
 #include "status/respond.h"
+#include "status/worker_socket.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -196,11 +197,14 @@ static int prepare(const struct config *config, const struct listener_set *statu
     return control.wake_fd < 0 || parse_allow(config) < 0 ? -1 : receiver_init(&control.receiver);
 }
 
-int control_start(const struct config *config, const struct listener_set *status)
+int control_start(const struct config *config, const struct listener_set *status, bool is_worker)
 {
     if (prepare(config, status) < 0)
         return -1;
-    control_socket_open(&control.socket);
+    if (is_worker)
+        control.socket = (struct control_socket){.fd = worker_socket_open()};
+    else
+        control_socket_open(&control.socket);
     int error = pthread_create(&control.thread, NULL, run, NULL);
     if (error != 0) {
         control_socket_close(&control.socket);

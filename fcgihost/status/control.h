@@ -11,8 +11,9 @@
 /* Opens the control socket in the run-time directory, for root and this user alone, removes those
  * that dead hosts left there, and starts the thread. status: the sockets of [status] listen, which
  * must exist until control_stop. Without a directory for it: one info line, and no control socket.
- * 0, or -1 with errno: there is no thread. Main thread, before Python starts. */
-int control_start(const struct config *config, const struct listener_set *status);
+ * is_worker: a manager's, whose figures that fetches; it has no file. 0, or -1 with errno: there is
+ * no thread. Main thread, before Python starts. */
+int control_start(const struct config *config, const struct listener_set *status, bool is_worker);
 /* Ends the thread and removes the socket. Main thread. */
 void control_stop(void);
 

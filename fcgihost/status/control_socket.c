@@ -123,7 +123,8 @@ void control_socket_close(struct control_socket *opened)
 {
     if (opened->fd < 0)
         return;
-    unlink(opened->path);
+    if (opened->path[0] != '\0')
+        unlink(opened->path);
     close(opened->fd);
     opened->fd = -1;
 }

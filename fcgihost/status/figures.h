@@ -33,7 +33,7 @@ struct program_figures {
     unsigned generation, attempts;
     char last_error[512];     /* "" : none */
     uint64_t next_attempt_ms; /* clock_ms(); 0: none is planned */
-    uint64_t began_ms;        /* clock_ms() of the last attempt */
+    uint64_t began_us;        /* clock_us() of the last attempt */
     double loaded_in_s;       /* NAN: not loaded */
 };
 

@@ -8,8 +8,10 @@
 #include "status/collector.h"
 #include "status/formats.h"
 #include "status/identity.h"
+#include "status/worker_socket.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct format {
@@ -103,6 +105,18 @@ static void send_ping(struct request *request)
     send_text(request, "503 Service Unavailable", text);
 }
 
+/* A worker's, for its manager. */
+static void send_figures(struct request *request)
+{
+    struct process_figures *process = collect_process();
+    if (process == NULL)
+        send_text(request, "500 Internal Server Error", "Out of memory.\n");
+    else
+        send_body(request, "200 OK", "application/octet-stream", (const char *)process,
+                  worker_figures_bytes(process));
+    free(process);
+}
+
 static bool is_refused_method(struct request *request)
 {
     const char *method = request_value(request, "REQUEST_METHOD");
@@ -166,6 +180,8 @@ void respond_always(const struct config *config, struct request *request)
         send_status(request, FORMAT_HTML);
     else if (is_path(path, "/metrics"))
         send_status(request, FORMAT_PROMETHEUS);
+    else if (is_path(path, "/figures"))
+        send_figures(request);
     else if (is_path(path, "/host"))
         send_text(request, "200 OK", identity_text());
     else

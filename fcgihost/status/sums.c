@@ -34,7 +34,8 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums)
         sums->open += process->connections_open;
         sums->idle += process->connections_idle;
         sums->log_dropped += process->log_dropped;
-        sums->oldest_waiting_s = fmax(sums->oldest_waiting_s, process->oldest_waiting_s);
+        if (isnan(sums->oldest_waiting_s) || process->oldest_waiting_s > sums->oldest_waiting_s)
+            sums->oldest_waiting_s = process->oldest_waiting_s;
     }
 }
 

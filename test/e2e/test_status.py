@@ -1,6 +1,8 @@
 """What operators see: --status, [status] path, ping and listen, whatever the rest of the process does."""
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 
@@ -278,3 +280,48 @@ def test_a_host_that_executes_itself_anew_can_be_asked_again(watched, expected_l
     one.host.log.wait("serving")
     wait_until(lambda: one.ask().returncode == 0, "it to serve")
     assert one.json()["applications"][0]["state"] == "loaded"
+
+
+def test_one_answer_covers_all_workers_of_a_manager(watched):
+    one = watched(settings={"server": {"processes": 2, "threads": 2}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
+    one.begin("/wait", 3)
+    status = one.json()
+    assert_complete(status)
+    assert (status["threads"]["total"], status["threads"]["busy"]) == (4, 3)
+    assert status["listeners"][0]["address"] == one.host.listen[0]
+    busy = [thread["path"] for process in status["processes"] for thread in process["threads"] if thread["path"]]
+    assert busy == ["/wait"] * 3
+    assert {'fcgihost_resident_memory_bytes{worker="%d"}' % place for place in (1, 2)} <= {
+        line.split(" ")[0] for line in one.http("/metrics")[1].splitlines()}
+    worker = status["processes"][0]["pid"]
+    os.kill(worker, signal.SIGSTOP)  # it does not answer, and the answer comes all the same
+    try:
+        stopped = one.json()
+        assert {process["pid"] for process in stopped["processes"]} == {p["pid"] for p in status["processes"]}
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    one.go.touch()
+    assert one.ask().returncode == 0
+
+
+def test_prometheus_samples_are_unique_and_each_has_its_type(watched):
+    one = watched(settings={"startup": {"import": ["json", "json"]}})
+    fastcgi.exchange(one.host.address, "GET", "/")
+    lines = one.http("/?format=prometheus")[1].splitlines()
+    typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
+    samples = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+    assert len(set(samples)) == len(samples)
+    names = {sample.partition("{")[0] for sample in samples}
+    families = {re.sub("_(bucket|sum|count)$", "", name) if re.sub("_(bucket|sum|count)$", "", name) in typed else name
+                for name in names}
+    assert families <= typed
+    for name in """up info requests_total requests_in_flight requests_waiting request_duration_seconds
+            request_wait_seconds gil_wait_seconds_total threads connections listen_queue process_starts_total
+            resident_memory_bytes startup_attempts_total startup_loaded log_dropped_total
+            request_timeouts_total""".split():
+        assert "fcgihost_" + name in families
+    assert 'fcgihost_requests_total{status="2xx"} 1' in lines
+    assert 'fcgihost_request_duration_seconds_count 1' in lines
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "metrics"], input="\n".join(lines) + "\n", text=True, check=True)

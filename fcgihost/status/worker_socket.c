@@ -1,0 +1,114 @@
+/* How a manager gets the figures of its workers. */
+#include "status/worker_socket.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4, ANSWER_US = 500000, HEAD_BYTES = 512, THREADS_MAX = 1024 };
+
+/* In Linux's abstract namespace: it goes with the process. */
+static socklen_t fill_address(struct sockaddr_un *address, long pid)
+{
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int n =
+        snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1, "fcgihost-worker-%ld", pid);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
+int worker_socket_open(void)
+{
+    struct sockaddr_un address;
+    socklen_t bytes = fill_address(&address, (long)getpid());
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    if (bind(fd, (struct sockaddr *)&address, bytes) < 0 || listen(fd, BACKLOG) < 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+size_t worker_figures_bytes(const struct process_figures *process)
+{
+    return sizeof(*process) + process->thread_count * sizeof(process->threads[0]);
+}
+
+/* -1: nobody listens, or another process than that worker. */
+static int connect_to(long pid)
+{
+    struct sockaddr_un address;
+    struct ucred peer;
+    struct timeval timeout = {.tv_usec = ANSWER_US};
+    socklen_t bytes = fill_address(&address, pid), peer_bytes = sizeof(peer);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+    if (connect(fd, (struct sockaddr *)&address, bytes) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_bytes) < 0 || peer.pid != (pid_t)pid) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void end_texts(struct program_figures *programs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        programs[i].name[sizeof(programs[i].name) - 1] = '\0';
+        programs[i].mount[sizeof(programs[i].mount) - 1] = '\0';
+        programs[i].last_error[sizeof(programs[i].last_error) - 1] = '\0';
+    }
+}
+
+/* Nothing in it may lead out of it. */
+static bool is_sound(struct process_figures *process, size_t bytes, long pid)
+{
+    if (bytes < sizeof(*process) || process->thread_count > THREADS_MAX ||
+        worker_figures_bytes(process) != bytes || process->pid != pid ||
+        process->application_count > CONFIG_APPLICATIONS_MAX ||
+        process->import_count > FIGURES_IMPORTS_MAX || process->item_count > FIGURES_ITEMS_MAX)
+        return false;
+    process->state[sizeof(process->state) - 1] = '\0';
+    end_texts(process->applications, process->application_count);
+    end_texts(process->imports, process->import_count);
+    for (size_t i = 0; i < process->item_count; i++)
+        process->items[i].json[sizeof(process->items[i].json) - 1] = '\0';
+    for (size_t i = 0; i < process->thread_count; i++) {
+        process->threads[i].request[sizeof(process->threads[i].request) - 1] = '\0';
+        process->threads[i].request_id[sizeof(process->threads[i].request_id) - 1] = '\0';
+    }
+    return true;
+}
+
+struct process_figures *worker_fetch_figures(long pid)
+{
+    static const char question[] = "GET /figures HTTP/1.0\r\n\r\n";
+    size_t room = HEAD_BYTES + sizeof(struct process_figures) +
+                  THREADS_MAX * sizeof(struct thread_figures),
+           used = 0;
+    char *bytes = malloc(room);
+    int fd = bytes != NULL ? connect_to(pid) : -1;
+    if (fd >= 0 && send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) > 0)
+        for (ssize_t n; used < room && (n = recv(fd, bytes + used, room - used, 0)) > 0;)
+            used += (size_t)n;
+    if (fd >= 0)
+        close(fd);
+    char *body = used > 0 ? memmem(bytes, used, "\r\n\r\n", 4) : NULL;
+    size_t body_bytes = body != NULL ? used - (size_t)(body + 4 - bytes) : 0;
+    if (body != NULL)
+        memmove(bytes, body + 4, body_bytes);
+    struct process_figures *process = (struct process_figures *)(void *)bytes;
+    if (process != NULL && is_sound(process, body_bytes, pid))
+        return process;
+    free(bytes);
+    return NULL;
+}
