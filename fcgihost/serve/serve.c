@@ -95,7 +95,7 @@ static void count(struct server *server)
         readiness_wake(server->readiness);
 }
 
-static void refuse_unloaded(struct server *server, struct request *request)
+void serve_refuse_unloaded(struct server *server, struct request *request)
 {
     request_log(request, "503: what it needs has not been loaded: see the errors above");
     request->response.retry_after_s = readiness_seconds_to_attempt(server->readiness);
@@ -124,10 +124,6 @@ static const char *find_fault(const struct request *request)
 
 enum py_wsgi_outcome serve_request(struct server *server, struct request *request)
 {
-    if (!readiness_has(server->readiness, request->route->application)) {
-        refuse_unloaded(server, request);
-        return PY_WSGI_SERVED;
-    }
     activity_begin(server->activity, request);
     count(server);
     enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);

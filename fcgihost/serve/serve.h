@@ -30,8 +30,9 @@ struct server {
 bool serve_refuse(struct server *server, struct request *request);
 /* It has waited for a thread for longer than queue_time_ms: 503. */
 void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms);
-/* Answers one that was not refused, through the application, or with 503 where that is not loaded.
- */
+/* What it needs has not been loaded: 503. */
+void serve_refuse_unloaded(struct server *server, struct request *request);
+/* Answers one that was not refused, through the application. */
 enum py_wsgi_outcome serve_request(struct server *server, struct request *request);
 
 #endif

@@ -149,7 +149,7 @@ static void end_request(struct worker *worker, struct connection *connection, en
     counters_count(counters_of(worker), request->response.status, &request->times);
 }
 
-/* Through the application, or without it where it is not loaded. */
+/* Through the application. */
 static enum fate serve(struct worker *worker, struct connection *connection)
 {
     worker->entering = connection;
@@ -179,9 +179,11 @@ static enum fate decide(struct worker *worker, struct connection *connection)
         serve_refuse_late(&worker->server, request, worker->pool->config->queue_time_ms);
         return ANSWERED;
     }
-    if (is_watch(worker) && readiness_has(worker->pool->readiness, request->route->application))
-        return QUEUED;
-    return serve(worker, connection);
+    if (!readiness_has(worker->pool->readiness, request->route->application)) {
+        serve_refuse_unloaded(&worker->server, request);
+        return ANSWERED;
+    }
+    return is_watch(worker) ? QUEUED : serve(worker, connection);
 }
 
 static enum fate handle(struct worker *worker, struct connection *connection)

@@ -1,0 +1,405 @@
+/* A connection between its bytes and its requests. Its transports are the test's own: a head is a
+ * line, which says how many bytes of body follow, as a digit at its end.
+ *
+ * links: connection.c input.c */
+#include "unit.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "connection/connection.h"
+#include "http/meta_variables.h"
+#include "http/reply.h"
+
+enum { BUFFER_BYTES = 256 };
+
+static struct config config;
+static struct gate_limits gate_limits;
+static struct route_table routes;
+static atomic_bool is_draining, is_handing_over;
+static uint8_t buffer[BUFFER_BYTES];
+static struct receiver receiver;
+static struct connection *connection;
+static struct request request;
+static int peer;
+static size_t body_bytes; /* of the request */
+static enum drain_state drain;
+static bool is_head_refused;
+static unsigned released, ends;
+
+/* Fakes */
+
+static enum head_state begin(struct receiver *by, struct connection *begun)
+{
+    (void)by;
+    struct input *input = &begun->input;
+    const uint8_t *bytes = input->data + input->begin,
+                  *line_end = memchr(bytes, '\n', input_available(input));
+    if (is_head_refused) {
+        begun->refusal = "refused";
+        return HEAD_REFUSED;
+    }
+    if (line_end == NULL)
+        return HEAD_MORE;
+    body_bytes = (size_t)(line_end[-1] - '0');
+    memset(&request, 0, sizeof(request));
+    request.ops = begun->ops;
+    request.is_keep_wanted = true;
+    request.response.is_ended = true;
+    begun->request = &request;
+    begun->head_bytes = (size_t)(line_end + 1 - bytes);
+    input->begin += begun->head_bytes;
+    return HEAD_WHOLE;
+}
+
+static bool is_body_here(struct request *asked)
+{
+    return input_available(asked->input) >= body_bytes;
+}
+
+static void release(struct request *asked)
+{
+    (void)asked;
+    released++;
+}
+
+const struct transport_ops fastcgi_transport = {
+    .name = "FastCGI", .begin = begin, .is_body_here = is_body_here, .release = release};
+const struct transport_ops scgi_transport = {
+    .name = "SCGI", .begin = begin, .is_body_here = is_body_here, .release = release};
+const struct transport_ops http_transport = {
+    .name = "HTTP", .begin = begin, .is_body_here = is_body_here, .release = release};
+
+void receiver_give_request(struct receiver *to, struct request *given)
+{
+    (void)to;
+    (void)given;
+}
+
+void meta_read_content_length(struct request *read, uint64_t limit)
+{
+    (void)limit;
+    read->content_length = (int64_t)body_bytes;
+}
+
+int meta_drop_body(struct request *dropped, const struct path_routes *of)
+{
+    (void)dropped;
+    (void)of;
+    return 0;
+}
+
+bool meta_is_body_unlikely(const struct request *asked)
+{
+    (void)asked;
+    return false;
+}
+
+int reply_send_end(struct request *ended)
+{
+    (void)ended;
+    ends++;
+    return 0;
+}
+
+enum drain_state request_drain_body(struct request *drained)
+{
+    if (drain == DRAIN_DONE)
+        drained->input->begin += body_bytes;
+    return drain;
+}
+
+/* Tests */
+
+static int set_up(void **state)
+{
+    (void)state;
+    int pair[2];
+    memset(&config, 0, sizeof(config));
+    config.protocol = PROTOCOL_AUTO;
+    atomic_store(&is_draining, false);
+    atomic_store(&is_handing_over, false);
+    memset(buffer, 0xee, sizeof(buffer));
+    receiver = (struct receiver){.config = &config,
+                                 .gate_limits = &gate_limits,
+                                 .routes = &routes,
+                                 .buffer = buffer,
+                                 .buffer_bytes = sizeof(buffer),
+                                 .is_draining = &is_draining,
+                                 .is_handing_over = &is_handing_over};
+    drain = DRAIN_DONE;
+    is_head_refused = false;
+    released = ends = 0;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+        return -1;
+    peer = pair[0];
+    connection = connection_new(pair[1]);
+    return connection == NULL;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    connection_free(connection);
+    if (peer >= 0)
+        close(peer);
+    return 0;
+}
+
+static void send_text(const char *text)
+{
+    assert_int_equal(send(peer, text, strlen(text), 0), (long)strlen(text));
+}
+
+static enum connection_step advance(void)
+{
+    return connection_advance(&receiver, connection);
+}
+
+static void assert_refused(const char *text, const char *reason)
+{
+    send_text(text);
+    assert_int_equal(advance(), CONNECTION_CLOSE);
+    assert_non_null(connection->refusal);
+    assert_non_null(strstr(connection->refusal, reason));
+}
+
+static void test_the_first_byte_tells_the_protocol(void **state)
+{
+    (void)state;
+    send_text("\001 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_ptr_equal(connection->ops, &fastcgi_transport);
+}
+
+static void test_a_digit_is_scgi(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_ptr_equal(connection->ops, &scgi_transport);
+}
+
+static void test_http_is_told_where_to_go(void **state)
+{
+    (void)state;
+    assert_refused("GET / HTTP/1.1\r\n", "it sent HTTP");
+}
+
+static void test_tls_is_told_too(void **state)
+{
+    (void)state;
+    assert_refused("\026\003\001", "it sent TLS");
+}
+
+static void test_with_one_protocol_alone_the_other_is_a_stranger(void **state)
+{
+    (void)state;
+    config.protocol = PROTOCOL_SCGI;
+    send_text("\001 a 0\n");
+    /* Whatever it looks like, it goes to SCGI, which refuses it. */
+    is_head_refused = true;
+    assert_int_equal(advance(), CONNECTION_CLOSE);
+    assert_ptr_equal(connection->ops, &scgi_transport);
+}
+
+static void test_half_a_head_leaves_the_threads_buffer_to_others(void **state)
+{
+    (void)state;
+    send_text("1 hea");
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_true(connection_has_begun(connection));
+    assert_true(connection->input.is_owned);
+    memset(buffer, 0, sizeof(buffer)); /* by another connection */
+    send_text("d 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(connection->head_bytes, strlen("1 head 0\n"));
+}
+
+static void test_a_head_byte_by_byte_is_the_same(void **state)
+{
+    (void)state;
+    for (const char *byte = "1 head 2\nx"; *byte != '\0'; byte++) {
+        send_text((char[]){*byte, '\0'});
+        assert_int_equal(advance(), CONNECTION_WAIT);
+    }
+    send_text("y");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(input_available(&connection->input), 2);
+}
+
+static void test_who_hangs_up_in_a_head_is_told_of_in_the_log(void **state)
+{
+    (void)state;
+    send_text("1 hea");
+    close(peer);
+    peer = -1;
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_int_equal(advance(), CONNECTION_CLOSE);
+    assert_non_null(strstr(connection->refusal, "hung up"));
+}
+
+static void test_who_hangs_up_between_requests_is_not(void **state)
+{
+    (void)state;
+    close(peer);
+    peer = -1;
+    assert_int_equal(advance(), CONNECTION_CLOSE);
+    assert_null(connection->refusal);
+}
+
+static void test_who_hangs_up_in_a_body_is_served(void **state)
+{
+    (void)state;
+    send_text("1 a 5\nxx");
+    shutdown(peer, SHUT_WR);
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_int_equal(advance(), CONNECTION_READY); /* the application is told by its input */
+}
+
+static void test_after_a_response_the_connection_waits_for_the_next_request(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    atomic_store(&connection->deadline_ms, 7);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    assert_null(connection->request);
+    assert_int_equal(connection->served, 1);
+    assert_int_equal(atomic_load(&connection->deadline_ms), 0);
+    assert_int_equal(released, 1);
+    assert_false(connection_has_begun(connection));
+    assert_false(connection->input.is_owned);
+}
+
+static void test_a_request_that_was_sent_ahead_is_ready_at_once(void **state)
+{
+    (void)state;
+    send_text("1 a 2\nxy1 b 0\n1 c");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_READY);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    assert_int_equal(connection->served, 2);
+    memset(buffer, 0, sizeof(buffer));
+    assert_int_equal(input_available(&connection->input), 3);
+    assert_memory_equal(connection->input.data + connection->input.begin, "1 c", 3);
+}
+
+static void test_while_handing_over_the_next_request_is_left_to_the_next_process(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n1 b 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    atomic_store(&is_handing_over, true);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    struct handover_connection left;
+    assert_int_equal(connection_describe(connection, &left), 0);
+    assert_int_equal(left.served, 1);
+    assert_int_equal(left.input.bytes, 6);
+    assert_memory_equal(left.input.data, "1 b 0\n", 6);
+    free((void *)(uintptr_t)left.input.data);
+}
+
+static void test_while_draining_no_connection_is_kept(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    atomic_store(&is_draining, true);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+}
+
+static void test_what_the_peer_or_the_response_does_not_keep_is_closed(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    request.is_keep_wanted = false;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+    assert_int_equal(ends, 1);
+}
+
+static void test_the_rest_of_a_body_is_waited_for_without_a_thread(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    drain = DRAIN_WAIT;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    assert_true(connection->is_answered);
+    assert_int_equal(released, 0);
+    drain = DRAIN_DONE;
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_false(connection->is_answered);
+    assert_int_equal(released, 1);
+}
+
+static void test_a_body_that_cannot_be_dropped_ends_the_connection(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    drain = DRAIN_FAILED;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+}
+
+static void test_a_request_that_waits_is_handed_over_with_its_head_and_body(void **state)
+{
+    (void)state;
+    send_text("1 a 3\nxyz");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(connection_keep_request(connection), CONNECTION_WAIT);
+    memset(buffer, 0, sizeof(buffer));
+    connection->park_end_ms = 9;
+    connection->is_queued = true;
+    assert_true(connection_can_move(connection));
+    struct handover_connection left;
+    assert_int_equal(connection_describe(connection, &left), 0);
+    assert_int_equal(left.input.bytes, 9);
+    assert_memory_equal(left.input.data, "1 a 3\nxyz", 9);
+    left.fd = dup(connection->fd);
+    struct connection *next = connection_take_over(&left);
+    free((void *)(uintptr_t)left.input.data);
+    assert_int_equal(next->park_end_ms, 9);
+    assert_int_equal(connection_advance(&receiver, next), CONNECTION_READY);
+    assert_int_equal(input_available(&next->input), 3);
+    connection_free(next);
+}
+
+static void test_only_what_nobody_serves_can_move(void **state)
+{
+    (void)state;
+    assert_false(connection_can_move(connection)); /* a worker has it */
+    atomic_store(&connection->is_watched, true);
+    assert_true(connection_can_move(connection));
+    atomic_store(&connection->is_lingering, true); /* its response has left, its body not come */
+    assert_false(connection_can_move(connection));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_first_byte_tells_the_protocol),
+        TEST(test_a_digit_is_scgi),
+        TEST(test_http_is_told_where_to_go),
+        TEST(test_tls_is_told_too),
+        TEST(test_with_one_protocol_alone_the_other_is_a_stranger),
+        TEST(test_half_a_head_leaves_the_threads_buffer_to_others),
+        TEST(test_a_head_byte_by_byte_is_the_same),
+        TEST(test_who_hangs_up_in_a_head_is_told_of_in_the_log),
+        TEST(test_who_hangs_up_between_requests_is_not),
+        TEST(test_who_hangs_up_in_a_body_is_served),
+        TEST(test_after_a_response_the_connection_waits_for_the_next_request),
+        TEST(test_a_request_that_was_sent_ahead_is_ready_at_once),
+        TEST(test_while_handing_over_the_next_request_is_left_to_the_next_process),
+        TEST(test_while_draining_no_connection_is_kept),
+        TEST(test_what_the_peer_or_the_response_does_not_keep_is_closed),
+        TEST(test_the_rest_of_a_body_is_waited_for_without_a_thread),
+        TEST(test_a_body_that_cannot_be_dropped_ends_the_connection),
+        TEST(test_a_request_that_waits_is_handed_over_with_its_head_and_body),
+        TEST(test_only_what_nobody_serves_can_move),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,489 @@
+/* The poller, with sockets of the test's own; connections and listeners are as simple as can be.
+ *
+ * links: poller.c poller_accept.c poller_queue.c poller_handover.c address.c */
+#include "unit.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/descriptors.h"
+#include "base/fork.h"
+#include "base/log.h"
+#include "connection/poller.h"
+
+enum { PEERS = 8, LONG_AGO_MS = 60000 };
+
+static struct config config;
+static struct listener listener;
+static struct listener_set set;
+static struct poller poller;
+static struct sockaddr_un address;
+static socklen_t address_bytes;
+static int peers[PEERS];
+static struct request request;
+static char logged[512];
+static unsigned lines;
+
+/* Fakes */
+
+struct connection *connection_new(int fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    assert_non_null(connection);
+    connection->pollable = POLLABLE_CONNECTION;
+    connection->fd = fd;
+    return connection;
+}
+
+void connection_free(struct connection *connection)
+{
+    if (connection->fd >= 0)
+        close(connection->fd);
+    free(connection);
+}
+
+bool connection_can_move(const struct connection *connection)
+{
+    return connection->is_queued || atomic_load(&connection->is_watched);
+}
+
+int connection_describe(const struct connection *connection, struct handover_connection *left)
+{
+    *left = (struct handover_connection){.fd = connection->fd};
+    return 0;
+}
+
+struct connection *connection_take_over(const struct handover_connection *left)
+{
+    return connection_new(left->fd);
+}
+
+int descriptors_find_limit(void)
+{
+    return INT_MAX;
+}
+
+bool descriptors_are_left(int fd, int limit)
+{
+    (void)fd;
+    (void)limit;
+    return true;
+}
+
+int descriptors_above_standard(int fd)
+{
+    return fd;
+}
+
+bool fork_has_happened(void)
+{
+    return false;
+}
+
+void listener_unlink(struct listener *unlinked)
+{
+    (void)unlinked;
+}
+
+void listener_close(struct listener *closed)
+{
+    close(closed->fd);
+    closed->fd = -1;
+}
+
+void listener_refuse(const struct listener *refusing)
+{
+    shutdown(refusing->fd, SHUT_RDWR);
+}
+
+enum listener_owner listener_find_owner(const struct listener *asked)
+{
+    (void)asked;
+    return LISTENER_SHARED;
+}
+
+bool listener_is_spawners(const struct listener *asked)
+{
+    (void)asked;
+    return false;
+}
+
+struct handover_listener listener_describe(const struct listener *described)
+{
+    return (struct handover_listener){.fd = described->fd};
+}
+
+static void note(const char *format, va_list arguments)
+{
+    vsnprintf(logged, sizeof(logged), format, arguments);
+    lines++;
+}
+
+#define FAKE_LOG(name)                                                                             \
+    void name(const char *format, ...)                                                             \
+    {                                                                                              \
+        va_list arguments;                                                                         \
+        va_start(arguments, format);                                                               \
+        note(format, arguments);                                                                   \
+        va_end(arguments);                                                                         \
+    }
+
+FAKE_LOG(log_error)
+FAKE_LOG(log_warning)
+FAKE_LOG(log_info)
+
+/* Tests */
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&config, 0, sizeof(config));
+    config.threads = 2;
+    config.io_timeout_ms = 60000;
+    config.connections = 4;
+    address = (struct sockaddr_un){.sun_family = AF_UNIX}; /* the kernel chooses an abstract name */
+    listener = (struct listener){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)};
+    address_bytes = sizeof(sa_family_t);
+    if (bind(listener.fd, (struct sockaddr *)&address, address_bytes) < 0 ||
+        listen(listener.fd, PEERS) < 0)
+        return -1;
+    address_bytes = sizeof(address);
+    getsockname(listener.fd, (struct sockaddr *)&address, &address_bytes);
+    set = (struct listener_set){.items = &listener, .count = 1};
+    for (unsigned i = 0; i < PEERS; i++)
+        peers[i] = -1;
+    logged[0] = '\0';
+    lines = 0;
+    return poller_init(&poller, &set, &config, eventfd(0, EFD_NONBLOCK));
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    while (poller.connections != NULL)
+        poller_close(&poller, poller.connections);
+    close(poller.change_fd);
+    poller_clear(&poller);
+    if (listener.fd >= 0)
+        close(listener.fd);
+    for (unsigned i = 0; i < PEERS; i++)
+        if (peers[i] >= 0)
+            close(peers[i]);
+    return 0;
+}
+
+static void connect_peer(unsigned i)
+{
+    peers[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(peers[i], (struct sockaddr *)&address, address_bytes), 0);
+    assert_int_equal(send(peers[i], &(char){(char)('a' + i)}, 1, 0), 1);
+}
+
+/* The number of the peer whose connection it is, or -1; nothing is taken. */
+static int peer_of(const struct connection *connection)
+{
+    char byte;
+    if (connection == NULL || recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
+        return -1;
+    return byte - 'a';
+}
+
+static void take_byte(struct connection *connection)
+{
+    char byte;
+    assert_int_equal(recv(connection->fd, &byte, 1, 0), 1);
+}
+
+/* Looks once, as the watch does. */
+static struct connection *look(void)
+{
+    return poller_lead(&poller, 0);
+}
+
+/* Looks until something is there, which no worker has to be told of. */
+static struct connection *find(void)
+{
+    struct connection *connection = NULL;
+    for (unsigned i = 0; i < 4 && connection == NULL; i++)
+        connection = look();
+    return connection;
+}
+
+static struct connection *accept_peer(unsigned i)
+{
+    connect_peer(i);
+    struct connection *connection = find();
+    assert_int_equal(peer_of(connection), (int)i);
+    return connection;
+}
+
+static struct connection *accept_kept(unsigned i)
+{
+    struct connection *connection = accept_peer(i);
+    take_byte(connection);
+    connection->served = 1;
+    assert_int_equal(poller_watch(&poller, connection, 0), 0);
+    return connection;
+}
+
+static struct connection *accept_queued(unsigned i)
+{
+    struct connection *connection = accept_peer(i);
+    connection->request = &request;
+    poller_queue(&poller, connection);
+    return connection;
+}
+
+static bool is_shut(const struct connection *connection)
+{
+    char byte;
+    return recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static void test_connections_come_in_the_order_in_which_they_were_made(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++)
+        connect_peer(i);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(peer_of(poller_next(&poller)), i);
+    assert_int_equal(poller_connection_count(&poller), 4);
+}
+
+static void test_a_watched_one_comes_again_when_its_peer_sends_and_not_before(void **state)
+{
+    (void)state;
+    struct connection *kept = accept_kept(0);
+    assert_null(look());
+    assert_int_equal(send(peers[0], "a", 1, 0), 1);
+    assert_ptr_equal(poller_next(&poller), kept);
+    assert_null(look()); /* it is its worker's */
+}
+
+static void test_the_queue_is_first_come_first_served_and_before_what_is_new(void **state)
+{
+    (void)state;
+    struct connection *first = accept_peer(0), *second = accept_peer(1);
+    poller_queue(&poller, first);
+    poller_queue(&poller, second);
+    connect_peer(2);
+    assert_ptr_equal(poller_next(&poller), first);
+    assert_ptr_equal(poller_next(&poller), second);
+    assert_int_equal(peer_of(poller_next(&poller)), 2);
+    assert_false(poller_has_ready(&poller));
+}
+
+static void test_the_watch_leaves_the_queue_to_the_workers(void **state)
+{
+    (void)state;
+    struct connection *queued = accept_queued(0);
+    connect_peer(1);
+    assert_int_equal(peer_of(find()), 1);
+    assert_null(look());
+    assert_ptr_equal(poller_next(&poller), queued);
+}
+
+static void test_a_watch_that_is_recalled_takes_nothing_more(void **state)
+{
+    (void)state;
+    connect_peer(0);
+    poller_recall(&poller);
+    assert_true(poller_is_recalled(&poller));
+    assert_null(look());
+    poller_end_recall(&poller);
+    assert_false(poller_is_recalled(&poller));
+    assert_int_equal(peer_of(poller_next(&poller)), 0);
+}
+
+static void test_only_the_first_of_the_queue_can_be_overdue_if_it_has_a_request(void **state)
+{
+    (void)state;
+    struct connection *first = accept_queued(0), *second = accept_queued(1);
+    assert_null(poller_take_overdue(&poller, first->queued_us - 1));
+    assert_ptr_equal(poller_take_overdue(&poller, first->queued_us), first);
+    second->request = NULL;
+    assert_null(poller_take_overdue(&poller, clock_us() + 1));
+    assert_ptr_equal(poller_next(&poller), second);
+    assert_null(poller_take_overdue(&poller, UINT64_MAX - 1));
+}
+
+static void test_parked_ones_come_back_in_the_order_of_their_ends(void **state)
+{
+    (void)state;
+    static const uint64_t ends_ms[] = {200, 300, 100};
+    struct connection *parked[3];
+    for (unsigned i = 0; i < 3; i++) {
+        parked[i] = accept_peer(i);
+        parked[i]->park_end_ms = ends_ms[i];
+        poller_park(&poller, parked[i]);
+    }
+    poller_tend(&poller, 99);
+    assert_false(poller_has_ready(&poller));
+    poller_tend(&poller, 200);
+    assert_ptr_equal(poller_next(&poller), parked[2]);
+    assert_ptr_equal(poller_next(&poller), parked[0]);
+    assert_null(look());
+    poller_unpark(&poller);
+    assert_ptr_equal(poller_next(&poller), parked[1]);
+}
+
+static void test_at_the_limit_the_longest_idle_one_makes_room(void **state)
+{
+    (void)state;
+    struct connection *kept[4];
+    for (unsigned i = 0; i < 4; i++) {
+        kept[i] = accept_kept(i);
+        atomic_store(&kept[i]->idle_ms, clock_ms() - LONG_AGO_MS + i);
+    }
+    atomic_store(&kept[0]->idle_ms, clock_ms());
+    connect_peer(4);
+    assert_ptr_equal(find(), kept[1]); /* its worker finds that it has ended */
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(is_shut(kept[i]), i == 1);
+    poller_close(&poller, kept[1]);
+    assert_int_equal(peer_of(poller_next(&poller)), 4);
+    assert_int_equal(lines, 0);
+}
+
+static void test_where_none_has_been_idle_for_long_new_ones_wait(void **state)
+{
+    (void)state;
+    struct connection *kept[4];
+    for (unsigned i = 0; i < 4; i++)
+        kept[i] = accept_kept(i);
+    connect_peer(4);
+    assert_null(look());
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(is_shut(kept[i]));
+    assert_int_equal(lines, 0); /* one soon will have been */
+    atomic_store(&kept[2]->idle_ms, clock_ms() - LONG_AGO_MS);
+    poller_tend(&poller, clock_ms());
+    assert_ptr_equal(find(), kept[2]);
+    assert_true(is_shut(kept[2]));
+}
+
+static void test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once(void **state)
+{
+    (void)state;
+    struct connection *busy[4];
+    for (unsigned i = 0; i < 4; i++)
+        busy[i] = accept_peer(i);
+    connect_peer(4);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_null(look());
+        poller_tend(&poller, clock_ms());
+    }
+    assert_int_equal(lines, 1);
+    assert_non_null(strstr(logged, "as many as [limits] connections allows"));
+    poller_close(&poller, busy[3]);
+    assert_int_equal(peer_of(poller_next(&poller)), 4);
+}
+
+static void test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not(void **state)
+{
+    (void)state;
+    struct connection *silent = accept_peer(0), *busy = accept_peer(1);
+    take_byte(silent);
+    poller_watch(&poller, silent, 1000);
+    atomic_store(&busy->deadline_ms, 1000);
+    poller_tend(&poller, 999);
+    assert_false(is_shut(silent));
+    poller_tend(&poller, 1000);
+    assert_true(is_shut(silent));
+    assert_true(atomic_load(&silent->is_expired));
+    assert_false(atomic_load(&busy->is_expired));
+}
+
+static void test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again(void **state)
+{
+    (void)state;
+    struct connection *kept = accept_kept(0), *queued = accept_queued(1);
+    poller_begin_handover(&poller);
+    assert_int_equal(send(peers[0], "a", 1, 0), 1);
+    connect_peer(2);
+    for (unsigned i = 0; i < 4; i++)
+        assert_null(look());
+    assert_int_equal(poller_busy_count(&poller), 0);
+    struct handover handover = {0};
+    assert_int_equal(poller_hand_over(&poller, &handover), 0);
+    assert_int_equal(handover.connection_count, 2);
+    free(handover.connections);
+    free(handover.listeners);
+    poller_give_up_handover(&poller);
+    assert_ptr_equal(poller_next(&poller), queued);
+    assert_ptr_equal(poller_next(&poller), kept);
+}
+
+static void test_those_that_another_process_has_are_gone_from_the_queue(void **state)
+{
+    (void)state;
+    accept_queued(0);
+    accept_kept(1);
+    poller_begin_handover(&poller);
+    struct handover handover;
+    assert_int_equal(poller_pick_movable(&poller, 8, &handover), 2);
+    poller_release_picked(&poller, &handover, true);
+    free(handover.connections);
+    poller_give_up_handover(&poller);
+    assert_int_equal(poller_connection_count(&poller), 0);
+    assert_null(find());
+    assert_null(poller_take_overdue(&poller, UINT64_MAX - 1));
+}
+
+static void test_the_load_counts_what_is_open_idle_and_waits(void **state)
+{
+    (void)state;
+    struct poller_load load;
+    accept_kept(0);
+    struct connection *first = accept_queued(1), *parked = accept_peer(2);
+    accept_queued(3);
+    first->queued_us -= 5000000;
+    poller_park(&poller, parked);
+    poller_get_load(&poller, &load);
+    assert_int_equal(load.open, 4);
+    assert_int_equal(load.idle, 1);
+    assert_int_equal(load.max, 4);
+    assert_int_equal(load.waiting, 2);
+    assert_int_equal(load.parked, 1);
+    assert_true(load.oldest_waiting_ms >= 5000);
+}
+
+static void test_workers_and_watch_end_when_it_quits(void **state)
+{
+    (void)state;
+    connect_peer(0);
+    poller_quit(&poller);
+    assert_null(poller_next(&poller));
+    assert_null(poller_lead(&poller, -1));
+    assert_true(poller_is_recalled(&poller));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_connections_come_in_the_order_in_which_they_were_made),
+        TEST(test_a_watched_one_comes_again_when_its_peer_sends_and_not_before),
+        TEST(test_the_queue_is_first_come_first_served_and_before_what_is_new),
+        TEST(test_the_watch_leaves_the_queue_to_the_workers),
+        TEST(test_a_watch_that_is_recalled_takes_nothing_more),
+        TEST(test_only_the_first_of_the_queue_can_be_overdue_if_it_has_a_request),
+        TEST(test_parked_ones_come_back_in_the_order_of_their_ends),
+        TEST(test_at_the_limit_the_longest_idle_one_makes_room),
+        TEST(test_where_none_has_been_idle_for_long_new_ones_wait),
+        TEST(test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once),
+        TEST(test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not),
+        TEST(test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again),
+        TEST(test_those_that_another_process_has_are_gone_from_the_queue),
+        TEST(test_the_load_counts_what_is_open_idle_and_waits),
+        TEST(test_workers_and_watch_end_when_it_quits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
