@@ -128,6 +128,7 @@ enum py_wsgi_outcome serve_request(struct server *server, struct request *reques
     count(server);
     enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);
     if (outcome == PY_WSGI_WITHDRAWN) { /* who has withdrawn it has ended its activity */
+        activity_end_application(server->activity); /* but that the thread waits for the GIL */
         if (server->requests != NULL)
             atomic_fetch_sub(server->requests, 1);
         return outcome;
