@@ -385,6 +385,8 @@ int main(int argc, char **argv)
         print_version();
     else if (line.command == COMMAND_HELP)
         command_line_print_help();
+    else if (line.command == COMMAND_RELOAD)
+        code = ask_to_reload(line.status_file, &config.listen);
     else if (line.command == COMMAND_STATUS)
         code = ask_status(line.status_file, &config.listen, line.format);
     else if (line.command == COMMAND_PRINT_INI)

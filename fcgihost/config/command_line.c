@@ -24,6 +24,7 @@ enum {
     FLAG_HEADER,
     FLAG_PRINT_INI,
     FLAG_STATUS,
+    FLAG_RELOAD,
     FLAG_FORMAT
 };
 
@@ -52,6 +53,8 @@ static const struct flag flags[] = {
     {FLAG_HEADER, "header", "'NAME: VALUE'", NULL, "with --call: one of its headers; repeatable"},
     {FLAG_STATUS, "status", NULL, NULL,
      "ask the running host with this -c FILE or -l ADDRESS; exit 0 if it serves"},
+    {FLAG_RELOAD, "reload", NULL, NULL,
+     "have its manager replace all workers, wait, say how it ended; exit 1: they stay"},
     {FLAG_FORMAT, "format", "F", NULL, "with --status: text, json or prometheus"},
     {FLAG_PRINT_INI, "print-ini", NULL, NULL,
      "print a commented fcgihost.ini with every key at its default"},
@@ -108,7 +111,7 @@ static void fill_getopt(char short_options[2 * FLAG_COUNT + 2],
 static int set_command(struct parse *parse, enum command command)
 {
     if (parse->command_line->command != COMMAND_SERVE && parse->command_line->command != command)
-        return config_error_set(parse->error, "--check, --call, --status: two are given: keep one");
+        return config_error_set(parse->error, "--check, --call, --status, --reload: two are given: keep one");
     parse->command_line->command = command;
     return 0;
 }
@@ -190,6 +193,8 @@ static int take_flag(struct parse *parse, const struct flag *flag, const char *a
         return set_command(parse, COMMAND_CHECK);
     case FLAG_STATUS:
         return set_command(parse, COMMAND_STATUS);
+    case FLAG_RELOAD:
+        return set_command(parse, COMMAND_RELOAD);
     case FLAG_FORMAT:
         return take_format(parse, argument);
     case FLAG_CALL:
@@ -394,7 +399,7 @@ void command_line_report(const struct config_error *error)
     fprintf(stderr, "fcgihost: %s\n", error->message);
 }
 
-/* --status: nothing is read, for the file may be wrong by now; what tells hosts apart is which file
+/* --status, --reload: nothing is read, for the file may be wrong by now; what tells hosts apart is which file
  * they were started with, and where they listen. */
 static enum command_line_result apply_status(struct parse *parse)
 {
@@ -408,7 +413,7 @@ static enum command_line_result apply_status(struct parse *parse)
     parse->command_line->status_file = parse->config_file;
     if (parse->config_file == NULL && parse->config->listen.count == 0) {
         if (stat(here, &status) < 0) {
-            config_error_set(parse->error, "--status: which host is not said: give its -c FILE or "
+            config_error_set(parse->error, "which host is not said: give its -c FILE or "
                                            "-l ADDRESS");
             return COMMAND_LINE_WRONG_USAGE;
         }
@@ -419,7 +424,8 @@ static enum command_line_result apply_status(struct parse *parse)
 
 static enum command_line_result apply(struct parse *parse)
 {
-    if (parse->command_line->command == COMMAND_STATUS)
+    if (parse->command_line->command == COMMAND_STATUS ||
+        parse->command_line->command == COMMAND_RELOAD)
         return apply_status(parse);
     if (parse->command_line->command == COMMAND_CHECK)
         parse->config->report = command_line_report;

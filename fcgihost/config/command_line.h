@@ -12,6 +12,7 @@ enum command {
     COMMAND_CHECK,
     COMMAND_CALL,
     COMMAND_STATUS,
+    COMMAND_RELOAD,
     COMMAND_PRINT_INI,
     COMMAND_VERSION,
     COMMAND_HELP
@@ -33,7 +34,7 @@ struct command_line {
     const char *data_file; /* NULL: no body */
     const char **headers;  /* "Name: value", each with a colon */
     size_t header_count;
-    /* COMMAND_STATUS */
+    /* COMMAND_STATUS, COMMAND_RELOAD */
     const char *status_file; /* the host's -c FILE; NULL: not said */
     const char *format;      /* "text" unless another one was given */
 };

@@ -8,6 +8,7 @@
 #include "life/process.h"
 #include "life/reexec.h"
 #include "manager/crew.h"
+#include "manager/reload.h"
 #include "manager/rollout.h"
 #include "status/collector.h"
 #include "status/control.h"
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +35,7 @@ struct manager {
     struct crew crew;
     struct rollout rollout;
     int signal_fd;
+    int reload_fd;       /* an eventfd: somebody asks for a reload */
     bool has_served;     /* some worker has loaded the application */
     bool is_startup_bad; /* and none ever will: on_failure = exit */
     bool is_cut_off;     /* a worker did not end in order */
@@ -265,6 +268,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
         rollout_succeed(&manager->rollout);
         roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
         log_info("reload: all workers have been replaced");
+        reload_end(true, "all workers have been replaced");
         if (reexec_is_program_changed())
             execute_anew(manager);
         break;
@@ -274,6 +278,8 @@ static void perform(struct manager *manager, const struct roster_action *action,
             "reload: worker %ld could not load what the old ones serve: they stay, and this one "
             "is stopped: mend what the log says above, and reload again",
             pid);
+        reload_end(false, "a new worker could not load the application: the old ones stay, and the "
+                          "log says why");
         break;
     case ACTION_REPLACE_FAILED:
         if (action->reason == REPLACE_LIMIT)
@@ -302,8 +308,10 @@ static void reload(struct manager *manager)
     const struct config *config = rollout_begin(&manager->rollout);
     log_reopen();
     signal_all(manager, SIGHUP); /* their logs */
-    if (config == NULL)
+    if (config == NULL) {
+        reload_end(false, "the configuration is wrong: nothing is changed; the log says where");
         return;
+    }
     roster_resize(&manager->roster, config->processes);
     roster_roll(&manager->roster, clock_ms());
     log_info("reload: %u worker%s will be replaced, one by one", config->processes,
@@ -396,23 +404,28 @@ static int wait_for_something(struct manager *manager, struct pollfd *fds)
 {
     uint64_t timeout_ms = roster_timeout_ms(&manager->roster, clock_ms());
     fds[0] = (struct pollfd){.fd = manager->signal_fd, .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = manager->reload_fd, .events = POLLIN};
     for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
-        fds[i + 1] = (struct pollfd){.fd = manager->crew.members[i].channel_fd, .events = POLLIN};
-    return poll(fds, ROSTER_WORKERS_MAX + 1, timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
+        fds[i + 2] = (struct pollfd){.fd = manager->crew.members[i].channel_fd, .events = POLLIN};
+    return poll(fds, ROSTER_WORKERS_MAX + 2, timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
 }
 
 static void run(struct manager *manager)
 {
-    struct pollfd fds[ROSTER_WORKERS_MAX + 1];
+    struct pollfd fds[ROSTER_WORKERS_MAX + 2];
+    eventfd_t count;
     do_what_is_due(manager);
     while (!manager->roster.is_stopping || roster_count(&manager->roster) > 0) {
         if (wait_for_something(manager, fds) > 0) {
             if (fds[0].revents != 0)
                 read_signals(manager);
             for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
-                if (fds[i + 1].revents != 0)
+                if (fds[i + 2].revents != 0)
                     read_messages(manager, i);
+            eventfd_read(manager->reload_fd, &count);
         }
+        if (reload_take() && !manager->roster.is_stopping)
+            reload(manager);
         reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         do_what_is_due(manager);
         tell_status(manager);
@@ -450,6 +463,8 @@ int manager_run(char **argv, const struct config *config)
     }
     log_info("fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION, config->processes,
              config->processes == 1 ? "" : "es");
+    manager.reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    reload_open(manager.reload_fd);
     if (!start_status(&manager, config)) {
         rollout_close(&manager.rollout);
         process_remove_pid_file(config);

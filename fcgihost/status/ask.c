@@ -1,4 +1,4 @@
-/* fcgihost --status. */
+/* fcgihost --status and --reload. */
 #include "status/ask.h"
 
 #include "base/clock.h"
@@ -24,12 +24,13 @@ struct search {
     const char *config_file;
     const struct config_list *listen;
     const char *format;
+    bool is_reload;
     unsigned found, serving, denied, silent;
     struct text seen; /* the folders that were looked through, for the message */
 };
 
-/* GETs target. The answer's status, with its body in text; 0: there was none. */
-static int get_once(const char *path, const char *target, struct text *text)
+/* The answer's status, with its body in text; 0: there was none. */
+static int exchange(const char *path, const char *method, const char *target, struct text *text)
 {
     char bytes[4096];
     int status = 0;
@@ -38,7 +39,7 @@ static int get_once(const char *path, const char *target, struct text *text)
         return 0;
     struct timeval timeout = {.tv_sec = ANSWER_S};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    int n = snprintf(bytes, sizeof(bytes), "GET %s HTTP/1.0\r\n\r\n", target);
+    int n = snprintf(bytes, sizeof(bytes), "%s %s HTTP/1.0\r\n\r\n", method, target);
     if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n)
         for (ssize_t got; (got = recv(fd, bytes, sizeof(bytes), 0)) > 0;)
             text_put_bytes(text, bytes, (size_t)got);
@@ -56,7 +57,7 @@ static int get(const char *path, long pid, const char *target, struct text *text
 {
     uint64_t end_ms = clock_ms() + RETRY_MS;
     for (;;) {
-        int status = get_once(path, target, text);
+        int status = exchange(path, "GET", target, text);
         if (status != 0 || kill((pid_t)pid, 0) < 0 || clock_ms() >= end_ms)
             return status;
         text_clear(text);
@@ -89,12 +90,53 @@ static void print_one(struct search *search, const char *path, long pid)
     text_clear(&ping);
 }
 
+/* Asks once, so that no second reload follows a lost answer. */
+static bool ask_reload(const char *path, char target[32])
+{
+    struct text text = {0};
+    int status = exchange(path, "POST", "/reload", &text);
+    if (status == 200)
+        snprintf(target, 32, "/reload?%lu", strtoul(text.data, NULL, 10));
+    else if (status == 409)
+        fprintf(stderr,
+                "fcgihost: the host has no manager: set [server] manager = yes, or restart it\n");
+    else
+        fprintf(stderr, "fcgihost: the manager does not answer on %s\n", path);
+    text_clear(&text);
+    return status == 200;
+}
+
+/* Waits until the workers have been replaced, or can't be. */
+static void reload_one(struct search *search, const char *path, long pid)
+{
+    char target[32];
+    bool is_over = false;
+    search->found++;
+    if (!ask_reload(path, target))
+        return;
+    while (!is_over) {
+        struct text text = {0};
+        bool has_answer = get(path, pid, target, &text) == 200;
+        is_over = !has_answer || strncmp(text.data, "running", 7) != 0;
+        if (is_over && has_answer && strncmp(text.data, "done ", 5) == 0) {
+            search->serving++;
+            printf("%s", text.data + 5);
+        } else if (is_over) {
+            fprintf(stderr, "fcgihost: %s",
+                    has_answer ? text.data + strcspn(text.data, " ") + 1
+                               : "the manager does not answer any more\n");
+        }
+        text_clear(&text);
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
+    }
+}
+
 static void look_at(struct search *search, const char *path, long pid)
 {
     if (access(path, W_OK) < 0 && errno == EACCES)
         search->denied++;
     else if (is_wanted(search, path, pid))
-        print_one(search, path, pid);
+        search->is_reload ? reload_one(search, path, pid) : print_one(search, path, pid);
     else if (kill((pid_t)pid, 0) == 0)
         search->silent++;
 }
@@ -130,10 +172,12 @@ static bool visit(const char *folder, void *context)
     return false;
 }
 
-int ask_status(const char *config_file, const struct config_list *listen, const char *format)
+/* What was found, served. */
+static int ask(struct search search, const char *config_file)
 {
+    const struct config_list *listen = search.listen;
     char *canonical = config_file != NULL ? identity_canonical(config_file) : NULL;
-    struct search search = {.config_file = canonical, .listen = listen, .format = format};
+    search.config_file = canonical;
     identity_each_folder(visit, &search);
     fflush(stdout);
     if (search.found == 0)
@@ -149,4 +193,14 @@ int ask_status(const char *config_file, const struct config_list *listen, const 
     text_clear(&search.seen);
     free(canonical);
     return search.found > 0 && search.serving == search.found ? 0 : 1;
+}
+
+int ask_status(const char *config_file, const struct config_list *listen, const char *format)
+{
+    return ask((struct search){.listen = listen, .format = format}, config_file);
+}
+
+int ask_to_reload(const char *config_file, const struct config_list *listen)
+{
+    return ask((struct search){.listen = listen, .is_reload = true}, config_file);
 }

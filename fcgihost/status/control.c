@@ -74,7 +74,7 @@ static bool serve_client(struct client *client)
     struct connection *connection = client->connection;
     enum connection_step step = connection_advance(&control.receiver, connection);
     while (step == CONNECTION_READY) {
-        respond_always(control.real_config, connection->request);
+        respond_always(control.real_config, connection->request, client->is_control);
         client->deadline_ms = clock_ms() + KEPT_MS;
         step = connection_finish_request(&control.receiver, connection);
     }

@@ -28,6 +28,13 @@ static const struct format formats[] = {
 
 enum { FORMAT_HTML, FORMAT_JSON, FORMAT_PROMETHEUS, FORMAT_TEXT, FORMAT_COUNT };
 
+static const struct respond_reload *the_reload;
+
+void respond_use_reload(const struct respond_reload *reload)
+{
+    the_reload = reload;
+}
+
 static void add_header(struct response *response, const char *name, const char *value)
 {
     response_add_header(response, name, strlen(name), value, strlen(value));
@@ -169,9 +176,34 @@ bool respond_for_host(const struct config *config, struct request *request)
     return true;
 }
 
-void respond_always(const struct config *config, struct request *request)
+/* "/reload" asks, and "/reload?3" how the one with that number ended. */
+static void send_reload(struct request *request)
+{
+    static const char *const words[] = {"running", "done", "failed", "unknown"};
+    const char *method = request_value(request, "REQUEST_METHOD"),
+               *query = request_value(request, "QUERY_STRING");
+    char text[700], reason[600] = "";
+    if (the_reload == NULL) {
+        send_text(request, "409 Conflict", "This host has no manager.\n");
+        return;
+    }
+    if (method != NULL && strcmp(method, "POST") == 0) {
+        snprintf(text, sizeof(text), "%u\n", the_reload->ask());
+    } else {
+        unsigned number = query != NULL ? (unsigned)strtoul(query, NULL, 10) : 0;
+        enum reload_state state = the_reload->get(number, reason, sizeof(reason));
+        snprintf(text, sizeof(text), "%s %s\n", words[state], reason);
+    }
+    send_text(request, "200 OK", text);
+}
+
+void respond_always(const struct config *config, struct request *request, bool is_control)
 {
     const char *path = find_path(request);
+    if (is_control && is_path(path, "/reload")) {
+        send_reload(request);
+        return;
+    }
     if (is_refused_method(request))
         return;
     if (is_path(path, config->status_ping) || is_path(path, "/ping"))

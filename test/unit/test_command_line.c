@@ -275,7 +275,7 @@ static void test_commands(void **state)
     assert_int_equal(fixture->command_line.command, COMMAND_HELP);
     assert_fine(fixture, "--print-ini");
     assert_int_equal(fixture->command_line.command, COMMAND_PRINT_INI);
-    assert_usage(fixture, "--check|--call|/|a:b", "--check, --call, --status: two are given: keep one");
+    assert_usage(fixture, "--check|--call|/|a:b", "--check, --call, --status, --reload: two are given: keep one");
 }
 
 /* Somebody who asks for help may well stand in a folder with a broken file. */

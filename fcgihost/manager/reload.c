@@ -1,0 +1,77 @@
+/* Who asked the manager for a reload, and how it ended. */
+#include "manager/reload.h"
+
+#include "status/respond.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+
+enum { ENDS_KEPT = 16 };
+
+/* How the reload with that number ended. */
+struct ended {
+    unsigned number;
+    bool is_done;
+    char text[500];
+};
+
+static struct {
+    pthread_mutex_t mutex; /* guards the rest; held for copies alone */
+    int wake_fd;
+    unsigned asked, taken, ended; /* numbers of reloads, from 1 */
+    struct ended ends[ENDS_KEPT];
+} reloads = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* The control thread's */
+
+static unsigned ask(void)
+{
+    pthread_mutex_lock(&reloads.mutex);
+    unsigned number = ++reloads.asked;
+    pthread_mutex_unlock(&reloads.mutex);
+    eventfd_write(reloads.wake_fd, 1);
+    return number;
+}
+
+static enum reload_state get(unsigned number, char *text, size_t text_bytes)
+{
+    enum reload_state state = RELOAD_UNKNOWN;
+    pthread_mutex_lock(&reloads.mutex);
+    const struct ended *end = &reloads.ends[number % ENDS_KEPT];
+    if (number > reloads.ended && number <= reloads.asked) {
+        state = RELOAD_RUNNING;
+    } else if (number > 0 && end->number == number) {
+        state = end->is_done ? RELOAD_DONE : RELOAD_FAILED;
+        snprintf(text, text_bytes, "%s", end->text);
+    }
+    pthread_mutex_unlock(&reloads.mutex);
+    return state;
+}
+
+void reload_open(int wake_fd)
+{
+    static const struct respond_reload functions = {.ask = ask, .get = get};
+    reloads.wake_fd = wake_fd;
+    respond_use_reload(&functions);
+}
+
+bool reload_take(void)
+{
+    pthread_mutex_lock(&reloads.mutex);
+    bool is_asked = reloads.taken != reloads.asked;
+    reloads.taken = reloads.asked;
+    pthread_mutex_unlock(&reloads.mutex);
+    return is_asked;
+}
+
+void reload_end(bool is_done, const char *text)
+{
+    pthread_mutex_lock(&reloads.mutex);
+    while (reloads.ended != reloads.taken) {
+        struct ended *end = &reloads.ends[++reloads.ended % ENDS_KEPT];
+        *end = (struct ended){.number = reloads.ended, .is_done = is_done};
+        snprintf(end->text, sizeof(end->text), "%s", text);
+    }
+    pthread_mutex_unlock(&reloads.mutex);
+}
