@@ -1,7 +1,9 @@
 """fcgihost.host.stacks: what the log shows of the threads."""
 import sys
 import threading
+import types
 import unittest
+import unittest.mock
 
 import support     # noqa: F401
 from fcgihost.host import stacks
@@ -24,6 +26,11 @@ class StacksTest(unittest.TestCase):
 
     def test_a_thread_without_a_name(self):
         self.assertTrue(stacks.format_stacks([], {255: sys._getframe()}, {}).startswith("thread 0xff, most recent"))
+
+    def test_while_threading_is_being_imported(self):
+        with unittest.mock.patch.dict(sys.modules, threading=types.ModuleType("threading")):
+            text = stacks.format_stacks([], {255: sys._getframe()})
+        self.assertTrue(text.startswith("thread 0xff, most recent"), text)
 
     def test_a_thread_that_is_not_in_python(self):
         self.assertEqual(stacks.format_stacks([(255, "GET /", 0.04), (16, "PUT /", 1)], {}, {}),

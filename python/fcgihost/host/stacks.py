@@ -12,8 +12,9 @@ def format_stacks(activities, frames=None, names=None):
     if frames is None:
         frames = sys._current_frames()
     if names is None:
-        threading = sys.modules.get("threading")  # not imported here: entry._import_late() says why
-        names = {thread.ident: thread.name for thread in threading.enumerate()} if threading else {}
+        # Not imported here: entry._import_late() says why. A signal may come while it is being imported.
+        enumerate_threads = getattr(sys.modules.get("threading"), "enumerate", tuple)
+        names = {thread.ident: thread.name for thread in enumerate_threads()}
     serving = {ident: (request, seconds) for ident, request, seconds in activities}
     own = get_ident()
     parts = []
