@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/log.h"
+#include "base/log_sink.h"
 #include "base/own_file.h"
 #include "build_facts.h"
 #include "config/command_line.h"
@@ -16,6 +17,7 @@
 #include "interpreter/py_interpreter.h"
 #include "interpreter/py_signals.h"
 #include "interpreter/py_startup.h"
+#include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
 #include "life/signals.h"
@@ -99,11 +101,25 @@ static int finalize_and_return(const struct config *config, int code)
     return code;
 }
 
+/* As the application will find itself, without a server. 0, or -1 with a message. */
+static int become_once(const struct config *config, const struct privileges *privileges,
+                       struct config_error *error)
+{
+    if (privileges_set_environment(config, privileges) < 0)
+        return config_error_set(error, "[environment]: %s", config_error_describe(errno));
+    return process_become(config, privileges, error);
+}
+
 /* --check: everything that serving needs, except the sockets, which may be inherited. */
 static int run_check(const struct config *config)
 {
+    struct privileges privileges;
+    struct config_error error;
     if (config_check_places(config, command_line_report) > 0)
         return EXIT_CONFIG;
+    if (privileges_find(config, false, &privileges, &error) < 0 ||
+        become_once(config, &privileges, &error) < 0)
+        return fail(&error, EXIT_CONFIG);
     if (config->file != NULL)
         printf("configuration: %s\n", config->file);
     fflush(stdout);
@@ -123,12 +139,29 @@ static int run_check(const struct config *config)
     return finalize_and_return(config, is_loaded ? EXIT_CLEAN : EXIT_APPLICATION);
 }
 
-/* One request, plain CGI (line is NULL) or --call. */
-static int run_once(const struct command_line *line, const struct config *config)
+/* The strings of environ, which setenv() leaves as they are. NULL with errno. */
+static char **copy_environ(void)
 {
+    size_t count = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **copy = calloc(count + 1, sizeof(*copy));
+    if (copy != NULL)
+        memcpy(copy, environ, count * sizeof(*copy));
+    return copy;
+}
+
+/* One request, plain CGI (line is NULL) or --call. */
+static int run_once(const struct command_line *line, const struct config *config,
+                    const struct privileges *privileges)
+{
+    struct config_error error;
+    char **request = copy_environ(); /* without [environment], which is the application's */
     int response_fd = process_take_stdout();
-    if (response_fd < 0)
+    if (response_fd < 0 || request == NULL)
         return fail_run_time("standard output");
+    if (become_once(config, privileges, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
     int code = start_python(
         config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
     if (code != 0)
@@ -140,8 +173,9 @@ static int run_once(const struct command_line *line, const struct config *config
         code = call_run(line, config, response_fd);
     else
         code =
-            cgi_serve(config, environ, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
+            cgi_serve(config, request, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
     py_gil_take();
+    free(request);
     return finalize_and_return(config, code);
 }
 
@@ -207,18 +241,21 @@ static int fail_library(void)
 }
 
 /* Once for all attempts to start: each failure has been logged. */
-static void log_start(void)
+static void log_start(const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor == NULL || !predecessor->is_start_again)
         log_info("fcgihost %s, Python %s: starting", FCGIHOST_VERSION, py_interpreter_version());
+    if (predecessor == NULL)
+        privileges_warn(config);
 }
 
-static int start_and_serve(const struct config *config, struct listener_set *listeners,
-                           struct supervisor *supervisor, struct poller *poller)
+static int start_and_serve(const struct config *config, const struct privileges *privileges,
+                           struct listener_set *listeners, struct supervisor *supervisor,
+                           struct poller *poller)
 {
     struct config_error error;
-    log_start();
+    log_start(config);
     if (!supervisor->link.is_managed && process_write_pid_file(config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
     if (libfcgi_os_init() < 0)
@@ -230,6 +267,8 @@ static int start_and_serve(const struct config *config, struct listener_set *lis
     if (reexec_predecessor() != NULL)
         poller_take_over(poller, reexec_predecessor());
     bool is_shared = listeners->items[0].is_inherited;
+    if (process_become(config, privileges, &error) < 0)
+        return fail(&error, EXIT_RUN_TIME);
     int code = start_python(
         config, &(struct py_options){.is_multiprocess = is_shared, .supervisor = supervisor});
     if (code != 0)
@@ -266,14 +305,17 @@ static int start_control(const struct config *config, struct listener_set *statu
     return 0;
 }
 
-static int run_server(const struct config *config)
+static int run_server(const struct config *config, const struct privileges *privileges)
 {
     struct listener_set listeners, status;
     struct supervisor supervisor;
     struct poller poller;
     struct config_error error;
+    if (privileges_set_environment(config, privileges) < 0)
+        return fail_run_time("environment");
     if (log_start_writer() < 0)
         return fail_run_time("log");
+    process_raise_descriptors(config, reexec_predecessor() != NULL);
     /* From here on a signal stops the process in order, and no socket file is left behind. */
     if (supervisor_init(&supervisor, config) < 0)
         return fail_run_time("descriptors");
@@ -283,7 +325,7 @@ static int run_server(const struct config *config)
     int code = start_control(config, &status, &supervisor);
     if (code != 0)
         return code;
-    code = start_and_serve(config, &listeners, &supervisor, &poller);
+    code = start_and_serve(config, privileges, &listeners, &supervisor, &poller);
     replacement_run(&supervisor.replacement);
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);
@@ -331,6 +373,12 @@ static int run(char **argv, const struct command_line *line, const struct config
         return run_check(config);
     if (reexec_predecessor() == NULL && config_check_scripts(config, &error) < 0)
         return fail(&error, EXIT_CONFIG);
+    struct privileges privileges;
+    if (privileges_find(config, reexec_predecessor() != NULL, &privileges, &error) < 0)
+        return fail(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
+    if (reexec_predecessor() != NULL)
+        process_take_root_files(&reexec_predecessor()->root_files);
+    log_sink_give_files(privileges.user.uid, privileges.gid);
     if (log_open(config->log_destination, config->log_level) < 0) {
         const char *why = own_file_refusal(errno);
         config_error_set(
@@ -340,16 +388,14 @@ static int run(char **argv, const struct command_line *line, const struct config
         return fail(&error, EXIT_CONFIG);
     }
     if (line->command == COMMAND_CALL)
-        return run_once(line, config);
+        return run_once(line, config, &privileges);
     if (identity_init(config) < 0)
         return fail_run_time("the control socket's names");
     if (is_manager(config))
         return manager_run(argv, config);
-    if (process_apply(config, &error) < 0)
-        return fail(&error, EXIT_RUN_TIME);
     if (is_plain_cgi(config))
-        return run_once(NULL, config);
-    return run_server(config);
+        return run_once(NULL, config, &privileges);
+    return run_server(config, &privileges);
 }
 
 int main(int argc, char **argv)
@@ -376,7 +422,11 @@ int main(int argc, char **argv)
                                            .folder = predecessor->folder,
                                            .path = predecessor->file.path,
                                            .text = (const char *)predecessor->file.text.data,
-                                           .bytes = predecessor->file.text.bytes};
+                                           .bytes = predecessor->file.text.bytes,
+                                           .environment =
+                                               (const char *)predecessor->environment.text.data,
+                                           .environment_bytes =
+                                               predecessor->environment.text.bytes};
     int code = command_line_parse(argv, &line, &config, &error);
     if (code != COMMAND_LINE_OK) {
         if (config.reported == 0)

@@ -19,6 +19,8 @@ enum record_type {
     RECORD_FOLDER = 8,
     RECORD_WORKER = 9,
     RECORD_MEMBER = 10,
+    RECORD_ENVIRONMENT = 12,
+    RECORD_ROOT_FILES = 13,
 };
 
 /* Writing */
@@ -78,7 +80,18 @@ static void put_descriptors(struct handover_writer *writer, const int *fds, size
 {
     size_t begin = begin_record(writer, RECORD_DESCRIPTORS);
     for (size_t i = 0; i < count; i++)
-        put_number(writer, (uint64_t)fds[i]);
+        put_number(writer, (uint64_t)(int64_t)fds[i]);
+    end_record(writer, begin);
+}
+
+static void put_file(struct handover_writer *writer, enum record_type type,
+                     const struct handover_file *file)
+{
+    if (file->path == NULL)
+        return;
+    size_t begin = begin_record(writer, type);
+    put_text(writer, file->path);
+    put_bytes(writer, file->text);
     end_record(writer, begin);
 }
 
@@ -97,12 +110,8 @@ static void put_process(struct handover_writer *writer, const struct handover *h
         put_text(writer, handover->folder);
         end_record(writer, begin);
     }
-    if (handover->file.path == NULL)
-        return;
-    begin = begin_record(writer, RECORD_FILE);
-    put_text(writer, handover->file.path);
-    put_bytes(writer, handover->file.text);
-    end_record(writer, begin);
+    put_file(writer, RECORD_FILE, &handover->file);
+    put_file(writer, RECORD_ENVIRONMENT, &handover->environment);
 }
 
 static void put_listener(struct handover_writer *writer, const struct handover_listener *listener,
@@ -153,6 +162,14 @@ static void put_worker(struct handover_writer *writer, const struct handover_wor
     end_record(writer, begin);
 }
 
+static void put_root_files(struct handover_writer *writer, size_t place)
+{
+    size_t begin = begin_record(writer, RECORD_ROOT_FILES);
+    put_number(writer, place);
+    put_number(writer, place + 1);
+    end_record(writer, begin);
+}
+
 static void put_member(struct handover_writer *writer, const struct handover_member *member,
                        size_t place)
 {
@@ -168,10 +185,11 @@ static void put_member(struct handover_writer *writer, const struct handover_mem
     end_record(writer, begin);
 }
 
+/* Listeners, connections, two of each member, of a worker, of root's files. */
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
     size_t listeners = handover->listener_count, connections = handover->connection_count, n = 0;
-    int *fds = calloc(listeners + connections + 2 * handover->member_count + 2, sizeof(*fds));
+    int *fds = calloc(listeners + connections + 2 * handover->member_count + 4, sizeof(*fds));
     for (size_t i = 0; fds != NULL && i < listeners; i++)
         fds[n++] = handover->listeners[i].fd;
     for (size_t i = 0; fds != NULL && i < connections; i++)
@@ -183,6 +201,10 @@ static int *list_descriptors(const struct handover *handover, size_t *count)
     if (fds != NULL && handover->worker.is_set) {
         fds[n++] = handover->worker.channel_fd;
         fds[n++] = handover->worker.board_fd;
+    }
+    if (fds != NULL && handover->root_files.is_set) {
+        fds[n++] = handover->root_files.log_fd;
+        fds[n++] = handover->root_files.pid_file_fd;
     }
     *count = n;
     return fds;
@@ -213,6 +235,8 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
         put_member(writer, &handover->members[i], place);
     if (handover->worker.is_set)
         put_worker(writer, &handover->worker, place);
+    if (handover->root_files.is_set)
+        put_root_files(writer, *fd_count - 2);
     for (size_t i = 0; i < handover->child_count; i++) {
         size_t begin = begin_record(writer, RECORD_CHILD);
         put_number(writer, handover->children[i]);
@@ -288,6 +312,8 @@ static int take_descriptor(struct reader *reader)
         return -1;
     }
     memcpy(&number, reader->fds + place * sizeof(number), sizeof(number));
+    if (number == UINT64_MAX)
+        return -1; /* the sender had none */
     if (number > INT32_MAX)
         reader->is_cut = true;
     return reader->own_fds != NULL ? reader->own_fds[place] : (int)number;
@@ -395,6 +421,19 @@ static void take_worker(struct handover_worker *worker, struct reader *content)
     worker->is_set = !content->is_cut;
 }
 
+static void take_root_files(struct handover_root_files *files, struct reader *content)
+{
+    files->log_fd = take_descriptor(content);
+    files->pid_file_fd = take_descriptor(content);
+    files->is_set = !content->is_cut;
+}
+
+static void take_file(struct handover_file *file, struct reader *content)
+{
+    file->path = take_text(content);
+    file->text = take_bytes(content);
+}
+
 /* 0, or -1 when out of memory. */
 static int take_record(struct handover *handover, struct reader *all, uint32_t type,
                        struct reader *content)
@@ -407,8 +446,13 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
         take_process(handover, content);
         return 0;
     case RECORD_FILE:
-        handover->file.path = take_text(content);
-        handover->file.text = take_bytes(content);
+        take_file(&handover->file, content);
+        return 0;
+    case RECORD_ENVIRONMENT:
+        take_file(&handover->environment, content);
+        return 0;
+    case RECORD_ROOT_FILES:
+        take_root_files(&handover->root_files, content);
         return 0;
     case RECORD_LISTENER:
         return add_listener(handover, content);

@@ -33,7 +33,7 @@ struct handover_bytes {
     size_t bytes;
 };
 
-/* The ini file as it was read; path is NULL if there was none. */
+/* A file of the configuration as it was read; path is NULL if there was none. */
 struct handover_file {
     const char *path;
     struct handover_bytes text;
@@ -56,6 +56,13 @@ struct handover_connection {
     struct handover_bytes input; /* of the request that it has begun to send, from its head on */
 };
 
+/* Descriptors of files that root opened, and the user whom the process became could not. */
+struct handover_root_files {
+    bool is_set;
+    int log_fd;      /* -1: the log is no file */
+    int pid_file_fd; /* -1: there is none */
+};
+
 /* What a worker process has to know of its manager. */
 struct handover_worker {
     bool is_set;
@@ -75,6 +82,8 @@ struct handover_member {
 
 struct handover {
     struct handover_file file;
+    struct handover_file environment; /* [server] environment_file */
+    struct handover_root_files root_files;
     struct handover_worker worker;
     const char *folder; /* the current one at the first start; NULL: it was not known */
     struct handover_listener *listeners;

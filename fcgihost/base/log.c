@@ -116,21 +116,23 @@ void log_reopen(void)
     errno = saved_errno;
 }
 
-/* A folder that is gone is told of once, and not each second. */
+/* A folder that is gone is told of once, and not each second; and not at the first look, as another
+ * process, which may do what this one may not, could be about to make the file. */
 void log_reopen_now(bool is_asked)
 {
-    static bool has_failed;
+    enum { TELL_AT = 2 };
+    static unsigned failures;
     struct stat old;
     if (log_sink_path() == NULL || fstat(log_sink_fd(), &old) < 0)
         return;
     int result = log_sink_reopen();
     if (result == 0)
         log_standard_follow(&old);
-    else if (is_asked || !has_failed)
+    else if (is_asked || failures + 1 == TELL_AT)
         log_error("log file \"%s\": can't be opened again: %s: the old one stays in use",
                   log_sink_path(),
                   own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
-    has_failed = result < 0;
+    failures = result < 0 ? failures + (failures < TELL_AT) : 0;
 }
 
 bool log_flush(void)

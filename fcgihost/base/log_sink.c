@@ -24,6 +24,22 @@ static struct {
     bool is_torn; /* the last record could not be written to its end */
 } sink = {.kind = LOG_SINK_BLOCKING, .fd = STDERR_FILENO};
 
+/* For whom root makes files, and a file that root has opened. */
+static uid_t owner = (uid_t)-1;
+static gid_t owner_group = (gid_t)-1;
+static int inherited_fd = -1;
+
+void log_sink_give_files(uid_t uid, gid_t gid)
+{
+    owner = uid;
+    owner_group = gid;
+}
+
+void log_sink_inherit(int fd)
+{
+    inherited_fd = fd;
+}
+
 bool log_sink_is_stderr_useless(void)
 {
     struct stat status;
@@ -31,12 +47,15 @@ bool log_sink_is_stderr_useless(void)
            (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3));
 }
 
-/* A file that we make has this mode whatever umask the application set meanwhile. */
+/* A file that we make has this mode whatever umask the application set meanwhile. Root gives it to
+ * the user whom the workers become, who will have to open it again. */
 static int create_file(const char *path)
 {
     int fd = own_file_open(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOCTTY, FILE_MODE);
     if (fd >= 0)
         (void)!fchmod(fd, FILE_MODE);
+    if (fd >= 0 && geteuid() == 0 && owner != (uid_t)-1)
+        (void)!fchown(fd, owner, owner_group);
     return fd;
 }
 
@@ -84,9 +103,19 @@ static int open_stderr(void)
     return 0;
 }
 
+/* Of a program that was executed anew: path may be one that only root can open. -1: none. */
+static int take_inherited(void)
+{
+    int fd = inherited_fd;
+    inherited_fd = -1;
+    return fd > STDERR_FILENO && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? fd : -1;
+}
+
 static int open_path(const char *path)
 {
-    int fd = open_file(path);
+    int fd = take_inherited();
+    if (fd < 0)
+        fd = open_file(path);
     char *copy = fd >= 0 ? strdup(path) : NULL;
     if (copy == NULL) {
         if (fd >= 0)

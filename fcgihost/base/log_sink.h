@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum log_sink_kind {
     LOG_SINK_FILE,     /* a file or a device that needs no reader */
@@ -14,6 +15,13 @@ enum log_sink_kind {
     LOG_SINK_BLOCKING, /* a pipe that could not be opened for ourselves: a write may never end */
     LOG_SINK_SYSLOG,
 };
+
+/* Both before the log is opened. Root gives a file that it makes to this user and group (-1: none),
+ * who will have to open it again. */
+void log_sink_give_files(uid_t uid, gid_t gid);
+/* fd, of a program that was executed anew, is used instead of opening the file, which this user may
+ * not be able to. -1: none. */
+void log_sink_inherit(int fd);
 
 /* Opens "stderr" (syslog where that is closed or /dev/null), "syslog" or a file's path. 0, or -1
  * with errno. */

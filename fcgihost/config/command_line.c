@@ -3,6 +3,7 @@
 
 #include "config/config.h"
 #include "config/config_application.h"
+#include "config/config_environment.h"
 #include "config/config_file.h"
 #include "config/config_options.h"
 #include "config/config_value.h"
@@ -434,6 +435,8 @@ static enum command_line_result apply(struct parse *parse)
     if ((parse->app != NULL && forget_applications(parse) < 0) || apply_flags(parse) < 0 ||
         (parse->app != NULL && apply_app(parse) < 0))
         return COMMAND_LINE_WRONG_USAGE;
+    if (config_environment_read(parse->config, parse->error) < 0)
+        return COMMAND_LINE_WRONG_CONFIG;
     return COMMAND_LINE_OK;
 }
 

@@ -43,7 +43,8 @@ void config_clear(struct config *config)
     config_application_clear_all(config);
     free(config->file);
     free(config->file_text);
-    config->file = config->file_text = NULL;
+    free(config->environment_text);
+    config->file = config->file_text = config->environment_text = NULL;
 }
 
 int config_apply(struct config *config, struct config_setting *setting, const char *where,
@@ -52,13 +53,15 @@ int config_apply(struct config *config, struct config_setting *setting, const ch
     char quoted[CONFIG_VALUE_QUOTED_SIZE];
     void *target;
 
-    if (setting->text[0] == '\0')
+    bool is_variable = setting->option->type == CONFIG_TYPE_VARIABLE;
+
+    if (setting->text[0] == '\0' && !is_variable)
         return config_error_set(error, "%s: empty: write a value, or leave it out", where);
     target = config_application_target(config, setting->option, setting->section);
     if (target == NULL)
         return config_error_set(error, "%s: out of memory", where);
     if (config_setting_apply(setting, target) < 0) {
-        config_value_quote(setting->text, quoted);
+        config_value_quote(is_variable ? setting->key : setting->text, quoted);
         return config_error_set(error, "%s: \"%s\" %s", where, quoted, setting->reason.text);
     }
     return 0;
@@ -83,6 +86,17 @@ static int apply_flag(struct config *config, struct config_setting *setting, con
     return result;
 }
 
+/* Between section and key: the last one, as names of applications may have some; in front of a
+ * variable the first, as its name may. */
+static char *find_dot(char *assignment, const char *equals)
+{
+    if (equals == NULL)
+        return NULL;
+    if (strncmp(assignment, "environment.", strlen("environment.")) == 0)
+        return assignment + strlen("environment");
+    return memrchr(assignment, '.', (size_t)(equals - assignment));
+}
+
 static int set_copy(struct config *config, const char *flag, char *assignment,
                     struct config_error *error)
 {
@@ -92,7 +106,7 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     char hint[HINT_SIZE];
     struct config_setting setting = {0};
     char *equals = strchr(assignment, '=');
-    char *dot = equals != NULL ? memrchr(assignment, '.', (size_t)(equals - assignment)) : NULL;
+    char *dot = find_dot(assignment, equals);
     char *section;
     const char *key;
 
@@ -112,7 +126,10 @@ static int set_copy(struct config *config, const char *flag, char *assignment,
     config_value_quote(key, quoted_key);
     setting.option = config_option_find(section, key);
     setting.section = section;
-    setting.text = config_value_trim(equals + 1);
+    setting.key = key;
+    setting.text = setting.option != NULL && setting.option->type == CONFIG_TYPE_VARIABLE
+                       ? equals + 1
+                       : config_value_trim(equals + 1);
     if (setting.option == NULL) {
         bool is_section_known = config_option_has_section(section);
 

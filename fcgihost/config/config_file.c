@@ -5,6 +5,7 @@
 #include "config/config_application.h"
 #include "config/config_options.h"
 #include "config/config_setting.h"
+#include "config/config_text.h"
 #include "config/config_value.h"
 
 #include <ctype.h>
@@ -23,8 +24,7 @@ enum {
     /* What inih keeps of a section's or a key's name, and the room that it wants to stay free in a
        line. */
     INIH_NAME_MAX = 49,
-    INIH_LINE_SPARE = 3,
-    FILE_BYTES = 4096 /* of a file's text at first */
+    INIH_LINE_SPARE = 3
 };
 
 /* The ini file. inih cuts what is too long, reads on after an error, takes an indented line for one
@@ -46,6 +46,7 @@ struct ini_file {
     unsigned section_lines[CONFIG_OPTIONS_MAX]; /* by the place of the section's first option; 0:
                                                    not yet */
     unsigned key_lines[CONFIG_OPTIONS_MAX];
+    unsigned *variable_lines; /* of config->environment's items */
 };
 
 __attribute__((format(printf, 2, 3))) static int fail(struct ini_file *file, const char *format,
@@ -137,6 +138,12 @@ static int check_key(struct ini_file *file, const char *text)
         length--;
     if (length == 0)
         return fail(file, "\"%s\": no key before the \"=\": write KEY = VALUE", quoted);
+    if (length > INIH_NAME_MAX && strcmp(file->section, "environment") == 0) {
+        return fail(file,
+                    "\"%.*s...\": a name has at most %d characters here: write it into [server] "
+                    "environment_file, or give it with --set",
+                    INIH_NAME_MAX, quoted, INIH_NAME_MAX);
+    }
     if (length > INIH_NAME_MAX) {
         return fail(file, "\"%s\": a key has at most %d characters: shorten it", quoted,
                     INIH_NAME_MAX);
@@ -271,6 +278,29 @@ static int refuse_quotes(struct ini_file *file, const char *key, const char *val
                 file->section, key);
 }
 
+static int refuse_duplicate(struct ini_file *file, const char *key, unsigned line)
+{
+    return fail(file, "[%s] %s: duplicate key, the first is in line %u: remove one of the two",
+                file->section, key, line);
+}
+
+/* [environment]: each name once. The file is read first, so all variables so far are its own. */
+static int check_variable(struct ini_file *file, const char *key)
+{
+    const struct config_variables *variables = &file->config->environment;
+    unsigned *lines =
+        realloc(file->variable_lines, (variables->count + 1) * sizeof(*file->variable_lines));
+
+    if (lines == NULL)
+        return fail(file, "[environment] %s: out of memory", key);
+    file->variable_lines = lines;
+    lines[variables->count] = file->line_number;
+    for (size_t i = 0; i < variables->count; i++)
+        if (strcmp(variables->items[i].name, key) == 0)
+            return refuse_duplicate(file, key, lines[i]);
+    return 0;
+}
+
 /* 0, or -1 after an error. */
 static int apply_value(struct ini_file *file, const char *key, const char *value)
 {
@@ -278,6 +308,7 @@ static int apply_value(struct ini_file *file, const char *key, const char *value
     struct config_setting setting = {
         .option = config_option_find(section, key),
         .section = section,
+        .key = key,
         .text = value,
         .folder = file->folder,
         .source = CONFIG_FROM_FILE,
@@ -292,14 +323,12 @@ static int apply_value(struct ini_file *file, const char *key, const char *value
         fail(file, "[%s] %s: unknown key: %s", section, key, hint);
         return -1;
     }
-    if (refuse_quotes(file, key, value) < 0)
+    if (setting.option->type == CONFIG_TYPE_VARIABLE ? check_variable(file, key) < 0
+                                                     : refuse_quotes(file, key, value) < 0)
         return -1;
     first_line = &file->key_lines[setting.option - config_option_at(0)];
-    if (*first_line != 0 && !setting.option->is_repeatable) {
-        fail(file, "[%s] %s: duplicate key, the first is in line %u: remove one of the two",
-             section, key, *first_line);
-        return -1;
-    }
+    if (*first_line != 0 && !setting.option->is_repeatable)
+        return refuse_duplicate(file, key, *first_line);
     *first_line = file->line_number;
     snprintf(where, sizeof(where), "%s:%u: [%s] %s", file->path, file->line_number, section, key);
     file->has_failed = config_apply(file->config, &setting, where, file->error) < 0;
@@ -327,6 +356,7 @@ static int parse_ini(struct ini_file *file)
     int result = ini_parse_stream(read_line, file, take_value, file);
 
     free(file->line);
+    free(file->variable_lines);
     if (file->has_failed || file->config->reported > 0)
         return -1;
     if (result != 0) {
@@ -349,40 +379,6 @@ static char *folder_of(const struct config *config, const char *path)
     if (slash != NULL)
         slash[slash == absolute] = '\0';
     return absolute;
-}
-
-/* 0, or -1 when the stream is a folder, which opens like a file and then can't be read. */
-static int check_kind(FILE *stream, const char *path, struct config_error *error)
-{
-    struct stat status;
-
-    if (fstat(fileno(stream), &status) == 0 && S_ISDIR(status.st_mode))
-        return config_error_set(error, "%s: is a folder: give the path of an ini file in it", path);
-    return 0;
-}
-
-/* All of the stream in a block for the caller to free. NULL with errno. */
-static char *read_all(FILE *stream, size_t *bytes)
-{
-    size_t capacity = FILE_BYTES, n;
-    char *text = malloc(capacity);
-
-    *bytes = 0;
-    while (text != NULL && (n = fread(text + *bytes, 1, capacity - *bytes, stream)) > 0) {
-        *bytes += n;
-        if (*bytes == capacity) {
-            char *larger = realloc(text, capacity *= 2);
-
-            if (larger == NULL)
-                free(text);
-            text = larger;
-        }
-    }
-    if (text != NULL && ferror(stream)) {
-        free(text);
-        text = NULL;
-    }
-    return text;
 }
 
 int config_read_text(struct config *config, const char *path, const char *text, size_t bytes,
@@ -409,22 +405,17 @@ int config_read_text(struct config *config, const char *path, const char *text, 
 
 int config_read_file(struct config *config, const char *path, struct config_error *error)
 {
-    FILE *stream = fopen(path, "re");
-    int result;
+    size_t bytes;
+    char *text = config_text_read(path, &bytes);
 
-    if (stream == NULL) {
+    if (text == NULL && errno == EISDIR)
+        return config_error_set(error, "%s: is a folder: give the path of an ini file in it", path);
+    if (text == NULL) {
         return config_error_set(error, "%s: can't be read: %s: check the path and its permissions",
                                 path, config_error_describe(errno));
     }
-    result = check_kind(stream, path, error);
-    if (result == 0) {
-        free(config->file_text);
-        config->file_text = read_all(stream, &config->file_bytes);
-        result = config->file_text != NULL
-                     ? config_read_text(config, path, config->file_text, config->file_bytes, error)
-                     : config_error_set(error, "%s: can't be read: %s", path,
-                                        config_error_describe(errno));
-    }
-    fclose(stream);
-    return result;
+    free(config->file_text);
+    config->file_text = text;
+    config->file_bytes = bytes;
+    return config_read_text(config, path, text, bytes, error);
 }

@@ -52,12 +52,26 @@ static const struct config_option options[] = {
      .offset = CONFIG(allow),
      .help = "who may connect over TCP: addresses or blocks like 10.0.0.0/8, or\n"
              "loopback; repeatable, or several with commas"},
+    {"server", "user", CONFIG_TYPE_TEXT, .offset = CONFIG(user),
+     .help = "the user, by name or number, that the process becomes before Python\n"
+             "starts, with all the user's groups; started as root, it should be given"},
+    {"server", "group", CONFIG_TYPE_TEXT, .offset = CONFIG(group),
+     .help = "the group, by name or number, instead of the user's own"},
     {"server", "umask", CONFIG_TYPE_OCTAL, RANGE(0, 0777), .offset = CONFIG(umask_mode),
      .help = "permissions that files the application makes do not get, like 0027"},
     {"server", "directory", CONFIG_TYPE_PATH, .offset = CONFIG(directory),
      .help = "the current folder for the application"},
     {"server", "pid_file", CONFIG_TYPE_PATH, .offset = CONFIG(pid_file),
      .help = "a file that holds the process's number while it runs"},
+    {"server", "temporary", CONFIG_TYPE_PATH, .offset = CONFIG(temporary),
+     .help = "the folder of temporary files; not given: $TMPDIR or /var/tmp"},
+    {"server", "no_new_privs", CONFIG_TYPE_SWITCH, .default_text = "yes",
+     .offset = CONFIG(no_new_privs),
+     .help = "no: programs that the application runs may gain privileges by a\n"
+             "set-user-ID bit, like sudo, or a set-group-ID bit, like sendmail"},
+    {"server", "environment_file", CONFIG_TYPE_PATH, .offset = CONFIG(environment_file),
+     .help = "a file of lines NAME=value, as in [environment], for what is secret\n"
+             "or too long for this file; only root needs to be able to read it"},
 
     {"python", "home", CONFIG_TYPE_PATH, .offset = CONFIG(home),
      .help = "the folder of a virtual environment made by the Python that\n"
@@ -119,6 +133,11 @@ static const struct config_option options[] = {
      .offset = CONFIG(on_failure),
      .help = "exit: the first import, or application, that fails ends the\n"
              "process with code 4"},
+
+    {"environment", "NAME", CONFIG_TYPE_VARIABLE, .is_repeatable = true,
+     .offset = CONFIG(environment),
+     .help = "a variable of the environment, of any name, set before Python starts;\n"
+             "upper and lower case differ; the value is literal and may be empty"},
 
     {"limits", "requests", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000000),
      .offset = CONFIG(requests),
@@ -265,7 +284,8 @@ static bool is_in(const struct config_option *option, const char *section)
 const struct config_option *config_option_find(const char *section, const char *key)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (is_in(&options[i], section) && strcmp(options[i].key, key) == 0)
+        if (is_in(&options[i], section) &&
+            (options[i].type == CONFIG_TYPE_VARIABLE || strcmp(options[i].key, key) == 0))
             return &options[i];
     return NULL;
 }
@@ -297,8 +317,9 @@ static const struct config_option *find_nearest(const char *section, const char 
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         unsigned distance;
 
-        if ((section == NULL || is_in(&options[i], section)) &&
-            is_near(key, options[i].key, &distance) && distance < best) {
+        if (options[i].type != CONFIG_TYPE_VARIABLE &&
+            (section == NULL || is_in(&options[i], section)) && is_near(key, options[i].key, &distance) &&
+            distance < best) {
             best = distance;
             nearest = &options[i];
         }

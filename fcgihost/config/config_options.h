@@ -26,6 +26,7 @@ enum config_type {
     CONFIG_TYPE_MOUNT,   /* char *, without its trailing slash */
     CONFIG_TYPE_EXTENSIONS,  /* char *, ends of files' names with one space between */
     CONFIG_TYPE_DESTINATION, /* char *, a word or an absolute path */
+    CONFIG_TYPE_VARIABLE,    /* struct config_variables; the key is any name, the value literal */
     CONFIG_TYPE_COUNT
 };
 
@@ -41,7 +42,7 @@ struct config_option {
     const char *help;         /* lines of at most 68 characters */
 };
 
-enum { CONFIG_OPTIONS_MAX = 64 };
+enum { CONFIG_OPTIONS_MAX = 96 };
 
 size_t config_option_count(void);
 const struct config_option *config_option_at(size_t place);

@@ -2,11 +2,10 @@
 #include "config/config_places.h"
 
 #include "base/address.h"
+#include "base/user.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,20 +110,26 @@ static void check_directory(struct check *check)
              "the process can't work there");
 }
 
-static bool is_number(const char *text)
+static void check_user(struct check *check, const char *what, const char *name)
 {
-    return text[0] != '\0' && text[strspn(text, "0123456789")] == '\0';
+    struct user user;
+    if (name != NULL && user_find(name, &user) < 0)
+        tell(check, what, name, "no user of this machine", "write a name or a number that is");
+}
+
+static void check_group(struct check *check, const char *what, const char *name)
+{
+    gid_t group;
+    if (name != NULL && user_find_group(name, &group) < 0)
+        tell(check, what, name, "no group of this machine", "write a name or a number that is");
 }
 
 static void check_names(struct check *check)
 {
-    const char *owner = check->config->socket_owner, *group = check->config->socket_group;
-    if (owner != NULL && getpwnam(owner) == NULL && !is_number(owner))
-        tell(check, "[server] socket_owner", owner, "no user of this machine",
-             "write a name or a number that is");
-    if (group != NULL && getgrnam(group) == NULL && !is_number(group))
-        tell(check, "[server] socket_group", group, "no group of this machine",
-             "write a name or a number that is");
+    check_user(check, "[server] user", check->config->user);
+    check_group(check, "[server] group", check->config->group);
+    check_user(check, "[server] socket_owner", check->config->socket_owner);
+    check_group(check, "[server] socket_group", check->config->socket_group);
 }
 
 static void check_listen(struct check *check)

@@ -2,6 +2,7 @@
 #include "config/config_setting.h"
 
 #include "base/address.h"
+#include "config/config_environment.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,6 +253,18 @@ static int set_destination(struct config_setting *setting, void *target)
     return is_word ? set_text(setting, target) : set_path(setting, target);
 }
 
+/* Whatever the value is, it may be secret: no message has it. */
+static int set_variable(struct config_setting *setting, void *target)
+{
+    struct config *config = (struct config *)(void *)((char *)target - setting->option->offset);
+
+    if (!config_environment_is_name(setting->key))
+        return refuse(setting, "is no name of a variable: write letters, digits and \"_\"");
+    if (config_environment_set(config, setting->key, setting->text, setting->source) < 0)
+        return refuse(setting, out_of_memory);
+    return 0;
+}
+
 int config_setting_apply(struct config_setting *setting, void *target)
 {
     static int (*const setters[CONFIG_TYPE_COUNT])(struct config_setting *, void *) = {
@@ -271,6 +284,7 @@ int config_setting_apply(struct config_setting *setting, void *target)
         [CONFIG_TYPE_MOUNT] = set_mount,
         [CONFIG_TYPE_EXTENSIONS] = set_extensions,
         [CONFIG_TYPE_DESTINATION] = set_destination,
+        [CONFIG_TYPE_VARIABLE] = set_variable,
     };
 
     return setters[setting->option->type](setting, (char *)target + setting->option->offset);
@@ -287,7 +301,9 @@ void config_setting_clear(const struct config_option *option, void *target)
 {
     void *member = (char *)target + option->offset;
 
-    if (option->is_repeatable) {
+    if (option->type == CONFIG_TYPE_VARIABLE) {
+        config_environment_clear(target);
+    } else if (option->is_repeatable) {
         clear_list(member);
     } else if (is_kept_as_text(option->type)) {
         free(*(char **)member);

@@ -9,6 +9,7 @@
 struct config_setting {
     const struct config_option *option;
     const char *section; /* as it was written: [application] may have a name */
+    const char *key;     /* of CONFIG_TYPE_VARIABLE, whose option stands for any */
     const char *text;
     const char *folder; /* where a relative path starts; NULL leaves it relative */
     enum config_source source;

@@ -15,14 +15,31 @@ enum config_reload_mode { RELOAD_OFF, RELOAD_SCRIPT, RELOAD_PROCESS };
 enum config_on_failure { ON_FAILURE_RETRY, ON_FAILURE_EXIT };
 enum config_client_gone { CLIENT_GONE_CONTINUE, CLIENT_GONE_INTERRUPT };
 
-/* Who set a value. They speak in this order, and each replaces what the one before said. */
-enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_COMMAND_LINE };
+/* Where a value comes from, the weakest first: each replaces those of the ones before. */
+enum config_source {
+    CONFIG_FROM_DEFAULT,
+    CONFIG_FROM_FILE,
+    CONFIG_FROM_ENVIRONMENT_FILE,
+    CONFIG_FROM_COMMAND_LINE
+};
 
 /* The values of a repeatable key, in the order in which they were given. */
 struct config_list {
     char **items;
     size_t count;
     enum config_source source;
+};
+
+/* A variable of the application's environment. */
+struct config_variable {
+    char *name;
+    char *value;
+    enum config_source source;
+};
+
+struct config_variables {
+    struct config_variable *items;
+    size_t count;
 };
 
 enum { CONFIG_APPLICATIONS_MAX = 64 };
@@ -44,13 +61,15 @@ struct config_application {
     unsigned line; /* of the section in the file; 0: none */
 };
 
-/* The ini file as it was read before the program was executed anew. */
+/* The files as they were read before the program was executed anew. */
 struct config_kept {
-    bool is_set;      /* then no file is read, whatever there is by now */
+    bool is_set;      /* then none is read, whatever they contain by now */
     const char *folder; /* the current one then, which may be gone; NULL: take the current one */
     const char *path;   /* NULL: there was none */
     const char *text;
     size_t bytes;
+    const char *environment; /* of [server] environment_file; NULL: there was none */
+    size_t environment_bytes;
 };
 
 struct config {
@@ -65,9 +84,14 @@ struct config {
     char *socket_owner;
     char *socket_group;
     struct config_list allow; /* each one checked with address_parse_block; default: loopback */
+    char *user;               /* a name or a number; NULL: the process stays who it is */
+    char *group;
     int umask_mode;           /* -1: leave it */
     char *directory;
     char *pid_file;
+    char *temporary;          /* NULL: see config_temporary_folder() */
+    bool no_new_privs;
+    char *environment_file;
     /* [python] */
     char *home;
     struct config_list path;
@@ -80,6 +104,8 @@ struct config {
     uint64_t retry_delay_ms;
     uint64_t retry_max_delay_ms;
     enum config_on_failure on_failure;
+    /* [environment] */
+    struct config_variables environment;
     /* [limits] */
     unsigned requests; /* 0: for ever, as with the next three */
     unsigned requests_jitter;
@@ -117,6 +143,8 @@ struct config {
     char *file;      /* the ini file that was read, or NULL */
     char *file_text; /* what it contained then: the program that is executed anew goes on with it */
     size_t file_bytes;
+    char *environment_text; /* likewise, of environment_file */
+    size_t environment_bytes;
     struct config_kept kept;
     /* --check: called for each problem of an ini file, of which then all are found; NULL: the first
      * one is enough. */

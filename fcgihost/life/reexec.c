@@ -126,6 +126,7 @@ static int take_over(void)
         fcntl(predecessor.members[i].channel_fd, F_SETFD, FD_CLOEXEC);
         fcntl(predecessor.members[i].board_fd, F_SETFD, FD_CLOEXEC);
     }
+    /* Those of root's files: by process_take_root_files(). */
     if (predecessor.worker.is_set) {
         fcntl(predecessor.worker.channel_fd, F_SETFD, FD_CLOEXEC);
         fcntl(predecessor.worker.board_fd, F_SETFD, FD_CLOEXEC);
@@ -378,6 +379,13 @@ static void set_limits(void)
         setrlimit((__rlimit_resource_t)i, &start.limits[i]);
 }
 
+/* The folder of the first start; the user whom the process has become since may not be let in, and
+ * paths start at its name in any case. 0, or -1 with errno. */
+static int enter_folder(void)
+{
+    return start.folder_fd < 0 || fchdir(start.folder_fd) == 0 || errno == EACCES ? 0 : -1;
+}
+
 static void execute(int memory_fd)
 {
     char setting[sizeof(variable) + 16];
@@ -411,7 +419,7 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     /* From here on handlers note signals in the memory; an earlier one set *is_cancelled. */
     if (atomic_load(is_cancelled))
         errno = ECANCELED;
-    else if (memory.fd >= 0 && (start.folder_fd < 0 || fchdir(start.folder_fd) == 0)) {
+    else if (memory.fd >= 0 && enter_folder() == 0) {
         set_descriptors(memory.fds, memory.fd_count, memory.fd);
         umask(start.umask);
         set_signals();
@@ -429,7 +437,7 @@ static void execute_child(const struct memory *memory, int error_fd)
 {
     set_limits();
     handover_set_sender(memory->data, getpid());
-    if (start.folder_fd < 0 || fchdir(start.folder_fd) == 0) {
+    if (enter_folder() == 0) {
         set_descriptors(memory->fds, memory->fd_count, memory->fd);
         fcntl(error_fd, F_SETFD, FD_CLOEXEC);
         umask(start.umask);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "config/config_error.h"
+#include "life/process.h"
 #include "life/reexec.h"
 
 #include <errno.h>
@@ -64,6 +65,10 @@ static int collect(struct replacement *replacement, struct handover *handover)
         .file = {.path = kept->is_set ? kept->path : config->file,
                  .text = {.data = (const uint8_t *)(kept->is_set ? kept->text : config->file_text),
                           .bytes = kept->is_set ? kept->bytes : config->file_bytes}},
+        .environment = {.path = config->environment_file,
+                        .text = {.data = (const uint8_t *)config->environment_text,
+                                 .bytes = config->environment_bytes}},
+        .root_files = process_root_files(),
         .startup = replacement->startup,
         .started_us = replacement->started_us,
         .is_start_again = replacement->is_start_again,

@@ -50,7 +50,11 @@ static struct handover_file describe_file(const struct config *config)
 struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers)
 {
     const struct listener_set *set = &outfit->listeners;
-    struct handover handover = {.file = describe_file(outfit->config),
+    const struct config *config = outfit->config;
+    struct handover handover = {.file = describe_file(config),
+                                .environment = {.path = config->environment_file,
+                                                .text = {(const uint8_t *)config->environment_text,
+                                                         config->environment_bytes}},
                                 .started_us = clock_real_us(),
                                 .listeners = calloc(set->count, sizeof(*handover.listeners)),
                                 .listener_count = set->count};

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "build_facts.h"
 #include "interpreter/py_interpreter.h"
+#include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
 #include "manager/crew.h"
@@ -447,6 +448,7 @@ int manager_run(char **argv, const struct config *config)
         config_error_set(&error, "can't start: descriptors: %s", config_error_describe(errno));
         return fail(&error, 1);
     }
+    process_raise_descriptors(config, reexec_predecessor() != NULL);
     if (rollout_init(&manager.rollout, argv, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? 2 : 1);
     if (process_write_pid_file(config, &error) < 0) {
@@ -470,6 +472,8 @@ int manager_run(char **argv, const struct config *config)
         process_remove_pid_file(config);
         return 1;
     }
+    if (predecessor == NULL)
+        privileges_warn(config);
     run(&manager);
     control_stop();
     process_remove_pid_file(config);

@@ -5,6 +5,7 @@
 #include "config/command_line.h"
 #include "config/config.h"
 #include "config/config_places.h"
+#include "life/privileges.h"
 #include "life/reexec.h"
 
 #include <stdlib.h>
@@ -32,7 +33,9 @@ static int read_config(char **argv, struct config *config, struct config_error *
         return -1;
     int code = command_line_parse(argv, &line, config, error);
     command_line_clear(&line);
-    if (code != COMMAND_LINE_OK || config_check(config, error) < 0)
+    struct privileges privileges;
+    if (code != COMMAND_LINE_OK || config_check(config, error) < 0 ||
+        privileges_find(config, false, &privileges, error) < 0)
         return -1;
     return config_check_scripts(config, error);
 }

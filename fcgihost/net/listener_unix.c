@@ -2,10 +2,10 @@
 #include "net/listener_unix.h"
 
 #include "base/clock.h"
+#include "base/user.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,45 +131,27 @@ static int make_room(const struct listener *listener, const struct address *addr
     return 0;
 }
 
-/* A user's or a group's number, from its name or its digits. */
-static int find_id(const char *name, bool is_group, unsigned long *id)
-{
-    const struct passwd *user = is_group ? NULL : getpwnam(name);
-    const struct group *group = is_group ? getgrnam(name) : NULL;
-    char *end;
-
-    if (user != NULL || group != NULL) {
-        *id = user != NULL ? user->pw_uid : group->gr_gid;
-        return 0;
-    }
-    if (name[0] < '0' || name[0] > '9')
-        return -1;
-    errno = 0;
-    *id = strtoul(name, &end, 10);
-    return errno == 0 && *end == '\0' && *id < UINT32_MAX ? 0 : -1;
-}
-
 /* Gives the socket away first and opens it up last: until then only its owner gets in. */
 static int set_access(const struct listener *listener, const struct config *config,
                       struct config_error *error)
 {
-    unsigned long owner = (unsigned long)-1;
-    unsigned long group = (unsigned long)-1;
+    struct user owner = {.uid = (uid_t)-1};
+    gid_t group = (gid_t)-1;
 
-    if (config->socket_owner != NULL && find_id(config->socket_owner, false, &owner) < 0) {
+    if (config->socket_owner != NULL && user_find(config->socket_owner, &owner) < 0) {
         return listener_fail(error, listener,
                              "[server] socket_owner: \"%s\" is no user here: write a name "
                              "or a number that is",
                              config->socket_owner);
     }
-    if (config->socket_group != NULL && find_id(config->socket_group, true, &group) < 0) {
+    if (config->socket_group != NULL && user_find_group(config->socket_group, &group) < 0) {
         return listener_fail(error, listener,
                              "[server] socket_group: \"%s\" is no group here: write a name "
                              "or a number that is",
                              config->socket_group);
     }
     if ((config->socket_owner != NULL || config->socket_group != NULL) &&
-        lchown(listener->path, (uid_t)owner, (gid_t)group) < 0) {
+        lchown(listener->path, owner.uid, group) < 0) {
         return listener_fail(error, listener,
                              "[server] socket_owner, socket_group: %s: only root gives a "
                              "socket to another user, or to a group that it is not in",

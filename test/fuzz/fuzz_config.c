@@ -1,5 +1,5 @@
 /* An ini file: it is read, or there is one line that says why not.
- * links: config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c address.c */
+ * links: config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c address.c */
 #include "fuzz.h"
 
 #include <sys/mman.h>

@@ -13,6 +13,7 @@
 #include "connection/poller.h"
 #include "embed/py_errand.h"
 #include "embed/py_stacks.h"
+#include "life/process.h"
 #include "life/reexec.h"
 
 /* "stop_accepting|unpark|log: SIGTERM: stopping …|" */
@@ -126,6 +127,13 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
          handover->is_start_again ? "again, " : "", (int)handover->startup.bytes,
          handover->startup.data != NULL ? (const char *)handover->startup.data : "");
     errno = atomic_load(is_cancelled) ? ECANCELED : ENOENT;
+}
+
+/* process.c */
+
+struct handover_root_files process_root_files(void)
+{
+    return (struct handover_root_files){.log_fd = -1, .pid_file_fd = -1};
 }
 
 #endif

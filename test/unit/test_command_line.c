@@ -1,4 +1,4 @@
-/* links: command_line.c config.c config_application.c config_error.c config_file.c config_options.c config_setting.c
+/* links: command_line.c config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c
  * config_value.c address.c */
 #include <setjmp.h>
 #include <stdarg.h>

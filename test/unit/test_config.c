@@ -1,4 +1,4 @@
-/* links: config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c address.c
+/* links: config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c address.c
  */
 /* What the keys take, what wins over what, where paths start. */
 #include "config_fixture.h"
@@ -16,6 +16,12 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->umask_mode, -1);
     assert_null(config->directory);
     assert_null(config->pid_file);
+    assert_null(config->user);
+    assert_null(config->group);
+    assert_null(config->temporary);
+    assert_true(config->no_new_privs);
+    assert_null(config->environment_file);
+    assert_int_equal(config->environment.count, 0);
     assert_null(config->home);
     assert_int_equal(config->path.count, 0);
     assert_true(config->bytecode);
@@ -76,9 +82,14 @@ static const char *const other_values[][2] = {
     {"server.socket_owner", "www-data"},
     {"server.socket_group", "33"},
     {"server.allow", "10.0.0.0/8"},
+    {"server.user", "www-data"},
+    {"server.group", "adm"},
     {"server.umask", "027"},
     {"server.directory", "/srv"},
     {"server.pid_file", "/run/x.pid"},
+    {"server.temporary", "/srv/tmp"},
+    {"server.no_new_privs", "no"},
+    {"server.environment_file", "/etc/x.env"},
     {"python.home", "/srv/venv"},
     {"python.path", "/srv/lib"},
     {"python.bytecode", "no"},
@@ -98,6 +109,7 @@ static const char *const other_values[][2] = {
     {"startup.retry_delay", "100ms"},
     {"startup.retry_max_delay", "10m"},
     {"startup.on_failure", "exit"},
+    {"environment.NAME", "a \"b\" $c"},
     {"limits.requests", "10000"},
     {"limits.requests_jitter", "500"},
     {"limits.lifetime", "12h"},
@@ -139,9 +151,16 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->socket_owner, "www-data");
     assert_string_equal(config->socket_group, "33");
     assert_list(&config->allow, "10.0.0.0/8");
+    assert_string_equal(config->user, "www-data");
+    assert_string_equal(config->group, "adm");
     assert_int_equal(config->umask_mode, 027);
     assert_string_equal(config->directory, "/srv");
     assert_string_equal(config->pid_file, "/run/x.pid");
+    assert_string_equal(config->temporary, "/srv/tmp");
+    assert_false(config->no_new_privs);
+    assert_string_equal(config->environment_file, "/etc/x.env");
+    assert_int_equal(config->environment.count, 1);
+    assert_string_equal(config->environment.items[0].value, "a \"b\" $c");
     assert_string_equal(config->home, "/srv/venv");
     assert_list(&config->path, "/srv/lib");
     assert_false(config->bytecode);
@@ -307,7 +326,7 @@ static void test_messages_are_one_line(void **state)
     assert_set_refused(fixture, "server.a\nb=1",
                        "--set server.a\\x0ab: unknown key: the keys here are listen, protocol, "
                        "threads, processes, manager, backlog, socket_mode, socket_owner, socket_group, "
-                       "allow, umask, directory, pid_file");
+                       "allow, user, group, umask, directory, pid_file, temporary, no_new_privs, environment_file");
 }
 
 static void test_assignments_that_are_none(void **state)

@@ -1,5 +1,5 @@
-/* links: config.c config_application.c config_error.c config_file.c config_options.c
- * config_setting.c config_value.c address.c
+/* links: config.c config_application.c config_environment.c config_error.c config_file.c
+ * config_options.c config_setting.c config_text.c config_value.c address.c
  */
 /* What is refused in an ini file, and how the message reads. */
 #include "config_fixture.h"
@@ -52,11 +52,11 @@ static void test_unknown_names_in_a_file(void **state)
     assert_file_refused(
         *state, "[]\n",
         "fcgihost.ini:1: []: unknown section: the sections are [server], [python], "
-        "[application], [startup], [limits], [shutdown], [reload], [log], [status]");
+        "[application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
     assert_file_refused(
         *state, "[nginx]\n",
         "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
-        "[python], [application], [startup], [limits], [shutdown], [reload], [log], [status]");
+        "[python], [application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
 }
 
 static void test_bad_values_in_a_file(void **state)
@@ -251,7 +251,7 @@ static void test_long_names_are_refused(void **state)
     snprintf(text, sizeof(text), "[%.49s]\n", name);
     snprintf(expected, sizeof(expected),
              "fcgihost.ini:1: [%.49s]: unknown section: the sections are [server], [python], "
-             "[application], [startup], [limits], [shutdown], [reload], [log], [status]",
+             "[application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]",
              name);
     assert_file_refused(*state, text, expected);
 }
@@ -283,7 +283,7 @@ static void test_first_error_ends_the_reading(void **state)
     assert_file_refused(
         *state, "[x]\n[server]\nthreads = 0\n",
         "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
-        "[python], [application], [startup], [limits], [shutdown], [reload], [log], [status]");
+        "[python], [application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
 }
 
 static void test_files_that_cannot_be_read(void **state)

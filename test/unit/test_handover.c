@@ -39,6 +39,8 @@ static struct handover example(void)
 {
     return (struct handover){.folder = "/srv/current",
                              .file = {.path = "/etc/f.ini", .text = bytes_of("[server]\n")},
+                             .environment = {.path = "/etc/secrets", .text = bytes_of("A=1\n")},
+                             .root_files = {.is_set = true, .log_fd = 23, .pid_file_fd = -1},
                              .listeners = listeners,
                              .listener_count = COUNT(listeners),
                              .connections = connections,
@@ -66,7 +68,8 @@ static struct handover_writer written(const struct handover *handover)
     size_t fd_count;
     assert_int_equal(handover_write(handover, 4711, &writer, &fds, &fd_count), 0);
     assert_int_equal(fd_count, handover->listener_count + handover->connection_count +
-                                   2 * handover->member_count + (handover->worker.is_set ? 2 : 0));
+                                   2 * handover->member_count + (handover->worker.is_set ? 2 : 0) +
+                                   (handover->root_files.is_set ? 2 : 0));
     free(fds);
     return writer;
 }
@@ -114,6 +117,11 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(after.worker.generation, 7);
     assert_int_equal(after.worker.channel_fd, 21);
     assert_int_equal(after.worker.board_fd, 22);
+    assert_string_equal(after.environment.path, before.environment.path);
+    assert_same_bytes(after.environment.text, before.environment.text);
+    assert_true(after.root_files.is_set);
+    assert_int_equal(after.root_files.log_fd, 23);
+    assert_int_equal(after.root_files.pid_file_fd, -1);
     handover_clear(&after);
     free(writer.data);
 }
@@ -139,6 +147,8 @@ static void test_without_an_ini_file_there_is_none(void **state)
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FINE);
     assert_null(after.file.path);
+    assert_null(after.environment.path);
+    assert_false(after.root_files.is_set);
     assert_int_equal(after.listener_count + after.connection_count + after.child_count, 0);
     handover_clear(&after);
     free(writer.data);
@@ -147,7 +157,7 @@ static void test_without_an_ini_file_there_is_none(void **state)
 static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
 {
     (void)state;
-    static const int own[] = {30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40};
+    static const int own[] = {30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42};
     struct handover before = example(), after;
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, own, COUNT(own), &after),
@@ -157,6 +167,8 @@ static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
     assert_int_equal(after.members[1].board_fd, 38);
     assert_int_equal(after.worker.channel_fd, 39);
     assert_int_equal(after.worker.board_fd, 40);
+    assert_int_equal(after.root_files.log_fd, 41);
+    assert_int_equal(after.root_files.pid_file_fd, -1); /* the sender had none */
     handover_clear(&after);
     /* Fewer came than were sent. */
     assert_int_equal(handover_read(writer.data, writer.bytes, own, 3, &after), HANDOVER_FOREIGN);

@@ -1,4 +1,4 @@
-/* links: listener.c listener_set.c listener_unix.c config.c config_application.c config_error.c config_file.c config_options.c config_setting.c config_value.c
+/* links: listener.c listener_set.c listener_unix.c user.c config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c
  * address.c */
 /* Sockets that are there already: fd:N, descriptor 0, systemd's. */
 #include "listener_fixture.h"

@@ -1,0 +1,54 @@
+/* Users and groups of this machine, as settings name them: by name or by number. */
+#include "base/user.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* -1 is no number: to setuid(2) and chown(2) it means "leave it as it is". */
+static int parse_number(const char *text, unsigned long *number)
+{
+    char *end;
+    if (text[0] < '0' || text[0] > '9')
+        return -1;
+    errno = 0;
+    *number = strtoul(text, &end, 10);
+    return errno == 0 && *end == '\0' && *number < UINT32_MAX ? 0 : -1;
+}
+
+int user_find(const char *text, struct user *user)
+{
+    unsigned long number;
+    const struct passwd *entry = getpwnam(text);
+    *user = (struct user){.gid = (gid_t)-1};
+    if (entry == NULL && parse_number(text, &number) < 0)
+        return -1;
+    if (entry == NULL)
+        entry = getpwuid((uid_t)number);
+    if (entry == NULL) {
+        user->uid = (uid_t)number;
+        return 0;
+    }
+    if (strlen(entry->pw_name) >= sizeof(user->name) || strlen(entry->pw_dir) >= sizeof(user->home))
+        return -1;
+    user->uid = entry->pw_uid;
+    user->gid = entry->pw_gid;
+    user->has_entry = true;
+    snprintf(user->name, sizeof(user->name), "%s", entry->pw_name);
+    snprintf(user->home, sizeof(user->home), "%s", entry->pw_dir);
+    return 0;
+}
+
+int user_find_group(const char *text, gid_t *gid)
+{
+    unsigned long number;
+    const struct group *entry = getgrnam(text);
+    if (entry == NULL && parse_number(text, &number) < 0)
+        return -1;
+    *gid = entry != NULL ? entry->gr_gid : (gid_t)number;
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* Which user the process becomes before Python starts, and what it gives up. */
+#ifndef FCGIHOST_PRIVILEGES_H
+#define FCGIHOST_PRIVILEGES_H
+
+#include "base/user.h"
+#include "config/config_error.h"
+#include "config/settings.h"
+
+#include <stdbool.h>
+
+struct privileges {
+    bool is_user_set; /* [server] user: its name, home and groups are in user */
+    struct user user;
+    gid_t gid; /* (gid_t)-1: stays */
+};
+
+/* Looks user and group up, and whether this process can become them. is_anew: a predecessor in the
+ * same process has become them already, and nothing is refused. 0, or -1 with a message. */
+int privileges_find(const struct config *config, bool is_anew, struct privileges *privileges,
+                    struct config_error *error);
+/* Will privileges_take() make another user of this process? */
+bool privileges_change_user(const struct privileges *privileges);
+/* Sets HOME, USER and LOGNAME to the user's, then the variables of [environment]. Main thread,
+ * before there are others. 0, or -1 with errno. */
+int privileges_set_environment(const struct config *config, const struct privileges *privileges);
+/* Becomes user and group, for good, in all threads; gives up capabilities (unless it stays root)
+ * and, with no_new_privs, what programs could give it. Main thread, once what only root can open is
+ * open. 0, or -1 with a message. */
+int privileges_take(const struct config *config, const struct privileges *privileges,
+                    struct config_error *error);
+/* Started as root, and no user given: one line. */
+void privileges_warn(const struct config *config);
+
+#endif

@@ -1,0 +1,54 @@
+/* links: user.c */
+/* Users and groups by name and by number. */
+#include "unit.h"
+
+#include "base/user.h"
+
+static void test_a_name_and_its_number_are_the_same_user(void **state)
+{
+    (void)state;
+    struct user by_name, by_number;
+    assert_int_equal(user_find("root", &by_name), 0);
+    assert_int_equal(user_find("0", &by_number), 0);
+    assert_true(by_name.has_entry && by_number.has_entry);
+    assert_int_equal(by_name.uid, 0);
+    assert_int_equal(by_number.gid, by_name.gid);
+    assert_string_equal(by_number.name, "root");
+    assert_string_equal(by_number.home, by_name.home);
+}
+
+static void test_a_number_needs_no_entry(void **state)
+{
+    (void)state;
+    struct user user;
+    gid_t gid;
+    assert_int_equal(user_find("3141592653", &user), 0);
+    assert_false(user.has_entry);
+    assert_int_equal(user.uid, 3141592653u);
+    assert_true(user.gid == (gid_t)-1);
+    assert_int_equal(user_find_group("3141592653", &gid), 0);
+    assert_int_equal(gid, 3141592653u);
+}
+
+static void test_what_is_neither_a_name_nor_a_number_is_refused(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"",   "no such user", "-1",        " 1",
+                                        "1x", "4294967295",   "99999999999"};
+    struct user user;
+    gid_t gid;
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        assert_int_equal(user_find(wrong[i], &user), -1);
+        assert_int_equal(user_find_group(wrong[i], &gid), -1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_name_and_its_number_are_the_same_user),
+        cmocka_unit_test(test_a_number_needs_no_entry),
+        cmocka_unit_test(test_what_is_neither_a_name_nor_a_number_is_refused),
+    };
+    return cmocka_run_group_tests_name("user", tests, NULL, NULL);
+}
