@@ -3,6 +3,7 @@ import grp
 import json
 import os
 import pwd
+import shutil
 import stat
 
 import pytest
@@ -30,7 +31,7 @@ def start(folder):
     """Starts a host that is user, with everything in a folder of root's."""
     hosts = []
 
-    def begin(**sections):
+    def begin(probe=True, **sections):
         root = os.path.join(folder, "root")
         environment_file = write_file(os.path.join(root, "secrets"), "PASSWORD=%s\nEMPTY=\n" % SECRET, 0o600)
         settings = merged({
@@ -38,7 +39,8 @@ def start(folder):
                        "environment_file": environment_file},
             "environment": {"GREETING": '"hello" $HOME'},
             "log": {"destination": os.path.join(root, "log")}}, sections)
-        host = Host(APP, settings, listen=["unix:" + os.path.join(root, "host.sock")], folder=folder)
+        host = Host(APP, settings, listen=["unix:" + os.path.join(root, "host.sock")], folder=folder,
+                    probe=probe)
         host.socket_files = []  # its user can't remove it: see fcgihost.ini(5)
         hosts.append(host)
         return host
@@ -47,12 +49,11 @@ def start(folder):
     for host in hosts:
         if host.is_running():
             assert not host.stop()
-    import shutil
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def ask(host, query=""):
-    response = host.exchange("GET", "/", {"QUERY_STRING": query})
+    response = host.exchange("GET", "/?" + query)
     assert response.status == 200
     return json.loads(response.body)
 
@@ -124,7 +125,7 @@ class TestUser:
         assert "stopped" in read(folder, "root", "log") and read(folder, "root", "pid") == ""
 
     def test_the_workers_of_a_manager_are_the_user_and_the_manager_is_not(self, start, folder):
-        host = start(server={"processes": 2})
+        host = start(probe=False, server={"processes": 2})
         answer = ask(host)
         assert_is_user(answer)
         assert "\nUid:\t0\t" in read("/proc", str(host.pid), "status")
@@ -146,7 +147,8 @@ class TestUser:
 class TestWarning:
     def test_root_without_a_user_is_warned_once(self):
         for args in ([], ["-p", "2"]):
-            host = Host(APP, args=args)
+            host = Host(APP, args=args, probe=False)
+            host.log.wait("serving")
             assert host.log.read().count("running as root") == 1
             assert not host.stop()
             host.clean_up()
