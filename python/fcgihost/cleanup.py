@@ -195,8 +195,8 @@ process_scope = Scope("the process")
 def register_cleanup(func, /, *args, **kwargs):
     """Has func(*args, **kwargs) called when what registers it ends; returns func, so it decorates.
 
-    In a start-up import that is the attempt, if it fails, else the process; in a script file this load of it;
-    anywhere else the process. Cleanups run last in first out, each once, in the process that registered them
+    In a start-up import that is the attempt, if it fails, else the process; in a script file, and in what it gets with
+    import_module(), this load of it; anywhere else the process. Cleanups run last in first out, each once, in the process that registered them
     and in none of its forked children; one that raises is logged, and the others still run. Outside the host
     they run at the interpreter's exit. Raises TypeError if func can't be called, RuntimeError if the cleanups
     have all run.

@@ -15,8 +15,8 @@ class Pool:
     create: called without arguments, makes an object; what it raises goes to who asked for the lease.
     size: how many objects there may be at once, at least 1. close: called with each object, once: when check
     refused it, a block that had it raised (GeneratorExit too), it was idle for too long, or as a cleanup; it
-    belongs to the start-up import or the script file that is being loaded at the first creation, else to the
-    one that defined the pool, else to the process. The cleanup closes what is idle; what is out then is closed
+    belongs to the start-up import that is being run at the first creation, else to the start-up import or the load of
+    a script that defined the pool, else to the process. The cleanup closes what is idle; what is out then is closed
     when it comes back. check: called with an object that was used before, in each lease(), but for nested
     ones; if it returns something false or raises, the object is closed and a new one created. max_idle:
     seconds; idle objects that are older are closed, whenever some thread begins or ends a lease. timeout:

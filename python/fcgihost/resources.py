@@ -17,8 +17,8 @@ def resource(create=None, *, close=None, check=None, name=None, retry_delay=1.0)
         def index(): ...                     # index.get()
 
     create: called without arguments, makes the object. close: called with it, once, as a cleanup; it belongs
-    to the start-up import or the script file that is being loaded while the object is created, else to the
-    one that defined the resource, else to the process. None closes nothing. check: called with it in each
+    to the start-up import that is being run while the object is created, else to the start-up import or the load
+    of a script that defined the resource, else to the process. None closes nothing. check: called with it in each
     get(), in the calling thread, so perhaps in several at once, but not right after its creation; if it
     returns something false or raises, the object is closed and a new one created. name: for messages;
     "module.qualname" of create if None. retry_delay: seconds during which a failed creation is not tried
