@@ -194,8 +194,9 @@ static const struct config_option options[] = {
     {"reload", "mode", CONFIG_TYPE_WORD, .default_text = "script", .words = reload_words,
      .offset = CONFIG(reload_mode),
      .help = "script: a script file, and what it loaded with import_module(), is\n"
-             "loaded anew when it changes; process: the whole process is replaced\n"
-             "when any loaded source file changes; off: nothing is looked at"},
+             "loaded anew when it changes; process: the process, or each worker, is\n"
+             "replaced when any loaded source file changes and what is new can be\n"
+             "loaded; off: nothing is looked at"},
     {"reload", "interval", CONFIG_TYPE_TIME, .default_text = "1s", RANGE(10, DAY_MS),
      .offset = CONFIG(reload_interval_ms),
      .help = "at most one look at the files in that time; a change counts once two\n"

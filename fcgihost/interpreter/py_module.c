@@ -8,6 +8,7 @@
 #include "embed/py_request.h"
 #include "http/reply.h"
 #include "interpreter/py_signals.h"
+#include "life/reexec.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
 #include "status/collector.h"
@@ -340,6 +341,37 @@ static PyObject *module_restart(PyObject *self, PyObject *unused)
     return ask(REASON_RESTART);
 }
 
+static PyObject *module_start_check(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    pid_t pid;
+    const char *modules;
+    if (!PyArg_ParseTuple(arguments, "y", &modules))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    pid = reexec_check(modules);
+    Py_END_ALLOW_THREADS;
+    return pid > 0 ? PyLong_FromLong(pid) : PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *module_reload(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    return ask(REASON_RELOAD);
+}
+
+static PyObject *module_ask_reload(PyObject *self, PyObject *why)
+{
+    (void)self;
+    PyObject *utf8 = PyUnicode_Check(why) ? printable(why) : NULL;
+    if (utf8 == NULL)
+        return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_TypeError, "why is a str");
+    bool is_managed =
+        the_supervisor != NULL && supervisor_ask_reload(the_supervisor, PyBytes_AS_STRING(utf8));
+    Py_DECREF(utf8);
+    return PyBool_FromLong(is_managed);
+}
+
 static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
      "log(level, text): one record in the host's log. level: LOG_ERROR to LOG_DEBUG."},
@@ -389,6 +421,14 @@ static PyMethodDef methods[] = {
     {"wake", module_wake, METH_NOARGS, "wake(): the main thread calls entry.do_chores() soon."},
     {"file_states", module_file_states, METH_O,
      "file_states([path as bytes]) -> [(mtime in ns, size, inode) or None]: without the GIL."},
+    {"start_check", module_start_check, METH_VARARGS,
+     "start_check(modules as bytes) -> the process id of a child that runs this program with "
+     "--check "
+     "and imports these modules too. OSError."},
+    {"reload", module_reload, METH_NOARGS,
+     "reload(): the process executes its program anew and hands its connections over."},
+    {"ask_reload", module_ask_reload, METH_O,
+     "ask_reload(why) -> bool: asks the manager to replace all workers; False: there is none."},
     {"shutdown", module_shutdown, METH_NOARGS, "shutdown(): asks for the process to stop."},
     {"restart", module_restart, METH_NOARGS,
      "restart(): asks for the process to be replaced by a fresh one."},

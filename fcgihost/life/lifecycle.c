@@ -111,6 +111,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_REQUEST_TIME] = "[limits] request_time",
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
+        [REASON_RELOAD] = "[reload] mode = process",
         [REASON_STARTUP] = "[startup] on_failure = exit",
         [REASON_RETIRED] = "a successor serves",
         [REASON_ORPHANED] = "the manager has died",

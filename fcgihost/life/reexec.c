@@ -302,8 +302,7 @@ static struct memory make_memory(const struct handover *handover)
     memory.fd = descriptors_above_standard(
         memfd_create("fcgihost-handover", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (memory.fd >= 0 && write_whole(memory.fd, writer.data, writer.bytes) == 0)
-        memory.data =
-            mmap(NULL, writer.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd, 0);
+        memory.data = mmap(NULL, writer.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd, 0);
     free(writer.data);
     if (memory.data == MAP_FAILED) {
         if (memory.fd >= 0)
@@ -449,7 +448,68 @@ static void execute_child(const struct memory *memory, int error_fd)
     _exit(127);
 }
 
-/* With all signals blocked, so that no handler runs in the child, and so that none is lost there. */
+/* Likewise. */
+static void execute_check(char *const *argv, char *const *environment)
+{
+    sigset_t mask;
+    sigemptyset(&mask);
+    for (int number = 1; number < SIGNAL_MAX; number++)
+        if (start.signal_mask >> number & 1)
+            sigaddset(&mask, number);
+    set_limits();
+    if (start.folder_fd >= 0 && fchdir(start.folder_fd) < 0)
+        _exit(127);
+    set_descriptors(NULL, 0, -1);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    umask(start.umask);
+    set_signals();
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    execve(start.program, argv, environment);
+    _exit(127);
+}
+
+/* texts and last, in a new array; NULL: out of memory. */
+static char **with_last(char *const *texts, char *last)
+{
+    size_t count = 0;
+    while (texts[count] != NULL)
+        count++;
+    char **all = calloc(count + 2, sizeof(*all));
+    if (all != NULL) {
+        memcpy(all, texts, count * sizeof(*all));
+        all[count] = last;
+    }
+    return all;
+}
+
+pid_t reexec_check(const char *modules)
+{
+    static char flag[] = "--check";
+    sigset_t all, before;
+    pid_t pid = -1;
+    char *setting = NULL;
+    if (asprintf(&setting, "FCGIHOST_CHECK_MODULES=%s", modules) < 0)
+        return -1;
+    char **argv = with_last(start.argv, flag), **environment = with_last(start.environ, setting);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (argv != NULL && environment != NULL)
+        pid = fork();
+    if (pid == 0)
+        execute_check(argv, environment);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    free(argv);
+    free(environment);
+    free(setting);
+    errno = error;
+    return pid;
+}
+
+/* With all signals blocked, so that no handler runs in the child, and so that none is lost there.
+ */
 static pid_t fork_child(const struct memory *memory, int error_fd)
 {
     sigset_t all, before;

@@ -32,9 +32,14 @@ void reexec_make_room(void);
 /* Is the program's file another one than this process executes? */
 bool reexec_is_program_changed(void);
 /* Starts the program as it is now as a child process, with what this one was started with and what
- * handover names; its descriptors stay open here. The child's process id, or -1 with errno, also when
- * the program can't be executed. */
+ * handover names; its descriptors stay open here. The child's process id, or -1 with errno, also
+ * when the program can't be executed. */
 pid_t reexec_spawn(struct handover *handover);
+/* Starts the program as it is now with --check as a child process: as this one was started, without
+ * input or output; its messages go where this one's went at first. modules: what it imports
+ * besides, as entry.start_up_once() reads it. The child's process id, which the caller reaps; or -1
+ * with errno. */
+pid_t reexec_check(const char *modules);
 /* Executes the program anew, as it was started, and with what is in handover. Children of this
  * process are killed if its start failed and is tried again, otherwise handed over. Returns only on
  * failure, with errno (ECANCELED: *is_cancelled is true). Any thread may call it; exec() ends the

@@ -38,7 +38,7 @@ static bool is_due(const struct replacement *replacement, enum lifecycle_reason 
                     reason == REASON_RESTART;
     if (atomic_load(&replacement->is_exit_wanted))
         return false;
-    return reason == REASON_RETRY || (is_limit && poller_is_spawners(replacement->poller));
+    return reason == REASON_RETRY || reason == REASON_RELOAD || (is_limit && poller_is_spawners(replacement->poller));
 }
 
 void replacement_decide(struct replacement *replacement, enum lifecycle_reason reason)

@@ -97,6 +97,13 @@ bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const 
     return supervisor->link.is_managed;
 }
 
+bool supervisor_ask_reload(struct supervisor *supervisor, const char *why)
+{
+    if (supervisor->link.is_managed)
+        manager_link_ask(&supervisor->link, WISH_RELOAD, why, (struct handover_bytes){NULL, 0});
+    return supervisor->link.is_managed;
+}
+
 static void wait_event(struct supervisor *supervisor)
 {
     bool is_stopping = supervisor->lifecycle.state >= LIFECYCLE_DRAINING;

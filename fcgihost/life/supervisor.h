@@ -65,6 +65,9 @@ int supervisor_ask_retry(struct supervisor *supervisor, const void *startup, siz
  * process, which gets a copy of startup. false: there is no manager. Main thread. */
 bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const void *startup,
                          size_t bytes);
+/* Code has changed. With a manager: it replaces all workers, and is told why; false: there is none.
+ * Main thread. */
+bool supervisor_ask_reload(struct supervisor *supervisor, const char *why);
 /* Any thread. */
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);
 

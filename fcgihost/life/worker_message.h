@@ -25,7 +25,9 @@ struct worker_report {
 };
 
 /* What a worker wants. */
-enum worker_wish { WISH_LIMIT = 1, WISH_HEAL = 2, WISH_SHUTDOWN = 3 };
+/* WISH_RELOAD: the code on the disk is no longer what the workers have loaded; the reason is the same
+ * for the same change, whichever worker has seen it. */
+enum worker_wish { WISH_LIMIT = 1, WISH_HEAL = 2, WISH_SHUTDOWN = 3, WISH_RELOAD = 4 };
 
 struct worker_request {
     uint32_t wish;

@@ -40,6 +40,7 @@ struct manager {
     bool has_served;     /* some worker has loaded the application */
     bool is_startup_bad; /* and none ever will: on_failure = exit */
     bool is_cut_off;     /* a worker did not end in order */
+    char code_change[sizeof(((struct worker_request *)NULL)->reason)]; /* the last one */
     struct channel_message message;
 };
 
@@ -106,6 +107,19 @@ static void take_report(struct manager *manager, int worker)
                                           .failed_imports = report.failed_imports});
 }
 
+/* Each worker may tell of the same change. */
+static void reload_code(struct manager *manager, struct worker_request *request)
+{
+    request->reason[sizeof(request->reason) - 1] = '\0';
+    if (manager->roster.is_stopping || strcmp(manager->code_change, request->reason) == 0)
+        return;
+    memcpy(manager->code_change, request->reason, sizeof(manager->code_change));
+    const char *why = strstr(request->reason, ": "); /* after what tells changes apart */
+    log_info("reload: %s: the workers will be replaced, one by one",
+             why != NULL ? why + 2 : request->reason);
+    roster_roll(&manager->roster, clock_ms());
+}
+
 static void take_request(struct manager *manager, int worker)
 {
     struct worker_request request;
@@ -121,6 +135,8 @@ static void take_request(struct manager *manager, int worker)
         crew_keep_startup(&manager->crew, manager->roster.workers[worker].place,
                           message->data + sizeof(request), message->bytes - sizeof(request));
         roster_ask(&manager->roster, worker, REPLACE_HEAL);
+    } else if (request.wish == WISH_RELOAD) {
+        reload_code(manager, &request);
     }
 }
 

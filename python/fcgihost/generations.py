@@ -515,7 +515,7 @@ def _locate(name, folder, generation):
         return None
     spec = _find_spec(name, [folder, *sys.path] if folder else sys.path)
     origin = spec and spec.origin
-    if spec is None or not spec.has_location or not origin.endswith(".py") or _is_installed(origin):
+    if spec is None or not spec.has_location or not origin.endswith(".py") or is_installed(origin):
         return None
     return os.path.abspath(origin)
 
@@ -534,7 +534,8 @@ def _find_spec(name, path):
     return spec
 
 
-def _is_installed(path):
+def is_installed(path):
+    """Is the file Python's own, or in site-packages?"""
     if {"site-packages", "dist-packages"}.intersection(path.split("/")):
         return True
     return path.startswith(os.path.dirname(os.__file__) + "/")

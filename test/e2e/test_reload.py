@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from host import ROOT, Host, write_file
+from host import ROOT, Host, can_import, write_file
 from process import wait_until
 
 INTERVAL = {"reload": {"interval": "20ms"}}
@@ -316,3 +316,87 @@ VERSION = 1
         wait_until(lambda: site.body("/?fork")[1].endswith("]2"), "the new one")
         assert site.body("/?spawn") == (200, "[Item(number=2), Item(number=4)]2")
         site.host.stop()  # multiprocessing keeps descriptors for its own helper
+
+
+SHOP = '''
+import shop_parts
+
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"%s" % shop_parts.TEXT]
+'''
+
+DJANGO = '''
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(__file__))
+os.environ["DJANGO_SETTINGS_MODULE"] = "site_settings"
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+'''
+
+DJANGO_FILES = {
+    "site_settings.py": "SECRET_KEY = 'x'\nROOT_URLCONF = 'site_urls'\nALLOWED_HOSTS = ['*']\nINSTALLED_APPS = ['site_app']\n",
+    "site_urls.py": "from django.urls import path\nfrom site_app import views\n"
+                    "urlpatterns = [path('', views.page), path('<path:rest>', views.page)]\n",
+    "site_app/__init__.py": "",
+    "site_app/views.py": "import shop_parts\nfrom django.http import HttpResponse\n"
+                         "def page(request, rest=''): return HttpResponse(shop_parts.TEXT)\n",
+}
+
+
+def start_shop(tmp_path, processes, **files):
+    for name, text in {"shop.py": SHOP, "shop_parts.py": "TEXT = b'one'\n", **files}.items():
+        os.makedirs(os.path.dirname(str(tmp_path / name)), exist_ok=True)
+        write_file(str(tmp_path / name), text)
+    return Host("shop:application", {
+        "python": {"path": [str(tmp_path)]}, "server": {"processes": str(processes)},
+        "reload": {"mode": "process", "interval": "100ms"}}, probe=False)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+class TestProcessMode:
+    """An ordinary package: the process, or each worker, is replaced once the new code has been loaded."""
+
+    def edit_under_load(self, host, tmp_path, expected_log):
+        expected_log("ZeroDivisionError")
+        parts = str(tmp_path / "shop_parts.py")
+        done = threading.Event()
+        seen, failures = [], []
+
+        def ask():
+            while not done.is_set():
+                try:
+                    response = host.exchange("GET", "/")
+                    (seen if response.status == 200 else failures).append(response.body)
+                except (OSError, AssertionError) as error:
+                    failures.append(error)
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        try:
+            replace_file(parts, "TEXT = b'two'\n")
+            wait_until(lambda: seen[-20:] == [b"two"] * 20, "the second version", 60)
+            mark = host.log.mark()
+            replace_file(parts, "1 / 0\n")
+            host.log.wait("can't be loaded \\(exit code", mark, 60)
+            count = len(seen)
+            wait_until(lambda: len(seen) > count + 20, "requests")
+            assert set(seen[count:]) == {b"two"}
+            replace_file(parts, "TEXT = b'three'\n")
+            wait_until(lambda: seen[-20:] == [b"three"] * 20, "the third version", 60)
+        finally:
+            done.set()
+            for client in clients:
+                client.join()
+        assert not failures, host.log.read()
+
+    def test_good_edits_are_served_and_a_broken_one_is_not(self, tmp_path, processes, expected_log):
+        self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log)
+
+    @pytest.mark.skipif(not can_import("django"), reason="needs Django")
+    def test_so_they_are_with_django(self, tmp_path, processes, expected_log):
+        host = start_shop(tmp_path, processes, **{"shop.py": DJANGO, **DJANGO_FILES})
+        self.edit_under_load(host, tmp_path, expected_log)

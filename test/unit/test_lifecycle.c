@@ -263,6 +263,7 @@ static void test_names(void **state)
     assert_string_equal(lifecycle_reason_name(REASON_SIGQUIT), "SIGQUIT");
     assert_string_equal(lifecycle_reason_name(REASON_MEMORY), "[limits] memory");
     assert_string_equal(lifecycle_reason_name(REASON_REQUEST_TIME), "[limits] request_time");
+    assert_string_equal(lifecycle_reason_name(REASON_RELOAD), "[reload] mode = process");
     assert_string_equal(lifecycle_reason_name(REASON_STARTUP), "[startup] on_failure = exit");
 }
 

@@ -57,6 +57,16 @@ static void test_a_signal_or_shutdown_is_an_exit_whoever_made_the_socket(void **
         assert_false(is_planned_for(exits[i]));
 }
 
+static void test_code_that_has_changed_replaces_the_process_whoever_made_the_socket(void **state)
+{
+    (void)state;
+    atomic_store(&is_spawners, false);
+    assert_true(is_planned_for(REASON_RELOAD));
+    assert_false(replacement.is_start_again);
+    atomic_store(&replacement.is_exit_wanted, true);
+    assert_false(is_planned_for(REASON_RELOAD));
+}
+
 static void test_a_failed_start_is_tried_again_unless_an_exit_is_wanted(void **state)
 {
     (void)state;
@@ -123,6 +133,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(test_at_a_limit_the_process_is_replaced_only_if_a_web_server_made_its_socket),
         TEST(test_a_signal_or_shutdown_is_an_exit_whoever_made_the_socket),
+        TEST(test_code_that_has_changed_replaces_the_process_whoever_made_the_socket),
         TEST(test_a_failed_start_is_tried_again_unless_an_exit_is_wanted),
         TEST(test_an_exit_that_is_wanted_during_the_drain_takes_the_plan_back_once),
         TEST(test_what_is_not_planned_does_not_run),

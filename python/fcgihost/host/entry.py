@@ -113,14 +113,20 @@ def start_up(settings, on_loaded, before):
     return True
 
 
-_reloader = None
+_reloader = None  # a reload.Reloader
+_replacer = None  # a replace.Replacer
 _served = {}  # index of an application -> what was loaded for it, of those whose requests keep their generation
 
 
 def _begin_reloading(settings):
-    global _reloader
+    global _reloader, _replacer
     _served.clear()
-    _reloader = None
+    _reloader = _replacer = None
+    if settings["reload"] == "process":
+        from fcgihost.host import reload, replace
+
+        _replacer = replace.Replacer(_ReloadHost, reload.Settings(True, settings["interval"], settings["watch"]),
+                                     imported=replace.record_imports())
     if any(programs.has_generations(application) for application in settings["applications"]):
         from fcgihost import generations
         from fcgihost.host import reload
@@ -153,9 +159,11 @@ def _switch(hold):
 
 def do_chores():
     """Main thread, while serving: what is due. Returns the seconds until something will be, or None."""
-    if _reloader is None or runtime.process.stopping:
+    if runtime.process.stopping:
         return None
-    return _reloader.tend()
+    due = [seconds for seconds in (part.tend() for part in (_reloader, _replacer) if part is not None)
+           if seconds is not None]
+    return min(due, default=None)
 
 
 class _ReloadHost:
@@ -195,6 +203,52 @@ class _ReloadHost:
     def wake():
         _fcgihost.wake()
 
+    @staticmethod
+    def claim(mark):
+        """One worker tries a change; it keeps the lock until it tries another one."""
+        from fcgihost import locks
+
+        try:
+            claimed = locks.lock("[reload] " + mark, timeout=0)
+            claimed.__enter__()
+        except TimeoutError:
+            return False
+        except OSError:
+            return True  # nowhere to meet the others
+        _ReloadHost._claimed, before = claimed, _ReloadHost._claimed
+        if before is not None:
+            before.__exit__()
+        return True
+
+    _claimed = None
+
+    @staticmethod
+    def start_check(names):
+        return _fcgihost.start_check(os.fsencode("\n".join(names)))
+
+    @staticmethod
+    def reload(mark, why):
+        if not _fcgihost.ask_reload("%s: %s" % (mark, why)):
+            _fcgihost.reload()
+
+    @staticmethod
+    def reap(pid):
+        try:
+            found, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:  # the application has reaped it
+            return 1
+        return None if found == 0 else os.waitstatus_to_exitcode(status)
+
+    @staticmethod
+    def kill(pid):
+        import signal
+
+        try:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        except OSError:
+            pass  # it is gone
+
 
 def _import_late():
     """Imports threading, before any thread serves: until Python 3.13 it takes the thread that imports it for the main
@@ -209,11 +263,22 @@ def _import_late():
 def start_up_once(settings):
     """Main thread. One attempt at each import and application. Returns a list with what on_loaded gets for each
     application, None for one that failed or needs an import that failed, and whether everything was loaded."""
+    also = [name for name in os.environ.pop("FCGIHOST_CHECK_MODULES", "").split("\n") if name]
     imports, applications = _tasks(settings)
     failed = _startup(settings, imports, applications).run_once()
+    if not failed and also:
+        failed = _startup(settings, [_also_task(also)], []).run_once()
     is_required = settings["require"] or settings["exits"]
     return [None if failed and is_required else task.result and _callables(task.result) for task in applications], \
         not failed
+
+
+def _also_task(names):
+    """The startup.Task that imports what another process has: [reload] mode = process tries it so."""
+    from fcgihost import generations
+
+    return startup.Task("a module that has been imported", lambda watch: [
+        generations.import_module(name) if "/" in name else loader.load_import(name) for name in names], loader.Watch())
 
 
 def _callables(loaded):
@@ -269,6 +334,8 @@ def end(seconds, is_stuck, is_afresh):
 
     deadline = time.monotonic() + seconds
     runtime.set_stopping()
+    if _replacer is not None:
+        _replacer.stop()
     interrupted = ending.run_cleanups(_log_failed_cleanup, _begin_cleanup)
     hanging = ending.end_executors(_log_executor, _begin_executor)
     if hanging:
@@ -338,7 +405,9 @@ def _lock_folders(settings):
 def _tasks(settings):
     """Two lists of startup.Task: imports, applications."""
     imports = [_import_task(target) for target in settings["imports"]]
-    applications = [programs.make_task(application, settings["retry_delay"]) for application in settings["applications"]]
+    is_whole = settings["reload"] == "process"
+    applications = [programs.make_task(application, settings["retry_delay"], is_whole)
+                    for application in settings["applications"]]
     for kind, tasks in (("import", imports), ("application", applications)):
         for number, task in enumerate(tasks):
             task.place = kind, number
@@ -391,6 +460,8 @@ class _StartupHost:
 
     @staticmethod
     def note(task, state, error, next_attempt):
+        if task.place is None:
+            return  # a trial's, which the status does not have
         kind, number = task.place
         _fcgihost.note_program(kind == "import", number, state, task.attempts, _printable(error),
                                -1.0 if next_attempt is None else next_attempt)

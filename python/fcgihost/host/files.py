@@ -1,5 +1,6 @@
 """The state of files on the disk, and which have changed since."""
 
+import glob
 import os
 
 try:
@@ -25,6 +26,11 @@ def _state(path):
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def find(patterns):
+    """The paths that match one of these globs now."""
+    return {path for pattern in patterns for path in glob.glob(pattern, recursive=True)}
 
 
 class Look:

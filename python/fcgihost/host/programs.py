@@ -1,6 +1,7 @@
 """What an [application] section names, loaded: a callable for each of FastCGI's roles that it serves."""
 
 import os
+import sys
 
 from fcgihost.host import loader, startup
 from fcgihost.errors import ResourceUnavailable
@@ -30,20 +31,28 @@ def has_generations(settings):
     return bool(settings["script"] or settings["script_root"])
 
 
-def make_task(settings, retry_delay):
+def make_task(settings, retry_delay, is_whole=False):
     """The startup.Task that loads a section; its result is a tuple: the responder, the authorizer, the filter.
 
     settings: the section's keys. retry_delay: seconds, for the files of a script_root. What the section does not
-    have is None; an authorizer alone also answers ordinary requests, as nginx's auth_request sends them.
+    have is None; an authorizer alone also answers ordinary requests, as nginx's auth_request sends them. is_whole: what
+    would be imported at the first request is imported now.
     """
     named = [settings[key] for key in ("script", "handler", "script_root", "wsgi", "authorizer", "filter")
              if settings[key]]
-    return startup.Task("application " + named[0], lambda watch: _load(settings, retry_delay, watch), loader.Watch())
+    return startup.Task("application " + named[0], lambda watch: _load(settings, retry_delay, watch, is_whole),
+                        loader.Watch())
 
 
-def _load(settings, retry_delay, watch):
+def _load(settings, retry_delay, watch, is_whole):
     authorizer = filter_ = None
     responder = _load_responder(settings, retry_delay, watch)
+    if is_whole:
+        try:
+            _load_views()
+        except BaseException as error:
+            watch.note(error)
+            raise
     if settings["authorizer"]:
         authorizer = _adapt("adapt_authorizer", settings["authorizer"], watch)
     if settings["filter"]:
@@ -61,6 +70,14 @@ def _load_responder(settings, retry_delay, watch):
     if settings["script_root"]:
         return _open_script_root(settings, retry_delay)
     return None
+
+
+def _load_views():
+    """Django imports the views at the first request. A mistake in them would then reach clients, as no process that is
+    to take this one's place would have found it."""
+    urls, conf = sys.modules.get("django.urls"), sys.modules.get("django.conf")
+    if urls is not None and conf is not None and conf.settings.configured and hasattr(conf.settings, "ROOT_URLCONF"):
+        urls.get_resolver().url_patterns
 
 
 def _adapt(kind, target, watch):

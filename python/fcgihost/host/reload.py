@@ -4,7 +4,6 @@ The main thread looks, and runs cleanups. Each load has a thread of its own, so 
 """
 
 import gc
-import glob
 import os
 import sys
 import time
@@ -116,7 +115,7 @@ class Reloader:
         known = {unit.path: unit.state for unit in units.values()}
         for load in self._failures:
             known = {**load.files, **known}
-        found = {path for pattern in self._settings.watch for path in glob.glob(pattern, recursive=True)}
+        found = files.find(self._settings.watch)
         if self._watched is None:  # the first look
             self._watched = found
             if found:
