@@ -360,7 +360,7 @@ def start_shop(tmp_path, processes, **files):
 class TestProcessMode:
     """An ordinary package: the process, or each worker, is replaced once the new code has been loaded."""
 
-    def edit_under_load(self, host, tmp_path, expected_log):
+    def edit_under_load(self, host, tmp_path, expected_log, is_managed):
         expected_log("ZeroDivisionError")
         parts = str(tmp_path / "shop_parts.py")
         done = threading.Event()
@@ -385,8 +385,11 @@ class TestProcessMode:
             count = len(seen)
             wait_until(lambda: len(seen) > count + 20, "requests")
             assert set(seen[count:]) == {b"two"}
+            mark = host.log.mark()
             replace_file(parts, "TEXT = b'three'\n")
             wait_until(lambda: seen[-20:] == [b"three"] * 20, "the third version", 60)
+            if is_managed:
+                host.log.wait("all workers have been replaced", mark, 60)
         finally:
             done.set()
             for client in clients:
@@ -394,9 +397,9 @@ class TestProcessMode:
         assert not failures, host.log.read()
 
     def test_good_edits_are_served_and_a_broken_one_is_not(self, tmp_path, processes, expected_log):
-        self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log)
+        self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log, processes > 1)
 
     @pytest.mark.skipif(not can_import("django"), reason="needs Django")
     def test_so_they_are_with_django(self, tmp_path, processes, expected_log):
         host = start_shop(tmp_path, processes, **{"shop.py": DJANGO, **DJANGO_FILES})
-        self.edit_under_load(host, tmp_path, expected_log)
+        self.edit_under_load(host, tmp_path, expected_log, processes > 1)
