@@ -128,7 +128,7 @@ def test_mod_fcgid_needs_no_mount(prefix):
         assert site.split("/app") == ("/app", "")
     for path in ("/application", "/app.x") if prefix else ():
         assert fronts.http_request(site.port, "GET", path).status == 404
-    assert " warning: " not in site.host_log.read()
+    assert warnings_of(site) == []
 
 
 # -------------------------------------------------------------------------------
@@ -174,6 +174,12 @@ class LighttpdSlash(fronts.LighttpdFastcgi):
         return changed(super().example(name), {'("/app" =>': '("/app/" =>'})
 
 
+def warnings_of(site):
+    """But for the one that the tests run as root."""
+    return [line for line in site.host_log.read().splitlines()
+            if " warning: " in line and "running as root" not in line]
+
+
 class TestAdvice:
     @pytest.mark.parametrize("kind", [ProxyWithoutMount, ScgiProxyWithoutMount, NginxPrefixTwice,
                                       LighttpdRoot, LighttpdSlash], ids=lambda kind: kind.name)
@@ -182,7 +188,7 @@ class TestAdvice:
         for path in ("/", "/ready", "/a/b", "/"):
             site.get(path)
         site.host_log.wait(kind.advice)
-        assert site.host_log.read().count(" warning: ") == 1
+        assert len(warnings_of(site)) == 1
 
     @pytest.mark.parametrize("kind", [kind for kind in fronts.ALL if not kind.mount_setting],
                              ids=lambda kind: kind.name)
@@ -190,7 +196,7 @@ class TestAdvice:
         site = kind()
         for path in ("", "/", "/ready", "/a/b", "/app/x"):
             site.get(path)
-        assert " warning: " not in site.host_log.read()
+        assert warnings_of(site) == []
 
     @pytest.mark.parametrize("kind", [fronts.NginxFastcgi, fronts.HaproxyFastcgi,
                                       fronts.CaddyFastcgi, fronts.H2oFastcgi,
@@ -202,4 +208,4 @@ class TestAdvice:
             site.get(path)
         found = site.get("/a/b?show-environ").json
         assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("", "/a/b")
-        assert " warning: " not in site.host_log.read()
+        assert warnings_of(site) == []
