@@ -165,7 +165,7 @@ run-test: all unit-programs
 	@$(TEST_RUN) unit python e2e $(if $(APPLICATIONS),applications)
 
 # The tests' own Python is Debian's, which has pytest; the program embeds PYTHON.
-TEST_RUN = FCGIHOST=$(abspath $(PROGRAM)) BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) SAN=$(SAN) T='$(T)' RERUN=$(RERUN) \
+TEST_RUN = FCGIHOST=$(abspath $(PROGRAM)) BUILD=$(abspath $(BUILD)) PYTHON=$(PYTHON) SAN=$(SAN) T='$(T)' RERUN=$(RERUN) JOBS=$(JOBS) \
            APPLICATIONS='$(APPLICATIONS)' /usr/bin/python3 -B test/run.py
 
 test-unit: unit-programs ## the C modules, one cmocka program each

@@ -4,6 +4,7 @@
         test/run.py unit python e2e applications
 
 A crash, a sanitizer's report, and a suite that ran nothing (unless T is given) are failures.
+With JOBS=2 the end-to-end tests run in so many processes at the same time.
 With RERUN=1 up to three end-to-end tests that failed run once more, and a line names those that then
 passed: they time real servers, and a loaded machine makes one of thousands late now and then."""
 import glob
@@ -127,7 +128,45 @@ def run_python(pattern):
 
 
 def run_e2e(pattern):
-    return run_pytest("e2e", [os.path.join(HERE, "e2e")], pattern)
+    jobs = int(os.environ.get("JOBS") or 1)
+    if jobs < 2 or pattern:
+        return run_pytest("e2e", [os.path.join(HERE, "e2e")], pattern)
+    return run_beside(share_files(sorted(glob.glob(os.path.join(HERE, "e2e", "test_*.py"))), jobs))
+
+
+def share_files(paths, jobs):
+    """Lists of files for so many processes: about as many seconds in each, by what they took."""
+    seconds = {"test_fronts.py": 130, "test_scripts.py": 90, "test_afresh.py": 130, "test_manager.py": 90,
+               "test_manager_storm.py": 60, "test_ladder.py": 90, "test_reload.py": 90, "test_retire.py": 50}
+    shares = [[] for _ in range(jobs)]
+    loads = [0] * jobs
+    for path in sorted(paths, key=lambda path: (-seconds.get(os.path.basename(path), 20), path)):
+        least = loads.index(min(loads))
+        shares[least].append(path)
+        loads[least] += seconds.get(os.path.basename(path), 20)
+    return shares
+
+
+def run_beside(shares):
+    """Each share in a process of its own, at the same time; their outputs one after the other."""
+    running = []
+    for share in shares:
+        output = tempfile.TemporaryFile()
+        command = [sys.executable, "-B", os.path.abspath(__file__), "--files", *share]
+        running.append((output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)))
+    counts = Counts()
+    for output, process in running:
+        status = process.wait()
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+        show(text)
+        last = re.search(r"^(\d+) passed, (\d+) failed, (\d+) skipped\s*\Z", text, re.M)
+        share = Counts(*map(int, last.groups())) if last else Counts(0, 1)
+        if status and not share.failed:
+            share.failed += 1
+        counts += share
+    show("e2e: %s" % counts)
+    return counts
 
 
 def run_applications(pattern):
@@ -179,6 +218,10 @@ SUITES = {"unit": run_unit, "python": run_python, "e2e": run_e2e, "applications"
 
 
 def main(names):
+    if names[:1] == ["--files"]:  # one of several processes, see run_beside
+        counts = run_pytest("e2e", names[1:], "")
+        show(str(counts))
+        return 1 if counts.failed else 0
     unknown = [name for name in names if name not in SUITES]
     if unknown or not names:
         sys.exit("usage: test/run.py %s (any of them)" % " ".join(SUITES))
