@@ -376,6 +376,15 @@ static void report_start(struct supervisor *supervisor)
     manager_link_report(&supervisor->link, &report);
 }
 
+/* For the status: a start that is tried again is still one. */
+static void tell_state(const struct supervisor *supervisor)
+{
+    bool is_retried = supervisor->lifecycle.reason == REASON_RETRY &&
+                      !atomic_load(&supervisor->replacement.is_exit_wanted);
+    collector_set_state(lifecycle_state_name(is_retried ? LIFECYCLE_STARTING
+                                                        : supervisor->lifecycle.state));
+}
+
 static void step(struct supervisor *supervisor, uint64_t now_ms)
 {
     unsigned long long loaded = atomic_load(&supervisor->readiness.loaded);
@@ -398,7 +407,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);
     atomic_store(&supervisor->state, (int)supervisor->lifecycle.state);
-    collector_set_state(lifecycle_state_name(supervisor->lifecycle.state));
+    tell_state(supervisor);
     perform(supervisor, action);
 }
 
