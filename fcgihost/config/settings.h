@@ -89,7 +89,7 @@ struct config {
     int umask_mode;           /* -1: leave it */
     char *directory;
     char *pid_file;
-    char *temporary;          /* NULL: see config_temporary_folder() */
+    char *temporary;          /* NULL: $TMPDIR, or /var/tmp */
     bool no_new_privs;
     char *environment_file;
     /* [python] */

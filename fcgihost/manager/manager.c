@@ -31,15 +31,27 @@ enum {
     EXIT_STARTUP = 4, /* a worker's: [startup] on_failure = exit */
 };
 
+/* As figures_reasons has them. */
+enum restart {
+    RESTART_REQUESTS,
+    RESTART_LIFETIME,
+    RESTART_MEMORY,
+    RESTART_IDLE,
+    RESTART_RELOAD,
+    RESTART_CRASH,
+    RESTART_TIMEOUT
+};
+
 struct manager {
     struct roster roster;
     struct crew crew;
     struct rollout rollout;
     int signal_fd;
-    int reload_fd;       /* an eventfd: somebody asks for a reload */
-    bool has_served;     /* some worker has loaded the application */
-    bool is_startup_bad; /* and none ever will: on_failure = exit */
-    bool is_cut_off;     /* a worker did not end in order */
+    int reload_fd;                           /* an eventfd: somebody asks for a reload */
+    unsigned char limit[ROSTER_WORKERS_MAX]; /* enum restart: that the worker has reached */
+    bool has_served;                         /* some worker has loaded the application */
+    bool is_startup_bad;                     /* and none ever will: on_failure = exit */
+    bool is_cut_off;                         /* a worker did not end in order */
     char code_change[sizeof(((struct worker_request *)NULL)->reason)]; /* the last one */
     struct channel_message message;
 };
@@ -120,6 +132,22 @@ static void reload_code(struct manager *manager, struct worker_request *request)
     roster_roll(&manager->roster, clock_ms());
 }
 
+/* From what the worker says, which need not end with a NUL. */
+static enum restart name_limit(const char *reason)
+{
+    static const struct {
+        const char *text;
+        enum restart restart;
+    } limits[] = {{"[limits] requests", RESTART_REQUESTS},
+                  {"[limits] lifetime", RESTART_LIFETIME},
+                  {"[limits] memory", RESTART_MEMORY},
+                  {"[limits] request_time", RESTART_TIMEOUT}};
+    for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+        if (strncmp(reason, limits[i].text, strlen(limits[i].text)) == 0)
+            return limits[i].restart;
+    return RESTART_RELOAD; /* fcgihost.restart() */
+}
+
 static void take_request(struct manager *manager, int worker)
 {
     struct worker_request request;
@@ -130,6 +158,7 @@ static void take_request(struct manager *manager, int worker)
     if (request.wish == WISH_SHUTDOWN) {
         stop(manager, "fcgihost.shutdown()", false);
     } else if (request.wish == WISH_LIMIT) {
+        manager->limit[worker] = name_limit(request.reason);
         roster_ask(&manager->roster, worker, REPLACE_LIMIT);
     } else if (request.wish == WISH_HEAL) {
         crew_keep_startup(&manager->crew, manager->roster.workers[worker].place,
@@ -194,6 +223,8 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
     read_messages(manager, worker); /* its last words */
     uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
     log_end(manager, worker, &before, status, delay_ms, now_ms);
+    if (before.state == WORKER_STARTING || before.state == WORKER_SERVING)
+        collector_count_restart(RESTART_CRASH);
     crew_forget(&manager->crew, worker);
     bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (manager->roster.is_stopping && !is_clean)
@@ -273,6 +304,10 @@ static void perform(struct manager *manager, const struct roster_action *action,
         crew_let_accept(&manager->crew, action->worker);
         break;
     case ACTION_RETIRE:
+        if (action->reason == REPLACE_ROLL)
+            collector_count_restart(RESTART_RELOAD);
+        else if (action->reason == REPLACE_LIMIT)
+            collector_count_restart(manager->limit[action->worker]);
         crew_retire(&manager->crew, action->worker, action->heir);
         break;
     case ACTION_STOP:

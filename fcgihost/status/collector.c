@@ -256,6 +256,16 @@ static void collect_board(struct process_figures *process)
     pthread_mutex_unlock(&told.mutex);
 }
 
+static void collect_load(struct process_figures *process, struct poller *poller)
+{
+    struct poller_load load;
+    poller_get_load(poller, &load);
+    process->connections_open = load.open;
+    process->requests_waiting = load.waiting + load.parked;
+    if (load.waiting > 0)
+        process->oldest_waiting_s = (double)load.oldest_waiting_ms / 1000;
+}
+
 struct process_figures *collect_process(void)
 {
     const struct activities *activities = atomic_load(&told.activities);
@@ -275,7 +285,7 @@ struct process_figures *collect_process(void)
     process->oldest_waiting_s = NAN;
     collect_board(process);
     if (poller != NULL)
-        process->connections_open = poller_connection_count(poller);
+        collect_load(process, poller);
     if (activities == NULL)
         return process;
     activities_sum(activities, &process->totals);

@@ -282,6 +282,24 @@ def test_a_host_that_executes_itself_anew_can_be_asked_again(watched, expected_l
     assert one.json()["applications"][0]["state"] == "loaded"
 
 
+def test_requests_that_wait_for_a_thread_are_counted(watched):
+    one = watched(settings={"server": {"threads": 2}})
+    one.begin("/wait", 2)
+    for _ in range(2):
+        one.connections.append(fastcgi.Connection(one.host.address))
+        one.connections[-1].send(fastcgi.request_bytes("GET", "/wait", keep=False))
+    wait_until(lambda: one.json()["requests"]["waiting"] == 2, "two requests that wait")
+    assert one.json()["requests"]["oldest_waiting_seconds"] >= 0
+
+
+def test_a_worker_that_died_is_counted(watched):
+    one = watched(settings={"server": {"processes": 2}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
+    assert one.json()["restarts"]["crash"] == 0
+    os.kill(one.json()["processes"][0]["pid"], signal.SIGKILL)
+    wait_until(lambda: one.json()["restarts"]["crash"] == 1, "the death to be counted")
+
+
 def test_one_answer_covers_all_workers_of_a_manager(watched):
     one = watched(settings={"server": {"processes": 2, "threads": 2}})
     wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
