@@ -151,17 +151,10 @@ static char **copy_environ(void)
     return copy;
 }
 
-/* One request, plain CGI (line is NULL) or --call. */
-static int run_once(const struct command_line *line, const struct config *config,
-                    const struct privileges *privileges)
+/* variables: of plain CGI. */
+static int serve_once(const struct command_line *line, const struct config *config,
+                      char *const *variables, int response_fd)
 {
-    struct config_error error;
-    char **request = copy_environ(); /* without [environment], which is the application's */
-    int response_fd = process_take_stdout();
-    if (response_fd < 0 || request == NULL)
-        return fail_run_time("standard output");
-    if (become_once(config, privileges, &error) < 0)
-        return fail(&error, EXIT_RUN_TIME);
     int code = start_python(
         config, &(struct py_options){.is_run_once = true, .is_multiprocess = line == NULL});
     if (code != 0)
@@ -172,11 +165,28 @@ static int run_once(const struct command_line *line, const struct config *config
     if (line != NULL)
         code = call_run(line, config, response_fd);
     else
-        code =
-            cgi_serve(config, request, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN : EXIT_RUN_TIME;
+        code = cgi_serve(config, variables, STDIN_FILENO, response_fd) > 0 ? EXIT_CLEAN
+                                                                           : EXIT_RUN_TIME;
     py_gil_take();
-    free(request);
     return finalize_and_return(config, code);
+}
+
+/* One request, plain CGI (line is NULL) or --call. */
+static int run_once(const struct command_line *line, const struct config *config,
+                    const struct privileges *privileges)
+{
+    struct config_error error;
+    int response_fd = process_take_stdout();
+    if (response_fd < 0)
+        return fail_run_time("standard output");
+    char **variables = copy_environ(); /* without [environment], which is the application's */
+    if (variables == NULL)
+        return fail_run_time("the request's variables");
+    int code = become_once(config, privileges, &error) < 0
+                   ? fail(&error, EXIT_RUN_TIME)
+                   : serve_once(line, config, variables, response_fd);
+    free(variables);
+    return code;
 }
 
 static bool is_plain_cgi(const struct config *config)
@@ -418,15 +428,14 @@ int main(int argc, char **argv)
     }
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL)
-        config.kept = (struct config_kept){.is_set = true,
-                                           .folder = predecessor->folder,
-                                           .path = predecessor->file.path,
-                                           .text = (const char *)predecessor->file.text.data,
-                                           .bytes = predecessor->file.text.bytes,
-                                           .environment =
-                                               (const char *)predecessor->environment.text.data,
-                                           .environment_bytes =
-                                               predecessor->environment.text.bytes};
+        config.kept =
+            (struct config_kept){.is_set = true,
+                                 .folder = predecessor->folder,
+                                 .path = predecessor->file.path,
+                                 .text = (const char *)predecessor->file.text.data,
+                                 .bytes = predecessor->file.text.bytes,
+                                 .environment = (const char *)predecessor->environment.text.data,
+                                 .environment_bytes = predecessor->environment.text.bytes};
     int code = command_line_parse(argv, &line, &config, &error);
     if (code != COMMAND_LINE_OK) {
         if (config.reported == 0)

@@ -32,11 +32,10 @@ static int check_script(const struct config *config, const struct config_applica
     const char *reason = NULL;
     if (path == NULL)
         return 0;
-    if (stat(path, &status) < 0)
-        reason = config_error_describe(errno);
-    else if (S_ISDIR(status.st_mode) != is_folder)
+    bool is_there = stat(path, &status) == 0;
+    if (is_there && S_ISDIR(status.st_mode) != is_folder)
         reason = is_folder ? "is no folder" : "is no file";
-    else if (access(path, is_folder ? R_OK | X_OK : R_OK) < 0)
+    else if (!is_there || access(path, is_folder ? R_OK | X_OK : R_OK) < 0)
         reason = config_error_describe(errno);
     if (reason == NULL)
         return 0;

@@ -86,7 +86,7 @@ static int do_chores(void)
         py_exception_print("what the main thread does between requests failed");
     Py_XDECREF(result);
     py_gil_release();
-    return seconds >= 0 && seconds < FOREVER_MS / 1000 ? (int)(seconds * 1000) + 1 : FOREVER_MS;
+    return seconds >= 0 && seconds * 1000 < FOREVER_MS ? (int)(seconds * 1000) + 1 : FOREVER_MS;
 }
 
 static void empty_pipe(void)

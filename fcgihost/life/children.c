@@ -84,7 +84,7 @@ static void wait_for_all(struct child_list *list, uint64_t timeout_ms)
 {
     uint64_t end_ms = clock_ms() + timeout_ms;
     for (children_reap(list); list->count > 0 && clock_ms() < end_ms; children_reap(list))
-        nanosleep(&(struct timespec){.tv_nsec = CHECK_MS * 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = CHECK_MS * 1000000L}, NULL);
 }
 
 void children_end(const struct child_list *list, const struct child_list *spared,

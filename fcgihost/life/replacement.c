@@ -27,7 +27,8 @@ int replacement_keep_startup(struct replacement *replacement, const void *startu
     if (copy == NULL)
         return -1;
     memcpy(copy, startup, bytes);
-    replacement->startup = (struct handover_bytes){copy, bytes};
+    replacement->startup.data = copy;
+    replacement->startup.bytes = bytes;
     return 0;
 }
 

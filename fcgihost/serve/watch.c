@@ -66,7 +66,7 @@ static void look_after_queue(struct worker_pool *pool, uint64_t *logged_ms)
 static unsigned look_time_ms(const struct worker_pool *pool)
 {
     uint64_t queue_time_ms = pool->config->queue_time_ms;
-    return queue_time_ms == 0 || queue_time_ms > 4 * LOOK_MS ? LOOK_MS
+    return queue_time_ms == 0 || queue_time_ms > 4ull * LOOK_MS ? LOOK_MS
                                                              : (unsigned)(queue_time_ms / 4) + 1;
 }
 

@@ -61,7 +61,7 @@ static int get(const char *path, long pid, const char *target, struct text *text
         if (status != 0 || kill((pid_t)pid, 0) < 0 || clock_ms() >= end_ms)
             return status;
         text_clear(text);
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000L}, NULL);
     }
 }
 
@@ -127,7 +127,7 @@ static void reload_one(struct search *search, const char *path, long pid)
                                : "the manager does not answer any more\n");
         }
         text_clear(&text);
-        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = RETRY_STEP_MS * 1000000L}, NULL);
     }
 }
 

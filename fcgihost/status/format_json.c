@@ -168,15 +168,16 @@ static void put_sums(struct json *json, const struct figures *figures)
 void format_json(struct text *text, const struct figures *figures)
 {
     struct json json = {.text = text};
-    const struct process_figures *first = figures->process_count > 0 ? figures->processes[0] : NULL;
+    static const struct process_figures none;
+    const struct process_figures *first =
+        figures->process_count > 0 ? figures->processes[0] : &none;
     json_begin_object(&json, NULL);
     put_host(&json, figures);
     put_listeners(&json, figures);
     put_sums(&json, figures);
-    put_programs(&json, "applications", first != NULL ? first->applications : NULL,
-                 first != NULL ? first->application_count : 0, figures, true);
-    put_programs(&json, "imports", first != NULL ? first->imports : NULL,
-                 first != NULL ? first->import_count : 0, figures, false);
+    put_programs(&json, "applications", first->applications, first->application_count, figures,
+                 true);
+    put_programs(&json, "imports", first->imports, first->import_count, figures, false);
     put_items(&json, "resources", ITEM_RESOURCE, figures);
     put_items(&json, "pools", ITEM_POOL, figures);
     put_items(&json, "locks", ITEM_LOCK, figures);
