@@ -1,6 +1,8 @@
 /* How a manager gets the figures of its workers. */
 #include "status/worker_socket.h"
 
+#include "base/clock.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,12 +62,22 @@ static int connect_to(long pid)
     return fd;
 }
 
+/* A byte that is neither 0 nor 1 would be undefined as a bool. */
+static void clean_flag(bool *flag)
+{
+    uint8_t byte;
+    memcpy(&byte, flag, sizeof(byte));
+    *flag = byte != 0;
+}
+
 static void end_texts(struct program_figures *programs, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         programs[i].name[sizeof(programs[i].name) - 1] = '\0';
         programs[i].mount[sizeof(programs[i].mount) - 1] = '\0';
         programs[i].last_error[sizeof(programs[i].last_error) - 1] = '\0';
+        clean_flag(&programs[i].has_mount);
+        clean_flag(&programs[i].is_required);
     }
 }
 
@@ -85,6 +97,7 @@ static bool is_sound(struct process_figures *process, size_t bytes, long pid)
     for (size_t i = 0; i < process->thread_count; i++) {
         process->threads[i].request[sizeof(process->threads[i].request) - 1] = '\0';
         process->threads[i].request_id[sizeof(process->threads[i].request_id) - 1] = '\0';
+        clean_flag(&process->threads[i].is_busy);
     }
     return true;
 }
@@ -97,8 +110,10 @@ struct process_figures *worker_fetch_figures(long pid)
            used = 0;
     char *bytes = malloc(room);
     int fd = bytes != NULL ? connect_to(pid) : -1;
+    uint64_t end_ms = clock_ms() + ANSWER_US / 1000; /* also for one that sends byte by byte */
     if (fd >= 0 && send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) > 0)
-        for (ssize_t n; used < room && (n = recv(fd, bytes + used, room - used, 0)) > 0;)
+        for (ssize_t n; used < room && clock_ms() < end_ms &&
+                        (n = recv(fd, bytes + used, room - used, 0)) > 0;)
             used += (size_t)n;
     if (fd >= 0)
         close(fd);
