@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "config/config_application.h"
 #include "embed/py_errand.h"
 #include "embed/py_stacks.h"
@@ -161,18 +162,6 @@ static void do_what_signals_ask(struct supervisor *supervisor)
         py_stacks_log(&supervisor->pool->activities, "SIGUSR2");
 }
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 /* 0: there is no limit, or it was checked less than 5 s ago. */
 static uint64_t check_memory(struct supervisor *supervisor, uint64_t now_ms)
 {
@@ -180,7 +169,7 @@ static uint64_t check_memory(struct supervisor *supervisor, uint64_t now_ms)
         now_ms < supervisor->memory_checked_ms + MEMORY_CHECK_MS)
         return 0;
     supervisor->memory_checked_ms = now_ms;
-    return resident_bytes();
+    return memory_resident();
 }
 
 /* "[limits] requests: 50 requests have been served". */
@@ -197,7 +186,7 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
                  (unsigned long long)config->lifetime_ms / 1000);
     else if (reason == REASON_MEMORY)
         snprintf(text, text_bytes, "%s: the process has %llu MiB of %llu MiB", name,
-                 (unsigned long long)resident_bytes() >> 20,
+                 (unsigned long long)memory_resident() >> 20,
                  (unsigned long long)config->memory_bytes >> 20);
     else
         snprintf(text, text_bytes, "%s", name);

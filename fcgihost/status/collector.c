@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "build_facts.h"
 #include "config/config_application.h"
 #include "status/queue_length.h"
@@ -220,18 +221,6 @@ void collector_count_restart(unsigned reason)
 
 /* The collector */
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file == NULL)
-        return 0;
-    if (fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void collect_thread(struct thread_figures *thread, struct activity *activity,
                            unsigned number)
 {
@@ -279,7 +268,7 @@ struct process_figures *collect_process(void)
     process->place = 1;
     copy(process->state, sizeof(process->state), collector_state());
     process->started_us = told.started_us;
-    process->rss_bytes = resident_bytes();
+    process->rss_bytes = memory_resident();
     process->generation = 1;
     process->log_dropped = log_dropped();
     process->oldest_waiting_s = NAN;
@@ -344,7 +333,7 @@ static void collect_workers(struct figures *figures)
     memcpy(workers, told.workers, count * sizeof(*workers));
     figures->generation = told.generation;
     pthread_mutex_unlock(&told.mutex);
-    figures->processes = calloc(count + 1, sizeof(*figures->processes));
+    figures->processes = calloc(count + 1, sizeof(void *));
     for (size_t i = 0; figures->processes != NULL && i < count; i++) {
         struct process_figures *process =
             clock_ms() < end_ms ? worker_fetch_figures(workers[i].pid) : NULL;
@@ -361,7 +350,7 @@ static void collect_workers(struct figures *figures)
 static void collect_self(struct figures *figures)
 {
     struct process_figures *process = collect_process();
-    figures->processes = calloc(1, sizeof(*figures->processes));
+    figures->processes = calloc(1, sizeof(void *));
     if (figures->processes != NULL && process != NULL)
         figures->processes[figures->process_count++] = process;
     else

@@ -1,6 +1,6 @@
 /* The supervisor thread, with a poller, Python and a log that only write down what they are asked.
  *
- * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c handover.c
+ * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c memory.c handover.c
  * config_error.c */
 #include <errno.h>
 #include <sys/wait.h>

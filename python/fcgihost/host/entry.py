@@ -166,8 +166,8 @@ def do_chores():
     return min(due, default=None)
 
 
-class _ReloadHost:
-    """What reload.Reloader needs of the host."""
+class _LogHost:
+    """What start-up and the reloader need of the host alike."""
 
     @staticmethod
     def log(level, text):
@@ -176,6 +176,10 @@ class _ReloadHost:
     @staticmethod
     def format_exception(exception):
         return format_exception(exception)
+
+
+class _ReloadHost(_LogHost):
+    """What reload.Reloader needs of the host."""
 
     @staticmethod
     def start_thread(function):
@@ -426,7 +430,7 @@ def _startup(settings, imports, applications):
                                        settings["exits"]), imports, applications)
 
 
-class _StartupHost:
+class _StartupHost(_LogHost):
     """The host, as startup.Startup uses it."""
 
     @staticmethod
@@ -465,14 +469,6 @@ class _StartupHost:
         kind, number = task.place
         _fcgihost.note_program(kind == "import", number, state, task.attempts, _printable(error),
                                -1.0 if next_attempt is None else next_attempt)
-
-    @staticmethod
-    def log(level, text):
-        _fcgihost.log(_LEVELS[level], text)
-
-    @staticmethod
-    def format_exception(exception):
-        return format_exception(exception)
 
     @staticmethod
     def log_cleanup(name, exception):
