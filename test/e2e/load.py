@@ -17,49 +17,65 @@ def body_of(number):
     return (b"%08d" % number) * (size // 8 + 1)
 
 
-class Direct:
+class Client:
+    """What has at most one connection at a time: kept, or a new one for each request."""
+
+    def __init__(self, kept):
+        self.kept, self.connection = kept, None
+
+    def connect(self):
+        raise NotImplementedError
+
+    def ask(self, method, path, body):
+        if self.connection is None:
+            self.connection = self.connect()
+        response, is_last = self.exchange(method, path, body)
+        if not self.kept or is_last:
+            self.close()
+        return response
+
+    def exchange(self, method, path, body):
+        """The response, and whether the connection ends with it."""
+        raise NotImplementedError
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+class Direct(Client):
     """A FastCGI client's connections to the host: kept, or a new one for each request."""
 
     def __init__(self, address, kept):
-        self.address, self.kept, self.connection = address, kept, None
+        super().__init__(kept)
+        self.address = address
 
-    def ask(self, method, path, body):
-        if self.connection is None:
-            self.connection = fastcgi.Connection(self.address)
+    def connect(self):
+        return fastcgi.Connection(self.address)
+
+    def exchange(self, method, path, body):
         response = self.connection.exchange(method, path, body, keep=self.kept)
         if not response.ended:
             raise AssertionError("the response was cut short")
-        if not self.kept:
-            self.close()
-        return response
-
-    def close(self):
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        return response, False
 
 
-class Http:
+class Http(Client):
     """A client of a web server that is in front of the host."""
 
     def __init__(self, port, kept, prefix=""):
-        self.port, self.kept, self.prefix, self.connection = port, kept, prefix, None
+        super().__init__(kept)
+        self.port, self.prefix = port, prefix
 
-    def ask(self, method, path, body):
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=deadline(60))
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=deadline(60))
+
+    def exchange(self, method, path, body):
         headers = {} if self.kept else {"Connection": "close"}
         self.connection.request(method, self.prefix + path, body if method == "POST" else None, headers)
         found = self.connection.getresponse()
-        response = message.Response(found.status, found.getheaders(), found.read(), found.reason)
-        if not self.kept or found.will_close:
-            self.close()
-        return response
-
-    def close(self):
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        return message.Response(found.status, found.getheaders(), found.read(), found.reason), found.will_close
 
 
 class Failure:

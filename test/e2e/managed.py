@@ -16,7 +16,7 @@ class ManagedHost(Host):
     """state: the folder in which manager_app finds and notes things."""
 
     def __init__(self, state, settings=None, processes=2, **more):
-        self.processes = processes
+        self.processes, self.first_text = processes, None
         settings = merged({"server": {"processes": processes, "manager": "yes"}, "application": {"mount": "/"}}, settings)
         more.setdefault("environ", {"FOLDER": str(state)})
         super().__init__("manager_app:application", settings, **more)
@@ -27,6 +27,16 @@ class ManagedHost(Host):
             return len(self.serving()) >= self.processes
         wait_until(is_ready, "workers that serve:\n" + self.log.read(), 60)
         self.baseline = len(self.descriptors())
+
+    def configure(self, old, new):
+        """Rewrites its ini file: what it was started with, old replaced by new."""
+        path = os.path.join(self.folder, "fcgihost.ini")
+        if self.first_text is None:
+            with open(path) as file:
+                self.first_text = file.read()
+        assert old in self.first_text
+        with open(path, "w") as file:
+            file.write(self.first_text.replace(old, new))
 
     def descriptors(self):
         """Memory as well: the manager has no threads that may still be starting."""

@@ -119,19 +119,14 @@ class TestAReload:
 
     def test_of_a_wrong_configuration_changes_nothing(self, tmp_path):
         host = ManagedHost(tmp_path)
-        before, path = host.serving(), os.path.join(host.folder, "fcgihost.ini")
-        with open(path) as file:
-            text = file.read()
-        with open(path, "w") as file:
-            file.write(text.replace("[server]\n", "[server]\nthreads = many\n"))
+        before = host.serving()
+        host.configure("[server]\n", "[server]\nthreads = many\n")
         host.roll(r'error: reload: .*fcgihost.ini:\d+: \[server\] threads: "many"')
         assert host.serving() == before
-        with open(path, "w") as file:
-            file.write(text.replace("processes = 2", "processes = 3"))
+        host.configure("processes = 2", "processes = 3")
         host.roll()
         host.wait_serving(3)
-        with open(path, "w") as file:
-            file.write(text.replace("processes = 2", "processes = 1"))
+        host.configure("processes = 2", "processes = 1")
         host.roll()
         host.wait_serving(1)
         host.baseline = None  # of two

@@ -49,11 +49,8 @@ class TestReload:
 
     def test_of_a_wrong_configuration_says_what_is_wrong(self, tmp_path):
         host = AskedHost(tmp_path)
-        before, path = host.serving(), os.path.join(host.folder, "fcgihost.ini")
-        with open(path) as file:
-            text = file.read()
-        with open(path, "w") as file:
-            file.write(text.replace("[server]\n", "[server]\nthreads = many\n"))
+        before = host.serving()
+        host.configure("[server]\n", "[server]\nthreads = many\n")
         done = host.run("--reload")
         assert done.returncode == 1, done
         assert b"fcgihost" in done.stdout + done.stderr

@@ -59,25 +59,27 @@ static void load(int worker)
     report(worker, true, true, 0, 0);
 }
 
-/* Both places serve. */
-static void start_both(int *first, int *second)
+/* Of the two places; both serve. */
+static int first, second;
+
+static int set_up_both(void **state)
 {
-    *first = expect(ACTION_START);
-    assert_int_equal(expect(ACTION_ACCEPT), *first);
+    set_up(state);
+    first = expect(ACTION_START);
+    assert_int_equal(expect(ACTION_ACCEPT), first);
     expect(ACTION_NONE);
-    load(*first);
-    *second = expect(ACTION_START);
+    load(first);
+    second = expect(ACTION_START);
     expect(ACTION_NONE);
-    load(*second);
-    assert_int_equal(expect(ACTION_ACCEPT), *second);
+    load(second);
+    assert_int_equal(expect(ACTION_ACCEPT), second);
     expect(ACTION_NONE);
+    return 0;
 }
 
 static void test_the_second_worker_waits_until_the_first_has_loaded(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     assert_int_not_equal(first, second);
     assert_int_equal(roster_count(&roster), 2);
     assert_int_equal(roster.workers[second].place, 1);
@@ -87,7 +89,7 @@ static void test_the_second_worker_waits_until_the_first_has_loaded(void **state
 static void test_what_cannot_be_loaded_is_tried_by_one_worker(void **state)
 {
     (void)state;
-    int first = expect(ACTION_START);
+    first = expect(ACTION_START);
     expect(ACTION_ACCEPT);
     report(first, false, false, 1, 0);
     now_ms += 100000;
@@ -98,21 +100,28 @@ static void test_what_cannot_be_loaded_is_tried_by_one_worker(void **state)
 static void test_of_two_that_cannot_load_one_is_stopped(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
-    roster_exited(&roster, first, now_ms += ROSTER_YOUNG_MS);
-    int third = expect(ACTION_START);
-    report(third, false, false, 1, 0);
+    roster_resize(&roster, 3);
+    load(expect(ACTION_START));
+    expect(ACTION_ACCEPT);
+    now_ms += ROSTER_YOUNG_MS;
+    roster_exited(&roster, first, now_ms);
+    first = expect(ACTION_START);
     roster_exited(&roster, second, now_ms);
-    assert_int_equal(expect(ACTION_ACCEPT), third);
+    second = expect(ACTION_START);
+    report(first, false, false, 1, 0);
     expect(ACTION_NONE);
+    report(second, false, false, 1, 0);
+    int stopped = expect(ACTION_STOP);
+    assert_true(stopped == first || stopped == second);
+    expect(ACTION_NONE); /* the other one goes on */
+    roster_exited(&roster, stopped, now_ms);
+    now_ms += ROSTER_DELAY_MAX_MS;
+    expect(ACTION_NONE); /* and nobody joins it */
 }
 
 static void test_a_worker_that_dies_old_is_replaced_at_once(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     assert_int_equal(roster_exited(&roster, first, now_ms += ROSTER_YOUNG_MS), 0);
     expect(ACTION_START);
     expect(ACTION_NONE);
@@ -121,8 +130,6 @@ static void test_a_worker_that_dies_old_is_replaced_at_once(void **state)
 static void test_one_that_dies_young_is_replaced_after_a_delay_that_doubles(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     uint64_t expected = ROSTER_DELAY_MIN_MS;
     for (int i = 0; i < 12; i++) {
         assert_int_equal(roster_exited(&roster, first, now_ms), expected);
@@ -150,8 +157,6 @@ static void test_one_that_could_not_be_started_counts_as_dead_young(void **state
 static void test_a_reload_replaces_one_after_the_other(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     assert_int_equal(roster.workers[third].place, 0);
@@ -173,7 +178,7 @@ static void test_a_reload_replaces_one_after_the_other(void **state)
     assert_int_equal(roster.served_generation, roster.generation);
 }
 
-static void expect_failed_roll(int successor, int first, int second)
+static void expect_failed_roll(int successor)
 {
     assert_int_equal(expect(ACTION_ROLL_FAILED), successor);
     assert_int_equal(roster.places[0].current, first);
@@ -184,12 +189,10 @@ static void expect_failed_roll(int successor, int first, int second)
 static void test_a_reload_that_cannot_load_leaves_the_old_ones(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     report(third, false, false, 1, 0);
-    expect_failed_roll(third, first, second);
+    expect_failed_roll(third);
     assert_int_equal(expect(ACTION_STOP), third);
     roster_exited(&roster, third, now_ms);
     now_ms += 1000000;
@@ -202,20 +205,16 @@ static void test_a_reload_that_cannot_load_leaves_the_old_ones(void **state)
 static void test_a_reload_whose_worker_dies_leaves_the_old_ones(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     assert_true(roster_exited(&roster, third, now_ms) == UINT64_MAX);
-    expect_failed_roll(third, first, second);
+    expect_failed_roll(third);
     expect(ACTION_NONE);
 }
 
 static void test_an_application_that_was_broken_before_does_not_fail_a_reload(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     report(first, true, true, 1, 1);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
@@ -226,8 +225,6 @@ static void test_an_application_that_was_broken_before_does_not_fail_a_reload(vo
 static void test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     roster_roll(&roster, now_ms);
@@ -243,8 +240,6 @@ static void test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_a
 static void test_a_second_reload_does_not_wait_for_ever_for_the_first(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     roster_roll(&roster, now_ms);
@@ -259,11 +254,11 @@ static void test_a_second_reload_does_not_wait_for_ever_for_the_first(void **sta
 static void test_a_reload_mends_what_never_loaded(void **state)
 {
     (void)state;
-    int first = expect(ACTION_START);
+    first = expect(ACTION_START);
     expect(ACTION_ACCEPT);
     report(first, false, false, 1, 0);
     roster_roll(&roster, now_ms);
-    int second = expect(ACTION_START);
+    second = expect(ACTION_START);
     expect(ACTION_NONE);
     report(second, false, false, 1, 0); /* no better, but of the new configuration */
     struct roster_action action = next();
@@ -275,8 +270,6 @@ static void test_a_reload_mends_what_never_loaded(void **state)
 static void test_a_worker_at_its_limit_serves_until_its_successor_has_loaded(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_ask(&roster, first, REPLACE_LIMIT);
     roster_ask(&roster, second, REPLACE_LIMIT);
     int third = expect(ACTION_START);
@@ -291,8 +284,6 @@ static void test_a_worker_at_its_limit_serves_until_its_successor_has_loaded(voi
 static void test_a_limit_whose_successor_cannot_load_is_tried_again_later(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_ask(&roster, first, REPLACE_LIMIT);
     for (uint64_t delay_ms = ROSTER_RETRY_MIN_MS; delay_ms < 16000; delay_ms *= 2) {
         int third = expect(ACTION_START);
@@ -310,8 +301,6 @@ static void test_a_limit_whose_successor_cannot_load_is_tried_again_later(void *
 static void test_healing_needs_a_successor_that_is_better(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     report(first, true, true, 0, 1);
     roster_ask(&roster, first, REPLACE_HEAL);
     struct roster_action action = next();
@@ -331,8 +320,6 @@ static void test_healing_needs_a_successor_that_is_better(void **state)
 static void test_a_successor_takes_the_place_of_one_that_dies(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_ask(&roster, first, REPLACE_LIMIT);
     int third = expect(ACTION_START);
     assert_true(roster_exited(&roster, first, now_ms) == UINT64_MAX);
@@ -346,8 +333,6 @@ static void test_a_successor_takes_the_place_of_one_that_dies(void **state)
 static void test_what_several_miss_is_tried_for_one_first(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     report(first, true, true, 0, 1);
     report(second, true, true, 0, 1);
     roster_ask(&roster, second, REPLACE_HEAL);
@@ -363,8 +348,6 @@ static void test_what_several_miss_is_tried_for_one_first(void **state)
 static void test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_reload(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     report(third, false, false, 0, 1);
@@ -376,8 +359,6 @@ static void test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_
 static void test_a_loading_worker_accepts_once_nobody_else_does(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_ask(&roster, first, REPLACE_LIMIT);
     int third = expect(ACTION_START);
     roster_exited(&roster, first, now_ms);
@@ -389,8 +370,6 @@ static void test_a_loading_worker_accepts_once_nobody_else_does(void **state)
 static void test_who_does_not_end_in_time_is_killed_once(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     int third = expect(ACTION_START);
     load(third);
@@ -406,8 +385,6 @@ static void test_who_does_not_end_in_time_is_killed_once(void **state)
 static void test_a_stop_ends_all_and_starts_none(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_roll(&roster, now_ms);
     expect(ACTION_START);
     roster_stop(&roster, false);
@@ -426,8 +403,6 @@ static void test_a_stop_ends_all_and_starts_none(void **state)
 static void test_a_quick_stop_tells_also_those_that_drain(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_stop(&roster, false);
     expect(ACTION_STOP);
     expect(ACTION_STOP);
@@ -441,8 +416,6 @@ static void test_a_quick_stop_tells_also_those_that_drain(void **state)
 static void test_fewer_places_retire_the_last_ones(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_resize(&roster, 1);
     struct roster_action action = next();
     assert_int_equal(action.kind, ACTION_RETIRE);
@@ -456,12 +429,12 @@ static void test_workers_of_the_manager_before_keep_their_places(void **state)
 {
     (void)state;
     static const struct roster_report loaded = {.is_loaded = true, .is_settled = true};
-    int second = roster_adopt(&roster, 77, 1, 5, now_ms, &loaded);
+    second = roster_adopt(&roster, 77, 1, 5, now_ms, &loaded);
     assert_int_equal(roster.places[1].current, second);
     assert_int_equal(roster_adopt(&roster, 78, 1, 5, now_ms, &loaded), ROSTER_NOBODY);
     assert_int_equal(roster_adopt(&roster, 79, ROSTER_PLACES_MAX, 5, now_ms, &loaded),
                      ROSTER_NOBODY);
-    int first = expect(ACTION_START);
+    first = expect(ACTION_START);
     assert_int_equal(roster.workers[first].place, 0);
     assert_int_equal(roster.workers[first].generation, 5);
     load(first);
@@ -474,8 +447,6 @@ static void test_workers_of_the_manager_before_keep_their_places(void **state)
 static void test_more_places_are_filled(void **state)
 {
     (void)state;
-    int first, second;
-    start_both(&first, &second);
     roster_resize(&roster, 4);
     expect(ACTION_START);
     expect(ACTION_START);
@@ -542,34 +513,35 @@ static void test_any_order_of_events_ends_with_every_place_served(void **state)
 
 int main(void)
 {
-#define TEST(function) cmocka_unit_test_setup(function, set_up)
+#define TEST(function)      cmocka_unit_test_setup(function, set_up)
+#define TEST_BOTH(function) cmocka_unit_test_setup(function, set_up_both)
     const struct CMUnitTest tests[] = {
-        TEST(test_the_second_worker_waits_until_the_first_has_loaded),
+        TEST_BOTH(test_the_second_worker_waits_until_the_first_has_loaded),
         TEST(test_what_cannot_be_loaded_is_tried_by_one_worker),
-        TEST(test_of_two_that_cannot_load_one_is_stopped),
-        TEST(test_a_worker_that_dies_old_is_replaced_at_once),
-        TEST(test_one_that_dies_young_is_replaced_after_a_delay_that_doubles),
+        TEST_BOTH(test_of_two_that_cannot_load_one_is_stopped),
+        TEST_BOTH(test_a_worker_that_dies_old_is_replaced_at_once),
+        TEST_BOTH(test_one_that_dies_young_is_replaced_after_a_delay_that_doubles),
         TEST(test_one_that_could_not_be_started_counts_as_dead_young),
-        TEST(test_a_reload_replaces_one_after_the_other),
-        TEST(test_a_reload_that_cannot_load_leaves_the_old_ones),
-        TEST(test_a_reload_whose_worker_dies_leaves_the_old_ones),
-        TEST(test_an_application_that_was_broken_before_does_not_fail_a_reload),
-        TEST(test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again),
-        TEST(test_a_second_reload_does_not_wait_for_ever_for_the_first),
+        TEST_BOTH(test_a_reload_replaces_one_after_the_other),
+        TEST_BOTH(test_a_reload_that_cannot_load_leaves_the_old_ones),
+        TEST_BOTH(test_a_reload_whose_worker_dies_leaves_the_old_ones),
+        TEST_BOTH(test_an_application_that_was_broken_before_does_not_fail_a_reload),
+        TEST_BOTH(test_a_second_reload_lets_the_loading_worker_go_on_and_replaces_it_again),
+        TEST_BOTH(test_a_second_reload_does_not_wait_for_ever_for_the_first),
         TEST(test_a_reload_mends_what_never_loaded),
-        TEST(test_a_worker_at_its_limit_serves_until_its_successor_has_loaded),
-        TEST(test_a_limit_whose_successor_cannot_load_is_tried_again_later),
-        TEST(test_healing_needs_a_successor_that_is_better),
-        TEST(test_a_successor_takes_the_place_of_one_that_dies),
-        TEST(test_what_several_miss_is_tried_for_one_first),
-        TEST(test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_reload),
-        TEST(test_a_loading_worker_accepts_once_nobody_else_does),
-        TEST(test_who_does_not_end_in_time_is_killed_once),
-        TEST(test_a_stop_ends_all_and_starts_none),
-        TEST(test_a_quick_stop_tells_also_those_that_drain),
-        TEST(test_fewer_places_retire_the_last_ones),
+        TEST_BOTH(test_a_worker_at_its_limit_serves_until_its_successor_has_loaded),
+        TEST_BOTH(test_a_limit_whose_successor_cannot_load_is_tried_again_later),
+        TEST_BOTH(test_healing_needs_a_successor_that_is_better),
+        TEST_BOTH(test_a_successor_takes_the_place_of_one_that_dies),
+        TEST_BOTH(test_what_several_miss_is_tried_for_one_first),
+        TEST_BOTH(test_an_import_that_is_not_required_and_fails_first_does_not_fail_a_reload),
+        TEST_BOTH(test_a_loading_worker_accepts_once_nobody_else_does),
+        TEST_BOTH(test_who_does_not_end_in_time_is_killed_once),
+        TEST_BOTH(test_a_stop_ends_all_and_starts_none),
+        TEST_BOTH(test_a_quick_stop_tells_also_those_that_drain),
+        TEST_BOTH(test_fewer_places_retire_the_last_ones),
         TEST(test_workers_of_the_manager_before_keep_their_places),
-        TEST(test_more_places_are_filled),
+        TEST_BOTH(test_more_places_are_filled),
         TEST(test_any_order_of_events_ends_with_every_place_served),
     };
 
