@@ -444,7 +444,7 @@ static bool start_status(struct manager *manager, const struct config *config)
         log_fail(error.message);
         return false;
     }
-    if (control_start(config, &status, false) == 0)
+    if (control_start(config, &status, CONTROL_MANAGER) == 0)
         return true;
     log_error("can't start: control thread: %s", config_error_describe(errno));
     return false;

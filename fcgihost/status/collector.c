@@ -214,6 +214,16 @@ void collector_set_listeners(const struct listener_set *listeners)
     pthread_mutex_unlock(&told.mutex);
 }
 
+bool collector_has_worker(long pid)
+{
+    bool is_there = false;
+    pthread_mutex_lock(&told.mutex);
+    for (size_t i = 0; i < told.worker_count; i++)
+        is_there = is_there || told.workers[i].pid == pid;
+    pthread_mutex_unlock(&told.mutex);
+    return is_there;
+}
+
 void collector_count_restart(unsigned reason)
 {
     atomic_fetch_add(&told.restarts[reason], 1);
@@ -250,6 +260,8 @@ static void collect_load(struct process_figures *process, struct poller *poller)
     struct poller_load load;
     poller_get_load(poller, &load);
     process->connections_open = load.open;
+    process->connections_idle = load.idle;
+    process->connections_max = load.max;
     process->requests_waiting = load.waiting + load.parked;
     if (load.waiting > 0)
         process->oldest_waiting_s = (double)load.oldest_waiting_ms / 1000;
@@ -284,8 +296,6 @@ struct process_figures *collect_process(void)
         collect_thread(&process->threads[i], &activities->items[i], i + 1);
         process->threads_busy += process->threads[i].is_busy;
     }
-    if (process->connections_open > process->threads_busy)
-        process->connections_idle = process->connections_open - process->threads_busy;
     return process;
 }
 

@@ -42,6 +42,8 @@ struct worker_note {
     const char *state;          /* constant text, for a worker that does not answer */
 };
 void collector_set_workers(const struct worker_note *workers, size_t count, unsigned generation);
+/* Is it a worker of this manager? Any thread. */
+bool collector_has_worker(long pid);
 /* In a manager: the sockets that its workers accept from. They are copied. */
 void collector_set_listeners(const struct listener_set *listeners);
 /* In a manager: a worker was replaced, for one of figures_reasons. Any thread. */

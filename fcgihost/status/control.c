@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "connection/connection.h"
+#include "status/collector.h"
 #include "status/control_socket.h"
 #include "status/respond.h"
 #include "status/worker_socket.h"
@@ -42,6 +43,7 @@ static struct {
     struct address_block *allow;
     size_t allow_count;
     struct control_socket socket;
+    int manager_fd; /* a manager's, for its workers, which may be other users; -1: none */
     int wake_fd;
     atomic_bool must_stop;
     pthread_t thread;
@@ -50,7 +52,7 @@ static struct {
     struct receiver receiver;
     struct client clients[CLIENTS_MAX];
     size_t client_count, status_client_count;
-} control = {.wake_fd = -1};
+} control = {.wake_fd = -1, .manager_fd = -1};
 
 static const atomic_bool never;
 
@@ -81,23 +83,38 @@ static bool serve_client(struct client *client)
     return step == CONNECTION_WAIT;
 }
 
-static bool is_allowed(int fd, bool is_control, bool is_tcp)
+/* Places in the poll set. */
+enum { WAKE_AT, CONTROL_AT, MANAGER_AT, LISTENERS_AT };
+
+static bool is_workers(int fd)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof(peer);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) == 0 &&
+           collector_has_worker((long)peer.pid);
+}
+
+/* at: the place of the listener in the poll set. */
+static bool is_allowed(int fd, nfds_t at, bool is_tcp)
 {
     struct sockaddr_storage peer = {0};
     socklen_t bytes = sizeof(peer);
-    if (is_control)
+    if (at == MANAGER_AT)
+        return is_workers(fd);
+    if (at == CONTROL_AT)
         return control_socket_admits(fd);
     return !is_tcp ||
            (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 &&
             address_is_allowed((struct sockaddr *)&peer, control.allow, control.allow_count));
 }
 
-static void accept_client(int listener_fd, bool is_control, bool is_tcp)
+static void accept_client(int listener_fd, nfds_t at, bool is_tcp)
 {
+    bool is_control = at == CONTROL_AT;
     int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
-    struct connection *connection = is_allowed(fd, is_control, is_tcp) ? connection_new(fd) : NULL;
+    struct connection *connection = is_allowed(fd, at, is_tcp) ? connection_new(fd) : NULL;
     if (connection == NULL) {
         close(fd);
         return;
@@ -109,11 +126,11 @@ static void accept_client(int listener_fd, bool is_control, bool is_tcp)
 }
 
 struct poll_set {
-    struct pollfd fds[2 + LISTENERS_MAX + CLIENTS_MAX];
+    struct pollfd fds[LISTENERS_AT + LISTENERS_MAX + CLIENTS_MAX];
     nfds_t clients_at; /* the clients' come from here on */
 };
 
-/* The wake descriptor, the control socket, the status's listeners, the clients. */
+/* The wake descriptor, the control sockets, the status's listeners, the clients. */
 static void fill_poll_set(struct poll_set *set)
 {
     nfds_t n = 0;
@@ -121,6 +138,7 @@ static void fill_poll_set(struct poll_set *set)
          has_status_room = has_room && control.status_client_count < STATUS_CLIENTS_MAX;
     set->fds[n++] = (struct pollfd){.fd = control.wake_fd, .events = POLLIN};
     set->fds[n++] = (struct pollfd){.fd = has_room ? control.socket.fd : -1, .events = POLLIN};
+    set->fds[n++] = (struct pollfd){.fd = has_room ? control.manager_fd : -1, .events = POLLIN};
     for (size_t i = 0; i < control.status->count && i < LISTENERS_MAX; i++)
         set->fds[n++] = (struct pollfd){.fd = has_status_room ? control.status->items[i].fd : -1,
                                         .events = POLLIN};
@@ -142,9 +160,10 @@ static void handle_clients(const struct poll_set *set)
 
 static void handle_listeners(const struct poll_set *set)
 {
-    for (nfds_t n = 1; n < set->clients_at; n++)
+    for (nfds_t n = CONTROL_AT; n < set->clients_at; n++)
         if (set->fds[n].revents != 0)
-            accept_client(set->fds[n].fd, n == 1, n > 1 && control.status->items[n - 2].is_tcp);
+            accept_client(set->fds[n].fd, n,
+                          n >= LISTENERS_AT && control.status->items[n - LISTENERS_AT].is_tcp);
 }
 
 static void *run(void *unused)
@@ -197,14 +216,18 @@ static int prepare(const struct config *config, const struct listener_set *statu
     return control.wake_fd < 0 || parse_allow(config) < 0 ? -1 : receiver_init(&control.receiver);
 }
 
-int control_start(const struct config *config, const struct listener_set *status, bool is_worker)
+int control_start(const struct config *config, const struct listener_set *status,
+                  enum control_role role)
 {
     if (prepare(config, status) < 0)
         return -1;
-    if (is_worker)
+    respond_as_worker(role == CONTROL_WORKER);
+    if (role == CONTROL_WORKER)
         control.socket = (struct control_socket){.fd = worker_socket_open()};
     else
         control_socket_open(&control.socket);
+    if (role == CONTROL_MANAGER)
+        control.manager_fd = worker_socket_open();
     int error = pthread_create(&control.thread, NULL, run, NULL);
     if (error != 0) {
         control_socket_close(&control.socket);
@@ -221,6 +244,8 @@ void control_stop(void)
     eventfd_write(control.wake_fd, 1);
     pthread_join(control.thread, NULL);
     control_socket_close(&control.socket);
+    if (control.manager_fd >= 0)
+        close(control.manager_fd);
     close(control.wake_fd);
     receiver_clear(&control.receiver);
     free(control.allow);

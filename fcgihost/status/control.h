@@ -8,12 +8,15 @@
 
 #include <stdbool.h>
 
+enum control_role { CONTROL_HOST, CONTROL_MANAGER, CONTROL_WORKER };
+
 /* Opens the control socket in the run-time directory, for root and this user alone, removes those
  * that dead hosts left there, and starts the thread. status: the sockets of [status] listen, which
  * must exist until control_stop. Without a directory for it: one info line, and no control socket.
- * is_worker: a manager's, whose figures that fetches; it has no file. 0, or -1 with errno: there is
- * no thread. Main thread, before Python starts. */
-int control_start(const struct config *config, const struct listener_set *status, bool is_worker);
+ * A worker's control socket has no file; its manager alone asks there, and it asks its manager. 0,
+ * or -1 with errno: there is no thread. Main thread, before Python starts. */
+int control_start(const struct config *config, const struct listener_set *status,
+                  enum control_role role);
 /* Ends the thread and removes the socket. Main thread. */
 void control_stop(void);
 

@@ -65,7 +65,7 @@ struct process_figures {
     unsigned threads_busy, threads_busiest;
     size_t requests_waiting;
     double oldest_waiting_s; /* NAN: none waits, or unknown */
-    size_t connections_open, connections_idle;
+    size_t connections_open, connections_idle, connections_max;
     unsigned long long log_dropped;
     size_t application_count, import_count, item_count;
     struct program_figures applications[CONFIG_APPLICATIONS_MAX];
@@ -86,7 +86,6 @@ struct figures {
     const char *state;
     uint64_t started_us, now_us, now_ms;
     unsigned generation;
-    size_t connections_max; /* 0: unknown */
     unsigned long long restarts[FIGURES_REASONS];
     struct listener_figures *listeners;
     size_t listener_count;

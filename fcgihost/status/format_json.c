@@ -158,7 +158,7 @@ static void put_sums(struct json *json, const struct figures *figures)
     json_begin_object(json, "connections");
     json_unsigned(json, "open", sums.open);
     json_unsigned(json, "idle", sums.idle);
-    json_number(json, "max", figures->connections_max > 0 ? (double)figures->connections_max : NAN);
+    json_number(json, "max", sums.max > 0 ? (double)sums.max : NAN);
     json_end_object(json);
     json_begin_object(json, "log");
     json_unsigned(json, "dropped", sums.log_dropped);

@@ -18,7 +18,7 @@ void format_page(struct text *text, const struct figures *figures);
 struct figures_sums {
     struct counters_totals totals;
     unsigned threads_busy, threads_busiest;
-    size_t threads, waiting, open, idle;
+    size_t threads, waiting, open, idle, max;
     double oldest_waiting_s;
     unsigned long long log_dropped;
 };

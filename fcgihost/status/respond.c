@@ -35,6 +35,13 @@ void respond_use_reload(const struct respond_reload *reload)
     the_reload = reload;
 }
 
+static bool is_worker;
+
+void respond_as_worker(bool is_it)
+{
+    is_worker = is_it;
+}
+
 static void add_header(struct response *response, const char *name, const char *value)
 {
     response_add_header(response, name, strlen(name), value, strlen(value));
@@ -81,6 +88,18 @@ static const struct format *choose_format(const char *query, int by_default)
     return &formats[by_default];
 }
 
+/* What the manager says of all workers. false: it does not answer. */
+static bool relay_status(struct request *request, const struct format *format)
+{
+    size_t bytes;
+    char *body = is_worker ? worker_ask_manager(format->name, &bytes) : NULL;
+    if (body == NULL)
+        return false;
+    send_body(request, "200 OK", format->content_type, body, bytes);
+    free(body);
+    return true;
+}
+
 static void send_status(struct request *request, int by_default)
 {
     const struct format *format = choose_format(request_value(request, "QUERY_STRING"), by_default);
@@ -88,6 +107,8 @@ static void send_status(struct request *request, int by_default)
         send_text(request, "400 Bad Request", "format is html, json, prometheus or text\n");
         return;
     }
+    if (relay_status(request, format))
+        return;
     struct figures *figures = collect_figures();
     struct text text = {0};
     if (figures != NULL)

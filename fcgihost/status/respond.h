@@ -19,6 +19,8 @@ struct respond_reload {
 /* Before the control thread is started; NULL, as at first: there is no manager. */
 void respond_use_reload(const struct respond_reload *reload);
 
+/* is_worker: a manager knows all workers, and is asked first. Before threads serve. */
+void respond_as_worker(bool is_worker);
 /* On the application's own sockets: true if the path is [status] path or ping; then the request has
  * been answered. The caller has the request to itself and does not hold the GIL. */
 bool respond_for_host(const struct config *config, struct request *request);

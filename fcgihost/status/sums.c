@@ -33,6 +33,7 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums)
         sums->waiting += process->requests_waiting;
         sums->open += process->connections_open;
         sums->idle += process->connections_idle;
+        sums->max += process->connections_max;
         sums->log_dropped += process->log_dropped;
         if (isnan(sums->oldest_waiting_s) || process->oldest_waiting_s > sums->oldest_waiting_s)
             sums->oldest_waiting_s = process->oldest_waiting_s;

@@ -12,7 +12,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4, ANSWER_US = 500000, HEAD_BYTES = 512, THREADS_MAX = 1024 };
+enum {
+    BACKLOG = 4,
+    ANSWER_US = 500000,
+    HEAD_BYTES = 512,
+    THREADS_MAX = 1024,
+    STATUS_BYTES_MAX = 4 << 20
+};
 
 /* In Linux's abstract namespace: it goes with the process. */
 static socklen_t fill_address(struct sockaddr_un *address, long pid)
@@ -102,28 +108,45 @@ static bool is_sound(struct process_figures *process, size_t bytes, long pid)
     return true;
 }
 
-struct process_figures *worker_fetch_figures(long pid)
+/* The body of the answer, of room bytes at most; free it. NULL: there is none. */
+static char *fetch(long pid, const char *target, size_t room, size_t *body_bytes)
 {
-    static const char question[] = "GET /figures HTTP/1.0\r\n\r\n";
-    size_t room = HEAD_BYTES + sizeof(struct process_figures) +
-                  THREADS_MAX * sizeof(struct thread_figures),
-           used = 0;
-    char *bytes = malloc(room);
+    char question[256];
+    size_t used = 0;
+    int question_bytes = snprintf(question, sizeof(question), "GET %s HTTP/1.0\r\n\r\n", target);
+    char *bytes = malloc(HEAD_BYTES + room);
     int fd = bytes != NULL ? connect_to(pid) : -1;
     uint64_t end_ms = clock_ms() + ANSWER_US / 1000; /* also for one that sends byte by byte */
-    if (fd >= 0 && send(fd, question, sizeof(question) - 1, MSG_NOSIGNAL) > 0)
-        for (ssize_t n; used < room && clock_ms() < end_ms &&
-                        (n = recv(fd, bytes + used, room - used, 0)) > 0;)
+    if (fd >= 0 && send(fd, question, (size_t)question_bytes, MSG_NOSIGNAL) > 0)
+        for (ssize_t n; used < HEAD_BYTES + room && clock_ms() < end_ms &&
+                        (n = recv(fd, bytes + used, HEAD_BYTES + room - used, 0)) > 0;)
             used += (size_t)n;
     if (fd >= 0)
         close(fd);
     char *body = used > 0 ? memmem(bytes, used, "\r\n\r\n", 4) : NULL;
-    size_t body_bytes = body != NULL ? used - (size_t)(body + 4 - bytes) : 0;
-    if (body != NULL)
-        memmove(bytes, body + 4, body_bytes);
-    struct process_figures *process = (struct process_figures *)(void *)bytes;
-    if (process != NULL && is_sound(process, body_bytes, pid))
+    if (body == NULL) {
+        free(bytes);
+        return NULL;
+    }
+    *body_bytes = used - (size_t)(body + 4 - bytes);
+    memmove(bytes, body + 4, *body_bytes);
+    return bytes;
+}
+
+struct process_figures *worker_fetch_figures(long pid)
+{
+    size_t bytes,
+        room = sizeof(struct process_figures) + THREADS_MAX * sizeof(struct thread_figures);
+    struct process_figures *process = (void *)fetch(pid, "/figures", room, &bytes);
+    if (process != NULL && is_sound(process, bytes, pid))
         return process;
-    free(bytes);
+    free(process);
     return NULL;
+}
+
+char *worker_ask_manager(const char *format, size_t *bytes)
+{
+    char target[64];
+    snprintf(target, sizeof(target), "/?format=%s", format);
+    return fetch((long)getppid(), target, STATUS_BYTES_MAX, bytes);
 }

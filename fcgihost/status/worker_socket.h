@@ -5,10 +5,13 @@
 
 #include "status/figures.h"
 
-/* A worker's: its descriptor, listening, or -1 with errno. */
+/* A worker's, and its manager's for its workers: the descriptor, listening, or -1 with errno. */
 int worker_socket_open(void);
 /* The bytes of the figures; free with free(). */
 size_t worker_figures_bytes(const struct process_figures *process);
+/* A worker's: what its manager says of all workers, in a format that respond.c knows. NULL: it does not
+ * answer within half a second. Free with free(). Any thread. */
+char *worker_ask_manager(const char *format, size_t *bytes);
 /* Asks the worker, which has half a second to answer. NULL: it does not. Free with free(). The
  * control thread. */
 struct process_figures *worker_fetch_figures(long pid);

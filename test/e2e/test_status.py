@@ -1,6 +1,7 @@
 """What operators see: --status, [status] path, ping and listen, whatever the rest of the process does."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -10,7 +11,7 @@ import pytest
 
 import fastcgi
 import scgi
-from host import PROGRAM, Host
+from host import PROGRAM, Host, temporary_folder
 from process import wait_until
 
 SETTINGS = {"server": {"threads": 2}, "status": {"path": "/status", "ping": "/ping"}}
@@ -107,7 +108,7 @@ def watched(tmp_path):
     made = []
 
     def make(**more):
-        made.append(Watched(tmp_path, **more))
+        made.append(Watched(more.pop("folder", tmp_path), **more))
         return made[-1]
     yield make
     for one in made:
@@ -290,6 +291,15 @@ def test_requests_that_wait_for_a_thread_are_counted(watched):
         one.connections[-1].send(fastcgi.request_bytes("GET", "/wait", keep=False))
     wait_until(lambda: one.json()["requests"]["waiting"] == 2, "two requests that wait")
     assert one.json()["requests"]["oldest_waiting_seconds"] >= 0
+    assert one.json()["connections"]["open"] >= 4 and one.json()["connections"]["max"] > 4
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_a_worker_that_is_another_user_than_its_manager_answers_for_all(watched):
+    one = watched(folder=pathlib.Path(temporary_folder()),  # which others may enter
+                  settings={"server": {"processes": 2, "threads": 2, "user": "nobody", "socket_mode": "0666"}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
+    assert len(fastcgi.exchange(one.host.address, "GET", "/status?format=json").json["processes"]) == 2
 
 
 def test_a_worker_that_died_is_counted(watched):
@@ -312,6 +322,9 @@ def test_one_answer_covers_all_workers_of_a_manager(watched):
     assert busy == ["/wait"] * 3
     assert {'fcgihost_resident_memory_bytes{worker="%d"}' % place for place in (1, 2)} <= {
         line.split(" ")[0] for line in one.http("/metrics")[1].splitlines()}
+    for _ in range(3):  # whichever worker is asked, on the application's own socket
+        answer = fastcgi.exchange(one.host.address, "GET", "/status?format=json").json
+        assert {process["pid"] for process in answer["processes"]} == {p["pid"] for p in status["processes"]}
     worker = status["processes"][0]["pid"]
     os.kill(worker, signal.SIGSTOP)  # it does not answer, and the answer comes all the same
     try:
