@@ -361,11 +361,12 @@ static void reload(struct manager *manager)
     log_reopen();
     signal_all(manager, SIGHUP); /* their logs */
     if (config == NULL) {
-        reload_end(false, "the configuration is wrong: nothing is changed; the log says where");
+        reload_refuse("the configuration is wrong: nothing is changed; the log says where");
         return;
     }
     roster_resize(&manager->roster, config->processes);
     roster_roll(&manager->roster, clock_ms());
+    reload_begin();
     log_info("reload: %u worker%s will be replaced, one by one", config->processes,
              config->processes == 1 ? "" : "s");
 }

@@ -19,7 +19,9 @@ struct ended {
 static struct {
     pthread_mutex_t mutex; /* guards the rest; held for copies alone */
     int wake_fd;
-    unsigned asked, taken, ended; /* numbers of reloads, from 1 */
+    /* Numbers of reloads, from 1: of the last that was asked for, that reload_take has told of, for
+     * which workers are being replaced, that has ended. */
+    unsigned asked, taken, begun, ended;
     struct ended ends[ENDS_KEPT];
 } reloads = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -39,11 +41,11 @@ static enum reload_state get(unsigned number, char *text, size_t text_bytes)
     enum reload_state state = RELOAD_UNKNOWN;
     pthread_mutex_lock(&reloads.mutex);
     const struct ended *end = &reloads.ends[number % ENDS_KEPT];
-    if (number > reloads.ended && number <= reloads.asked) {
-        state = RELOAD_RUNNING;
-    } else if (number > 0 && end->number == number) {
+    if (number > 0 && end->number == number) {
         state = end->is_done ? RELOAD_DONE : RELOAD_FAILED;
         snprintf(text, text_bytes, "%s", end->text);
+    } else if (number > reloads.ended && number <= reloads.asked) {
+        state = RELOAD_RUNNING;
     }
     pthread_mutex_unlock(&reloads.mutex);
     return state;
@@ -65,13 +67,37 @@ bool reload_take(void)
     return is_asked;
 }
 
+void reload_begin(void)
+{
+    pthread_mutex_lock(&reloads.mutex);
+    reloads.begun = reloads.taken;
+    pthread_mutex_unlock(&reloads.mutex);
+}
+
+/* Those after a number, but for those that were refused meanwhile. With the mutex held. */
+static void end_after(unsigned number, bool is_done, const char *text)
+{
+    while (number != reloads.taken) {
+        struct ended *end = &reloads.ends[++number % ENDS_KEPT];
+        if (end->number == number)
+            continue;
+        *end = (struct ended){.number = number, .is_done = is_done};
+        snprintf(end->text, sizeof(end->text), "%s", text);
+    }
+}
+
+void reload_refuse(const char *text)
+{
+    pthread_mutex_lock(&reloads.mutex);
+    end_after(reloads.begun, false, text);
+    pthread_mutex_unlock(&reloads.mutex);
+}
+
 void reload_end(bool is_done, const char *text)
 {
     pthread_mutex_lock(&reloads.mutex);
-    while (reloads.ended != reloads.taken) {
-        struct ended *end = &reloads.ends[++reloads.ended % ENDS_KEPT];
-        *end = (struct ended){.number = reloads.ended, .is_done = is_done};
-        snprintf(end->text, sizeof(end->text), "%s", text);
-    }
+    end_after(reloads.ended, is_done, text);
+    reloads.ended = reloads.taken;
+    reloads.begun = reloads.taken;
     pthread_mutex_unlock(&reloads.mutex);
 }
