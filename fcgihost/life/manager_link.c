@@ -192,7 +192,7 @@ static void take_connections(struct channel_message *message, struct poller *pol
     } else {
         log_error("%zu connection(s) that another worker handed over are closed: the message can't "
                   "be read",
-                  message->fd_count);
+                  message->fd_count > 0 ? message->fd_count - 1 : 0); /* the first is the memory */
     }
     channel_close_descriptors(message);
     handover_clear(&handover);
