@@ -70,9 +70,13 @@ enum channel_event channel_receive(int fd, struct channel_message *message)
         ssize_t n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return n < 0 && errno == EAGAIN ? CHANNEL_EMPTY : CHANNEL_CLOSED;
+        if (n < 0)
+            return errno == EAGAIN ? CHANNEL_EMPTY : CHANNEL_CLOSED;
         take_descriptors(&header, message);
+        if (n == 0) { /* the end, or an empty message, which looks the same but for descriptors */
+            channel_close_descriptors(message);
+            return CHANNEL_CLOSED;
+        }
         if ((size_t)n >= sizeof(message->kind) && !(header.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
             message->bytes = (size_t)n - sizeof(message->kind);
             return CHANNEL_MESSAGE;

@@ -65,10 +65,11 @@ void board_set(struct board_thread *thread, const char *text, uint64_t since_ms)
     atomic_fetch_add_explicit(&thread->changes, 1, memory_order_release);
 }
 
+/* ASCII alone: other bytes need not be UTF-8, and they go to the log and the status. */
 static void make_printable(char *text)
 {
     for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || (unsigned char)*text == 0x7f)
+        if (*text < ' ' || *text > '~')
             *text = '?';
 }
 

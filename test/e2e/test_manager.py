@@ -285,3 +285,34 @@ class TestLoading:
 
 def late_serves(host):
     return all(host.exchange("GET", "/late/who").status == 200 for _ in range(10))
+
+
+class TestAWorkerThatLies:
+    """The manager believes nothing that a worker writes into the memory they share, or says on its channel."""
+
+    def test_rubbish_in_the_memory_harms_only_what_is_said_of_it(self, tmp_path):
+        host = ManagedHost(tmp_path)
+        victim, other = sorted(host.serving())
+        boards = [number for number, name in process.descriptors(victim).items() if "fcgihost-board" in name]
+        assert boards
+        for number in boards:
+            path = "/proc/%d/fd/%s" % (victim, number)
+            with open(path, "r+b") as memory:
+                memory.write(os.urandom(os.stat(path).st_size))
+        assert other in host.serving() and host.is_running()
+        mark = host.log.mark()
+        os.kill(victim, signal.SIGKILL)
+        assert host.log.wait("worker %d was killed by signal 9.*" % victim, mark).group().isprintable()
+        host.wait_serving(2)
+        assert other in host.serving()
+        host.roll()
+
+    def test_rubbish_on_its_channel_harms_only_itself(self, tmp_path):
+        """The last message is empty, which ends the channel: the worker leaves, and another takes its place. What the
+        manager did not close of the descriptors that came with the messages would be found after the test."""
+        host = ManagedHost(tmp_path)
+        answer = host.exchange("GET", "/babble").text
+        assert int(answer) > 100, answer
+        assert host.is_running()
+        host.roll()
+        host.wait_serving(2)

@@ -71,7 +71,7 @@ static void test_rubbish_does_no_harm(void **state)
                 continue;
             assert_true(strlen(entry.text) < BOARD_TEXT_BYTES);
             for (const char *c = entry.text; *c != '\0'; c++)
-                assert_true((unsigned char)*c >= ' ' && *c != 0x7f);
+                assert_in_range(*c, ' ', '~');
         }
     }
 }

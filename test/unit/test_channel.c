@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -90,6 +91,29 @@ static void test_what_is_too_long_or_no_message_is_passed_over(void **state)
     assert_int_equal(message.kind, 9);
 }
 
+/* A message without a byte looks like the end of the stream, but may bring descriptors. */
+static void test_an_empty_message_ends_the_channel_and_its_descriptor_is_closed(void **state)
+{
+    (void)state;
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr item;
+    } control = {.item = {.cmsg_len = CMSG_LEN(sizeof(int)),
+                          .cmsg_level = SOL_SOCKET,
+                          .cmsg_type = SCM_RIGHTS}};
+    struct msghdr header = {.msg_control = &control, .msg_controllen = sizeof(control)};
+    int pipe_fds[2];
+    char byte;
+    assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
+    memcpy(CMSG_DATA(&control.item), &pipe_fds[1], sizeof(int));
+    assert_int_equal(sendmsg(ends[0], &header, 0), 0);
+    assert_int_equal(channel_receive(ends[1], &message), CHANNEL_CLOSED);
+    assert_int_equal(message.fd_count, 0);
+    close(pipe_fds[1]);
+    assert_int_equal(read(pipe_fds[0], &byte, 1), 0); /* nobody has the other end any more */
+    close(pipe_fds[0]);
+}
+
 static void test_a_peer_that_does_not_read_is_not_waited_for(void **state)
 {
     (void)state;
@@ -119,6 +143,7 @@ int main(void)
         TEST(test_descriptors_come_with_a_message_and_close_on_exec),
         TEST(test_as_many_descriptors_as_a_message_may_have),
         TEST(test_what_is_too_long_or_no_message_is_passed_over),
+        TEST(test_an_empty_message_ends_the_channel_and_its_descriptor_is_closed),
         TEST(test_a_peer_that_does_not_read_is_not_waited_for),
         TEST(test_a_peer_that_is_gone_is_noticed_on_both_sides),
     };

@@ -1,8 +1,10 @@
 """An application whose answers say which process and which version of the code gave them. In the folder FOLDER it finds
 its version (the file `version`), and whether it is broken (`broken`), crashes (`crash`) or takes long (`slow`) while it
 is loaded; there it notes what it does."""
+import array
 import ctypes
 import os
+import socket
 import threading
 import time
 
@@ -110,7 +112,34 @@ def whoami(environ, start_response):
     return answer(start_response, "%d %s" % (os.getpid(), VERSION))
 
 
-ROUTES = {"/echo": echo, "/wait": wait, "/stuck": stuck, "/allocate": allocate, "/restart": restart, "/leave": leave}
+def babble(environ, start_response):
+    """Sends messages that make no sense, some with descriptors, to whoever is at the other end of a socket that keeps
+    messages apart: the manager. Answers with how many."""
+    sent = 0
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            channel = socket.socket(fileno=os.dup(int(number)))
+        except OSError:
+            continue
+        with channel:
+            if (channel.family, channel.type & 0xf) != (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+                continue
+            for size in [1, 3, 4, 5, 8, 20, 100, 4096, 30000] * 30 + [0]:
+                kind = (sent % 40).to_bytes(4, "little")
+                pieces = [(kind + os.urandom(size))[:size]]
+                descriptors = [0, 1, 2] * (sent % 4)
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+                try:
+                    sent += channel.sendmsg(pieces, ancillary) >= 0
+                except BlockingIOError:
+                    time.sleep(0.01)
+                except ConnectionError:
+                    break
+    return answer(start_response, str(sent))
+
+
+ROUTES = {"/echo": echo, "/wait": wait, "/stuck": stuck, "/allocate": allocate, "/restart": restart, "/leave": leave,
+          "/babble": babble}
 
 
 def application(environ, start_response):
