@@ -155,6 +155,11 @@ static const struct config_option options[] = {
      .offset = CONFIG(memory_bytes),
      .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"
              "0 is never"},
+    {"limits", "idle", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
+     .offset = CONFIG(idle_ms),
+     .help = "the process, with a manager all of them, ends in order after so long\n"
+             "without a request; for a socket of systemd's, mod_fcgid or lighttpd,\n"
+             "which start it again. 0 is never"},
     {"limits", "connections", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000),
      .offset = CONFIG(connections),
      .help = "so many connections are accepted at the same time; 0: 4096 and 64 more\n"

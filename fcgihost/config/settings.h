@@ -107,10 +107,11 @@ struct config {
     /* [environment] */
     struct config_variables environment;
     /* [limits] */
-    unsigned requests; /* 0: for ever, as with the next three */
+    unsigned requests; /* 0: for ever, as with the next four */
     unsigned requests_jitter;
     uint64_t lifetime_ms, lifetime_jitter_ms;
     uint64_t memory_bytes;
+    uint64_t idle_ms;
     unsigned connections;        /* 0: as the host finds right */
     uint64_t queue_time_ms;      /* 0: for ever */
     uint64_t request_time_ms;    /* 0: any */

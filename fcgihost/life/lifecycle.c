@@ -7,6 +7,8 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, ui
     *lifecycle = (struct lifecycle){
         .state = LIFECYCLE_STARTING,
         .memory_bytes = config->memory_bytes,
+        .idle_ms = config->idle_ms,
+        .idle_since_ms = now_ms,
         .drain_timeout_ms = config->drain_timeout_ms,
         .cleanup_timeout_ms = config->cleanup_timeout_ms,
     };
@@ -18,7 +20,18 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, ui
             now_ms + config->lifetime_ms + chance % (config->lifetime_jitter_ms + 1);
 }
 
-/* The reason to stop now, or REASON_NONE. */
+/* What can't be loaded is not idle: it is tried again, and then waits for its first request. */
+static void watch_idleness(struct lifecycle *lifecycle, const struct lifecycle_view *view)
+{
+    if (!view->is_loaded || view->busy > 0 || view->requests != lifecycle->idle_requests) {
+        lifecycle->idle_requests = view->requests;
+        lifecycle->idle_since_ms = view->now_ms;
+    }
+    lifecycle->is_idle =
+        lifecycle->idle_ms > 0 && view->now_ms >= lifecycle->idle_since_ms + lifecycle->idle_ms;
+}
+
+/* The reason to stop now, or REASON_NONE. A manager ends all workers once all of them are idle. */
 static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
                                          const struct lifecycle_view *view)
 {
@@ -30,6 +43,8 @@ static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
         return REASON_LIFETIME;
     if (lifecycle->memory_bytes > 0 && view->resident_bytes >= lifecycle->memory_bytes)
         return REASON_MEMORY;
+    if (lifecycle->is_idle && !lifecycle->is_managed)
+        return REASON_IDLE;
     return REASON_NONE;
 }
 
@@ -44,6 +59,7 @@ static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason
 static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
                                        const struct lifecycle_view *view)
 {
+    watch_idleness(lifecycle, view);
     lifecycle->reason = find_reason(lifecycle, view);
     bool is_told = lifecycle->reason == REASON_NONE || lifecycle->reason == lifecycle->told;
     if (lifecycle->reason == REASON_NONE || is_managers(lifecycle, lifecycle->reason)) {
@@ -108,6 +124,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_REQUESTS] = "[limits] requests",
         [REASON_LIFETIME] = "[limits] lifetime",
         [REASON_MEMORY] = "[limits] memory",
+        [REASON_IDLE] = "[limits] idle",
         [REASON_REQUEST_TIME] = "[limits] request_time",
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",

@@ -27,6 +27,7 @@ enum lifecycle_reason {
     REASON_REQUESTS,
     REASON_LIFETIME,
     REASON_MEMORY,
+    REASON_IDLE,
     REASON_REQUEST_TIME, /* a request, or the GIL, is stuck */
     REASON_SHUTDOWN,     /* fcgihost.shutdown() */
     REASON_RESTART,      /* fcgihost.restart() */
@@ -44,6 +45,10 @@ struct lifecycle {
     unsigned long long request_limit; /* 0: none */
     uint64_t lifetime_end_ms;         /* 0: never */
     uint64_t memory_bytes;            /* 0: no limit */
+    uint64_t idle_ms;                 /* 0: never too long */
+    unsigned long long idle_requests; /* begun so far, when … */
+    uint64_t idle_since_ms;           /* … somebody last wanted something */
+    bool is_idle;                     /* nobody has for idle_ms */
     uint64_t drain_timeout_ms, cleanup_timeout_ms;
     uint64_t deadline_ms; /* of the current state, draining or cleaning */
     bool is_managed; /* set by the caller: a manager decides when a limit ends the process */
@@ -59,6 +64,7 @@ struct lifecycle_view {
     unsigned long long requests; /* begun so far */
     uint64_t resident_bytes;     /* 0: not checked this time */
     size_t connections;          /* that the drain waits for */
+    size_t busy;                 /* connections with a request; only looked at with idle_ms */
     bool is_loaded;              /* requests can be served */
     bool is_python_finalized;
 };

@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { IDLE_TICKS = 20 }; /* until it is told again: 10 s */
+
 void manager_link_init(struct manager_link *link)
 {
     const struct handover *predecessor = reexec_predecessor();
@@ -39,6 +41,20 @@ void manager_link_report(struct manager_link *link, const struct worker_report *
     if (channel_send(link->worker.channel_fd, WORKER_REPORTS, report, sizeof(*report), NULL, 0) ==
         0)
         link->reported = *report;
+}
+
+void manager_link_tell_idle(struct manager_link *link, bool is_idle)
+{
+    uint32_t message = is_idle;
+    if (!link->is_managed)
+        return;
+    bool is_due = is_idle && ++link->idle_ticks >= IDLE_TICKS;
+    if (is_idle == link->is_idle_told && !is_due)
+        return;
+    link->idle_ticks = 0;
+    if (channel_send(link->worker.channel_fd, WORKER_IDLES, &message, sizeof(message), NULL, 0) ==
+        0)
+        link->is_idle_told = is_idle;
 }
 
 void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,

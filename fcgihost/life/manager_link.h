@@ -19,6 +19,8 @@ struct manager_link {
     int heir_fd;                   /* to the worker that takes the idle connections; -1: none */
     int inherit_fd; /* from the one whose idle connections this one takes; -1: none */
     struct worker_report reported;
+    bool is_idle_told;
+    unsigned idle_ticks; /* since it was told */
     bool is_retired;                /* by the manager */
     struct channel_message message; /* room for the one that is being read */
 };
@@ -30,6 +32,9 @@ void manager_link_init(struct manager_link *link);
 void manager_link_prepare(struct manager_link *link, struct poller *poller);
 /* Tells how the start is going, if that has changed. */
 void manager_link_report(struct manager_link *link, const struct worker_report *report);
+/* Whether it has been idle for [limits] idle. Tells it if that has changed, and now and then, for a
+ * manager that has executed itself anew. To be called on each tick. */
+void manager_link_tell_idle(struct manager_link *link, bool is_idle);
 /* Asks to be replaced, or that the host stops; startup: for WISH_HEAL. */
 void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
                       struct handover_bytes startup);

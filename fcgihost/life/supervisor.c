@@ -188,6 +188,9 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
         snprintf(text, text_bytes, "%s: the process has %llu MiB of %llu MiB", name,
                  (unsigned long long)memory_resident() >> 20,
                  (unsigned long long)config->memory_bytes >> 20);
+    else if (reason == REASON_IDLE)
+        snprintf(text, text_bytes, "%s: no request for %g s", name,
+                 (double)config->idle_ms / 1000);
     else
         snprintf(text, text_bytes, "%s", name);
 }
@@ -243,6 +246,8 @@ static void begin_drain(struct supervisor *supervisor)
 {
     replacement_decide(&supervisor->replacement, supervisor->lifecycle.reason);
     log_drain(supervisor);
+    if (supervisor->lifecycle.reason == REASON_IDLE)
+        collector_count_restart(RESTART_IDLE);
     supervisor->is_bequeathing =
         supervisor->lifecycle.reason == REASON_RETIRED && supervisor->link.heir_fd >= 0;
     if (are_connections_kept(supervisor)) {
@@ -383,6 +388,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         .requests = atomic_load(&supervisor->pool->requests),
         .resident_bytes = check_memory(supervisor, now_ms),
         .connections = count_connections(supervisor),
+        .busy = supervisor->config->idle_ms > 0 ? poller_busy_count(supervisor->poller) : 0,
         .is_loaded = loaded != 0,
         .is_python_finalized = event_is_set(&supervisor->is_done),
     };
@@ -396,6 +402,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     }
     enum lifecycle_action action = lifecycle_step(&supervisor->lifecycle, &view);
     atomic_store(&supervisor->state, (int)supervisor->lifecycle.state);
+    manager_link_tell_idle(&supervisor->link, supervisor->lifecycle.is_idle);
     tell_state(supervisor);
     perform(supervisor, action);
 }

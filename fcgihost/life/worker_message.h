@@ -8,6 +8,7 @@ enum worker_message {
     /* The worker's. */
     WORKER_REPORTS = 1, /* struct worker_report: how its start is going, on each change */
     WORKER_ASKS = 2,    /* struct worker_request, and then what a fresh start wants to know */
+    WORKER_IDLES = 3, /* uint32_t: it has been idle for [limits] idle; 0: it is no more */
     /* The manager's. */
     MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded yet: nobody else does */
     MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the one that inherits the idle

@@ -31,24 +31,13 @@ enum {
     EXIT_STARTUP = 4, /* a worker's: [startup] on_failure = exit */
 };
 
-/* As figures_reasons has them. */
-enum restart {
-    RESTART_REQUESTS,
-    RESTART_LIFETIME,
-    RESTART_MEMORY,
-    RESTART_IDLE,
-    RESTART_RELOAD,
-    RESTART_CRASH,
-    RESTART_TIMEOUT
-};
-
 struct manager {
     struct roster roster;
     struct crew crew;
     struct rollout rollout;
     int signal_fd;
     int reload_fd;                           /* an eventfd: somebody asks for a reload */
-    unsigned char limit[ROSTER_WORKERS_MAX]; /* enum restart: that the worker has reached */
+    unsigned char limit[ROSTER_WORKERS_MAX]; /* enum restart_reason: that the worker has reached */
     bool has_served;                         /* some worker has loaded the application */
     bool is_startup_bad;                     /* and none ever will: on_failure = exit */
     bool is_cut_off;                         /* a worker did not end in order */
@@ -133,11 +122,11 @@ static void reload_code(struct manager *manager, struct worker_request *request)
 }
 
 /* From what the worker says, which need not end with a NUL. */
-static enum restart name_limit(const char *reason)
+static enum restart_reason name_limit(const char *reason)
 {
     static const struct {
         const char *text;
-        enum restart restart;
+        enum restart_reason restart;
     } limits[] = {{"[limits] requests", RESTART_REQUESTS},
                   {"[limits] lifetime", RESTART_LIFETIME},
                   {"[limits] memory", RESTART_MEMORY},
@@ -169,6 +158,27 @@ static void take_request(struct manager *manager, int worker)
     }
 }
 
+static void take_idleness(struct manager *manager, int worker)
+{
+    const struct channel_message *message = &manager->message;
+    uint32_t is_idle = 0;
+    if (message->bytes == sizeof(is_idle))
+        memcpy(&is_idle, message->data, sizeof(is_idle));
+    manager->roster.workers[worker].is_idle = is_idle != 0;
+}
+
+/* With a service manager, a web server or nobody to start it again all of it ends. */
+static void stop_if_idle(struct manager *manager)
+{
+    char why[64];
+    if (manager->roster.is_stopping || !roster_is_idle(&manager->roster))
+        return;
+    uint64_t idle_ms = rollout_outfit(&manager->rollout, false)->config->idle_ms;
+    snprintf(why, sizeof(why), "[limits] idle: no request for %g s", (double)idle_ms / 1000);
+    collector_count_restart(RESTART_IDLE);
+    stop(manager, why, false);
+}
+
 static void read_messages(struct manager *manager, int worker)
 {
     while (crew_receive(&manager->crew, worker, &manager->message) == CHANNEL_MESSAGE)
@@ -176,6 +186,8 @@ static void read_messages(struct manager *manager, int worker)
             take_report(manager, worker);
         else if (manager->message.kind == WORKER_ASKS)
             take_request(manager, worker);
+        else if (manager->message.kind == WORKER_IDLES)
+            take_idleness(manager, worker);
 }
 
 /* Ends of workers */
@@ -479,6 +491,7 @@ static void run(struct manager *manager)
         }
         if (reload_take() && !manager->roster.is_stopping)
             reload(manager);
+        stop_if_idle(manager);
         reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         do_what_is_due(manager);
         tell_status(manager);

@@ -40,6 +40,14 @@ bool roster_is_serving(const struct roster *roster)
     return find_state(roster, WORKER_SERVING) != ROSTER_NOBODY;
 }
 
+bool roster_is_idle(const struct roster *roster)
+{
+    size_t idle = 0;
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+        idle += roster->workers[i].state == WORKER_SERVING && roster->workers[i].is_idle;
+    return idle > 0 && idle == roster_count(roster);
+}
+
 /* It has tried to load what requests need, and could not. */
 static bool has_failed(const struct roster_worker *worker)
 {

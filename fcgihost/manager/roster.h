@@ -57,6 +57,7 @@ struct roster_worker {
     bool is_successor;
     bool is_accepting; /* was told to take connections */
     bool is_told, is_killed;
+    bool is_idle; /* it says so: nobody has wanted anything of it for [limits] idle */
     uint64_t started_ms, deadline_ms; /* by the deadline it must have ended; 0: none */
     struct roster_report report;
     enum roster_reason wanted; /* it asks to be replaced */
@@ -127,5 +128,7 @@ void roster_stop(struct roster *roster, bool is_quick);
 
 size_t roster_count(const struct roster *roster);
 bool roster_is_serving(const struct roster *roster);
+/* Are there workers, and is each of them idle? */
+bool roster_is_idle(const struct roster *roster);
 
 #endif

@@ -19,7 +19,18 @@ enum {
     FIGURES_REASONS = 7,
 };
 
-/* Why processes were replaced, in the order of figures_reasons. */
+/* Why processes were replaced, or ended to be started again. */
+enum restart_reason {
+    RESTART_REQUESTS,
+    RESTART_LIFETIME,
+    RESTART_MEMORY,
+    RESTART_IDLE,
+    RESTART_RELOAD,
+    RESTART_CRASH,
+    RESTART_TIMEOUT
+};
+
+/* Their names. */
 extern const char *const figures_reasons[FIGURES_REASONS];
 
 enum program_state { PROGRAM_WAITING, PROGRAM_LOADING, PROGRAM_LOADED, PROGRAM_FAILED };

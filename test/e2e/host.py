@@ -168,7 +168,7 @@ class Host:
         self.is_scgi = protocol == "scgi"
         self.baseline = None
         self.shared = shared  # by the tests of a module: its owner stops it
-        command = [program]
+        command = [program] if isinstance(program, str) else list(program)
         if use_ini:
             server = {"server": {"listen": self.listen, "protocol": protocol}}
             path = os.path.join(self.folder, "fcgihost.ini")
@@ -176,6 +176,7 @@ class Host:
             command += ["-c", path]
         command += list(args)
         self.output = open(self.log.path, "ab")
+        self.command = command
         self.popen = process.start(
             command, cwd=cwd or self.folder, stdout=self.output, stderr=self.output,
             env=dict(os.environ, **sanitizer_environ(self.folder), **(environ or {})), **popen)

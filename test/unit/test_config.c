@@ -45,6 +45,7 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->requests_jitter, 0);
     assert_int_equal(config->lifetime_ms, 0);
     assert_int_equal(config->memory_bytes, 0);
+    assert_int_equal(config->idle_ms, 0);
     assert_int_equal(config->connections, 0);
     assert_int_equal(config->queue_time_ms, 0);
     assert_int_equal(config->request_time_ms, 0);
@@ -115,6 +116,7 @@ static const char *const other_values[][2] = {
     {"limits.lifetime", "12h"},
     {"limits.lifetime_jitter", "1h"},
     {"limits.memory", "512M"},
+    {"limits.idle", "10m"},
     {"limits.connections", "100"},
     {"limits.queue_time", "30s"},
     {"limits.request_time", "2m"},
@@ -185,6 +187,7 @@ static void assert_other_values(const struct config *config)
     assert_int_equal(config->lifetime_ms, 43200000);
     assert_int_equal(config->lifetime_jitter_ms, 3600000);
     assert_int_equal(config->memory_bytes, 536870912);
+    assert_int_equal(config->idle_ms, 600000);
     assert_int_equal(config->connections, 100);
     assert_int_equal(config->queue_time_ms, 30000);
     assert_int_equal(config->request_time_ms, 120000);

@@ -135,6 +135,71 @@ static void test_jitter_alone_is_no_limit(void **state)
     assert_true(lifecycle.request_limit == 0);
 }
 
+static struct lifecycle begin_idle(void)
+{
+    struct config config = unlimited;
+    config.idle_ms = 500;
+    return begin(&config);
+}
+
+static void test_it_ends_after_so_long_without_a_request(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin_idle();
+    struct lifecycle_view view = {.now_ms = START + 499, .is_loaded = true};
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.requests = 1;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.now_ms = START + 499 + 499;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    assert_false(lifecycle.is_idle);
+    view.now_ms++;
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+    assert_int_equal(lifecycle.reason, REASON_IDLE);
+}
+
+static void test_a_request_that_runs_or_waits_is_not_idle(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin_idle();
+    struct lifecycle_view view = {
+        .now_ms = START + 90000, .requests = 1, .busy = 1, .is_loaded = true};
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.now_ms += 90000;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.busy = 0;
+    view.now_ms += 499;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.now_ms++;
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+}
+
+static void test_what_can_not_be_loaded_is_not_idle(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin_idle();
+    struct lifecycle_view view = {.now_ms = START + 90000};
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_STARTING);
+    view.is_loaded = true;
+    view.now_ms += 499;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.now_ms++;
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+}
+
+static void test_a_managers_worker_says_that_it_is_idle_and_serves_on(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin_idle();
+    struct lifecycle_view view = {.now_ms = START + 500, .is_loaded = true};
+    lifecycle.is_managed = true;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    assert_true(lifecycle.is_idle);
+    view.requests = 1;
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    assert_false(lifecycle.is_idle);
+}
+
 static void test_drain_ends_with_the_last_connection(void **state)
 {
     (void)state;
@@ -276,6 +341,10 @@ int main(void)
         cmocka_unit_test(test_limits_end_it),
         cmocka_unit_test(test_jitter_adds_up_to_so_many_requests),
         cmocka_unit_test(test_jitter_alone_is_no_limit),
+        cmocka_unit_test(test_it_ends_after_so_long_without_a_request),
+        cmocka_unit_test(test_a_request_that_runs_or_waits_is_not_idle),
+        cmocka_unit_test(test_what_can_not_be_loaded_is_not_idle),
+        cmocka_unit_test(test_a_managers_worker_says_that_it_is_idle_and_serves_on),
         cmocka_unit_test(test_drain_ends_with_the_last_connection),
         cmocka_unit_test(test_drain_that_takes_too_long_is_cut_off),
         cmocka_unit_test(test_last_connection_at_the_deadline_is_not_cut_off),

@@ -156,6 +156,35 @@ static void test_the_same_report_is_sent_once(void **state)
     assert_int_equal(channel_receive(manager_fd, &message), CHANNEL_MESSAGE);
 }
 
+static uint32_t receive_idleness(void)
+{
+    uint32_t is_idle;
+    assert_int_equal(channel_receive(manager_fd, &message), CHANNEL_MESSAGE);
+    assert_int_equal(message.kind, WORKER_IDLES);
+    assert_int_equal(message.bytes, sizeof(is_idle));
+    memcpy(&is_idle, message.data, sizeof(is_idle));
+    return is_idle;
+}
+
+static void test_that_it_is_idle_is_told_when_it_changes_and_now_and_then(void **state)
+{
+    (void)state;
+    manager_link_tell_idle(&giver, false);
+    assert_int_equal(channel_receive(manager_fd, &message), CHANNEL_EMPTY);
+    manager_link_tell_idle(&giver, true);
+    assert_int_equal(receive_idleness(), 1);
+    manager_link_tell_idle(&giver, true);
+    assert_int_equal(channel_receive(manager_fd, &message), CHANNEL_EMPTY);
+    for (int tick = 0; tick < 19; tick++)
+        manager_link_tell_idle(&giver, true);
+    assert_int_equal(receive_idleness(), 1);
+    manager_link_tell_idle(&giver, false);
+    assert_int_equal(receive_idleness(), 0);
+    for (int tick = 0; tick < 40; tick++)
+        manager_link_tell_idle(&giver, false);
+    assert_int_equal(channel_receive(manager_fd, &message), CHANNEL_EMPTY);
+}
+
 static void test_a_report_that_found_no_room_is_sent_again(void **state)
 {
     (void)state;
@@ -349,6 +378,7 @@ int main(void)
         TEST(test_without_a_manager_nothing_has_an_effect),
         TEST(test_a_worker_accepts_nothing_until_it_has_loaded_unless_it_was_told_to),
         TEST(test_the_same_report_is_sent_once),
+        TEST(test_that_it_is_idle_is_told_when_it_changes_and_now_and_then),
         TEST(test_a_report_that_found_no_room_is_sent_again),
         TEST(test_a_wish_comes_with_its_reason_and_what_a_fresh_start_has_to_know),
         TEST(test_what_is_too_long_for_a_message_is_left_out_and_the_wish_is_sent),

@@ -413,6 +413,28 @@ static void test_a_quick_stop_tells_also_those_that_drain(void **state)
     expect(ACTION_NONE);
 }
 
+static void test_it_is_idle_once_each_worker_is(void **state)
+{
+    (void)state;
+    roster.workers[first].is_idle = true;
+    assert_false(roster_is_idle(&roster));
+    roster.workers[second].is_idle = true;
+    assert_true(roster_is_idle(&roster));
+    roster.workers[first].is_idle = false;
+    assert_false(roster_is_idle(&roster));
+}
+
+static void test_it_is_not_idle_while_a_worker_starts_or_there_is_none(void **state)
+{
+    (void)state;
+    roster.workers[first].is_idle = roster.workers[second].is_idle = true;
+    roster_roll(&roster, now_ms);
+    expect(ACTION_START);
+    assert_false(roster_is_idle(&roster));
+    roster_init(&roster, 2, END_MS);
+    assert_false(roster_is_idle(&roster));
+}
+
 static void test_fewer_places_retire_the_last_ones(void **state)
 {
     (void)state;
@@ -539,6 +561,8 @@ int main(void)
         TEST_BOTH(test_who_does_not_end_in_time_is_killed_once),
         TEST_BOTH(test_a_stop_ends_all_and_starts_none),
         TEST_BOTH(test_a_quick_stop_tells_also_those_that_drain),
+        TEST_BOTH(test_it_is_idle_once_each_worker_is),
+        TEST_BOTH(test_it_is_not_idle_while_a_worker_starts_or_there_is_none),
         TEST_BOTH(test_fewer_places_retire_the_last_ones),
         TEST(test_workers_of_the_manager_before_keep_their_places),
         TEST_BOTH(test_more_places_are_filled),

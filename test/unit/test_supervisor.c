@@ -98,6 +98,12 @@ enum manager_link_event manager_link_receive(struct manager_link *link)
     return event;
 }
 
+void manager_link_tell_idle(struct manager_link *link, bool is_idle)
+{
+    (void)link;
+    (void)is_idle;
+}
+
 bool manager_link_bequeath(struct manager_link *link, struct poller *giver)
 {
     (void)link;
@@ -111,6 +117,11 @@ void manager_link_inherit(struct manager_link *link, struct poller *heir)
 {
     (void)link;
     (void)heir;
+}
+
+void collector_count_restart(unsigned reason)
+{
+    (void)reason;
 }
 
 void collector_set_state(const char *state)
