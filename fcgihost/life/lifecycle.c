@@ -48,9 +48,12 @@ static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
     return REASON_NONE;
 }
 
-/* Does a manager decide what comes of it? */
-static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason reason)
+/* Does a manager decide what comes of it? A worker that serves nothing yet needs no successor first. */
+static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason reason,
+                        bool is_loaded)
 {
+    if (reason == REASON_SIGNALLED)
+        return is_loaded;
     return lifecycle->is_managed &&
            (reason == REASON_REQUESTS || reason == REASON_LIFETIME || reason == REASON_MEMORY ||
             reason == REASON_REQUEST_TIME || reason == REASON_RESTART || reason == REASON_SHUTDOWN);
@@ -62,7 +65,7 @@ static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
     watch_idleness(lifecycle, view);
     lifecycle->reason = find_reason(lifecycle, view);
     bool is_told = lifecycle->reason == REASON_NONE || lifecycle->reason == lifecycle->told;
-    if (lifecycle->reason == REASON_NONE || is_managers(lifecycle, lifecycle->reason)) {
+    if (lifecycle->reason == REASON_NONE || is_managers(lifecycle, lifecycle->reason, view->is_loaded)) {
         if (view->is_loaded)
             lifecycle->state = LIFECYCLE_SERVING;
         lifecycle->told = lifecycle->reason;
@@ -128,6 +131,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_REQUEST_TIME] = "[limits] request_time",
         [REASON_SHUTDOWN] = "fcgihost.shutdown()",
         [REASON_RESTART] = "fcgihost.restart()",
+        [REASON_SIGNALLED] = "a signal to this worker",
         [REASON_RELOAD] = "[reload] mode = process",
         [REASON_STARTUP] = "[startup] on_failure = exit",
         [REASON_RETIRED] = "a successor serves",

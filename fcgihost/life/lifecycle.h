@@ -31,6 +31,7 @@ enum lifecycle_reason {
     REASON_REQUEST_TIME, /* a request, or the GIL, is stuck */
     REASON_SHUTDOWN,     /* fcgihost.shutdown() */
     REASON_RESTART,      /* fcgihost.restart() */
+    REASON_SIGNALLED,    /* a stopping signal to one worker, which its manager did not send */
     REASON_RELOAD,       /* [reload] mode = process, without a manager: code changed, and loads */
     REASON_STARTUP,      /* on_failure = exit */
     REASON_RETIRED,      /* the manager says so: another worker has taken its place */

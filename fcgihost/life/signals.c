@@ -11,6 +11,7 @@
 /* A handler gets no argument of ours. */
 static struct supervisor *the_supervisor;
 static pid_t host_pid;
+static pid_t manager_pid; /* 0: nobody manages this process */
 
 static enum lifecycle_reason reason_of_signal(int number)
 {
@@ -28,7 +29,15 @@ static enum lifecycle_reason reason_of_signal(int number)
     }
 }
 
-static void take_signal(int number)
+/* To one worker, by hand: its manager has not asked for it, nor has a terminal, whose signals reach the
+ * manager too. */
+static bool is_for_this_worker_alone(int number, const siginfo_t *info)
+{
+    return manager_pid != 0 && number != SIGQUIT && info->si_code <= 0 &&
+           info->si_pid != manager_pid;
+}
+
+static void take_signal(int number, bool is_worker_alone)
 {
     if (number == SIGHUP) {
         atomic_store(&the_supervisor->is_reopen_wanted, true);
@@ -36,17 +45,20 @@ static void take_signal(int number)
     } else if (number == SIGUSR2) {
         atomic_store(&the_supervisor->are_stacks_wanted, true);
         supervisor_wake(the_supervisor);
+    } else if (is_worker_alone) {
+        supervisor_ask(the_supervisor, REASON_SIGNALLED);
     } else {
         atomic_store(&the_supervisor->replacement.is_exit_wanted, true);
         supervisor_ask(the_supervisor, reason_of_signal(number));
     }
 }
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
+    (void)context;
     if (getpid() == host_pid) {
-        take_signal(number);
+        take_signal(number, is_for_this_worker_alone(number, info));
         reexec_note_signal(number);
     } else {
         /* A child that the application forked, perhaps so recently that fork_is_child() does not
@@ -72,14 +84,16 @@ enum { HANDLED_SIGNALS = sizeof(handled) / sizeof(*handled) };
 
 void signals_reinstall(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, before;
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO},
+                     before;
     sigemptyset(&action.sa_mask);
     if (the_supervisor == NULL)
         return;
     for (size_t i = 0; i < HANDLED_SIGNALS; i++) {
         sigaction(handled[i].number, &action, &before);
-        bool is_handler = before.sa_handler != on_signal && before.sa_handler != SIG_DFL &&
-                          before.sa_handler != SIG_IGN;
+        bool is_ours = before.sa_flags & SA_SIGINFO && before.sa_sigaction == on_signal;
+        bool is_handler =
+            !is_ours && before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN;
         if (is_handler && !handled[i].is_told) {
             handled[i].is_told = true;
             log_warning("%s: the application's handler was replaced: the host keeps this signal, "
@@ -94,9 +108,10 @@ void signals_init(struct supervisor *supervisor)
 {
     the_supervisor = supervisor;
     host_pid = getpid();
+    manager_pid = supervisor->lifecycle.is_managed ? getppid() : 0;
     signals_reinstall();
     uint64_t late = reexec_accept_signals();
     for (size_t i = 0; i < HANDLED_SIGNALS; i++)
         if (late >> handled[i].number & 1)
-            take_signal(handled[i].number);
+            take_signal(handled[i].number, false);
 }

@@ -334,7 +334,8 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
 static enum lifecycle_reason find_asked(struct supervisor *supervisor)
 {
     enum lifecycle_reason asked = (enum lifecycle_reason)atomic_load(&supervisor->asked);
-    bool is_wish = asked == REASON_RESTART || asked == REASON_SHUTDOWN;
+    bool is_wish =
+        asked == REASON_RESTART || asked == REASON_SHUTDOWN || asked == REASON_SIGNALLED;
     if (supervisor->lifecycle.is_managed && is_wish &&
         atomic_load(&supervisor->replacement.is_exit_wanted))
         return REASON_SIGTERM; /* came after the wish */

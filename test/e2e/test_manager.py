@@ -1,4 +1,5 @@
 """The manager: workers that die, are stuck, or reach a limit, and the end of all of them."""
+import contextlib
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import fastcgi
 import load
 import process
 from host import APPS
-from managed import ManagedHost
+from managed import ManagedHost, direct_loads
 from process import wait_until
 
 FULL = bool(os.environ.get("FULL_STORM"))
@@ -175,6 +176,25 @@ class TestALimit:
             host.wait_serving(2)
         assert not running.failures
         assert str(before) in lines(tmp_path / "cleanups")
+
+
+class TestASignalToOneWorker:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1], ids=lambda number: number.name)
+    def test_has_it_replaced_and_loses_nothing(self, number, tmp_path):
+        host = ManagedHost(tmp_path)
+        with contextlib.ExitStack() as stack:
+            loads = [stack.enter_context(running) for running in direct_loads(host).values()]
+            for _ in range(3):
+                victim = min(host.serving())
+                mark = host.log.mark()
+                os.kill(victim, number)
+                host.log.wait(r"\[%d\] info: a signal to this worker: the manager starts a successor" % victim, mark)
+                wait_until(lambda: process.state(victim) is None, "the worker to leave")
+                host.wait_serving(2)
+            for running in loads:
+                running.wait(100)
+        assert not [running.failures for running in loads if running.failures]
+        assert len(lines(tmp_path / "cleanups")) == 3
 
 
 class TestTheEnd:

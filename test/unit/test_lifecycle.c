@@ -76,6 +76,29 @@ static void test_what_is_asked_for_ends_it(void **state)
     }
 }
 
+static void test_a_worker_that_is_signalled_serves_until_its_successor_does(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin(&unlimited);
+    struct lifecycle_view view = {.now_ms = START, .is_loaded = true};
+    lifecycle.is_managed = true;
+    lifecycle_step(&lifecycle, &view);
+    view.asked = REASON_SIGNALLED;
+    assert_step(&lifecycle, view, LIFECYCLE_ASK, LIFECYCLE_SERVING);
+    assert_step(&lifecycle, view, LIFECYCLE_NOTHING, LIFECYCLE_SERVING);
+    view.asked = REASON_RETIRED;
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+}
+
+static void test_a_worker_that_is_signalled_before_it_serves_ends_at_once(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin(&unlimited);
+    lifecycle.is_managed = true;
+    struct lifecycle_view view = {.now_ms = START, .asked = REASON_SIGNALLED};
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+}
+
 /* Nothing happens just below the limit, and the end begins at it. */
 static void assert_limit(const struct config *config, struct lifecycle_view below,
                          struct lifecycle_view at, enum lifecycle_reason reason)
@@ -338,6 +361,8 @@ int main(void)
         cmocka_unit_test(test_it_starts_until_it_is_loaded),
         cmocka_unit_test(test_without_limits_it_serves_for_ever),
         cmocka_unit_test(test_what_is_asked_for_ends_it),
+        cmocka_unit_test(test_a_worker_that_is_signalled_serves_until_its_successor_does),
+        cmocka_unit_test(test_a_worker_that_is_signalled_before_it_serves_ends_at_once),
         cmocka_unit_test(test_limits_end_it),
         cmocka_unit_test(test_jitter_adds_up_to_so_many_requests),
         cmocka_unit_test(test_jitter_alone_is_no_limit),

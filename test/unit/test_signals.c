@@ -79,6 +79,35 @@ static void test_sighup_and_sigusr2_ask_for_no_exit(void **state)
     assert_true(was_told("wake"));
 }
 
+static void signal_from_a_child(int number)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        kill(getppid(), number);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* The parent of a worker is its manager: here, whoever runs the test. */
+static void test_a_worker_is_replaced_if_somebody_else_than_its_manager_signals_it(void **state)
+{
+    char expected[64];
+    (void)state;
+    supervisor.lifecycle.is_managed = true;
+    signals_init(&supervisor);
+    for (size_t i = 0; i < COUNT(stopping); i++) {
+        forget();
+        atomic_store(&supervisor.replacement.is_exit_wanted, false);
+        signal_from_a_child(stopping[i].number);
+        bool is_quit = stopping[i].number == SIGQUIT;
+        snprintf(expected, sizeof(expected), "ask %d|note %d|",
+                 (int)(is_quit ? REASON_SIGQUIT : REASON_SIGNALLED), stopping[i].number);
+        assert_string_equal(told, expected);
+        assert_int_equal(atomic_load(&supervisor.replacement.is_exit_wanted), is_quit);
+    }
+}
+
 static void test_signals_that_came_too_late_for_the_program_before_are_handled_now(void **state)
 {
     (void)state;
@@ -130,6 +159,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(test_each_stopping_signal_asks_for_an_exit_with_its_own_reason),
         TEST(test_sighup_and_sigusr2_ask_for_no_exit),
+        TEST(test_a_worker_is_replaced_if_somebody_else_than_its_manager_signals_it),
         TEST(test_signals_that_came_too_late_for_the_program_before_are_handled_now),
         TEST(test_a_handler_that_the_application_set_is_replaced_and_named_once),
         TEST(test_a_signal_to_a_forked_child_ends_the_child_alone),
