@@ -259,7 +259,9 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 python/fcgihost/host/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost/host
 	$(PYTHON) -m compileall -q $(and $(DESTDIR),-s $(DESTDIR) -p /) $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
 	install -D -m 644 fcgihost.ini $(DESTDIR)$(PREFIX)/share/doc/fcgihost/fcgihost.ini
-	install -m 644 README CHANGES LICENSE $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+	install -m 644 README CHANGES LICENSE SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+	install -d $(DESTDIR)$(PREFIX)/share/doc/fcgihost/doc
+	install -m 644 doc/*.md $(DESTDIR)$(PREFIX)/share/doc/fcgihost/doc
 	install -D -m 644 man/fcgihost.1 $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1
 	install -D -m 644 man/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
 

@@ -83,8 +83,8 @@ def example(name):
         return file.read()
 
 
-def readme():
-    with open(os.path.join(ROOT, "README")) as file:
+def document(name):
+    with open(os.path.join(ROOT, name)) as file:
         return file.read()
 
 
@@ -441,7 +441,7 @@ class NginxStock(NginxFastcgi):
     pass_directive, parameters = "fastcgi_pass", "fastcgi_params"
 
     def make_front(self):
-        server = re.search(r"\n    server \{\n.*?\n    \}\n", readme(), re.S)[0]
+        server = re.search(r"\n    server \{\n.*?\n    \}\n", document("README"), re.S)[0]
         text = changed("events {}\nhttp {\n%s}\n" % server, {
             "listen 80": "listen 127.0.0.1:8001", "location / ": "location %s/ " % self.prefix,
             "include fastcgi_params": "include /etc/nginx/" + self.parameters,

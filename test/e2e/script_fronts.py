@@ -37,12 +37,12 @@ class ScriptSite(fronts.Site):
 
 
 class NginxScripts(ScriptSite):
-    """The example's way, which is the README's too."""
+    """The example's way, which is that of doc/fronts.md too."""
     name = "nginx"
 
     def make_front(self):
         text = fronts.example("nginx/nginx.conf")
-        assert location_of(text) == location_of(fronts.readme())
+        assert location_of(text) == location_of(fronts.document("doc/fronts.md"))
         return fronts.Nginx(self.folder, fronts.changed(text, {
             "/run/fcgihost.sock": self.socket_path, "/srv/pages;": self.documents + ";"}), 8007)
 
