@@ -13,6 +13,7 @@
 #include "life/supervisor.h"
 #include "status/collector.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
 static struct supervisor *the_supervisor;
@@ -69,6 +70,62 @@ static PyObject *module_note_program(PyObject *self, PyObject *arguments)
         collector_program_loaded(kind, number);
     else
         collector_program_failed(kind, number, error, next_attempt_s);
+    Py_RETURN_NONE;
+}
+
+/* Copies a str, printable and cut to fit. 0, or -1 with an exception set. */
+static int copy_text(char *out, size_t out_bytes, PyObject *text)
+{
+    PyObject *utf8 = printable(text);
+    if (utf8 == NULL)
+        return -1;
+    snprintf(out, out_bytes, "%s", PyBytes_AS_STRING(utf8));
+    Py_DECREF(utf8);
+    return 0;
+}
+
+/* 0, or -1 with an exception set. */
+static int read_item(PyObject *tuple, struct item_figures *item)
+{
+    static const char *const kinds[ITEM_KINDS] = {"resource", "pool", "lock", "cleanups"};
+    const char *kind;
+    PyObject *name, *state, *detail;
+    if (!PyArg_ParseTuple(tuple, "sUUUldIIII", &kind, &name, &state, &detail, &item->pid,
+                          &item->seconds, &item->size, &item->in_use, &item->idle, &item->waiting))
+        return -1;
+    item->kind = ITEM_RESOURCE;
+    while (item->kind < ITEM_CLEANUPS && strcmp(kinds[item->kind], kind) != 0)
+        item->kind++;
+    if (item->seconds < 0)
+        item->seconds = NAN;
+    return copy_text(item->name, sizeof(item->name), name) < 0 ||
+                   copy_text(item->state, sizeof(item->state), state) < 0 ||
+                   copy_text(item->detail, sizeof(item->detail), detail) < 0
+               ? -1
+               : 0;
+}
+
+static PyObject *module_tell(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    PyObject *list;
+    unsigned left_out;
+    if (!PyArg_ParseTuple(arguments, "O!I", &PyList_Type, &list, &left_out))
+        return NULL;
+    size_t count = (size_t)PyList_GET_SIZE(list);
+    if (count > FIGURES_ITEMS_MAX)
+        return PyErr_Format(PyExc_ValueError, "at most %d items", FIGURES_ITEMS_MAX);
+    struct item_figures *items = PyMem_Calloc(count + 1, sizeof(*items));
+    if (items == NULL)
+        return PyErr_NoMemory();
+    size_t read = 0;
+    while (read < count && read_item(PyList_GET_ITEM(list, (Py_ssize_t)read), &items[read]) == 0)
+        read++;
+    if (read == count)
+        collector_set_items(items, count, left_out);
+    PyMem_Free(items);
+    if (read < count)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -378,6 +435,9 @@ static PyMethodDef methods[] = {
     {"note_program", module_note_program, METH_VARARGS,
      "note_program(is an import, number, \"loading\", \"loaded\" or \"failed\", attempts, error, "
      "seconds to the next attempt or -1): for the status."},
+    {"tell", module_tell, METH_VARARGS,
+     "tell([(kind, name, state, detail, pid, seconds or -1, size, in use, idle, waiting)], how "
+     "many more there are): what the status shows of telling.Item."},
     {"begin_step", module_begin_step, METH_VARARGS,
      "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to "
      "STEP_EXIT."},

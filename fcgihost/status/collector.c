@@ -39,6 +39,8 @@ static struct {
     size_t application_count, import_count;
     struct item_figures items[FIGURES_ITEMS_MAX];
     size_t item_count;
+    unsigned items_left_out;
+    uint64_t items_told_ms;
     struct worker_note workers[WORKERS_MAX];
     size_t worker_count;
     bool is_manager;
@@ -157,39 +159,13 @@ void collector_program_failed(enum program_kind kind, size_t index, const char *
     pthread_mutex_unlock(&told.mutex);
 }
 
-/* With the mutex held. The place of the item, or item_count. */
-static size_t find_item(enum item_kind kind, unsigned long long id)
-{
-    size_t i = 0;
-    while (i < told.item_count && (told.items[i].kind != kind || told.items[i].id != id))
-        i++;
-    return i;
-}
-
-void collector_put_item(enum item_kind kind, unsigned long long id, const char *json)
-{
-    if (strlen(json) >= FIGURES_ITEM_BYTES)
-        return; /* cut it would be no JSON */
-    pthread_mutex_lock(&told.mutex);
-    size_t i = find_item(kind, id);
-    if (i < FIGURES_ITEMS_MAX) {
-        struct item_figures *item = &told.items[i];
-        *item = (struct item_figures){.kind = kind, .id = id, .told_ms = clock_ms()};
-        copy(item->json, sizeof(item->json), json);
-        if (i == told.item_count)
-            told.item_count++;
-    }
-    pthread_mutex_unlock(&told.mutex);
-}
-
-void collector_remove_item(enum item_kind kind, unsigned long long id)
+void collector_set_items(const struct item_figures *items, size_t count, unsigned left_out)
 {
     pthread_mutex_lock(&told.mutex);
-    size_t i = find_item(kind, id);
-    if (i < told.item_count) {
-        told.item_count--;
-        memmove(&told.items[i], &told.items[i + 1], (told.item_count - i) * sizeof(told.items[0]));
-    }
+    memcpy(told.items, items, count * sizeof(*items));
+    told.item_count = count;
+    told.items_left_out = left_out;
+    told.items_told_ms = clock_ms();
     pthread_mutex_unlock(&told.mutex);
 }
 
@@ -248,6 +224,8 @@ static void collect_board(struct process_figures *process)
     process->application_count = told.application_count;
     process->import_count = told.import_count;
     process->item_count = told.item_count;
+    process->items_left_out = told.items_left_out;
+    process->items_told_ms = told.items_told_ms;
     memcpy(process->applications, told.applications,
            told.application_count * sizeof(*told.applications));
     memcpy(process->imports, told.imports, told.import_count * sizeof(*told.imports));

@@ -19,8 +19,6 @@ void collector_attach_threads(const struct activities *activities);
 void collector_set_state(const char *state);
 const char *collector_state(void);
 
-enum program_kind { PROGRAM_APPLICATION, PROGRAM_IMPORT };
-
 /* Loading application or import number index begins, with this attempt. Main thread. */
 void collector_program_begins(enum program_kind kind, size_t index, unsigned attempt);
 /* It was loaded, and became that generation. */
@@ -29,11 +27,10 @@ void collector_program_loaded(enum program_kind kind, size_t index);
 void collector_program_failed(enum program_kind kind, size_t index, const char *error,
                               double delay_s);
 
-/* Sets what is known of a resource, pool, lock or of all cleanups; json: the members of an object.
- * Holds a mutex for a copy of the text: call it with or without the GIL. What does not fit
- * (FIGURES_ITEMS_MAX) is left out. */
-void collector_put_item(enum item_kind kind, unsigned long long id, const char *json);
-void collector_remove_item(enum item_kind kind, unsigned long long id);
+/* All that Python knows now of resources, pools, locks and cleanups, instead of what it told
+ * before; count: FIGURES_ITEMS_MAX at most. left_out: how many more there are. Holds a mutex for a
+ * copy: call it with or without the GIL. */
+void collector_set_items(const struct item_figures *items, size_t count, unsigned left_out);
 
 /* In a manager: which workers there are. Their figures are fetched from themselves. Main thread. */
 struct worker_note {

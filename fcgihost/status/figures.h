@@ -14,8 +14,7 @@
 
 enum {
     FIGURES_IMPORTS_MAX = 64,
-    FIGURES_ITEMS_MAX = 64, /* resources, pools and locks; the rest is left out */
-    FIGURES_ITEM_BYTES = 512,
+    FIGURES_ITEMS_MAX = 64, /* resources, pools, locks, cleanups; the rest is left out */
     FIGURES_REASONS = 7,
 };
 
@@ -33,6 +32,7 @@ enum restart_reason {
 /* Their names. */
 extern const char *const figures_reasons[FIGURES_REASONS];
 
+enum program_kind { PROGRAM_APPLICATION, PROGRAM_IMPORT };
 enum program_state { PROGRAM_WAITING, PROGRAM_LOADING, PROGRAM_LOADED, PROGRAM_FAILED };
 
 /* An application, or a start-up import. */
@@ -50,12 +50,17 @@ struct program_figures {
 
 enum item_kind { ITEM_RESOURCE, ITEM_POOL, ITEM_LOCK, ITEM_CLEANUPS, ITEM_KINDS };
 
-/* What Python last told of a resource, a pool, a lock, or all cleanups. */
+/* What Python last told of a resource, a pool, a lock, or the cleanups of one lifetime. */
 struct item_figures {
     enum item_kind kind;
-    unsigned long long id; /* Python's */
-    uint64_t told_ms;
-    char json[FIGURES_ITEM_BYTES]; /* the members of an object: "name":"db","size":5 */
+    char name[160];
+    char state[16];   /* of a resource or lock */
+    char detail[256]; /* a resource's last error, the thread that holds a lock; "": none */
+    long pid;         /* of a lock's holder; 0: none */
+    /* NAN, or from when Python told, seconds: until a resource is tried again; since when a lock
+     * has been held, or the oldest lease of a pool has been out. */
+    double seconds;
+    unsigned size, in_use, idle, waiting; /* of a pool; size also: how many cleanups */
 };
 
 struct thread_figures {
@@ -79,6 +84,8 @@ struct process_figures {
     size_t connections_open, connections_idle, connections_max;
     unsigned long long log_dropped;
     size_t application_count, import_count, item_count;
+    uint64_t items_told_ms; /* clock_ms(); 0: Python has told nothing yet */
+    unsigned items_left_out;
     struct program_figures applications[CONFIG_APPLICATIONS_MAX];
     struct program_figures imports[FIGURES_IMPORTS_MAX];
     struct item_figures items[FIGURES_ITEMS_MAX];

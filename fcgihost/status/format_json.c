@@ -53,50 +53,93 @@ static void put_program(struct json *json, const struct program_figures *program
     json_end_object(json);
 }
 
-static void put_programs(struct json *json, const char *key, const struct program_figures *programs,
-                         size_t count, const struct figures *figures, bool are_applications)
+static void put_programs(struct json *json, const char *key, enum program_kind kind,
+                         const struct figures *figures)
 {
+    struct program_figures program;
     json_begin_array(json, key);
-    for (size_t i = 0; i < count; i++)
-        put_program(json, &programs[i], figures, are_applications);
+    for (size_t i = 0; figures_program(figures, kind, i, &program); i++)
+        put_program(json, &program, figures, kind == PROGRAM_APPLICATION);
     json_end_array(json);
 }
 
-static double age_s(const struct item_figures *item, const struct figures *figures)
+/* "": null. */
+static void put_optional(struct json *json, const char *key, const char *text)
 {
-    return figures->now_ms > item->told_ms ? (double)(figures->now_ms - item->told_ms) / 1000 : 0;
+    json_string(json, key, text[0] != '\0' ? text : NULL);
 }
 
-static void put_item(struct json *json, const char *key, const struct item_figures *item,
-                     const struct figures *figures)
+static void put_resource(struct json *json, const struct item_figures *item, double seconds)
 {
-    json_begin_object(json, key);
-    text_put(json->text, item->json);
-    json->needs_comma = item->json[0] != '\0';
-    json_number(json, "age_seconds", age_s(item, figures));
-    json_end_object(json);
+    json_string(json, "state", item->state);
+    put_optional(json, "last_error", item->detail);
+    json_number(json, "retry_in_seconds", seconds);
 }
 
+static void put_pool(struct json *json, const struct item_figures *item, double seconds)
+{
+    json_unsigned(json, "size", item->size);
+    json_unsigned(json, "in_use", item->in_use);
+    json_unsigned(json, "idle", item->idle);
+    json_unsigned(json, "waiting", item->waiting);
+    json_number(json, "oldest_lease_seconds", seconds);
+}
+
+static void put_lock(struct json *json, const struct item_figures *item, double seconds)
+{
+    json_string(json, "state", item->state);
+    json_number(json, "holder_pid", item->pid > 0 ? (double)item->pid : NAN);
+    put_optional(json, "holder_thread", item->detail);
+    json_number(json, "held_seconds", seconds);
+    json_unsigned(json, "waiting", item->waiting);
+}
+
+static void put_scope(struct json *json, const struct item_figures *item, double seconds)
+{
+    (void)seconds;
+    json_unsigned(json, "registered", item->size);
+}
+
+/* What Python told, of each process. */
 static void put_items(struct json *json, const char *key, enum item_kind kind,
                       const struct figures *figures)
 {
+    static void (*const put[ITEM_KINDS])(struct json *, const struct item_figures *,
+                                         double) = {put_resource, put_pool, put_lock, put_scope};
     json_begin_array(json, key);
-    for (size_t i = 0; i < figures->process_count; i++)
-        for (size_t j = 0; j < figures->processes[i]->item_count; j++)
-            if (figures->processes[i]->items[j].kind == kind)
-                put_item(json, NULL, &figures->processes[i]->items[j], figures);
+    for (size_t i = 0; i < figures->process_count; i++) {
+        const struct process_figures *process = figures->processes[i];
+        for (size_t j = 0; j < process->item_count; j++) {
+            const struct item_figures *item = &process->items[j];
+            if (item->kind != kind)
+                continue;
+            json_begin_object(json, NULL);
+            json_string(json, "name", item->name);
+            json_unsigned(json, "pid", (unsigned long long)process->pid);
+            put[kind](json, item, item_seconds(process, item, figures));
+            json_number(json, "age_seconds", items_age_s(process, figures));
+            json_end_object(json);
+        }
+    }
     json_end_array(json);
 }
 
 static void put_cleanups(struct json *json, const struct figures *figures)
 {
-    for (size_t i = 0; i < figures->process_count; i++)
-        for (size_t j = 0; j < figures->processes[i]->item_count; j++)
-            if (figures->processes[i]->items[j].kind == ITEM_CLEANUPS) {
-                put_item(json, "cleanups", &figures->processes[i]->items[j], figures);
-                return;
-            }
-    json_null(json, "cleanups");
+    unsigned long long registered = 0;
+    double age_s = NAN; /* of the oldest */
+    for (size_t i = 0; i < figures->process_count; i++) {
+        const struct process_figures *process = figures->processes[i];
+        age_s = larger_known(age_s, items_age_s(process, figures));
+        for (size_t j = 0; j < process->item_count; j++)
+            if (process->items[j].kind == ITEM_CLEANUPS)
+                registered += process->items[j].size;
+    }
+    json_begin_object(json, "cleanups");
+    json_number(json, "registered", isnan(age_s) ? NAN : (double)registered);
+    put_items(json, "scopes", ITEM_CLEANUPS, figures);
+    json_number(json, "age_seconds", age_s);
+    json_end_object(json);
 }
 
 static void put_thread(struct json *json, const struct thread_figures *thread)
@@ -168,16 +211,12 @@ static void put_sums(struct json *json, const struct figures *figures)
 void format_json(struct text *text, const struct figures *figures)
 {
     struct json json = {.text = text};
-    static const struct process_figures none;
-    const struct process_figures *first =
-        figures->process_count > 0 ? figures->processes[0] : &none;
     json_begin_object(&json, NULL);
     put_host(&json, figures);
     put_listeners(&json, figures);
     put_sums(&json, figures);
-    put_programs(&json, "applications", first->applications, first->application_count, figures,
-                 true);
-    put_programs(&json, "imports", first->imports, first->import_count, figures, false);
+    put_programs(&json, "applications", PROGRAM_APPLICATION, figures);
+    put_programs(&json, "imports", PROGRAM_IMPORT, figures);
     put_items(&json, "resources", ITEM_RESOURCE, figures);
     put_items(&json, "pools", ITEM_POOL, figures);
     put_items(&json, "locks", ITEM_LOCK, figures);

@@ -35,33 +35,110 @@ static void put_duration(struct text *text, double seconds)
         text_format(text, "%lu d %lu h", s / 86400, s / 3600 % 24);
 }
 
-static void put_programs(struct text *text, const char *what,
-                         const struct program_figures *programs, size_t count,
+static void put_program(struct text *text, const char *what, const struct program_figures *program,
+                        const struct figures *figures)
+{
+    double next_s = program_next_attempt_s(program, figures);
+    text_format(text, "%-13s", what);
+    put_safe(text, program->name);
+    if (program->has_mount) {
+        text_put(text, " at ");
+        put_safe(text, program->mount);
+    }
+    text_format(text, ": %s", program_state_name(program->state));
+    if (program->state == PROGRAM_LOADED && isfinite(program->loaded_in_s))
+        text_format(text, " in %.1f s", program->loaded_in_s);
+    if (program->attempts > 1 || program->state == PROGRAM_FAILED)
+        text_format(text, ", attempt %u", program->attempts);
+    if (isfinite(next_s))
+        text_format(text, ", next in %.1f s", next_s);
+    text_put(text, "\n");
+    if (program->last_error[0] != '\0') {
+        text_put(text, "             ");
+        put_safe(text, program->last_error);
+        text_put(text, "\n");
+    }
+}
+
+static void put_programs(struct text *text, const char *what, enum program_kind kind,
                          const struct figures *figures)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct program_figures *program = &programs[i];
-        double next_s = program_next_attempt_s(program, figures);
-        text_format(text, "%-13s", what);
-        put_safe(text, program->name);
-        if (program->has_mount) {
-            text_put(text, " at ");
-            put_safe(text, program->mount);
-        }
-        text_format(text, ": %s", program_state_name(program->state));
-        if (program->state == PROGRAM_LOADED && isfinite(program->loaded_in_s))
-            text_format(text, " in %.1f s", program->loaded_in_s);
-        if (program->attempts > 1 || program->state == PROGRAM_FAILED)
-            text_format(text, ", attempt %u", program->attempts);
-        if (isfinite(next_s))
-            text_format(text, ", next in %.1f s", next_s);
-        text_put(text, "\n");
-        if (program->state != PROGRAM_LOADED && program->last_error[0] != '\0') {
-            text_put(text, "             ");
-            put_safe(text, program->last_error);
-            text_put(text, "\n");
-        }
+    struct program_figures program;
+    for (size_t i = 0; figures_program(figures, kind, i, &program); i++)
+        put_program(text, what, &program, figures);
+}
+
+static void put_resource(struct text *text, const struct item_figures *item, double seconds)
+{
+    text_format(text, ": %s", item->state);
+    if (isfinite(seconds))
+        text_format(text, ", tried again after %.1f s", seconds);
+    if (item->detail[0] != '\0') {
+        text_put(text, ": ");
+        put_safe(text, item->detail);
     }
+}
+
+static void put_pool(struct text *text, const struct item_figures *item, double seconds)
+{
+    text_format(text, ": %u of %u in use, %u idle", item->in_use, item->size, item->idle);
+    if (item->waiting > 0)
+        text_format(text, ", %u waiting", item->waiting);
+    if (isfinite(seconds)) {
+        text_put(text, ", the oldest lease for ");
+        put_duration(text, seconds);
+    }
+}
+
+static void put_lock(struct text *text, const struct item_figures *item, double seconds)
+{
+    text_put(text, item->pid > 0 ? ": held by " : ": held by another process");
+    put_safe(text, item->detail);
+    if (isfinite(seconds)) {
+        text_put(text, " for ");
+        put_duration(text, seconds);
+    }
+    if (item->waiting > 0)
+        text_format(text, ", %u waiting", item->waiting);
+}
+
+static void put_scope(struct text *text, const struct item_figures *item, double seconds)
+{
+    (void)seconds;
+    text_format(text, ": %u", item->size);
+}
+
+static void put_items(struct text *text, const struct process_figures *process,
+                      const struct figures *figures)
+{
+    static const char *const names[ITEM_KINDS] = {"resource", "pool", "lock", "cleanups"};
+    static void (*const put[ITEM_KINDS])(struct text *, const struct item_figures *,
+                                         double) = {put_resource, put_pool, put_lock, put_scope};
+    for (size_t i = 0; i < process->item_count; i++) {
+        const struct item_figures *item = &process->items[i];
+        if (item->kind == ITEM_CLEANUPS && item->size == 0)
+            continue;
+        text_format(text, "  %-11s", names[item->kind]);
+        put_safe(text, item->name);
+        put[item->kind](text, item, item_seconds(process, item, figures));
+        text_put(text, "\n");
+    }
+    if (process->items_left_out > 0)
+        text_format(text, "  and %u more resources, pools or locks\n", process->items_left_out);
+}
+
+static void put_restarts(struct text *text, const struct figures *figures)
+{
+    bool is_any = false;
+    for (int i = 0; i < FIGURES_REASONS; i++) {
+        if (figures->restarts[i] == 0)
+            continue;
+        text_format(text, "%s %s %llu", is_any ? "," : "restarts    ", figures_reasons[i],
+                    figures->restarts[i]);
+        is_any = true;
+    }
+    if (is_any)
+        text_put(text, "\n");
 }
 
 static void put_threads(struct text *text, const struct process_figures *process)
@@ -112,16 +189,15 @@ void format_plain(struct text *text, const struct figures *figures)
         text_put(text, "\n");
     }
     put_sums(text, figures);
-    if (figures->process_count > 0) {
-        const struct process_figures *first = figures->processes[0];
-        put_programs(text, "application", first->applications, first->application_count, figures);
-        put_programs(text, "import", first->imports, first->import_count, figures);
-    }
+    put_restarts(text, figures);
+    put_programs(text, "application", PROGRAM_APPLICATION, figures);
+    put_programs(text, "import", PROGRAM_IMPORT, figures);
     for (size_t i = 0; i < figures->process_count; i++) {
         const struct process_figures *process = figures->processes[i];
         text_format(text, "process      %ld %s, %.1f MiB, %llu requests\n", process->pid,
                     process->state, (double)process->rss_bytes / (1 << 20),
                     process->totals.requests);
         put_threads(text, process);
+        put_items(text, process, figures);
     }
 }

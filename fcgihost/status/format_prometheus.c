@@ -119,31 +119,29 @@ static void put_processes(struct text *text, const struct figures *figures)
     }
 }
 
-struct program_list {
-    const struct program_figures *items;
-    size_t count;
-};
-
 /* The same name may be given twice: samples of one name and label must be unique. */
-static bool is_first(const struct program_list lists[2], size_t list, size_t i)
+static bool is_first(const struct figures *figures, enum program_kind kind, size_t index,
+                     const char *name)
 {
-    for (size_t l = 0; l <= list; l++)
-        for (size_t j = 0; j < (l < list ? lists[l].count : i); j++)
-            if (strcmp(lists[l].items[j].name, lists[list].items[i].name) == 0)
+    struct program_figures other;
+    for (int k = PROGRAM_APPLICATION; k <= (int)kind; k++)
+        for (size_t i = 0; (k < (int)kind || i < index) &&
+                           figures_program(figures, (enum program_kind)k, i, &other);
+             i++)
+            if (strcmp(other.name, name) == 0)
                 return false;
     return true;
 }
 
-static void put_programs(struct text *text, const struct program_list lists[2], const char *name,
+static void put_programs(struct text *text, const struct figures *figures, const char *name,
                          bool are_attempts)
 {
-    for (size_t list = 0; list < 2; list++)
-        for (size_t i = 0; i < lists[list].count; i++) {
-            const struct program_figures *program = &lists[list].items[i];
-            if (is_first(lists, list, i))
-                put_labelled(text, name, "name", program->name,
-                             are_attempts ? program->attempts : program->state == PROGRAM_LOADED);
-        }
+    struct program_figures program;
+    for (int kind = PROGRAM_APPLICATION; kind <= PROGRAM_IMPORT; kind++)
+        for (size_t i = 0; figures_program(figures, (enum program_kind)kind, i, &program); i++)
+            if (is_first(figures, (enum program_kind)kind, i, program.name))
+                put_labelled(text, name, "name", program.name,
+                             are_attempts ? program.attempts : program.state == PROGRAM_LOADED);
 }
 
 void format_prometheus(struct text *text, const struct figures *figures)
@@ -161,16 +159,11 @@ void format_prometheus(struct text *text, const struct figures *figures)
     put_requests(text, &sums);
     put_pools(text, figures, &sums);
     put_processes(text, figures);
-    if (figures->process_count > 0) {
-        const struct process_figures *first = figures->processes[0];
-        const struct program_list lists[2] = {{first->applications, first->application_count},
-                                              {first->imports, first->import_count}};
-        begin(text, "fcgihost_startup_attempts_total", "counter",
-              "Attempts to load an application or import.");
-        put_programs(text, lists, "fcgihost_startup_attempts_total", true);
-        begin(text, "fcgihost_startup_loaded", "gauge", "1 once it is loaded.");
-        put_programs(text, lists, "fcgihost_startup_loaded", false);
-    }
+    begin(text, "fcgihost_startup_attempts_total", "counter",
+          "Attempts to load an application or import.");
+    put_programs(text, figures, "fcgihost_startup_attempts_total", true);
+    begin(text, "fcgihost_startup_loaded", "gauge", "1 once it is loaded.");
+    put_programs(text, figures, "fcgihost_startup_loaded", false);
     put_single(text, "fcgihost_log_dropped_total", "counter",
                "Messages that could not be written to the log.", (double)sums.log_dropped);
 }

@@ -23,6 +23,19 @@ struct figures_sums {
     unsigned long long log_dropped;
 };
 void figures_sum(const struct figures *figures, struct figures_sums *sums);
+/* The application or import number index as all processes together have it: failed if it is so in
+ * any, else loading, and the most attempts. The list is that of the newest configuration; a
+ * successor that still loads does not count, as its predecessor serves. false: there are not so
+ * many. */
+bool figures_program(const struct figures *figures, enum program_kind kind, size_t index,
+                     struct program_figures *program);
+/* The larger one; NAN, which is unknown, is none. */
+double larger_known(double a, double b);
+/* An item's seconds by now: until the next attempt, which does not get negative, or since. */
+double item_seconds(const struct process_figures *process, const struct item_figures *item,
+                    const struct figures *figures);
+/* How long ago Python told what the process knows of items; NAN: it has told nothing. */
+double items_age_s(const struct process_figures *process, const struct figures *figures);
 /* "loading", "loaded", "failed". */
 const char *program_state_name(enum program_state state);
 /* Seconds until the next attempt; NAN: none is planned. */

@@ -2,6 +2,7 @@
 #include "status/formats.h"
 
 #include <math.h>
+#include <string.h>
 
 static void add_totals(struct counters_totals *sum, const struct counters_totals *totals)
 {
@@ -21,6 +22,11 @@ static void add_totals(struct counters_totals *sum, const struct counters_totals
     sum->duration.sum_us += totals->duration.sum_us;
 }
 
+double larger_known(double a, double b)
+{
+    return isnan(a) || b > a ? b : a;
+}
+
 void figures_sum(const struct figures *figures, struct figures_sums *sums)
 {
     *sums = (struct figures_sums){.oldest_waiting_s = NAN};
@@ -35,9 +41,115 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums)
         sums->idle += process->connections_idle;
         sums->max += process->connections_max;
         sums->log_dropped += process->log_dropped;
-        if (isnan(sums->oldest_waiting_s) || process->oldest_waiting_s > sums->oldest_waiting_s)
-            sums->oldest_waiting_s = process->oldest_waiting_s;
+        sums->oldest_waiting_s = larger_known(sums->oldest_waiting_s, process->oldest_waiting_s);
     }
+}
+
+/* Whose programs are listed. NULL: nobody knows any. */
+static const struct process_figures *find_newest(const struct figures *figures)
+{
+    const struct process_figures *newest = NULL;
+    for (size_t i = 0; i < figures->process_count; i++) {
+        const struct process_figures *process = figures->processes[i];
+        if (process->application_count + process->import_count > 0 &&
+            (newest == NULL || process->generation > newest->generation))
+            newest = process;
+    }
+    return newest;
+}
+
+/* NULL: there are not so many. */
+static const struct program_figures *program_at(const struct process_figures *process,
+                                                enum program_kind kind, size_t index)
+{
+    if (kind == PROGRAM_APPLICATION)
+        return index < process->application_count ? &process->applications[index] : NULL;
+    return index < process->import_count ? &process->imports[index] : NULL;
+}
+
+static bool is_same(const struct program_figures *one, const struct program_figures *other)
+{
+    return strcmp(one->name, other->name) == 0 && strcmp(one->mount, other->mount) == 0;
+}
+
+/* Does it only get ready to take the place of another process, which serves? */
+static bool is_preparing(const struct figures *figures, const struct process_figures *process,
+                         const struct program_figures *program)
+{
+    if (strcmp(process->state, "starting") != 0 || program->state == PROGRAM_FAILED)
+        return false;
+    for (size_t i = 0; i < figures->process_count; i++)
+        if (figures->processes[i]->place == process->place &&
+            strcmp(figures->processes[i]->state, "serving") == 0)
+            return true;
+    return false;
+}
+
+static int badness(const struct program_figures *program)
+{
+    return program->state == PROGRAM_FAILED ? 2 : program->state != PROGRAM_LOADED;
+}
+
+static void merge_program(struct program_figures *sum, const struct program_figures *program)
+{
+    bool is_worse = badness(program) > badness(sum);
+    if (is_worse) {
+        sum->state = program->state;
+        sum->next_attempt_ms = program->next_attempt_ms;
+    }
+    if (program->last_error[0] != '\0' && (is_worse || sum->last_error[0] == '\0'))
+        memcpy(sum->last_error, program->last_error, sizeof(sum->last_error));
+    if (badness(program) == badness(sum) && program->next_attempt_ms != 0 &&
+        (sum->next_attempt_ms == 0 || program->next_attempt_ms < sum->next_attempt_ms))
+        sum->next_attempt_ms = program->next_attempt_ms;
+    if (program->attempts > sum->attempts)
+        sum->attempts = program->attempts;
+    if (program->generation > sum->generation)
+        sum->generation = program->generation;
+    sum->loaded_in_s = larger_known(sum->loaded_in_s, program->loaded_in_s);
+}
+
+bool figures_program(const struct figures *figures, enum program_kind kind, size_t index,
+                     struct program_figures *sum)
+{
+    const struct process_figures *newest = find_newest(figures);
+    const struct program_figures *listed = newest != NULL ? program_at(newest, kind, index) : NULL;
+    if (listed == NULL)
+        return false;
+    *sum = *listed;
+    bool is_counted = !is_preparing(figures, newest, listed);
+    for (size_t i = 0; i < figures->process_count; i++) {
+        const struct program_figures *program = program_at(figures->processes[i], kind, index);
+        if (figures->processes[i] == newest || program == NULL || !is_same(program, listed) ||
+            is_preparing(figures, figures->processes[i], program))
+            continue;
+        if (is_counted)
+            merge_program(sum, program);
+        else
+            *sum = *program;
+        is_counted = true;
+    }
+    return true;
+}
+
+double items_age_s(const struct process_figures *process, const struct figures *figures)
+{
+    if (process->items_told_ms == 0)
+        return NAN;
+    return figures->now_ms > process->items_told_ms
+               ? (double)(figures->now_ms - process->items_told_ms) / 1000
+               : 0;
+}
+
+double item_seconds(const struct process_figures *process, const struct item_figures *item,
+                    const struct figures *figures)
+{
+    double age_s = items_age_s(process, figures);
+    if (isnan(item->seconds))
+        return NAN;
+    if (item->kind == ITEM_RESOURCE)
+        return item->seconds > age_s ? item->seconds - age_s : 0;
+    return item->seconds + age_s;
 }
 
 const char *program_state_name(enum program_state state)

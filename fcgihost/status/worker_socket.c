@@ -98,8 +98,11 @@ static bool is_sound(struct process_figures *process, size_t bytes, long pid)
     process->state[sizeof(process->state) - 1] = '\0';
     end_texts(process->applications, process->application_count);
     end_texts(process->imports, process->import_count);
-    for (size_t i = 0; i < process->item_count; i++)
-        process->items[i].json[sizeof(process->items[i].json) - 1] = '\0';
+    for (size_t i = 0; i < process->item_count; i++) {
+        process->items[i].name[sizeof(process->items[i].name) - 1] = '\0';
+        process->items[i].state[sizeof(process->items[i].state) - 1] = '\0';
+        process->items[i].detail[sizeof(process->items[i].detail) - 1] = '\0';
+    }
     for (size_t i = 0; i < process->thread_count; i++) {
         process->threads[i].request[sizeof(process->threads[i].request) - 1] = '\0';
         process->threads[i].request_id[sizeof(process->threads[i].request_id) - 1] = '\0';

@@ -5,7 +5,7 @@ import os
 import sys
 from _thread import RLock, _local as Local  # threading, which exports them, is slow to import
 
-from fcgihost import errors, interrupt
+from fcgihost import errors, interrupt, telling
 
 _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
@@ -57,6 +57,7 @@ class Scope:
         with _mutex:
             cleanups = self._owner()._cleanups
             cleanups[:] = [cleanup for cleanup in cleanups if id(cleanup) not in found]
+            self._owner()._tell()
 
     def run(self, log, on_start=None):
         """Calls the cleanups, last in first out, each once ever; then the scope is closed. Returns how many ran.
@@ -80,6 +81,16 @@ class Scope:
         with _mutex:
             cleanups = list(self._owner()._cleanups)
         return [cleanup.name for cleanup in reversed(cleanups) if cleanup.pid == os.getpid()]
+
+    def count(self):
+        """How many cleanups are still to run, without those that it would adopt."""
+        pid = os.getpid()
+        return sum(cleanup.pid == pid and cleanup.func != process_scope.adopt for cleanup in list(self._cleanups))
+
+    def describe(self):
+        """For the status; asked of the process's scope, it answers for all but those of requests."""
+        scopes = [(scope, scope.count()) for scope in (self, *loads())]
+        return [telling.Item("cleanups", scope.name, size=count) for scope, count in scopes if count or scope is self]
 
     def adopt(self, scope):
         """Takes over the cleanups of scope, behind its own, in their order, and what is registered there later.
@@ -115,9 +126,14 @@ class Scope:
             if owner._is_closed:
                 return False
             owner._cleanups.append(cleanup)
+            owner._tell()
         if owner is process_scope:
             _arrange_exit()
         return True
+
+    def _tell(self):
+        if self is process_scope or self in _loads:
+            telling.changed()  # the status does not show those of requests
 
     def _run_all(self, log, on_start):
         count = 0
@@ -135,6 +151,7 @@ class Scope:
             while self._cleanups:
                 cleanup = self._cleanups.pop()
                 if cleanup.pid == pid:
+                    self._tell()
                     return cleanup
             self._is_closed = True
             _forget_load(self)
@@ -190,6 +207,7 @@ class _Nothing:
 
 _nothing = _Nothing()
 process_scope = Scope("the process")
+telling.add(process_scope)
 
 
 def register_cleanup(func, /, *args, **kwargs):

@@ -82,7 +82,7 @@ def format_exception(exception, start):
         import traceback
     except Exception:  # for example as no descriptor is free
         return "Traceback (most recent call last):\n%s%s\n" % (
-            _format_frames(_frames_of(start)), _describe(exception))
+            _format_frames(_frames_of(start)), describe(exception))
     return "".join(traceback.format_exception(type(exception), exception, start))
 
 
@@ -112,7 +112,7 @@ def _format_frames(frames):
                    for frame, line in frames)
 
 
-def _describe(exception):
+def describe(exception):
     try:
         return "%s: %s" % (type(exception).__name__, exception)
     except Exception:

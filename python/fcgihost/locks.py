@@ -13,12 +13,13 @@ import threading
 import time
 import weakref
 
-from fcgihost import folders, runtime
+from fcgihost import folders, runtime, telling
 
 _POLL = 0.05      # seconds between two looks at what another process holds
 _PATIENCE = 0.5   # seconds after which a process lets no other one pass
 _RECORDS = 1024   # who holds a lock is noted in one of so many places of the file, for messages only
 _RECORD_BYTES = 256
+OWN = "[reload] "     # the host's own locks are called so, and not shown
 
 
 def lock(name, *, timeout=None):
@@ -64,6 +65,22 @@ class Locks:
         self._file = None
         self._reset()
         runtime.reset_in_child(self)
+        telling.add(self)
+
+    def describe(self):
+        """For the status. What another process holds is told by that one."""
+        items = []
+        for name, queue in list(self._queues.items()):
+            turns = list(queue)
+            if not turns or name.startswith(OWN):
+                continue
+            since = turns[0].since
+            is_held = since is not None
+            items.append(telling.Item(
+                "lock", name, state="held" if is_held else "waiting", detail=turns[0].thread if is_held else "",
+                pid=os.getpid() if is_held else 0, waiting=len(turns) - is_held,
+                seconds=max(time.time() - since, 0.0) if is_held else None))
+        return items
 
     def acquire(self, name, timeout):
         began = self._clock()
@@ -80,6 +97,7 @@ class Locks:
             self._lock_file(turn, began, timeout)
             turn.since = time.time()
             turn.file.write_holder(turn)
+            telling.changed()
         except BaseException:
             self._leave(turn)
             raise
@@ -117,7 +135,9 @@ class Locks:
         with self._mutex:
             queue = self._queues.setdefault(turn.name, collections.deque())
             queue.append(turn)
-            return queue[0] is turn
+            is_first = queue[0] is turn
+        telling.changed()
+        return is_first
 
     def _leave(self, turn):
         """Gives up the lock, or the wait for it, all of it even if an exception comes in between."""
@@ -140,6 +160,7 @@ class Locks:
                 del self._queues[turn.name]
             elif queue[0].woken.locked():
                 queue[0].woken.release()
+        telling.changed()
 
     def _open_file(self):
         with self._mutex:

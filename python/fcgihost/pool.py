@@ -4,7 +4,7 @@ import collections
 import threading
 import time
 
-from fcgihost import cleanup, errors, runtime
+from fcgihost import cleanup, errors, runtime, telling
 
 _inherited = []  # in a forked child, what its parent made: to drop it might end the parent's connections
 
@@ -44,11 +44,20 @@ class Pool:
         self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
+        telling.add(self)
 
     def __repr__(self):
         state = self._state
         return "<fcgihost pool %s: %d idle, %d out, of %d>" % (
             self.name, len(state.idle), len(state.holdings), self.size)
+
+    def describe(self):
+        """For the status."""
+        state = self._state
+        since = [holding.since for holding in list(state.holdings) if holding.since is not None]
+        return [telling.Item(
+            "pool", self.name, size=self.size, in_use=len(state.holdings), idle=len(state.idle),
+            waiting=len(state.waiters), seconds=max(self._clock() - min(since), 0.0) if since else None)]
 
     def lease(self):
         """A context that lends the thread an object of its own; inside another one, in the same thread, the same.
@@ -66,6 +75,7 @@ class Pool:
                 holding.granted = threading.Lock()
                 holding.granted.acquire()
                 state.waiters.append(holding)
+        telling.changed()
         if holding.granted is not None:
             self._wait(holding)
         if holding.entry is not None and not self._is_good(holding.entry):
@@ -219,7 +229,8 @@ class _State:
             self.holdings.discard(holding)
             self.idle.append(entry)
             self.wake(size)
-            return True
+        telling.changed()
+        return True
 
     def vacate(self, holding, size):
         with self.mutex:
@@ -228,6 +239,7 @@ class _State:
             self.holdings.discard(holding)
             self.wake(size)
             holding.is_over = True
+        telling.changed()
 
     def give_up_idle(self, before=None):
         """Makes leftovers of all entries that are idle since before; None: of all that are idle."""

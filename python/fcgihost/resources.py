@@ -3,7 +3,7 @@
 import threading
 import time
 
-from fcgihost import cleanup, errors, runtime
+from fcgihost import cleanup, errors, runtime, telling
 
 _inherited = []  # in a forked child, what its parent made: to drop it might end the parent's connection
 
@@ -44,9 +44,22 @@ class Resource:
         self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
+        telling.add(self)
 
     def __repr__(self):
         return "<fcgihost resource %s: %s>" % (self.name, "created" if self._state.made else "not created")
+
+    def describe(self):
+        """For the status."""
+        state = self._state
+        failure = state.failure
+        is_failed = failure is not None and state.made is None
+        return [telling.Item(
+            "resource", self.name,
+            state="creating" if state.attempt is not None else "created" if state.made is not None else
+            "failed" if is_failed else "closed" if state.is_closed else "not created",
+            detail=failure.text if failure is not None else "",
+            seconds=max(failure.until - self._clock(), 0.0) if is_failed else None)]
 
     def get(self):
         """The object, created if there is none or if check refuses it; while a thread creates it the others wait.
@@ -105,6 +118,7 @@ class Resource:
                 if failure is not None and self._clock() < failure.until and not is_load:
                     raise self._unavailable(failure) from failure.cause
                 state.attempt = mine
+                telling.changed()
                 return mine
         if attempt.thread == threading.get_ident():
             raise RuntimeError("resource %s: its own creation asks for it" % self.name)
@@ -126,6 +140,7 @@ class Resource:
         with state.mutex:
             state.made = made
             state.failure = None
+            state.is_closed = False
             is_registered = state.is_registered or self._close is None or state is not self._state
             state.is_registered = True
         if not is_registered:
@@ -171,6 +186,7 @@ class _State:
         self.attempt = None        # the _Attempt that is going on
         self.failure = None        # the _Failure of the last attempt
         self.is_registered = False
+        self.is_closed = False     # it was there, and is no more
 
     def take(self, made):
         """Is it the caller who closes made? True for one caller only; get() doesn't return it any more."""
@@ -178,13 +194,17 @@ class _State:
             is_mine = self.made is made
             if is_mine:
                 self.made = None
-            return is_mine
+                self.is_closed = True
+        if is_mine:
+            telling.changed()
+        return is_mine
 
     def end(self, attempt):
         with self.mutex:
             if self.attempt is attempt:
                 self.attempt = None
         attempt.is_over.set()
+        telling.changed()
 
 
 class _Made:
@@ -195,11 +215,12 @@ class _Made:
 
 
 class _Failure:
-    __slots__ = ("cause", "until")
+    __slots__ = ("cause", "until", "text")
 
     def __init__(self, cause, until):
         self.cause = cause
         self.until = until
+        self.text = errors.describe(cause)
 
 
 class _Attempt:

@@ -24,21 +24,49 @@ NAMES = {
     "requests": "total in_flight waiting oldest_waiting_seconds by_status slow timeouts",
     "threads": "total busy max_busy",
     "connections": "open idle max",
-    "applications": "name mount state generation attempts last_error next_attempt_seconds loaded_in_seconds",
+    "applications": "name mount required state generation attempts last_error next_attempt_seconds loaded_in_seconds",
     "imports": "name required state generation attempts last_error next_attempt_seconds loaded_in_seconds",
+    "resources": "name pid state last_error retry_in_seconds age_seconds",
+    "pools": "name pid size in_use idle waiting oldest_lease_seconds age_seconds",
+    "locks": "name pid state holder_pid holder_thread held_seconds waiting age_seconds",
+    "cleanups": "registered scopes age_seconds",
     "restarts": "requests lifetime memory idle reload crash timeout",
     "log": "dropped",
     "processes": "pid state started requests rss_bytes generation threads",
 }
 APP = '''
 import ctypes, os, time
+import fcgihost
+
+pool = fcgihost.Pool(object, size=2)
+
+@fcgihost.resource(retry_delay=3600)
+def db():
+    raise ConnectionError("no <b>route</b>\\nto it")
+
+@fcgihost.register_cleanup
+def say_goodbye():
+    pass
+
+def use_all():
+    try:
+        db.get()
+    except fcgihost.ResourceUnavailable:
+        pass
+    with pool.lease(), fcgihost.lock("invoices"):
+        wait()
+
+def wait():
+    open(os.environ["MARKER"], "a").write("x")
+    while not os.path.exists(os.environ["GO"]):
+        time.sleep(0.01)
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path.startswith("/wait"):
-        open(os.environ["MARKER"], "a").write("x")
-        while not os.path.exists(os.environ["GO"]):
-            time.sleep(0.01)
+        wait()
+    elif path == "/use":
+        use_all()
     elif path == "/wedge":  # holds the GIL in C, as a broken extension does
         open(os.environ["MARKER"], "a").write("x")
         libc = ctypes.PyDLL(None)
@@ -116,15 +144,24 @@ def watched(tmp_path):
 
 
 def assert_complete(status):
+    """Each name is there; of each list with a member at least, or it would show nothing."""
     def check(names, value):
-        assert set(names.split()) <= set(value), names
+        assert set(names.split()) == set(value), names
     check(NAMES[""], status)
     for key, names in NAMES.items():
-        for value in [] if not key else status[key] if isinstance(status[key], list) else [status[key]]:
+        values = [] if not key else status[key] if isinstance(status[key], list) else [status[key]]
+        assert values or not key, key
+        for value in values:
             check(names, value)
     check("2xx 3xx 4xx 5xx", status["requests"]["by_status"])
-    for thread in status["processes"][0]["threads"]:
-        check("number state method path seconds request_id", thread)
+    for scope in status["cleanups"]["scopes"]:
+        check("name pid registered age_seconds", scope)
+    for process in status["processes"]:
+        assert process["threads"]
+        for thread in process["threads"]:
+            check("number state method path seconds request_id", thread)
+    for moment in (status["started"], *(process["started"] for process in status["processes"])):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", moment), moment
 
 
 def test_a_host_is_found_by_its_file_and_by_its_address_and_says_that_it_serves(watched):
@@ -138,12 +175,49 @@ def test_a_host_is_found_by_its_file_and_by_its_address_and_says_that_it_serves(
     assert one.ask("-c", str(one.folder / "link" / "fcgihost.ini")).returncode == 0
 
 
-def test_every_name_is_in_the_json_and_counts_are_right(watched):
-    one = watched(settings={"startup": {"import": ["json"]}})
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_name_is_in_the_json_and_what_the_application_has_acquired(watched, processes):
+    one = watched(settings={"server": {"processes": processes, "threads": 2}, "startup": {"import": ["json"]}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * processes, "all workers")
+    one.begin("/use")
+    wait_until(lambda: one.json()["locks"] and len(one.json()["pools"]) == processes, "all to be told")
+    status = one.json()
+    assert_complete(status)
+    [lock] = status["locks"]
+    pids = sorted(process["pid"] for process in status["processes"])
+    assert (lock["name"], lock["state"], lock["waiting"]) == ("invoices", "held", 0)
+    assert lock["pid"] == lock["holder_pid"] and lock["pid"] in pids
+    assert lock["held_seconds"] >= lock["age_seconds"] >= 0
+    assert sorted(pool["pid"] for pool in status["pools"]) == pids
+    assert sorted((pool["size"], pool["in_use"]) for pool in status["pools"]) == [(2, 0), (2, 1)][-processes:]
+    failed = [resource for resource in status["resources"] if resource["pid"] == lock["pid"]]
+    assert [resource["state"] for resource in failed] == ["failed"]
+    assert failed[0]["last_error"] == "ConnectionError: no <b>route</b>\nto it"
+    assert 3000 < failed[0]["retry_in_seconds"] <= 3600
+    assert status["cleanups"]["registered"] >= processes
+    text = one.ask().stdout
+    for line in ("watched_app.db: failed", "invoices: held by ", ": 1 of 2 in use", "no <b>route</b>\\x0ato it"):
+        assert line in text
+    assert "invoices" in one.http("/")[1] and "<b>route" not in one.http("/")[1]
+    one.let_go()
+    wait_until(lambda: not one.json()["locks"], "the lock to be free")
+
+
+def test_what_python_told_last_is_shown_while_c_holds_the_gil(watched):
+    one = watched(settings={"server": {"threads": 3}})
+    one.begin("/use")
+    wait_until(lambda: one.json()["locks"], "the lock to be told")
+    one.begin("/wedge")
+    ages = [one.json()["locks"][0]["age_seconds"] for _ in range(2)]
+    wait_until(lambda: one.json()["locks"][0]["age_seconds"] > ages[0], "it to get older")
+    one.let_go()
+
+
+def test_counts_are_right(watched):
+    one = watched()
     for path in ("/a", "/b", "/c"):
         fastcgi.exchange(one.host.address, "GET", path)
     status = one.json()
-    assert_complete(status)
     assert status["state"] == "serving"
     assert status["requests"]["by_status"]["2xx"] == status["requests"]["total"] == 3
     assert status["listeners"][0]["address"] == one.host.listen[0]
@@ -315,7 +389,6 @@ def test_one_answer_covers_all_workers_of_a_manager(watched):
     wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
     one.begin("/wait", 3)
     status = one.json()
-    assert_complete(status)
     assert (status["threads"]["total"], status["threads"]["busy"]) == (4, 3)
     assert status["listeners"][0]["address"] == one.host.listen[0]
     busy = [thread["path"] for process in status["processes"] for thread in process["threads"] if thread["path"]]

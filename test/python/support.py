@@ -40,6 +40,7 @@ stub.note_program = lambda *facts: None
 stub.ask_heal = lambda what, state: False  # no manager
 stub.switch = lambda changes, hold, number: None
 stub.wake = lambda: None
+stub.tell = lambda items, left_out: None  # for the status
 sys.modules["_fcgihost"] = stub
 
 

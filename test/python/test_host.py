@@ -476,6 +476,7 @@ class ThreadingTest(unittest.TestCase):
     SCRIPT = """
 import sys, _thread
 sys.modules["_fcgihost"] = stub = type(sys)("_fcgihost")
+stub.tell = lambda items, left_out: None
 stub.LOG_ERROR, stub.LOG_WARNING, stub.LOG_INFO, stub.LOG_DEBUG = range(4)
 sys.path.insert(0, %r)
 from fcgihost.host import entry

@@ -17,12 +17,32 @@ static struct process_figures *processes[2];
 static struct listener_figures listener;
 static struct text text;
 
+/* One of each kind, with what an application may call them. */
+static void put_items(struct process_figures *process)
+{
+    process->items_told_ms = 1000;
+    for (int kind = 0; kind < ITEM_KINDS; kind++) {
+        struct item_figures *item = &process->items[process->item_count++];
+        *item = (struct item_figures){.kind = (enum item_kind)kind,
+                                      .pid = 4711,
+                                      .seconds = 30,
+                                      .size = 5,
+                                      .in_use = 3,
+                                      .idle = 2,
+                                      .waiting = 1};
+        snprintf(item->name, sizeof(item->name), "%s", hostile);
+        snprintf(item->state, sizeof(item->state), "failed");
+        snprintf(item->detail, sizeof(item->detail), "%s", hostile);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
     figures = (struct figures){.version = "1",
                                .python = "3",
                                .state = "serving",
+                               .now_ms = 3500,
                                .listeners = &listener,
                                .listener_count = 1,
                                .processes = processes,
@@ -45,6 +65,8 @@ static int set_up(void **state)
         process->applications[0].loaded_in_s = process->imports[0].loaded_in_s = NAN;
         process->threads[0].is_busy = true;
         snprintf(process->threads[0].request, 256, "GET /%s", hostile);
+        process->generation = 1;
+        put_items(process);
         processes[i] = process;
     }
     return 0;
@@ -109,7 +131,7 @@ static void test_processes_are_summed_up_and_histograms_are_cumulative(void **st
     assert_non_null(strstr(got, "fcgihost_threads{state=\"busy\"} 0\n"));
     got = written(format_json);
     assert_non_null(strstr(got, "\"requests\":{\"total\":10,"));
-    assert_int_equal(count_of(got, "\"pid\":"), 2);
+    assert_int_equal(count_of(strstr(got, "\"processes\":["), "\"pid\":"), 2);
 }
 
 static void test_the_up_metric_says_whether_requests_are_served(void **state)
@@ -120,6 +142,107 @@ static void test_the_up_metric_says_whether_requests_are_served(void **state)
     assert_non_null(strstr(written(format_prometheus), "\nfcgihost_up 0\n"));
 }
 
+static void test_what_python_told_is_listed_for_each_process_and_goes_on_ageing(void **state)
+{
+    (void)state;
+    const char *got = written(format_json);
+    assert_int_equal(count_of(got, "\"state\":\"failed\",\"last_error\":\"a"), 2);
+    assert_int_equal(count_of(got, "\"retry_in_seconds\":27.5,\"age_seconds\":2.5"), 2);
+    assert_int_equal(count_of(got, "\"size\":5,\"in_use\":3,\"idle\":2,\"waiting\":1,"
+                                   "\"oldest_lease_seconds\":32.5"),
+                     2);
+    assert_int_equal(count_of(got, "\"holder_pid\":4711,\"holder_thread\":\"a"), 2);
+    assert_int_equal(count_of(got, "\"held_seconds\":32.5"), 2);
+    assert_non_null(strstr(got, "\"cleanups\":{\"registered\":10,"));
+    assert_int_equal(count_of(got, "\"pid\":11"), 1 + ITEM_KINDS);
+    assert_null(strchr(got, '<'));
+    got = written(format_plain);
+    assert_int_equal(
+        count_of(got, ": 3 of 5 in use, 2 idle, 1 waiting, the oldest lease for 32.5 s"), 2);
+    assert_int_equal(count_of(got, " for 32.5 s, 1 waiting"), 2);
+    assert_null(strstr(written(format_prometheus), "4711"));
+}
+
+static void test_python_that_has_told_nothing_leaves_unknown_values(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        processes[i]->items_told_ms = processes[i]->item_count = 0;
+    const char *got = written(format_json);
+    assert_non_null(strstr(got, "\"resources\":[],\"pools\":[],\"locks\":[],\"cleanups\":{"
+                                "\"registered\":null,\"scopes\":[],\"age_seconds\":null}"));
+}
+
+static struct program_figures *application(int process)
+{
+    return &processes[process]->applications[0];
+}
+
+static void test_an_application_is_as_bad_as_in_the_worst_process(void **state)
+{
+    (void)state;
+    struct program_figures sum;
+    *application(0) = (struct program_figures){
+        .name = "a", .state = PROGRAM_LOADED, .attempts = 1, .generation = 4, .loaded_in_s = 2};
+    *application(1) = (struct program_figures){.name = "a",
+                                               .state = PROGRAM_FAILED,
+                                               .attempts = 3,
+                                               .generation = 1,
+                                               .loaded_in_s = NAN,
+                                               .last_error = "no",
+                                               .next_attempt_ms = 4500};
+    for (int i = 0; i < 2; i++) { /* whichever comes first */
+        assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+        assert_int_equal(sum.state, PROGRAM_FAILED);
+        assert_int_equal(sum.attempts, 3);
+        assert_int_equal(sum.generation, 4);
+        assert_string_equal(sum.last_error, "no");
+        assert_true(program_next_attempt_s(&sum, &figures) == 1 && sum.loaded_in_s == 2);
+        struct program_figures other = *application(0);
+        *application(0) = *application(1);
+        *application(1) = other;
+    }
+    application(1)->state = PROGRAM_LOADING;
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_int_equal(sum.state, PROGRAM_LOADING);
+    assert_false(figures_program(&figures, PROGRAM_APPLICATION, 1, &sum));
+}
+
+static void test_a_successor_that_loads_hides_nothing_and_one_that_fails_is_seen(void **state)
+{
+    (void)state;
+    struct program_figures sum;
+    *application(0) = (struct program_figures){.name = "a", .state = PROGRAM_LOADED};
+    *application(1) = (struct program_figures){.name = "a", .state = PROGRAM_LOADING};
+    processes[1]->place = processes[0]->place;
+    processes[1]->generation = 2;
+    snprintf(processes[1]->state, sizeof(processes[1]->state), "starting");
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_int_equal(sum.state, PROGRAM_LOADED);
+    application(1)->state = PROGRAM_FAILED;
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_int_equal(sum.state, PROGRAM_FAILED);
+    application(1)->state = PROGRAM_LOADING;
+    snprintf(processes[0]->state, sizeof(processes[0]->state), "draining");
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_int_equal(sum.state, PROGRAM_LOADING);
+}
+
+static void test_processes_of_two_configurations_are_listed_by_the_newer_one(void **state)
+{
+    (void)state;
+    struct program_figures sum;
+    snprintf(application(1)->name, 256, "new");
+    application(0)->attempts = 9;
+    processes[1]->generation = 2;
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_string_equal(sum.name, "new");
+    assert_int_equal(sum.attempts, 0);
+    processes[1]->application_count = processes[1]->import_count = 0; /* it does not answer */
+    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
+    assert_int_equal(sum.attempts, 9);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -128,6 +251,11 @@ int main(void)
         TEST(test_no_string_begins_a_line_of_its_own_or_moves_a_terminal),
         TEST(test_a_label_is_escaped_and_a_sample_comes_once),
         TEST(test_processes_are_summed_up_and_histograms_are_cumulative),
+        TEST(test_what_python_told_is_listed_for_each_process_and_goes_on_ageing),
+        TEST(test_python_that_has_told_nothing_leaves_unknown_values),
+        TEST(test_an_application_is_as_bad_as_in_the_worst_process),
+        TEST(test_a_successor_that_loads_hides_nothing_and_one_that_fails_is_seen),
+        TEST(test_processes_of_two_configurations_are_listed_by_the_newer_one),
         TEST(test_the_up_metric_says_whether_requests_are_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,8 +11,8 @@ import time
 
 import _fcgihost
 
-from fcgihost import cleanup, errors, folders, interrupt, runtime
-from fcgihost.host import loader, programs, startup
+from fcgihost import cleanup, errors, folders, interrupt, runtime, telling
+from fcgihost.host import loader, programs, startup, teller
 
 _LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
            "debug": _fcgihost.LOG_DEBUG}
@@ -70,6 +70,7 @@ def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
     interrupt.set_up(interrupt_signal)
     faulthandler.register(stacks_signal, file=stacks_descriptor, all_threads=True)
     errors.report_to(_report)
+    telling.wake = _fcgihost.wake
 
 
 def watch_signals(descriptor):
@@ -113,6 +114,7 @@ def start_up(settings, on_loaded, before):
     return True
 
 
+_teller = teller.Teller(_fcgihost.tell)
 _reloader = None  # a reload.Reloader
 _replacer = None  # a replace.Replacer
 _served = {}  # index of an application -> what was loaded for it, of those whose requests keep their generation
@@ -159,10 +161,8 @@ def _switch(hold):
 
 def do_chores():
     """Main thread, while serving: what is due. Returns the seconds until something will be, or None."""
-    if runtime.process.stopping:
-        return None
-    due = [seconds for seconds in (part.tend() for part in (_reloader, _replacer) if part is not None)
-           if seconds is not None]
+    parts = (_teller,) if runtime.process.stopping else (_teller, _reloader, _replacer)
+    due = [seconds for seconds in (part.tend() for part in parts if part is not None) if seconds is not None]
     return min(due, default=None)
 
 
@@ -213,7 +213,7 @@ class _ReloadHost(_LogHost):
         from fcgihost import locks
 
         try:
-            claimed = locks.lock("[reload] " + mark, timeout=0)
+            claimed = locks.lock(locks.OWN + mark, timeout=0)
             claimed.__enter__()
         except TimeoutError:
             return False
@@ -464,6 +464,7 @@ class _StartupHost(_LogHost):
 
     @staticmethod
     def note(task, state, error, next_attempt):
+        _teller.tend()
         if task.place is None:
             return  # a trial's, which the status does not have
         kind, number = task.place
@@ -476,6 +477,7 @@ class _StartupHost(_LogHost):
 
 
 def _begin_cleanup(name):
+    _teller.tend()
     _fcgihost.begin_step(_fcgihost.STEP_CLEANUP, name)
 
 

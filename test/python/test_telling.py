@@ -1,0 +1,265 @@
+"""What the status is told of resources, pools, locks and cleanups."""
+import os
+import threading
+import unittest
+from unittest import mock
+
+import support  # noqa: F401  the package's place
+
+import fcgihost
+from fcgihost import cleanup, locks, telling
+from fcgihost.host import teller
+from test_cleanup import in_child
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.now = 100.0
+        self.told = []
+        self.process = cleanup.Scope("the process")
+        for owner, name, value in ((telling, "_things", set()), (telling, "_is_changed", False), (telling, "wake", None),
+                                   (cleanup, "process_scope", self.process), (cleanup, "_is_exit_arranged", True)):
+            patch = mock.patch.object(owner, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.addCleanup(cleanup._loads.clear)
+        self.teller = teller.Teller(lambda items, left_out: self.told.append((items, left_out)), lambda: self.now)
+
+    def items(self):
+        """name -> Item, as it is now."""
+        return {item.name: item for item in telling.collect()}
+
+
+class TellerTest(Case):
+    def test_nothing_is_told_before_something_changes(self):
+        self.assertIsNone(self.teller.tend())
+        self.assertEqual(self.told, [])
+
+    def test_a_change_is_told_at_once_and_further_ones_a_second_later_in_one_go(self):
+        telling.changed()
+        self.assertIsNone(self.teller.tend())
+        self.assertEqual(len(self.told), 1)
+        self.now += 0.25
+        telling.changed()
+        telling.changed()
+        self.assertEqual(self.teller.tend(), 0.75)
+        self.assertEqual(len(self.told), 1)
+        self.now += 0.75
+        self.assertIsNone(self.teller.tend())
+        self.assertEqual(len(self.told), 2)
+        self.now += 10
+        self.assertIsNone(self.teller.tend())
+        self.assertEqual(len(self.told), 2)
+
+    def test_the_main_thread_is_woken_once_for_many_changes(self):
+        telling.wake = mock.Mock()
+        for _ in range(5):
+            telling.changed()
+        self.assertEqual(telling.wake.call_count, 1)
+        self.teller.tend()
+        telling.changed()
+        self.assertEqual(telling.wake.call_count, 2)
+
+    def test_a_forked_child_does_not_wake_its_parent(self):
+        def child():
+            telling.wake = lambda: os._exit(3)
+            telling.changed()
+        in_child(child)
+
+    def test_what_changes_during_the_look_is_told_the_next_time(self):
+        class Restless:
+            def describe(self):
+                telling.changed()
+                return []
+        restless = Restless()
+        telling.add(restless)
+        self.teller.tend()
+        self.assertEqual(self.teller.tend(), 1.0)
+
+    def test_what_is_gone_is_not_told_of(self):
+        pool = fcgihost.Pool(object, size=1)
+        self.assertEqual(len(telling.collect()), 1)
+        del pool
+        self.assertEqual(telling.collect(), [])
+
+    def test_of_more_than_64_what_needs_attention_is_told_and_the_others_are_counted(self):
+        class Many:
+            def describe(self):
+                return [telling.Item("resource", "r%03d" % i, state="failed" if i == 90 else "created") for i in range(100)]
+        many = Many()
+        telling.add(many)
+        self.teller.tend()
+        [(items, left_out)] = self.told
+        self.assertEqual((len(items), left_out, items[0][:3]), (64, 36, ("resource", "r090", "failed")))
+
+
+class ResourceTest(Case):
+    def setUp(self):
+        super().setUp()
+        self.error = None
+        self.db = fcgihost.resource(self.create, close=lambda made: None, name="db", retry_delay=5)
+        self.db._clock = lambda: self.now
+
+    def create(self):
+        self.during = self.items()["db"].state
+        if self.error is not None:
+            raise self.error
+        return object()
+
+    def item(self):
+        item = self.items()["db"]
+        return item.state, item.detail, item.seconds
+
+    def test_it_is_created_and_closed(self):
+        self.assertEqual(self.item(), ("not created", "", None))
+        self.db.get()
+        self.assertEqual(self.during, "creating")
+        self.assertTrue(telling.is_changed())
+        self.assertEqual(self.item(), ("created", "", None))
+        self.assertFalse(telling.is_changed())
+        self.db.get()
+        self.assertFalse(telling.is_changed())
+        self.process.run(lambda name, error: self.fail(name))
+        self.assertTrue(telling.is_changed())
+        self.assertEqual(self.item(), ("closed", "", None))
+
+    def test_it_fails_and_is_tried_again(self):
+        self.error = ConnectionError("no route")
+        with self.assertRaises(fcgihost.ResourceUnavailable):
+            self.db.get()
+        self.assertTrue(telling.is_changed())
+        self.now += 2
+        self.assertEqual(self.item(), ("failed", "ConnectionError: no route", 3.0))
+        self.now += 9
+        self.error = None
+        self.assertEqual(self.item()[2], 0.0)
+        self.db.get()
+        self.assertEqual(self.item(), ("created", "", None))
+
+    def test_an_error_that_can_not_be_described_is_named(self):
+        class Broken(Exception):
+            def __str__(self):
+                raise ValueError
+        self.error = Broken()
+        with self.assertRaises(Exception):
+            self.db.get()
+        self.assertEqual(self.item()[:2], ("failed", "Broken"))
+
+
+class PoolTest(Case):
+    def test_what_is_in_use_idle_and_waited_for(self):
+        pool = fcgihost.Pool(object, size=1)
+        pool._clock = lambda: self.now
+        started, go = threading.Event(), threading.Event()
+
+        def hold():
+            with pool.lease():
+                started.set()
+                go.wait()
+
+        def wait():
+            with pool.lease():
+                pass
+        threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
+        threads[0].start()
+        started.wait()
+        self.now += 4
+        threads[1].start()
+        while not pool._state.waiters:
+            pass
+        item, = telling.collect()
+        self.assertEqual((item.name, item.size, item.in_use, item.idle, item.waiting, item.seconds),
+                         (pool.name, 1, 1, 0, 1, 4.0))
+        go.set()
+        for thread in threads:
+            thread.join()
+        self.assertTrue(telling.is_changed())
+        item, = telling.collect()
+        self.assertEqual((item.in_use, item.idle, item.waiting, item.seconds), (0, 1, 0, None))
+
+    def test_each_lease_and_each_object_that_is_closed_is_a_change(self):
+        pool = fcgihost.Pool(object, size=1)
+        telling.collect()
+        with pool.lease():
+            self.assertTrue(telling.is_changed())
+            telling.collect()
+        self.assertTrue(telling.is_changed())
+        telling.collect()
+        with self.assertRaises(ValueError), pool.lease():
+            telling.collect()
+            raise ValueError
+        self.assertTrue(telling.is_changed())
+
+
+class LockTest(Case):
+    def setUp(self):
+        super().setUp()
+        telling.add(locks._locks)
+
+    def test_one_that_is_held_names_its_holder_and_how_many_wait(self):
+        def wait():
+            with fcgihost.lock("invoices"):
+                pass
+        with fcgihost.lock("invoices"):
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            while len(locks._locks._queues["invoices"]) < 2:
+                pass
+            self.assertTrue(telling.is_changed())
+            item = self.items()["invoices"]
+            self.assertEqual((item.state, item.pid, item.waiting), ("held", os.getpid(), 1))
+            self.assertIn(str(threading.get_native_id()), item.detail)
+            self.assertGreaterEqual(item.seconds, 0)
+        self.assertTrue(telling.is_changed())
+        waiter.join()
+
+    def test_one_that_another_process_holds_is_waited_for(self):
+        turn = locks._Turn("far", locks._locks._token())
+        locks._locks._join(turn)
+        item = self.items()["far"]
+        self.assertEqual((item.state, item.pid, item.waiting, item.seconds), ("waiting", 0, 1, None))
+        locks._locks._leave(turn)
+        self.assertNotIn("far", self.items())
+
+    def test_the_host_s_own_are_not_shown(self):
+        with fcgihost.lock(locks.OWN + "mark"):
+            self.assertEqual(telling.collect(), [])
+
+
+class CleanupsTest(Case):
+    def setUp(self):
+        super().setUp()
+        telling.add(self.process)
+
+    def sizes(self):
+        return {name: item.size for name, item in self.items().items()}
+
+    def test_they_are_counted_by_lifetime(self):
+        self.assertEqual(self.sizes(), {"the process": 0})
+        fcgihost.register_cleanup(print)
+        self.assertTrue(telling.is_changed())
+        load = cleanup.Scope("start-up import x")
+        with load.active():
+            fcgihost.register_cleanup(print)
+            fcgihost.register_cleanup(max)
+        cleanup.adopt_at_end(load)
+        self.assertEqual(self.sizes(), {"the process": 1, "start-up import x": 2})
+        self.process.adopt(load)
+        self.assertEqual(self.sizes(), {"the process": 3})
+        fcgihost.unregister_cleanup(max)
+        self.assertTrue(telling.is_changed())
+        self.assertEqual(self.sizes(), {"the process": 2})
+
+    def test_each_that_runs_is_a_change(self):
+        seen = []
+        fcgihost.register_cleanup(lambda: seen.append((telling.is_changed(), self.sizes()["the process"])))
+        self.sizes()
+        self.process.run(lambda name, error: self.fail(name))
+        self.assertEqual(seen, [(True, 0)])
+
+    def test_those_of_requests_are_not_shown(self):
+        fcgihost.runtime.begin_request({"REQUEST_METHOD": "GET"})
+        fcgihost.request().register_cleanup(lambda: None)
+        self.sizes()
+        fcgihost.runtime.end_request()
+        self.assertFalse(telling.is_changed())
