@@ -219,7 +219,7 @@ $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
 
 ##@ Upkeep
 
-lint: deps-lint ## include rules, documents against the table, clang-tidy, cppcheck
+lint: deps-lint ## include rules, documents, names in comments, clang-tidy, cppcheck
 	@$(MAKE) --no-print-directory run-lint
 
 run-lint: lint-includes lint-docs lint-c lint-python
@@ -233,6 +233,7 @@ lint-includes:
 
 lint-docs: all
 	@/usr/bin/python3 -B test/lint_docs.py $(PROGRAM)
+	@/usr/bin/python3 -B test/lint_names.py
 
 TIDY_CHECKS := -*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier,-bugprone-not-null-terminated-result,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
 # ctuuninitvar takes an error structure that a function fills in for one that it reads.

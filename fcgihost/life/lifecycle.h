@@ -83,7 +83,7 @@ enum lifecycle_action {
 /* chance: a random number, for [limits] requests_jitter. */
 void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, uint64_t now_ms,
                     uint64_t chance);
-/* Call it on each tick, until it returns EXIT or EXIT_ANYWAY. */
+/* Call it on each tick, until it returns one of the two exits. */
 enum lifecycle_action lifecycle_step(struct lifecycle *lifecycle,
                                      const struct lifecycle_view *view);
 /* "starting", "serving", "draining", "cleaning". */

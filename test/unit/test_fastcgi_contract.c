@@ -232,7 +232,7 @@ static void test_freeing_closes_nothing_and_can_be_done_again(void **state)
 static void test_a_request_that_is_all_zero_can_be_freed(void **state)
 {
     (void)state;
-    /* As it is between worker_take_request and FCGX_InitRequest. */
+    /* A spare request that was never served: FCGX_InitRequest has not seen it. */
     FCGX_Request request;
     memset(&request, 0, sizeof(request));
     FCGX_Free(&request, 0);

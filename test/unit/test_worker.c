@@ -22,7 +22,7 @@ static struct connection connection;
 static struct request request;
 static struct path_route route;
 static struct transport_ops transport;
-static enum connection_step steps[4]; /* what connection_advance and _finish_request say */
+static enum connection_step steps[4]; /* what connection_advance and connection_finish_request say */
 static unsigned step;
 static enum py_wsgi_outcome outcome;
 static bool is_refused; /* by the host, without the application */
