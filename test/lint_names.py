@@ -112,6 +112,10 @@ def check_documents(tree):
     for file, text in documents(tree):
         def at(match):
             return "%s:%d" % (file, text.count("\n", 0, match.start()) + 1)
+        if file == "python/README":
+            missing = {Path(name).name for name in tree.files if re.fullmatch(r"python/.*\.py", name)} - set(
+                Path(name).name for name in FILE.findall(text))
+            yield from (f"{file}: {name} is missing" for name in sorted(missing))
         for match in FILE.finditer(text):
             if not tree.has_file(match[1]) and match[1] not in FOREIGN:
                 yield f"{at(match)}: {match[1]}: there is no such file"

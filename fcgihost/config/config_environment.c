@@ -27,12 +27,6 @@ static struct config_variable *find(const struct config *config, const char *nam
     return NULL;
 }
 
-const char *config_environment_get(const struct config *config, const char *name)
-{
-    const struct config_variable *variable = find(config, name);
-    return variable != NULL ? variable->value : NULL;
-}
-
 static struct config_variable *add(struct config *config, const char *name)
 {
     struct config_variables *all = &config->environment;

@@ -11,8 +11,6 @@
 
 /* Any name that a shell or a program can use: no "=", no space, no control character. */
 bool config_environment_is_name(const char *name);
-/* The value of a variable, or NULL. */
-const char *config_environment_get(const struct config *config, const char *name);
 /* Sets it, unless a stronger source has. 0, or -1 when out of memory. */
 int config_environment_set(struct config *config, const char *name, const char *value,
                            enum config_source source);

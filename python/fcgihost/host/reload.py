@@ -70,10 +70,6 @@ class Reloader:
             self._look_at_files()
         return max(self._next - self._clock(), 0.0)
 
-    def is_loading(self):
-        """Is a thread in code of the application's?"""
-        return bool(self._loads)
-
     def _run_cleanups(self):
         retired = self._store.retire()
         is_any = bool(retired or self._cleanups)
