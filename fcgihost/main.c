@@ -13,6 +13,7 @@
 #include "embed/py_errand.h"
 #include "embed/py_gil.h"
 #include "http/request.h"
+#include "http/request_id.h"
 #include "interpreter/py_home.h"
 #include "interpreter/py_interpreter.h"
 #include "interpreter/py_signals.h"
@@ -47,7 +48,8 @@ enum { ERRANDS_MS = 500 /* for work that the supervisor asked of Python */ };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
-    log_fail(error->message);
+    bool is_wrong = code == EXIT_CONFIG || code == EXIT_USAGE;
+    log_fail(is_wrong ? "configuration-wrong" : "start-failed", error->message);
     return code;
 }
 
@@ -55,7 +57,7 @@ static int fail_run_time(const char *what)
 {
     char text[256];
     snprintf(text, sizeof(text), "can't start: %s: %s", what, strerror(errno));
-    log_fail(text);
+    log_fail("start-failed", text);
     return EXIT_RUN_TIME;
 }
 
@@ -213,7 +215,8 @@ static int clean_up(const struct config *config, struct supervisor *supervisor,
     if (is_finalized || is_retry) /* otherwise its deadline must go on running */
         supervisor_finish(supervisor);
     else if (is_stuck)
-        log_error("stopping: %u worker thread(s) are still busy: exiting without finalizing Python",
+        log_error("stop-threads-busy",
+                  "stopping: %u worker thread(s) are still busy: exiting without finalizing Python",
                   atomic_load(&pool->running));
     return is_finalized ? EXIT_CLEAN : EXIT_RUN_TIME;
 }
@@ -245,7 +248,8 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
 
 static int fail_library(void)
 {
-    log_error("this libfcgi does not let a program replace its OS_ functions (it was built with "
+    log_error("libfcgi-unsuitable",
+              "this libfcgi does not let a program replace its OS_ functions (it was built with "
               "-Bsymbolic or hidden symbols): link the distribution's");
     return EXIT_RUN_TIME;
 }
@@ -255,7 +259,8 @@ static void log_start(const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor == NULL || !predecessor->is_start_again)
-        log_info("fcgihost %s, Python %s: starting", FCGIHOST_VERSION, py_interpreter_version());
+        log_info("starting", "fcgihost %s, Python %s: starting", FCGIHOST_VERSION,
+                 py_interpreter_version());
     if (predecessor == NULL)
         privileges_warn(config);
 }
@@ -298,7 +303,7 @@ static int open_listeners(struct listener_set *listeners, const struct config *c
 static void log_stopped(const struct supervisor *supervisor)
 {
     if (!supervisor->link.is_managed || supervisor->is_serving_told)
-        log_info("stopped");
+        log_info("stopped", "stopped");
 }
 
 /* The thread and the sockets of the status. 0, or an exit code. */
@@ -422,7 +427,7 @@ int main(int argc, char **argv)
     struct config_error error;
     if (config_init(&config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (request_seed_hash() < 0) {
+    if (request_seed_hash() < 0 || request_id_seed() < 0) {
         config_error_set(&error, "no random numbers: %s: is getrandom(2) not allowed here?",
                          config_error_describe(errno));
         return fail(&error, EXIT_RUN_TIME);

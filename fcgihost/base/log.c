@@ -19,10 +19,11 @@ enum { STACK_BYTES = 2048 };
 static atomic_int threshold = LOG_LEVEL_INFO;
 static bool is_open;
 
-void log_text(enum log_level level, const char *text, size_t text_bytes)
+void log_text(enum log_level level, const struct log_topic *topic, const char *text,
+              size_t text_bytes)
 {
     int saved_errno = errno;
-    struct log_origin origin = {.level = level};
+    struct log_origin origin = {.level = level, .topic = *topic};
     if ((int)level > threshold)
         return;
     while (text_bytes > 0 && text[text_bytes - 1] == '\n')
@@ -33,7 +34,8 @@ void log_text(enum log_level level, const char *text, size_t text_bytes)
     errno = saved_errno;
 }
 
-__attribute__((format(printf, 2, 0))) static void log_format(enum log_level level,
+__attribute__((format(printf, 3, 0))) static void log_format(enum log_level level,
+                                                             const struct log_topic *topic,
                                                              const char *format, va_list arguments)
 {
     int saved_errno = errno;
@@ -54,45 +56,31 @@ __attribute__((format(printf, 2, 0))) static void log_format(enum log_level leve
     }
     va_end(again);
     if (length >= 0)
-        log_text(level, text, (size_t)length);
+        log_text(level, topic, text, (size_t)length);
     if (text != stack)
         free(text);
     errno = saved_errno;
 }
 
-void log_error(const char *format, ...)
+#define LOG_OF_LEVEL(name, level)                                                                  \
+    void name(const char *event, const char *format, ...)                                          \
+    {                                                                                              \
+        va_list arguments;                                                                         \
+        va_start(arguments, format);                                                               \
+        log_format(level, &(struct log_topic){.event = event}, format, arguments);                 \
+        va_end(arguments);                                                                         \
+    }
+
+LOG_OF_LEVEL(log_error, LOG_LEVEL_ERROR)
+LOG_OF_LEVEL(log_warning, LOG_LEVEL_WARNING)
+LOG_OF_LEVEL(log_info, LOG_LEVEL_INFO)
+LOG_OF_LEVEL(log_debug, LOG_LEVEL_DEBUG)
+
+void log_about(enum log_level level, const struct log_topic *topic, const char *format, ...)
 {
     va_list arguments;
-
     va_start(arguments, format);
-    log_format(LOG_LEVEL_ERROR, format, arguments);
-    va_end(arguments);
-}
-
-void log_warning(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    log_format(LOG_LEVEL_WARNING, format, arguments);
-    va_end(arguments);
-}
-
-void log_info(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    log_format(LOG_LEVEL_INFO, format, arguments);
-    va_end(arguments);
-}
-
-void log_debug(const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    log_format(LOG_LEVEL_DEBUG, format, arguments);
+    log_format(level, topic, format, arguments);
     va_end(arguments);
 }
 
@@ -102,6 +90,11 @@ int log_open(const char *destination, enum log_level level)
     log_line_fix_offset();
     is_open = log_sink_open(destination) == 0;
     return is_open ? 0 : -1;
+}
+
+void log_set_format(enum log_format format)
+{
+    log_queue_set_format(format);
 }
 
 int log_start_writer(void)
@@ -129,7 +122,8 @@ void log_reopen_now(bool is_asked)
     if (result == 0)
         log_standard_follow(&old);
     else if (is_asked || failures + 1 == TELL_AT)
-        log_error("log file \"%s\": can't be opened again: %s: the old one stays in use",
+        log_error("log-not-reopened",
+                  "log file \"%s\": can't be opened again: %s: the old one stays in use",
                   log_sink_path(),
                   own_file_refusal(errno) != NULL ? own_file_refusal(errno) : strerror(errno));
     failures = result < 0 ? failures + (failures < TELL_AT) : 0;
@@ -161,14 +155,14 @@ static void tell_starter(const char *text)
     log_sink_tell(log_standard_error(), line, (size_t)n);
 }
 
-void log_fail(const char *text)
+void log_fail(const char *event, const char *text)
 {
     bool is_useless = log_sink_is_stderr_useless();
     if (!is_open && is_useless)
         log_open("syslog", LOG_LEVEL_INFO);
     tell_starter(text);
     if (log_sink_kind() == LOG_SINK_SYSLOG || log_sink_path() != NULL)
-        log_error("%s", text);
+        log_error(event, "%s", text);
 }
 
 int log_descriptor(void)

@@ -3,6 +3,7 @@
 #define FCGIHOST_LOG_H
 
 #include "base/log_level.h"
+#include "base/log_topic.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +12,8 @@
  * descriptor 2 is closed or /dev/null. 0, or -1 with errno when a file can't be opened. Called
  * once, early; before it, messages go to stderr. */
 int log_open(const char *destination, enum log_level level);
+/* Before log_open(): messages are JSON objects from then on, in syslog too. */
+void log_set_format(enum log_format format);
 /* For a server, before it has threads: descriptors 1 and 2 lead to the log from here on, and nobody
  * who logs waits any more. 0, or -1 with errno. */
 int log_start_writer(void);
@@ -32,16 +35,21 @@ void log_only_queue(void);
 unsigned long long log_dropped(void);
 /* Why the process can't start or go on: a line on the standard error that it was started with, and
  * in the log, or in syslog if there is none yet, where that is another place. */
-void log_fail(const char *text);
+void log_fail(const char *event, const char *text);
 
 /* One message, printf-like, without a newline at its end; line breaks inside become continuation
- * lines. Safe in every thread, never takes the GIL, waits for no reader: what can't be written is
- * dropped and counted. */
-void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+ * lines. event: its identifier, a literal like "worker-died", which fcgihost-messages(7) explains;
+ * the tests find one that it does not. Safe in every thread, never takes the GIL, waits for no
+ * reader: what can't be written is dropped and counted. */
+void log_error(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_warning(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_info(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_debug(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same, of a request, say. */
+void log_about(enum log_level level, const struct log_topic *topic, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Text of any length that is not a format (a traceback, what an application wrote). */
-void log_text(enum log_level level, const char *text, size_t text_bytes);
+void log_text(enum log_level level, const struct log_topic *topic, const char *text,
+              size_t text_bytes);
 
 #endif

@@ -7,8 +7,13 @@
 
 enum { DAY_S = 86400, MINUTE_S = 60 };
 
-static const char *const level_names[] = {"error", "warning", "info", "debug"};
 static atomic_long offset_s;
+
+const char *log_line_level_name(enum log_level level)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    return names[level];
+}
 
 void log_line_fix_offset(void)
 {
@@ -55,7 +60,7 @@ void log_line_format_time(const struct timespec *time, char text[LOG_TIME_BYTES]
              minutes < 0 ? '-' : '+', (unsigned)distance / 60 % 100, (unsigned)distance % 60);
 }
 
-static void append(struct log_line *line, const char *bytes, size_t count)
+void log_line_append_bytes(struct log_line *line, const char *bytes, size_t count)
 {
     if (line->used < line->room) {
         size_t left = line->room - line->used;
@@ -71,17 +76,32 @@ void log_line_append_escaped(struct log_line *line, const char *text, size_t tex
         unsigned char byte = (unsigned char)text[i];
         if ((byte >= 0x20 || byte == '\t') && byte != 0x7f)
             continue;
-        append(line, text + start, i - start);
+        log_line_append_bytes(line, text + start, i - start);
         if (byte == '\n') {
-            append(line, "\n  ", 3);
+            log_line_append_bytes(line, "\n  ", 3);
         } else {
             char escape[5];
             snprintf(escape, sizeof(escape), "\\x%02x", byte);
-            append(line, escape, 4);
+            log_line_append_bytes(line, escape, 4);
         }
         start = i + 1;
     }
-    append(line, text + start, text_bytes - start);
+    log_line_append_bytes(line, text + start, text_bytes - start);
+}
+
+/* The identifier of its request ends the first line. */
+static void append_body(struct log_line *line, const struct log_origin *origin, const char *text,
+                        size_t text_bytes)
+{
+    const char *id = origin->topic.request_id, *newline = memchr(text, '\n', text_bytes);
+    size_t first_bytes = newline != NULL ? (size_t)(newline - text) : text_bytes;
+    log_line_append_escaped(line, text, first_bytes);
+    if (id != NULL) {
+        log_line_append_bytes(line, " (request ", 10);
+        log_line_append_escaped(line, id, strlen(id));
+        log_line_append_bytes(line, ")", 1);
+    }
+    log_line_append_escaped(line, text + first_bytes, text_bytes - first_bytes);
 }
 
 void log_line_append_message(struct log_line *line, const struct log_origin *origin,
@@ -90,15 +110,14 @@ void log_line_append_message(struct log_line *line, const struct log_origin *ori
     char time[LOG_TIME_BYTES], prefix[LOG_TIME_BYTES + 48];
     log_line_format_time(&origin->time, time);
     int length = snprintf(prefix, sizeof(prefix), "%s [%ld] %s: ", time, origin->pid,
-                          level_names[origin->level]);
-    append(line, prefix, (size_t)length);
-    log_line_append_escaped(line, text, text_bytes);
-    append(line, "\n", 1);
+                          log_line_level_name(origin->level));
+    log_line_append_bytes(line, prefix, (size_t)length);
+    append_body(line, origin, text, text_bytes);
+    log_line_append_bytes(line, "\n", 1);
 }
 
 void log_line_append_bare(struct log_line *line, const struct log_origin *origin, const char *text,
                           size_t text_bytes)
 {
-    (void)origin;
-    log_line_append_escaped(line, text, text_bytes);
+    append_body(line, origin, text, text_bytes);
 }

@@ -3,6 +3,7 @@
 #define FCGIHOST_LOG_LINE_H
 
 #include "base/log_level.h"
+#include "base/log_topic.h"
 
 #include <stddef.h>
 #include <time.h>
@@ -22,7 +23,10 @@ struct log_origin {
     enum log_level level;
     long pid;
     struct timespec time;
+    struct log_topic topic;
 };
+
+const char *log_line_level_name(enum log_level level);
 
 /* The offset from UTC of all timestamps becomes what it is now: an application may set TZ. */
 void log_line_fix_offset(void);
@@ -31,9 +35,10 @@ void log_line_format_time(const struct timespec *time, char text[LOG_TIME_BYTES]
 /* The same moment on the same clock, for gmtime-like use: its fields, without a lock. */
 void log_line_split_time(const struct timespec *time, struct tm *fields);
 
+void log_line_append_bytes(struct log_line *line, const char *bytes, size_t count);
 /* Text with control characters as \x1b, and line breaks with two spaces behind. */
 void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes);
-/* A whole message: "time [pid] level: text\n". */
+/* A whole message: "time [pid] level: text (request ID)\n". */
 void log_line_append_message(struct log_line *line, const struct log_origin *origin,
                              const char *text, size_t text_bytes);
 /* The same for syslog, which has prefixes of its own: the text alone. */

@@ -2,6 +2,7 @@
 #include "base/log_queue.h"
 
 #include "base/clock.h"
+#include "base/log_json.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -38,20 +39,45 @@ static struct {
 
 static _Thread_local bool is_never_writing;
 
+static enum log_format format;
+
+void log_queue_set_format(enum log_format wanted)
+{
+    format = wanted;
+}
+
+enum log_format log_queue_format(void)
+{
+    return format;
+}
+
+static void append_message(struct log_line *line, const struct log_origin *origin, const char *text,
+                           size_t text_bytes)
+{
+    bool is_syslog = log_sink_kind() == LOG_SINK_SYSLOG;
+    if (format == LOG_FORMAT_JSON)
+        log_json_append(line, origin, text, text_bytes);
+    else if (is_syslog)
+        log_line_append_bare(line, origin, text, text_bytes);
+    else
+        log_line_append_message(line, origin, text, text_bytes);
+    if (format == LOG_FORMAT_JSON && !is_syslog)
+        log_line_append_bytes(line, "\n", 1);
+}
+
 /* As the sink wants it. NULL: out of memory. */
 static struct log_record *make_record(const struct log_origin *origin, const char *text,
                                       size_t text_bytes)
 {
-    void (*append_text)(struct log_line *, const struct log_origin *, const char *, size_t) =
-        log_sink_kind() == LOG_SINK_SYSLOG ? log_line_append_bare : log_line_append_message;
     struct log_line line = {.room = 0};
-    append_text(&line, origin, text, text_bytes);
+    append_message(&line, origin, text, text_bytes);
     struct log_record *record = malloc(sizeof(*record) + line.used);
     if (record == NULL)
         return NULL;
     *record = (struct log_record){.origin = *origin, .bytes = line.used};
+    record->origin.topic = (struct log_topic){.event = NULL}; /* it is in the text */
     line = (struct log_line){.data = record->text, .room = record->bytes};
-    append_text(&line, origin, text, text_bytes);
+    append_message(&line, origin, text, text_bytes);
     return record;
 }
 
@@ -91,7 +117,8 @@ static void drop_all(void)
 /* Puts in a word on those that were dropped. */
 static void tell_dropped(void)
 {
-    struct log_origin origin = {.level = LOG_LEVEL_WARNING, .pid = (long)getpid()};
+    struct log_origin origin = {
+        .level = LOG_LEVEL_WARNING, .pid = (long)getpid(), .topic.event = "log-dropped"};
     char text[96];
     int n = snprintf(text, sizeof(text), "%llu %s dropped, as the log could not be written",
                      queue.untold, queue.untold == 1 ? "message was" : "messages were");

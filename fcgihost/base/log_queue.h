@@ -10,6 +10,9 @@
  * the thread. When too much waits, it is dropped and counted. Without a thread the caller writes,
  * and waits a second at most. */
 void log_queue_add(const struct log_origin *origin, const char *text, size_t text_bytes);
+/* Of the messages that are added from here on. */
+void log_queue_set_format(enum log_format format);
+enum log_format log_queue_format(void);
 /* From here on messages are only collected, for one who calls log_queue_drain() when the sink can
  * take more. */
 void log_queue_collect(bool is_collecting);

@@ -65,7 +65,9 @@ struct relay {
 
 static void add_line(const struct relay *relay, size_t bytes)
 {
-    struct log_origin origin = {.level = LOG_LEVEL_INFO, .pid = relay->pid};
+    struct log_origin origin = {.level = LOG_LEVEL_INFO,
+                                .pid = relay->pid,
+                                .topic = {.event = "application-output", .thread = ""}};
     clock_gettime(CLOCK_REALTIME, &origin.time);
     log_queue_add(&origin, relay->text, bytes);
 }

@@ -343,7 +343,7 @@ void poller_tend(struct poller *poller, uint64_t now_ms)
         poller->is_pause_logged = false;
     pthread_mutex_unlock(&poller->mutex);
     if (has_healed)
-        log_info("accepting connections again");
+        log_info("accepting-again", "accepting connections again");
 }
 
 void poller_close_idle(struct poller *poller, bool is_every)

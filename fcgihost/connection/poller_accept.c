@@ -166,13 +166,16 @@ static void log_refusal(const struct poller *poller, const struct listener *list
                         enum acceptance acceptance, int error)
 {
     if (acceptance == NOT_ALLOWED)
-        log_warning("%s: connection refused: its address is not in [server] allow", listener->name);
+        log_warning("connection-not-allowed",
+                    "%s: connection refused: its address is not in [server] allow", listener->name);
     else if (acceptance == NO_DESCRIPTOR)
-        log_error("can't accept connections: %s; new ones wait until others have closed (raise the "
+        log_error("accept-failed",
+                  "can't accept connections: %s; new ones wait until others have closed (raise the "
                   "limit of open files: ulimit -n, LimitNOFILE=)",
                   strerror(error));
     else if (acceptance == TOO_MANY)
-        log_warning("can't accept connections: %zu are open, as many as [limits] connections "
+        log_warning("connections-full",
+                    "can't accept connections: %zu are open, as many as [limits] connections "
                     "allows, and none is idle; new ones wait until others have closed",
                     poller->connection_max);
 }

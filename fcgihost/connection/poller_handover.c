@@ -76,7 +76,8 @@ static void take_over_connection(struct poller *poller, const struct handover_co
 {
     struct connection *connection = connection_take_over(left);
     if (connection == NULL) {
-        log_error("a connection of the process before this one is closed: out of memory");
+        log_error("handover-lost",
+                  "a connection of the process before this one is closed: out of memory");
         return;
     }
     pthread_mutex_lock(&poller->mutex);

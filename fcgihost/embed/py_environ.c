@@ -3,6 +3,7 @@
 
 #include "http/meta_variables.h"
 #include "http/name_cache.h"
+#include "http/request_id.h"
 
 #include <string.h>
 
@@ -25,7 +26,7 @@ static PyObject *last;      /* constants and the last request's parameters */
 static size_t last_count;   /* parameters in it */
 static size_t gap_count;    /* deletions from it */
 static bool is_last_in_use; /* a thread that was updating it had to release the GIL */
-static PyObject *key_input, *key_errors, *key_scheme, *http, *https;
+static PyObject *key_input, *key_errors, *key_scheme, *key_id, *http, *https;
 
 static int set_constant(const char *name, PyObject *value)
 {
@@ -42,10 +43,11 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
     key_input = PyUnicode_InternFromString("wsgi.input");
     key_errors = PyUnicode_InternFromString("wsgi.errors");
     key_scheme = PyUnicode_InternFromString("wsgi.url_scheme");
+    key_id = PyUnicode_InternFromString("fcgihost.request_id");
     http = PyUnicode_InternFromString("http");
     https = PyUnicode_InternFromString("https");
     if (constants == NULL || key_input == NULL || key_errors == NULL || key_scheme == NULL ||
-        http == NULL || https == NULL)
+        key_id == NULL || http == NULL || https == NULL)
         return -1;
     PyObject *host = PyImport_ImportModule("fcgihost.host.entry");
     if (host == NULL)
@@ -56,7 +58,8 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
         set_constant("wsgi.multithread", PyBool_FromLong(is_multithread)) < 0 ||
         set_constant("wsgi.multiprocess", PyBool_FromLong(is_multiprocess)) < 0 ||
         set_constant("wsgi.run_once", PyBool_FromLong(is_run_once)) < 0 ||
-        set_constant("wsgi.input_terminated", PyBool_FromLong(1)) < 0)
+        set_constant("wsgi.input_terminated", PyBool_FromLong(1)) < 0 ||
+        set_constant("fcgihost.request_id", Py_NewRef(Py_None)) < 0) /* a place for it */
         return -1;
     last = PyDict_Copy(constants);
     return last != NULL ? 0 : -1;
@@ -76,6 +79,7 @@ void py_environ_clear(void)
     Py_CLEAR(key_input);
     Py_CLEAR(key_errors);
     Py_CLEAR(key_scheme);
+    Py_CLEAR(key_id);
     Py_CLEAR(http);
     Py_CLEAR(https);
 }
@@ -229,7 +233,16 @@ static PyObject *fill_new(const struct request *request)
     return environ;
 }
 
-PyObject *py_environ_new(const struct request *request, PyObject *input, PyObject *errors)
+static int set_request_id(PyObject *environ, struct request *request)
+{
+    const char *id = request_id(request);
+    PyObject *text = PyUnicode_FromStringAndSize(id, (Py_ssize_t)strlen(id));
+    int result = text != NULL ? PyDict_SetItem(environ, key_id, text) : -1;
+    Py_XDECREF(text);
+    return result;
+}
+
+PyObject *py_environ_new(struct request *request, PyObject *input, PyObject *errors)
 {
     PyObject *environ;
     if (is_last_in_use)
@@ -242,9 +255,10 @@ PyObject *py_environ_new(const struct request *request, PyObject *input, PyObjec
         is_last_in_use = false;
     }
     PyObject *scheme = meta_url_scheme(request)[4] == 's' ? https : http;
-    if (environ != NULL && (PyDict_SetItem(environ, key_scheme, scheme) < 0 ||
-                            PyDict_SetItem(environ, key_input, input) < 0 ||
-                            PyDict_SetItem(environ, key_errors, errors) < 0))
+    if (environ != NULL &&
+        (PyDict_SetItem(environ, key_scheme, scheme) < 0 ||
+         PyDict_SetItem(environ, key_input, input) < 0 ||
+         PyDict_SetItem(environ, key_errors, errors) < 0 || set_request_id(environ, request) < 0))
         Py_CLEAR(environ);
     return environ;
 }

@@ -12,6 +12,6 @@ int py_environ_init(bool is_multithread, bool is_multiprocess, bool is_run_once)
 void py_environ_clear(void);
 /* A new dictionary with the request's parameters and wsgi.input, wsgi.errors; NULL with an
  * exception set. */
-PyObject *py_environ_new(const struct request *request, PyObject *input, PyObject *errors);
+PyObject *py_environ_new(struct request *request, PyObject *input, PyObject *errors);
 
 #endif

@@ -2,8 +2,23 @@
 #include "embed/py_errors.h"
 
 #include "http/reply.h"
+#include "http/request_id.h"
 
 #include <string.h>
+
+/* "GET /path: text". What no request is named for comes from a stream that has been cut. */
+static void log_line(struct request *request, const char *text, size_t n)
+{
+    char name[REQUEST_TEXT_BYTES];
+    struct log_topic topic = {.event = "application-errors"};
+    if (request == NULL) {
+        log_text(LOG_LEVEL_ERROR, &topic, text, n);
+        return;
+    }
+    topic.request_id = request_id(request);
+    request_describe(request, name, sizeof(name));
+    log_about(LOG_LEVEL_ERROR, &topic, "%s: %.*s", name, (int)n, text);
+}
 
 /* Any thread of the application may call it, but only the worker may write to the connection. */
 static void write_out(struct py_stream *self, const char *text, size_t n)
@@ -12,7 +27,7 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     bool is_sent = py_settings.is_front_logged && request != NULL &&
                    pthread_equal(self->thread, pthread_self());
     Py_BEGIN_ALLOW_THREADS;
-    log_text(LOG_LEVEL_ERROR, text, n);
+    log_line(request, text, n);
     if (is_sent)
         reply_send_error(request, text, n);
     Py_END_ALLOW_THREADS;

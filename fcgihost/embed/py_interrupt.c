@@ -6,6 +6,7 @@
 #include "embed/py_request.h"
 #include "embed/py_support.h"
 #include "http/reply.h"
+#include "http/request_id.h"
 #include "threads/activity.h"
 
 static const char timeout_page[] = "The application took too long to answer.\n";
@@ -133,10 +134,10 @@ static void log_stack(struct activity *activity, enum work_due due, const char *
     if (!activity_get(activity, &report))
         return;
     PyObject *result =
-        py_module_call_with("log_stack", "NdsNk",
+        py_module_call_with("log_stack", "NsdsNk",
                             PyUnicode_DecodeUTF8(report.request, (Py_ssize_t)strlen(report.request),
                                                  "backslashreplace"),
-                            (double)report.age_ms / 1000,
+                            report.request_id, (double)report.age_ms / 1000,
                             due == WORK_SLOW ? "[log] slow_request" : "[limits] request_time",
                             PyUnicode_FromString(then), (unsigned long)activity->thread);
     if (result == NULL)
@@ -212,9 +213,11 @@ static void answer_timeout(struct python_thread *thread, struct request *request
 static void answer_gone(struct request *request)
 {
     char name[REQUEST_TEXT_BYTES];
+    struct log_topic topic = {.event = "client-gone", .request_id = request_id(request)};
     request_describe(request, name, sizeof(name));
     Py_BEGIN_ALLOW_THREADS;
-    log_info("%s: its client has left: interrupted ([limits] client_gone)", name);
+    log_about(LOG_LEVEL_INFO, &topic, "%s: its client has left: interrupted ([limits] client_gone)",
+              name);
     request->looked_ms = 1; /* long ago: look now */
     request_is_unwanted(request, true);
     if (request->response.is_abandoned)

@@ -66,7 +66,8 @@ static void log_raw(const struct activities *activities, const char *why, char *
             fprintf(stream, " serving %s for %.1f s", report.request, (double)report.age_ms / 1000);
     }
     fclose(stream);
-    log_text(LOG_LEVEL_ERROR, text, text_bytes);
+    log_text(LOG_LEVEL_ERROR, &(struct log_topic){.event = "stacks-from-outside"}, text,
+             text_bytes);
     free(text);
 }
 

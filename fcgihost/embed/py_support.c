@@ -1,8 +1,10 @@
 /* Shared by all files that use Python: calls to fcgihost.host.entry, exceptions. */
 #include "embed/py_support.h"
 
-#include "http/reply.h"
 #include "base/fork.h"
+#include "http/reply.h"
+#include "http/request_id.h"
+#include "http/request_log.h"
 
 #include <unistd.h>
 
@@ -91,7 +93,8 @@ static PyObject *format_exception(PyObject *exception)
     return text;
 }
 
-static void log_exception(struct request *request, const char *where, PyObject *exception)
+static void log_exception(struct request *request, const char *event, const char *where,
+                          PyObject *exception)
 {
     PyObject *text = format_exception(exception);
     Py_ssize_t bytes = 0;
@@ -102,9 +105,10 @@ static void log_exception(struct request *request, const char *where, PyObject *
         bytes = (Py_ssize_t)strlen(traceback);
     }
     char name[REQUEST_TEXT_BYTES];
+    struct log_topic topic = {.event = event, .request_id = request_id(request)};
     request_describe(request, name, sizeof(name));
     Py_BEGIN_ALLOW_THREADS;
-    log_error("%s: %s\n%.*s", name, where, (int)bytes, traceback);
+    log_about(LOG_LEVEL_ERROR, &topic, "%s: %s\n%.*s", name, where, (int)bytes, traceback);
     if (py_settings.is_front_logged)
         reply_send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;
@@ -117,7 +121,7 @@ void py_exception_print(const char *what)
     PyObject *text = exception != NULL ? format_exception(exception) : NULL;
     const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     Py_BEGIN_ALLOW_THREADS;
-    log_error("%s\n%s", what, traceback != NULL ? traceback : "");
+    log_error("host-failed", "%s\n%s", what, traceback != NULL ? traceback : "");
     Py_END_ALLOW_THREADS;
     PyErr_Clear();
     Py_XDECREF(text);
@@ -129,7 +133,7 @@ void py_exception_log(struct request *request, const char *where)
     PyObject *exception = py_exception_take();
     if (exception == NULL)
         return;
-    log_exception(request, where, exception);
+    log_exception(request, "application-failed", where, exception);
     Py_DECREF(exception);
 }
 
@@ -156,17 +160,18 @@ static bool answer_as_described(struct request *request, PyObject *exception)
 {
     PyObject *answer = py_module_call("describe_answer", &exception, 1), *cause;
     int seconds;
-    const char *status, *page, *line;
-    bool is_described = answer != NULL && answer != Py_None &&
-                        PyArg_ParseTuple(answer, "szisO", &status, &page, &seconds, &line, &cause);
+    const char *status, *page, *event, *line;
+    bool is_described =
+        answer != NULL && answer != Py_None &&
+        PyArg_ParseTuple(answer, "szissO", &status, &page, &seconds, &event, &line, &cause);
     PyErr_Clear();
     if (is_described && cause != Py_None) {
-        log_exception(request, line, cause);
+        log_exception(request, event, line, cause);
         send_page(request, cause);
     } else if (is_described) {
         request->response.retry_after_s = (unsigned)seconds;
         Py_BEGIN_ALLOW_THREADS;
-        request_log(request, line);
+        request_log(request, event, line);
         reply_send_page(request, status, page != NULL ? page : plain_page);
         Py_END_ALLOW_THREADS;
     }
@@ -181,22 +186,25 @@ void py_exception_answer(struct request *request, PyObject *exception)
                         PyErr_GivenExceptionMatches(exception, PyExc_OSError);
     if (is_too_large) {
         Py_BEGIN_ALLOW_THREADS;
-        request_log(request, "413: its body is larger than [limits] request_body");
+        request_log(request, "request-body-too-large",
+                    "413: its body is larger than [limits] request_body");
         reply_send_page(request, "413 Request Entity Too Large",
                            "The request's body is too large.\n");
         Py_END_ALLOW_THREADS;
     } else if (!response->is_head_sent && answer_as_described(request, exception)) {
         return;
     } else if (response->is_ended) {
-        log_exception(request, "the application failed after its response was whole", exception);
+        log_exception(request, "application-failed",
+                      "the application failed after its response was whole", exception);
     } else if (response->is_head_sent) {
         log_exception(
-            request,
+            request, "application-failed",
             "the application failed after its response had begun: the connection is closed",
             exception);
         reply_break_off(request);
     } else {
-        log_exception(request, "the application failed: answered with 500", exception);
+        log_exception(request, "application-failed", "the application failed: answered with 500",
+                      exception);
         send_page(request, exception);
     }
 }
@@ -215,7 +223,7 @@ void py_leave_forked_child(void)
     } else if (exception != NULL) {
         PyObject *text = format_exception(exception);
         const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-        log_error("a forked child of the application failed\n%s",
+        log_error("forked-child-failed", "a forked child of the application failed\n%s",
                   traceback != NULL ? traceback : "");
         status = 1;
     }

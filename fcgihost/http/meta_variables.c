@@ -175,22 +175,28 @@ static void advise(const struct path_source *source, char *buffer)
     enum path_advice advice = pathmap_advise(source, buffer, &prefix);
     if (advice == PATH_ADVICE_NONE || atomic_exchange(&has_advised, true))
         return;
+    int path_bytes = source->request_uri != NULL ? (int)strcspn(source->request_uri, "?#") : 0;
     if (advice == PATH_ADVICE_MOUNT)
-        log_warning("%s: the web server passes what is below %s but does not tell this prefix, so "
-                    "links lack it or have it twice: set [application] mount = %s (or mount = / if "
-                    "the application's own routes begin with %s)",
-                    source->request_uri, prefix, prefix, prefix);
+        log_warning(
+            "front-hides-prefix",
+            "%.*s: the web server passes what is below %s but does not tell this prefix, so "
+            "links lack it or have it twice: set [application] mount = %s (or mount = / if "
+            "the application's own routes begin with %s)",
+            path_bytes, source->request_uri, prefix, prefix, prefix);
     else if (advice == PATH_ADVICE_PREFIX_TWICE)
-        log_warning("%s: the web server sends SCRIPT_NAME=%s and PATH_INFO=%s, its prefix twice: "
+        log_warning("front-doubles-prefix",
+                    "%.*s: the web server sends SCRIPT_NAME=%s and PATH_INFO=%s, its prefix twice: "
                     "set [application] mount = %s, or in nginx \"fastcgi_split_path_info "
                     "^(%s)(/.*)?$;\" and \"fastcgi_param PATH_INFO $fastcgi_path_info;\"",
-                    source->request_uri, prefix, source->path_info, prefix, prefix);
+                    path_bytes, source->request_uri, prefix, source->path_info, prefix, prefix);
     else if (advice == PATH_ADVICE_LIGHTTPD_ROOT)
-        log_warning("lighttpd takes the first part of each path for SCRIPT_NAME: set "
+        log_warning("lighttpd-root-script-name",
+                    "lighttpd takes the first part of each path for SCRIPT_NAME: set "
                     "\"fix-root-scriptname\" => \"enable\" beside \"socket\" in its server for "
                     "\"/\", or [application] mount = /");
     else
-        log_warning("lighttpd splits paths wrongly below a prefix that ends with a slash: write "
+        log_warning("lighttpd-trailing-slash",
+                    "lighttpd splits paths wrongly below a prefix that ends with a slash: write "
                     "\"%s\" => instead of \"%s/\" =>, or set [application] mount = %s",
                     prefix, prefix, prefix);
 }

@@ -2,7 +2,6 @@
 #include "http/request.h"
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "protocol/record.h"
 
 #include <errno.h>
@@ -209,13 +208,6 @@ void request_describe(const struct request *request, char *text, size_t text_byt
         uri = "-";
     snprintf(text, text_bytes, "%s %.*s", method != NULL ? method : "-", (int)strcspn(uri, "?#"),
              uri);
-}
-
-void request_log(const struct request *request, const char *what)
-{
-    char text[REQUEST_TEXT_BYTES];
-    request_describe(request, text, sizeof(text));
-    log_warning("%s: %s", text, what);
 }
 
 /* A filter's file follows, and must be received before the connection can be reused. */

@@ -66,6 +66,7 @@ struct request {
     uint64_t io_timeout_ms;
     uint64_t wait_end_ms; /* by clock_ms(), when reading its body waits no longer; 0: none */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
+    const char *id;                 /* request_id() has it; NULL: nobody has asked yet */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
     bool is_question;               /* meta_asks_authorizer: only an authorizer may serve it */
@@ -196,8 +197,6 @@ int64_t request_number(const struct request *request, const char *name);
 enum { REQUEST_TEXT_BYTES = 1024 };
 /* "GET /path" for messages, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
-/* Logs a warning, "GET /path: what". Without the GIL. */
-void request_log(const struct request *request, const char *what);
 
 /* Reads up to n bytes of the body, and no more than CONTENT_LENGTH in all; blocks if none have
  * arrived. Returns their number, 0 at the end, or -1 with body_failure; BODY_FINE: wait_end_ms is

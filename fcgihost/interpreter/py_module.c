@@ -3,10 +3,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "embed/py_programs.h"
 #include "embed/py_interrupt.h"
+#include "embed/py_programs.h"
 #include "embed/py_request.h"
 #include "http/reply.h"
+#include "http/request_id.h"
 #include "interpreter/py_signals.h"
 #include "life/reexec.h"
 #include "life/signals.h"
@@ -35,8 +36,13 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     (void)self;
     int level;
     PyObject *text;
-    if (!PyArg_ParseTuple(arguments, "iU", &level, &text))
+    struct log_topic topic = {.event = NULL};
+    if (!PyArg_ParseTuple(arguments, "isU|zz", &level, &topic.event, &text, &topic.request_id,
+                          &topic.thread))
         return NULL;
+    struct request *served = py_request_served();
+    if (topic.request_id == NULL && served != NULL)
+        topic.request_id = request_id(served);
     if (level < LOG_LEVEL_ERROR || level > LOG_LEVEL_DEBUG) {
         PyErr_SetString(PyExc_ValueError,
                         "level must be LOG_ERROR, LOG_WARNING, LOG_INFO or LOG_DEBUG");
@@ -46,7 +52,8 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     if (utf8 == NULL)
         return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    log_text((enum log_level)level, PyBytes_AS_STRING(utf8), (size_t)PyBytes_GET_SIZE(utf8));
+    log_text((enum log_level)level, &topic, PyBytes_AS_STRING(utf8),
+             (size_t)PyBytes_GET_SIZE(utf8));
     Py_END_ALLOW_THREADS;
     Py_DECREF(utf8);
     Py_RETURN_NONE;
@@ -431,7 +438,9 @@ static PyObject *module_ask_reload(PyObject *self, PyObject *why)
 
 static PyMethodDef methods[] = {
     {"log", module_log, METH_VARARGS,
-     "log(level, text): one record in the host's log. level: LOG_ERROR to LOG_DEBUG."},
+     "log(level, event, text, request_id=None, thread=None): one record in the host's log. level: "
+     "LOG_ERROR to LOG_DEBUG; event: as fcgihost-messages(7) has it. Not given, the request is the "
+     "calling thread's."},
     {"note_program", module_note_program, METH_VARARGS,
      "note_program(is an import, number, \"loading\", \"loaded\" or \"failed\", attempts, error, "
      "seconds to the next attempt or -1): for the status."},

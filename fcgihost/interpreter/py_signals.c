@@ -38,7 +38,8 @@ void py_signals_run(void)
         if (pthread_create(&thread, NULL, report, exception) == 0)
             pthread_join(thread, NULL);
         else
-            log_error("a signal handler of the application failed; no thread could be started to "
+            log_error("signal-handler-failed",
+                      "a signal handler of the application failed; no thread could be started to "
                       "log why");
         Py_END_ALLOW_THREADS;
     }

@@ -37,7 +37,11 @@ static void log_retirement(struct activity *activity)
 {
     struct activity_report report;
     describe(activity, &report);
-    log_error("%s: did not end within %d s of fcgihost.RequestTimeout: it waits in C code, or has "
+    struct log_topic topic = {.event = "request-not-ended",
+                              .request_id =
+                                  report.request_id[0] != '\0' ? report.request_id : NULL};
+    log_about(LOG_LEVEL_ERROR, &topic,
+              "%s: did not end within %d s of fcgihost.RequestTimeout: it waits in C code, or has "
               "caught the exception; the process is retired",
               report.request, WORK_GRACE_MS / 1000);
 }
@@ -130,7 +134,8 @@ bool ladder_step(struct ladder *ladder, uint64_t now_ms)
     ladder->is_hurried = waiting.is_work_wanted;
     send_errand(ladder, &waiting, now_ms);
     if (!must_retire && !ladder->is_retired && is_wedged(ladder, &waiting, now_ms)) {
-        log_error("no thread could take the GIL for %d s, and requests wait for it: C code of an "
+        log_error("gil-held",
+                  "no thread could take the GIL for %d s, and requests wait for it: C code of an "
                   "extension does not release it; the process is retired",
                   WORK_WEDGE_MS / 1000);
         must_retire = true;

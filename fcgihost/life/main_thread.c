@@ -49,7 +49,7 @@ void main_thread_report_slow_import(struct main_thread *main, const struct activ
         now_ms < work.since_ms + SLOW_IMPORT_MS)
         return;
     main->reported_ms = work.since_ms;
-    log_warning("%s has been running for %llu s: it hangs, or is slow", work.name,
+    log_warning("startup-slow", "%s has been running for %llu s: it hangs, or is slow", work.name,
                 (unsigned long long)(now_ms - work.since_ms) / 1000);
     py_stacks_log(activities, "a slow import");
 }
@@ -94,7 +94,8 @@ void main_thread_hurry(struct main_thread *main, uint64_t deadline_ms, uint64_t 
     if (step == STEP_IMPORT && now_ms + main->cleanup_timeout_ms / 2 >= deadline_ms &&
         !main->is_fallback_started) {
         main->is_fallback_started = true;
-        log_warning("stopping: an import does not end: the cleanups run on another thread");
+        log_warning("stop-import-hangs",
+                    "stopping: an import does not end: the cleanups run on another thread");
         py_errand_start(PY_ERRAND_CLEANUPS);
     }
 }

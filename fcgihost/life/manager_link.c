@@ -71,7 +71,8 @@ void manager_link_ask(struct manager_link *link, enum worker_wish wish, const ch
         memcpy(data + sizeof(request), startup.data, bytes);
     if (channel_send(link->worker.channel_fd, WORKER_ASKS, data, sizeof(request) + bytes, NULL, 0) <
         0)
-        log_error("the manager can't be asked: %s", config_error_describe(errno));
+        log_error("manager-unreachable", "the manager can't be asked: %s",
+                  config_error_describe(errno));
 }
 
 /* The first descriptor of the message, or -1. */
@@ -206,7 +207,8 @@ static void take_connections(struct channel_message *message, struct poller *pol
         for (size_t i = 1; i < message->fd_count; i++)
             message->fds[i] = -1; /* the connections' own now */
     } else {
-        log_error("%zu connection(s) that another worker handed over are closed: the message can't "
+        log_error("handover-lost",
+                  "%zu connection(s) that another worker handed over are closed: the message can't "
                   "be read",
                   message->fd_count > 0 ? message->fd_count - 1 : 0); /* the first is the memory */
     }

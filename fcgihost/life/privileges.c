@@ -151,6 +151,7 @@ int privileges_take(const struct config *config, const struct privileges *privil
 void privileges_warn(const struct config *config)
 {
     if (geteuid() == 0 && config->user == NULL)
-        log_warning("running as root, and so does the application: write [server] user = NAME, "
+        log_warning("running-as-root",
+                    "running as root, and so does the application: write [server] user = NAME, "
                     "like www-data, and the process becomes that user once its sockets are open");
 }

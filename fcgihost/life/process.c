@@ -59,9 +59,11 @@ void process_raise_descriptors(const struct config *config, bool is_told)
     limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_max < need && !is_told)
-        log_warning("only %llu files can be open at the same time, and [server] threads and backlog "
-                    "may need %llu: raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower these",
-                    (unsigned long long)limit.rlim_max, (unsigned long long)need);
+        log_warning(
+            "open-files-few",
+            "only %llu files can be open at the same time, and [server] threads and backlog "
+            "may need %llu: raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower these",
+            (unsigned long long)limit.rlim_max, (unsigned long long)need);
 }
 
 /* The default may be missing; one that was given may not. */

@@ -89,7 +89,7 @@ void replacement_run(struct replacement *replacement)
     if (collect(replacement, &handover) == 0)
         reexec_run(&handover, &replacement->is_exit_wanted);
     if (errno != ECANCELED)
-        log_error("the program could not be executed anew: %s: start it again",
+        log_error("renewal-failed", "the program could not be executed anew: %s: start it again",
                   config_error_describe(errno));
     handover_clear(&handover);
 }

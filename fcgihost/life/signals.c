@@ -96,7 +96,8 @@ void signals_reinstall(void)
             !is_ours && before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN;
         if (is_handler && !handled[i].is_told) {
             handled[i].is_told = true;
-            log_warning("%s: the application's handler was replaced: the host keeps this signal, "
+            log_warning("signal-kept",
+                        "%s: the application's handler was replaced: the host keeps this signal, "
                         "which %s; use fcgihost.register_cleanup() for what must run when the "
                         "process stops, and another signal for anything else",
                         handled[i].name, handled[i].does);

@@ -136,7 +136,7 @@ static void log_serving(const struct supervisor *supervisor)
     char applications[512];
     describe_applications(config, applications, sizeof(applications));
     for (size_t i = 0; i < supervisor->poller->listener_count; i++)
-        log_info("serving %s on %s with %u thread%s", applications,
+        log_info("serving", "serving %s on %s with %u thread%s", applications,
                  poller_listener_name(supervisor->poller, i), config->threads,
                  config->threads == 1 ? "" : "s");
 }
@@ -156,7 +156,7 @@ static void do_what_signals_ask(struct supervisor *supervisor)
 {
     if (atomic_exchange(&supervisor->is_reopen_wanted, false)) {
         log_reopen();
-        log_info("SIGHUP: log opened again");
+        log_info("log-reopened", "SIGHUP: log opened again");
     }
     if (atomic_exchange(&supervisor->are_stacks_wanted, false))
         py_stacks_log(&supervisor->pool->activities, "SIGUSR2");
@@ -200,8 +200,9 @@ static void ask_manager(struct supervisor *supervisor)
     char reason[128];
     bool is_shutdown = supervisor->lifecycle.reason == REASON_SHUTDOWN;
     describe_reason(supervisor, reason, sizeof(reason));
-    log_info("%s: the manager %s", reason,
-             is_shutdown ? "stops all workers" : "starts a successor, and this one serves until then");
+    log_info("asked-manager", "%s: the manager %s", reason,
+             is_shutdown ? "stops all workers"
+                         : "starts a successor, and this one serves until then");
     manager_link_ask(&supervisor->link, is_shutdown ? WISH_SHUTDOWN : WISH_LIMIT, reason,
                      (struct handover_bytes){NULL, 0});
 }
@@ -213,16 +214,16 @@ static void log_drain(const struct supervisor *supervisor)
     if (supervisor->lifecycle.reason == REASON_RETRY)
         return;
     if (supervisor->lifecycle.reason == REASON_RETIRED) {
-        log_info("retired: another worker serves in its place");
+        log_info("worker-retired", "retired: another worker serves in its place");
         return;
     }
     if (supervisor->link.is_managed && !supervisor->is_serving_told) {
-        log_debug("stopping, as it is not needed: it never served");
+        log_debug("worker-not-needed", "stopping, as it is not needed: it never served");
         return;
     }
     describe_reason(supervisor, reason, sizeof(reason));
     snprintf(seconds, sizeof(seconds), "%g s", (double)supervisor->config->drain_timeout_ms / 1000);
-    log_info("%s: stopping: %s, requests in flight have %s", reason,
+    log_info("stopping", "%s: stopping: %s, requests in flight have %s", reason,
              is_replaced(supervisor)
                  ? "new connections wait for a fresh process with the same number"
                  : "no new connections",
@@ -236,7 +237,8 @@ static void bequeath(struct supervisor *supervisor)
     if (!supervisor->is_bequeathing || manager_link_bequeath(&supervisor->link, supervisor->poller))
         return;
     supervisor->is_bequeathing = false;
-    log_warning("the worker that was to take the idle connections has gone: they are closed");
+    log_warning("handover-lost",
+                "the worker that was to take the idle connections has gone: they are closed");
     poller_give_up_handover(supervisor->poller);
     poller_stop_accepting(supervisor->poller);
     poller_unpark(supervisor->poller);
@@ -282,12 +284,13 @@ static void begin_cleaning(struct supervisor *supervisor)
     size_t open = count_connections(supervisor);
     if (supervisor->lifecycle.is_cut_off) {
         log_error(
+            "drain-timed-out",
             "stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
             "and are cut off",
             open, (double)supervisor->config->drain_timeout_ms / 1000);
         py_stacks_log(&supervisor->pool->activities, "requests that did not end");
     } else if (open > 0) {
-        log_warning("stopping: %zu connection(s) are cut off", open);
+        log_warning("stop-cuts-off", "stopping: %zu connection(s) are cut off", open);
     }
     poller_cut(supervisor->poller);
     poller_quit(supervisor->poller);
@@ -299,6 +302,7 @@ static void exit_anyway(struct supervisor *supervisor)
     char obstacle[600];
     main_thread_describe(&supervisor->main, obstacle, sizeof(obstacle));
     log_error(
+        "cleanup-timed-out",
         "stopping: not done within [shutdown] cleanup_timeout (%g s), in the way: %s; exiting "
         "anyway",
         (double)supervisor->config->cleanup_timeout_ms / 1000, obstacle);

@@ -103,7 +103,8 @@ int crew_start(struct crew *crew, struct roster *roster, const struct roster_act
     member->channel_fd = ends[0];
     close_descriptor(&ends[1]);
     if (pid < 0) {
-        log_error("a worker can't be started: %s", config_error_describe(error));
+        log_error("worker-not-started", "a worker can't be started: %s",
+                  config_error_describe(error));
         return -1;
     }
     roster_started(roster, action->worker, pid, now_ms);

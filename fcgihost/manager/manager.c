@@ -74,8 +74,8 @@ static uint64_t end_ms(const struct config *config)
 static void stop(struct manager *manager, const char *why, bool is_quick)
 {
     if (!manager->roster.is_stopping) {
-        log_info("%s: stopping: %zu worker%s", why, roster_count(&manager->roster),
-                 roster_count(&manager->roster) == 1 ? "" : "s");
+        log_info("manager-stopping", "%s: stopping: %zu worker%s", why,
+                 roster_count(&manager->roster), roster_count(&manager->roster) == 1 ? "" : "s");
         rollout_close(&manager->rollout);
     }
     roster_stop(&manager->roster, is_quick);
@@ -116,7 +116,7 @@ static void reload_code(struct manager *manager, struct worker_request *request)
         return;
     memcpy(manager->code_change, request->reason, sizeof(manager->code_change));
     const char *why = strstr(request->reason, ": "); /* after what tells changes apart */
-    log_info("reload: %s: the workers will be replaced, one by one",
+    log_info("reload-begins", "reload: %s: the workers will be replaced, one by one",
              why != NULL ? why + 2 : request->reason);
     roster_roll(&manager->roster, clock_ms());
 }
@@ -220,11 +220,11 @@ static void log_end(struct manager *manager, int worker, const struct roster_wor
     describe_restart(delay_ms, restart, sizeof(restart));
     crew_describe_requests(&manager->crew, worker, now_ms, requests, sizeof(requests));
     if (is_wanted && WIFEXITED(status)) {
-        log_debug("worker %ld %s", (long)before->pid, end);
+        log_debug("worker-ended", "worker %ld %s", (long)before->pid, end);
         return;
     }
-    log_error("worker %ld %s%s, %.1f s after its start%s%s%s", (long)before->pid, end,
-              before->is_killed ? " (by the manager: it did not end in time)" : "",
+    log_error("worker-died", "worker %ld %s%s, %.1f s after its start%s%s%s", (long)before->pid,
+              end, before->is_killed ? " (by the manager: it did not end in time)" : "",
               (double)(now_ms - before->started_ms) / 1000,
               requests[0] != '\0' ? ", while it served " : "", requests, restart);
 }
@@ -296,7 +296,8 @@ static void execute_anew(struct manager *manager)
         errno = ENOMEM;
     else
         reexec_run(&handover, &never);
-    log_error("the manager can't execute its new program: %s: it goes on with the old one",
+    log_error("manager-not-renewed",
+              "the manager can't execute its new program: %s: it goes on with the old one",
               config_error_describe(errno));
     handover_clear(&handover);
     block_signals();
@@ -331,7 +332,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
     case ACTION_ROLL_DONE:
         rollout_succeed(&manager->rollout);
         roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
-        log_info("reload: all workers have been replaced");
+        log_info("reload-done", "reload: all workers have been replaced");
         reload_end(true, "all workers have been replaced");
         if (reexec_is_program_changed())
             execute_anew(manager);
@@ -339,6 +340,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
     case ACTION_ROLL_FAILED:
         roster_resize(roster, rollout_fail(&manager->rollout)->processes);
         log_error(
+            "reload-failed",
             "reload: worker %ld could not load what the old ones serve: they stay, and this one "
             "is stopped: mend what the log says above, and reload again",
             pid);
@@ -348,6 +350,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
     case ACTION_REPLACE_FAILED:
         if (action->reason == REPLACE_LIMIT)
             log_error(
+                "worker-not-replaced",
                 "worker %ld, which was to replace another one, could not load: the old one goes on "
                 "serving, and the next attempt comes later",
                 pid);
@@ -379,7 +382,7 @@ static void reload(struct manager *manager)
     roster_resize(&manager->roster, config->processes);
     roster_roll(&manager->roster, clock_ms());
     reload_begin();
-    log_info("reload: %u worker%s will be replaced, one by one", config->processes,
+    log_info("reload-begins", "reload: %u worker%s will be replaced, one by one", config->processes,
              config->processes == 1 ? "" : "s");
 }
 
@@ -454,12 +457,12 @@ static bool start_status(struct manager *manager, const struct config *config)
     collector_init(config, py_interpreter_version(), clock_real_us());
     tell_status(manager);
     if (listener_open_status(&status, config, &error) < 0) {
-        log_fail(error.message);
+        log_fail("start-failed", error.message);
         return false;
     }
     if (control_start(config, &status, CONTROL_MANAGER) == 0)
         return true;
-    log_error("can't start: control thread: %s", config_error_describe(errno));
+    log_error("start-failed", "can't start: control thread: %s", config_error_describe(errno));
     return false;
 }
 
@@ -500,7 +503,7 @@ static void run(struct manager *manager)
 
 static int fail(const struct config_error *error, int code)
 {
-    log_fail(error->message);
+    log_fail("start-failed", error->message);
     return code;
 }
 
@@ -528,8 +531,8 @@ int manager_run(char **argv, const struct config *config)
                        predecessor->member_count);
         manager.has_served = true;
     }
-    log_info("fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION, config->processes,
-             config->processes == 1 ? "" : "es");
+    log_info("manager-started", "fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION,
+             config->processes, config->processes == 1 ? "" : "es");
     manager.reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     reload_open(manager.reload_fd);
     if (!start_status(&manager, config)) {
@@ -543,6 +546,6 @@ int manager_run(char **argv, const struct config *config)
     control_stop();
     process_remove_pid_file(config);
     rollout_clear(&manager.rollout);
-    log_info("stopped");
+    log_info("stopped", "stopped");
     return manager.is_startup_bad ? EXIT_STARTUP : manager.is_cut_off ? 1 : 0;
 }

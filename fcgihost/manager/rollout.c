@@ -62,7 +62,8 @@ const struct config *rollout_begin(struct rollout *rollout)
         listener_open_again(&next.listeners, &rollout->current.listeners,
                             rollout->has_next ? &rollout->next.listeners : NULL, config,
                             &error) < 0) {
-        log_error("reload: %s; nothing is changed: mend it, and reload again", error.message);
+        log_error("reload-configuration-wrong",
+                  "reload: %s; nothing is changed: mend it, and reload again", error.message);
         free_config(config);
         return NULL;
     }

@@ -137,7 +137,7 @@ int call_run(const struct command_line *line, const struct config *config, int r
         body_fd = strcmp(line->data_file, "-") == 0 ? STDIN_FILENO
                                                     : open(line->data_file, O_RDONLY | O_CLOEXEC);
     if (line->data_file != NULL && body_fd < 0) {
-        log_error("--data \"%s\": %s", line->data_file, strerror(errno));
+        log_error("call-data-unreadable", "--data \"%s\": %s", line->data_file, strerror(errno));
         return 1;
     }
     struct variables variables = {.items = calloc(line->header_count + 24, sizeof(char *))};

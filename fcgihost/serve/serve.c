@@ -4,6 +4,8 @@
 #include "http/meta_variables.h"
 #include "http/reply.h"
 #include "http/request.h"
+#include "http/request_id.h"
+#include "http/request_log.h"
 #include "protocol/record.h"
 #include "status/respond.h"
 
@@ -24,7 +26,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
                *document_uri = request_value(request, "DOCUMENT_URI");
     char reason[512];
     if (!request->is_question) {
-        request_log(request, "404: the path is below no [application] mount");
+        request_log(request, "path-not-mounted", "404: the path is below no [application] mount");
         send_page(server, request, "404 Not Found", "Nothing is here.\n");
         return;
     }
@@ -35,7 +37,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
         "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
         "mounted: set that path as mount in the [application] section of the authorizer",
         script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
-    request_log(request, reason);
+    request_log(request, "authorizer-missing", reason);
     send_page(server, request, "403 Forbidden", "Nobody is here who could allow this.\n");
 }
 
@@ -59,19 +61,20 @@ bool serve_refuse(struct server *server, struct request *request)
         return false;
     case META_NO_METHOD:
         request_log(
-            request,
+            request, "request-without-method",
             "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
             "fastcgi_params;`)");
         send_page(server, request, "500 Internal Server Error",
                   "The web server passes no request parameters.\n");
         return true;
     case META_BAD_LENGTH:
-        request_log(request, "400: CONTENT_LENGTH is not a number");
+        request_log(request, "request-bad-length", "400: CONTENT_LENGTH is not a number");
         send_page(server, request, "400 Bad Request", "Content-Length is not a number.\n");
         request->must_close = true;
         return true;
     case META_TOO_LARGE:
-        request_log(request, "413: its body is larger than [limits] request_body");
+        request_log(request, "request-body-too-large",
+                    "413: its body is larger than [limits] request_body");
         send_page(server, request, "413 Request Entity Too Large",
                   "The request's body is too large.\n");
         return true;
@@ -97,7 +100,8 @@ static void count(struct server *server)
 
 void serve_refuse_unloaded(struct server *server, struct request *request)
 {
-    request_log(request, "503: what it needs has not been loaded: see the errors above");
+    request_log(request, "application-not-loaded",
+                "503: what it needs has not been loaded: see the errors above");
     request->response.retry_after_s = readiness_seconds_to_attempt(server->readiness);
     send_page(server, request, "503 Service Unavailable",
               "The application is not ready. Please try again.\n");
@@ -124,6 +128,7 @@ static const char *find_fault(const struct request *request)
 
 enum py_wsgi_outcome serve_request(struct server *server, struct request *request)
 {
+    request_id(request); /* before other threads see the request */
     activity_begin(server->activity, request);
     count(server);
     enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);
@@ -138,7 +143,7 @@ enum py_wsgi_outcome serve_request(struct server *server, struct request *reques
     const char *fault = find_fault(request);
     if (fault != NULL) {
         py_wsgi_release_gil(server->python);
-        request_log(request, fault);
+        request_log(request, "response-length-wrong", fault);
         return PY_WSGI_SERVED;
     }
     return outcome;

@@ -48,7 +48,8 @@ static void log_long_wait(struct worker_pool *pool, uint64_t now_ms, uint64_t *l
     if (load.waiting == 0 || load.oldest_waiting_ms < LONG_WAIT_MS)
         return;
     *logged_ms = now_ms;
-    log_warning("every thread is busy, and %zu request%s for one, the first for %.1f s: raise "
+    log_warning("threads-busy",
+                "every thread is busy, and %zu request%s for one, the first for %.1f s: raise "
                 "[server] threads or processes, or see by SIGUSR2 what takes the threads so long",
                 load.waiting, load.waiting == 1 ? " waits" : "s wait",
                 (double)load.oldest_waiting_ms / 1000);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "embed/py_wsgi.h"
 #include "http/request.h"
+#include "http/request_id.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -68,7 +69,12 @@ static void close_connection(struct worker *worker, struct connection *connectio
     if (refusal != NULL) {
         if (!is_watch(worker))
             py_wsgi_release_gil(worker->server.python);
-        log_warning("connection closed: %s", refusal);
+        log_about(LOG_LEVEL_WARNING,
+                  &(struct log_topic){.event = "connection-closed",
+                                      .request_id = connection->request != NULL
+                                                        ? request_id(connection->request)
+                                                        : NULL},
+                  "connection closed: %s", refusal);
     }
     if (connection->request != NULL) {
         connection->request->ops->release(connection->request);
@@ -248,7 +254,8 @@ void *worker_run(void *argument)
     pthread_setname_np(pthread_self(), name);
     worker->server.python = py_wsgi_enter_thread(worker->server.activity);
     if (worker->server.python == NULL) {
-        log_error("worker %u: no Python thread state: out of memory", worker->server.runner.number);
+        log_error("start-failed", "worker %u: no Python thread state: out of memory",
+                  worker->server.runner.number);
         atomic_fetch_sub(&pool->running, 1);
         return NULL;
     }

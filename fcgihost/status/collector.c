@@ -215,6 +215,7 @@ static void collect_thread(struct thread_figures *thread, struct activity *activ
     if (!thread->is_busy)
         return;
     copy(thread->request, sizeof(thread->request), report.request);
+    copy(thread->request_id, sizeof(thread->request_id), report.request_id);
     thread->seconds = (double)report.age_ms / 1000;
 }
 

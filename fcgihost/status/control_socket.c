@@ -115,7 +115,8 @@ void control_socket_open(struct control_socket *opened)
 {
     *opened = (struct control_socket){.fd = -1};
     if (!identity_each_folder(open_in, opened))
-        log_info("no control socket, so fcgihost --status can't ask this host: this user can write "
+        log_info("control-socket-missing",
+                 "no control socket, so fcgihost --status can't ask this host: this user can write "
                  "neither to $RUNTIME_DIRECTORY nor to /run/fcgihost nor to $XDG_RUNTIME_DIR");
 }
 

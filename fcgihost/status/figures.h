@@ -6,6 +6,7 @@
 #define FCGIHOST_STATUS_FIGURES_H
 
 #include "config/settings.h"
+#include "http/request_id.h"
 #include "threads/counters.h"
 
 #include <stdbool.h>
@@ -67,7 +68,7 @@ struct thread_figures {
     unsigned number;
     bool is_busy;
     char request[256]; /* "GET /path", without the query */
-    char request_id[64];
+    char request_id[REQUEST_ID_BYTES_MAX + 1];
     double seconds;
 };
 

@@ -1,8 +1,9 @@
 /* Text that grows. */
 #include "status/text.h"
 
+#include "base/utf8.h"
+
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,18 +62,7 @@ void text_clear(struct text *text)
     *text = (struct text){0};
 }
 
-/* RFC 3629: neither overlong forms, nor surrogates, nor anything beyond U+10FFFF. */
 size_t text_utf8_bytes(const char *string)
 {
-    const unsigned char *p = (const unsigned char *)string;
-    size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] == 0 || (p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90))
-        return 0;
-    return n;
+    return *string != '\0' ? utf8_bytes(string, strnlen(string, 4)) : 0;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "http/request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,8 @@ bool activity_get(struct activity *activity, struct activity_report *report)
     const struct request *request = activity->served;
     if (request != NULL) {
         request_describe(request, report->request, sizeof(report->request));
+        snprintf(report->request_id, sizeof(report->request_id), "%s",
+                 request->id != NULL ? request->id : "");
         report->age_ms = clock_ms() - activity->since_ms;
     }
     pthread_mutex_unlock(&activity->mutex);

@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_ACTIVITY_H
 #define FCGIHOST_ACTIVITY_H
 
+#include "http/request_id.h"
 #include "threads/board.h"
 #include "threads/counters.h"
 #include "threads/work.h"
@@ -37,6 +38,7 @@ struct activity_report {
     pthread_t thread;
     uint64_t age_ms;
     char request[256];
+    char request_id[REQUEST_ID_BYTES_MAX + 1];
 };
 
 void activity_init(struct activity *activity);

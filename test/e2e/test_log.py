@@ -219,7 +219,7 @@ class TestStreams:
         for path in ("/print", "/thread", "/child", "/fork", "/wait"):
             assert get(host, path).text == "done"
         for word in PRINTED + OF_CHILDREN + ("announced failure of a thread",
-                                             "error: from a forked child"):
+                                             "error: GET /fork: from a forked child"):
             log.wait(re.escape(word))
         assert host.log.read() == ""
 
@@ -283,7 +283,7 @@ class TestFile:
         host = Host("printing:application", settings(printing, destination=log.path),
                     environ={"TZ": "Europe/Paris" if os.path.exists("/usr/share/zoneinfo") else "X-2"})
         assert get(host, "/zone").text == "done"
-        assert log.wait(r"(?m)^%s\+0[12]:00 \[%d\] error: after tzset$" % (TIME, host.pid))
+        assert log.wait(r"(?m)^%s\+0[12]:00 \[%d\] error: GET /zone: after tzset \(request [0-9a-f]{16}\)$" % (TIME, host.pid))
 
     @pytest.mark.parametrize("number", [None, signal.SIGHUP])
     def test_one_that_was_moved_away_is_opened_anew_with_its_mode(self, printing, number):
@@ -322,7 +322,8 @@ def application(environ, start_response):
                        if name.startswith("log"))
         lines = [line for line in text.splitlines() if re.search(r"begin (printed)?\d", line)]
         assert len(lines) == 1200
-        assert all(re.fullmatch(r"(\S+ \[\d+\] error: )?begin (\d+ x{500}|printed\d+) end", line)
+        assert all(re.fullmatch(r"(\S+ \[\d+\] error: GET /: )?begin (\d+ x{500}|printed\d+) end( \(request \w+\))?",
+                                line)
                    for line in lines)
 
 

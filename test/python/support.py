@@ -30,7 +30,7 @@ for number, name in enumerate(("LOG_ERROR", "LOG_WARNING", "LOG_INFO", "LOG_DEBU
     setattr(stub, name, number)
 for number, name in enumerate(("STEP_NONE", "STEP_IMPORT", "STEP_CLEANUP", "STEP_THREADS", "STEP_EXIT")):
     setattr(stub, name, number)
-stub.log = lambda level, text: host_log.append((level, text))
+stub.log = lambda level, event, text, *more: host_log.append((level, text))
 stub.begin_step = lambda step, name: host_steps.append((step, name))
 stub.take_signals = lambda: host_steps.append("signals")
 stub.wait = _wait

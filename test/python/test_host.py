@@ -340,7 +340,7 @@ class RequestTimeTest(unittest.TestCase):
         thread.start()
         begun.wait()
         try:
-            entry.log_stack("GET /a\udcff", 2.04, "[limits] request_time", ": it is interrupted", thread.ident)
+            entry.log_stack("GET /a\udcff", "4f2a", 2.04, "[limits] request_time", ": it is interrupted", thread.ident)
         finally:
             go_on.set()
             thread.join()
@@ -351,7 +351,7 @@ class RequestTimeTest(unittest.TestCase):
         self.assertIn("in serve_slowly\n", text)
 
     def test_a_thread_that_is_not_in_python(self):
-        entry.log_stack("GET /a", 1, "[log] slow_request", "", 0)
+        entry.log_stack("GET /a", "4f2a", 1, "[log] slow_request", "", 0)
         self.assertEqual(support.host_log[0][1],
                          "GET /a: has been running for 1.0 s, longer than [log] slow_request; not in Python")
 
@@ -372,7 +372,7 @@ class UnavailableTest(unittest.TestCase):
     def describe(self, *arguments, cause=None, **keys):
         exception = errors.ResourceUnavailable(*arguments, **keys)
         exception.__cause__ = cause
-        status, page, seconds, line, told = entry.describe_answer(exception)
+        status, page, seconds, event, line, told = entry.describe_answer(exception)
         self.assertEqual((status, told), ("503 Service Unavailable", None))
         self.assertIn("Please try again", page)
         return seconds, line
@@ -395,7 +395,7 @@ class UnavailableTest(unittest.TestCase):
     def test_a_subclass_is_one_too(self):
         class Mine(errors.ResourceUnavailable):
             pass
-        self.assertEqual(entry.describe_answer(Mine("x", retry_after=2))[2:], (2, "503: x", None))
+        self.assertEqual(entry.describe_answer(Mine("x", retry_after=2))[2:], (2, "resource-unavailable", "503: x", None))
 
     def test_the_cause_is_told(self):
         self.assertEqual(self.describe("shop", cause=OSError("refused"))[1], "503: shop (OSError: refused)")
@@ -414,12 +414,12 @@ class ScriptErrorTest(unittest.TestCase):
                                    (404, "404 Not Found", "Nothing is here.\n"),
                                    (500, "500 Internal Server Error", None)):
             described = entry.describe_answer(errors.ScriptError(status, "/srv/a.py is odd\n"))
-            self.assertEqual(described, (line, page, 0, "%d: /srv/a.py is odd " % status, None))
+            self.assertEqual(described, (line, page, 0, "script-refused", "%d: /srv/a.py is odd " % status, None))
 
     def test_its_cause_is_for_the_log(self):
         error = errors.ScriptError(500, "/srv/a.py can't be loaded")
         error.__cause__ = ValueError("x")
-        self.assertIs(entry.describe_answer(error)[4], error.__cause__)
+        self.assertIs(entry.describe_answer(error)[5], error.__cause__)
 
 
 class EndTest(unittest.TestCase):

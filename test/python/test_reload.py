@@ -18,7 +18,7 @@ class Host:
         self.log_lines, self.threads, self.steps = [], [], []
         self.wakes = 0
 
-    def log(self, level, text):
+    def log(self, level, event, text):
         self.log_lines.append((level, text))
 
     def format_exception(self, exception):

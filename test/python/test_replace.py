@@ -15,7 +15,7 @@ class Host:
         self.is_first = True
         self.code = None    # of the trial's end
 
-    def log(self, level, text):
+    def log(self, level, event, text):
         self.log_lines.append((level, text))
 
     def claim(self, mark):

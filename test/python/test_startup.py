@@ -59,7 +59,7 @@ class FakeHost:
     def note(self, task, state, error, next_attempt):
         self.notes.append((task.what, state, task.attempts, error, next_attempt))
 
-    def log(self, level, text):
+    def log(self, level, event, text):
         self.logged.append((level, text))
 
     @staticmethod

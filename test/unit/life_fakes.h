@@ -58,8 +58,9 @@ static inline void forget(void)
 }
 
 #define FAKE_LOG(name)                                                                             \
-    void name(const char *format, ...)                                                             \
+    void name(const char *event, const char *format, ...)                                          \
     {                                                                                              \
+        (void)event;                                                                               \
         char text[1024];                                                                           \
         va_list arguments;                                                                         \
         va_start(arguments, format);                                                               \

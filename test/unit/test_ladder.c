@@ -21,8 +21,18 @@ static char told[1024];
 static unsigned errands, raw_stacks;
 static bool is_errand_stuck, has_left;
 
-void log_error(const char *format, ...)
+void log_error(const char *event, const char *format, ...)
 {
+    (void)event;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(told, sizeof(told), format, arguments);
+    va_end(arguments);
+}
+
+void log_about(enum log_level level, const struct log_topic *topic, const char *format, ...)
+{
+    (void)level, (void)topic;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(told, sizeof(told), format, arguments);

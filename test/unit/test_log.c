@@ -1,4 +1,4 @@
-/* links: log.c log_line.c log_queue.c
+/* links: log.c log_line.c log_json.c log_queue.c
  * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +27,7 @@
 
 enum { TEXT_SIZE = 1 << 17, PREFIX = 30 };
 
+static const struct log_topic topic = {.event = "test-message"};
 static char folder[64];
 static char path[128];
 
@@ -120,7 +121,7 @@ static void assert_logged(const char *message)
 static void assert_text(const char *text, size_t text_bytes, const char *expected)
 {
     assert_int_equal(truncate(path, 0), 0);
-    log_text(LOG_LEVEL_INFO, text, text_bytes);
+    log_text(LOG_LEVEL_INFO, &topic, text, text_bytes);
     assert_logged(expected);
 }
 
@@ -130,7 +131,7 @@ static void test_form_of_a_line(void **state)
     regex_t regex;
 
     (void)state;
-    log_warning("%s %d", "answer", 42);
+    log_warning("test-message", "%s %d", "answer", 42);
     snprintf(pattern, sizeof(pattern),
              "^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\\.[0-9]{3}"
              "[+-][0-9][0-9]:[0-9][0-9] \\[%d\\] warning: answer 42\n$",
@@ -155,7 +156,7 @@ static void test_times_keep_the_offset_that_the_log_was_opened_with(void **state
     localtime_r(&now, &local);
     setenv("TZ", "America/Chicago", 1); /* as Django does */
     tzset();
-    log_info("x");
+    log_info("test-message", "x");
     unsetenv("TZ");
     tzset();
     assert_memory_equal(read_file(path) + 23, "+05:45 ", 7);
@@ -187,11 +188,11 @@ static void test_dates_are_those_of_the_calendar(void **state)
 
 static void log_all_levels(void)
 {
-    log_error("e");
-    log_warning("w");
-    log_info("i");
-    log_debug("d");
-    log_text(LOG_LEVEL_DEBUG, "t", 1);
+    log_error("test-message", "e");
+    log_warning("test-message", "w");
+    log_info("test-message", "i");
+    log_debug("test-message", "d");
+    log_text(LOG_LEVEL_DEBUG, &topic, "t", 1);
 }
 
 static void test_levels(void **state)
@@ -255,7 +256,7 @@ static void test_messages_of_every_length_around_the_buffer(void **state)
         assert_text(text, length, expected);
     }
     assert_int_equal(truncate(path, 0), 0);
-    log_info("%.*s", 4900, text);
+    log_info("test-message", "%.*s", 4900, text);
     snprintf(expected, sizeof(expected), "%.4900s", text);
     assert_logged(expected);
 }
@@ -269,7 +270,7 @@ static void test_long_text_is_whole(void **state)
     (void)state;
     memset(text, '\n', LINES);
     text[LINES - 1] = 'x';
-    log_text(LOG_LEVEL_ERROR, text, LINES);
+    log_text(LOG_LEVEL_ERROR, &topic, text, LINES);
     free(text);
     got = strchr(read_file(path), '\n');
     assert_int_equal(strlen(got), 3 * (LINES - 1) + strlen("x\n"));
@@ -280,17 +281,17 @@ static void test_errno_is_kept(void **state)
 {
     (void)state;
     errno = 4711;
-    log_info("x");
-    log_text(LOG_LEVEL_INFO, "x", 1);
-    log_debug("x");
+    log_info("test-message", "x");
+    log_text(LOG_LEVEL_INFO, &topic, "x", 1);
+    log_debug("test-message", "x");
     log_reopen();
     assert_int_equal(errno, 4711);
     log_close();
     assert_int_equal(log_open("/dev/full", LOG_LEVEL_INFO), 0);
     errno = 4711;
-    log_info("x");
+    log_info("test-message", "x");
     assert_int_equal(errno, 4711);
-    log_text(LOG_LEVEL_INFO, "x", 1);
+    log_text(LOG_LEVEL_INFO, &topic, "x", 1);
     assert_int_equal(errno, 4711);
 }
 
@@ -323,11 +324,11 @@ static void test_reopen_follows_a_rotation_with_the_same_descriptor(void **state
 
     (void)state;
     snprintf(rotated, sizeof(rotated), "%s.1", path);
-    log_info("before");
+    log_info("test-message", "before");
     assert_int_equal(rename(path, rotated), 0);
-    log_info("between");
+    log_info("test-message", "between");
     log_reopen();
-    log_info("after");
+    log_info("test-message", "after");
     assert_int_equal(log_descriptor(), fd);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     assert_logged("after");
@@ -344,7 +345,7 @@ static void test_reopen_that_fails_keeps_the_old_file(void **state)
     assert_int_equal(rename(path, rotated), 0);
     assert_int_equal(mkdir(path, 0700), 0);
     log_reopen();
-    log_info("still here");
+    log_info("test-message", "still here");
     assert_int_equal(rmdir(path), 0);
     assert_non_null(strstr(read_file(rotated),
                            ": can't be opened again: Is a directory: the old one "
@@ -382,7 +383,7 @@ static void *log_in_thread(void *argument)
 
     memset(text, *(const char *)argument, sizeof(text));
     for (int i = 0; i < MESSAGES; i++)
-        log_info("%.*s\nsecond", (int)sizeof(text) - i, text);
+        log_info("test-message", "%.*s\nsecond", (int)sizeof(text) - i, text);
     return NULL;
 }
 
@@ -452,11 +453,11 @@ static int log_to_stderr(void)
 
     CHECK(pipe(fds) == 0);
     dup2(fds[1], STDERR_FILENO);
-    log_info("before log_open");
+    log_info("test-message", "before log_open");
     CHECK(log_open("stderr", LOG_LEVEL_ERROR) == 0);
     CHECK((fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK) == 0); /* it is others' too */
-    log_info("below the level");
-    log_error("after it");
+    log_info("test-message", "below the level");
+    log_error("test-message", "after it");
     log_reopen();
     length = read(fds[0], text, sizeof(text) - 1);
     CHECK(length > 0);
@@ -500,7 +501,7 @@ static int log_to_full_pipe(void)
     close(fds[0]);
     close(fds[1]);
     memset(text, 'x', sizeof(text));
-    log_text(LOG_LEVEL_ERROR, text, sizeof(text));
+    log_text(LOG_LEVEL_ERROR, &topic, text, sizeof(text));
     dup2(STDOUT_FILENO, STDERR_FILENO);
     CHECK(waitpid(reader, &status, 0) == reader && status == 0);
     return 0;
@@ -517,10 +518,10 @@ static int log_to_null(void)
     CHECK(open_syslog() == 0);
     dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
     CHECK(log_open("stderr", LOG_LEVEL_INFO) == 0);
-    log_error("one\ntwo %d\x1b", 3);
-    log_debug("below the level");
-    log_warning("w");
-    log_info("i");
+    log_error("test-message", "one\ntwo %d\x1b", 3);
+    log_debug("test-message", "below the level");
+    log_warning("test-message", "w");
+    log_info("test-message", "i");
     CHECK(is_syslogged(27, "one"));
     CHECK(is_syslogged(27, "  two 3\\x1b"));
     CHECK(is_syslogged(28, "w"));
@@ -547,7 +548,7 @@ static int log_to_closed(void)
     CHECK(fcntl(STDERR_FILENO, F_GETFD) == 0);
     fd = open("/dev/null", O_RDONLY);
     CHECK(fd != STDERR_FILENO);
-    log_info("x");
+    log_info("test-message", "x");
     CHECK(is_syslogged(30, "x"));
     unlink(log_syslog_path);
     return 0;
@@ -579,14 +580,14 @@ static int log_to_syslog(void)
 
     CHECK(log_open("syslog", LOG_LEVEL_DEBUG) == 0);
     CHECK(log_descriptor() == -1); /* nobody listens */
-    log_debug("lost");
+    log_debug("test-message", "lost");
     CHECK(log_dropped() == 1);
     CHECK(open_syslog() == 0);
-    log_debug("%s", "%s");
+    log_debug("test-message", "%s", "%s");
     CHECK(is_syslogged(31, "%s"));
     CHECK(is_syslogged(28, "1 message was dropped, as the log could not be written"));
     memset(text, 'x', sizeof(text) - 1);
-    log_text(LOG_LEVEL_INFO, text, sizeof(text) - 1);
+    log_text(LOG_LEVEL_INFO, &topic, text, sizeof(text) - 1);
     CHECK(is_syslogged(30, text));
     unlink(log_syslog_path);
     return 0;

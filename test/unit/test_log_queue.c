@@ -1,4 +1,4 @@
-/* links: log.c log_line.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
+/* links: log.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static size_t count_lines(const char *all, const char *word)
 static void fill(size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        log_info("number %zu %0*d", i, 1000, 0);
+        log_info("test-message", "number %zu %0*d", i, 1000, 0);
 }
 
 static void test_who_logs_waits_for_no_reader_and_nothing_is_lost_or_swapped(void **state)
@@ -82,7 +82,7 @@ static void test_who_logs_waits_for_no_reader_and_nothing_is_lost_or_swapped(voi
     (void)state;
     int fd = open_fifo();
     fill(500);
-    log_info("the last");
+    log_info("test-message", "the last");
     const char *all = read_until(fd, "the last");
     for (size_t i = 0; i < 500; i++) {
         char word[32];
@@ -106,7 +106,7 @@ static void test_what_there_is_no_room_for_is_counted_and_told_of_in_its_place(v
     sscanf(strstr(all, "warning: ") + strlen("warning: "), "%llu messages were", &told);
     assert_int_equal(told, dropped);
     assert_int_equal(count_lines(all, "number "), 3000 - dropped);
-    log_info("after it");
+    log_info("test-message", "after it");
     read_until(fd, "after it\n");
     assert_int_equal(log_dropped(), dropped);
     close(fd);
@@ -137,7 +137,7 @@ static void test_a_flush_waits_for_one_who_reads(void **state)
     int fd = open_fifo();
     pthread_t reader;
     fill(900);
-    log_info("the last");
+    log_info("test-message", "the last");
     pthread_create(&reader, NULL, read_slowly, &fd);
     assert_true(log_flush());
     pthread_join(reader, NULL);
@@ -148,7 +148,7 @@ static void *log_for_ever(void *argument)
 {
     atomic_bool *is_over = argument;
     while (!atomic_load(is_over))
-        log_info("from a thread");
+        log_info("test-message", "from a thread");
     return NULL;
 }
 
@@ -168,7 +168,7 @@ static void test_a_forked_child_writes_itself_what_is_its_own(void **state)
         int status;
         pid_t child = fork();
         if (child == 0) {
-            log_info("from a child");
+            log_info("test-message", "from a child");
             _exit(0);
         }
         assert_int_equal(waitpid(child, &status, 0), child);
@@ -196,11 +196,11 @@ static void test_a_file_that_was_moved_away_is_opened_anew_without_a_word(void *
     snprintf(moved, sizeof(moved), "%s.1", path);
     assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
     assert_int_equal(log_queue_start(), 0);
-    log_info("before");
+    log_info("test-message", "before");
     assert_int_equal(rename(path, moved), 0);
     while (access(path, F_OK) < 0)
         usleep(1000);
-    log_info("after");
+    log_info("test-message", "after");
     assert_true(log_flush());
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_null(strstr(read_until(fd, "after\n"), "before"));
@@ -218,7 +218,7 @@ static void test_what_is_logged_after_a_reopen_is_in_the_new_file(void **state)
     for (int i = 0; i < 50; i++) {
         assert_int_equal(rename(path, moved), 0);
         log_reopen();
-        log_info("after %d", i);
+        log_info("test-message", "after %d", i);
         assert_true(log_flush());
         struct stat status;
         assert_int_equal(stat(path, &status), 0);

@@ -126,8 +126,9 @@ static void note(const char *format, va_list arguments)
 }
 
 #define FAKE_LOG(name)                                                                             \
-    void name(const char *format, ...)                                                             \
+    void name(const char *event, const char *format, ...)                                          \
     {                                                                                              \
+        (void)event;                                                                               \
         va_list arguments;                                                                         \
         va_start(arguments, format);                                                               \
         note(format, arguments);                                                                   \

@@ -170,8 +170,8 @@ class _LogHost:
     """What start-up and the reloader need of the host alike."""
 
     @staticmethod
-    def log(level, text):
-        _fcgihost.log(_LEVELS[level], text)
+    def log(level, event, text):
+        _fcgihost.log(_LEVELS[level], event, text)
 
     @staticmethod
     def format_exception(exception):
@@ -295,12 +295,12 @@ def _callables(loaded):
 
 def describe_answer(exception):
     """For an exception that stands for a response: (status line, page text or None for the default, seconds for
-    Retry-After, log message, exception whose traceback is logged with it or None). For any other: None."""
+    Retry-After, event and log message, exception whose traceback is logged with it or None). For any other: None."""
     if isinstance(exception, errors.ResourceUnavailable):
         return _describe_unavailable(exception)
     if isinstance(exception, errors.ScriptError):
         status, page = _SCRIPT_PAGES[exception.status]
-        return status, page, 0, _one_line("%d: %s" % (exception.status, exception)), exception.__cause__
+        return status, page, 0, "script-refused", _one_line("%d: %s" % (exception.status, exception)), exception.__cause__
     return None
 
 
@@ -309,7 +309,7 @@ def _describe_unavailable(exception):
     because = " (%s: %s)" % (type(cause).__name__, cause) if cause is not None and str(cause) not in str(exception) else ""
     seconds = -int(-min(max(1, exception.retry_after), 86400) // 1)  # rounded up; in this order for inf and nan
     return ("503 Service Unavailable", "Something that this needs is not available now. Please try again.\n", seconds,
-            _one_line("503: %s%s" % (exception, because)), None)
+            "resource-unavailable", _one_line("503: %s%s" % (exception, because)), None)
 
 
 def _one_line(text):
@@ -348,7 +348,8 @@ def end(seconds, is_stuck, is_afresh):
     seconds = max(deadline - time.monotonic(), 0)
     left = ending.join_threads(min(seconds, _AFRESH_SECONDS) if is_afresh else seconds)
     if left and not is_afresh:
-        _fcgihost.log(_fcgihost.LOG_ERROR, "stopping: these threads of the application did not end: %s: a thread that "
+        _fcgihost.log(_fcgihost.LOG_ERROR, "stop-threads-left",
+                      "stopping: these threads of the application did not end: %s: a thread that "
                       "is no daemon must watch fcgihost.stopping\n%s" % (
                           ", ".join(thread.name for thread in left), _format_stacks()))
     _fcgihost.begin_step(_fcgihost.STEP_EXIT, "an atexit function")
@@ -367,18 +368,20 @@ def run_cleanups():
 
 def log_stacks(why):
     """Logs the stacks of all other threads. why: the first words of the message."""
-    _fcgihost.log(_fcgihost.LOG_INFO, "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
+    _fcgihost.log(_fcgihost.LOG_INFO, "stacks",
+                  "%s: the stacks of all threads\n%s" % (why, _printable(_format_stacks())))
 
 
-def log_stack(request, seconds, setting, then, ident):
+def log_stack(request, request_id, seconds, setting, then, ident):
     """An errand's thread: logs the stack of a thread that serves a request for longer than a setting allows.
 
     request: "GET /path". then: what happens to it, text.
     """
     frame = sys._current_frames().get(ident)
     stack = "its stack, most recent call last:\n" + errors.format_stack(frame).rstrip("\n") if frame else "not in Python"
-    _fcgihost.log(_fcgihost.LOG_WARNING, _printable("%s: has been running for %.1f s, longer than %s%s; %s" % (
-        request, seconds, setting, then, stack)))
+    event = "request-slow" if "slow" in setting else "request-timeout"
+    _fcgihost.log(_fcgihost.LOG_WARNING, event, _printable("%s: has been running for %.1f s, longer than %s%s; %s" % (
+        request, seconds, setting, then, stack)), request_id)
 
 
 def log_timeout(request, what, exception):
@@ -389,7 +392,7 @@ def log_timeout(request, what, exception):
     text = "%s: it took longer than [limits] request_time: %s" % (request, what)
     if exception is not None:
         text += "; where that was, most recent call last:\n" + format_exception(exception).partition("\n")[2]
-    _fcgihost.log(_fcgihost.LOG_WARNING, _printable(text))
+    _fcgihost.log(_fcgihost.LOG_WARNING, "request-timeout", _printable(text))
 
 
 def _format_stacks():
@@ -487,22 +490,25 @@ def _begin_executor(name):
 
 def _log_executor(name, exception):
     if isinstance(exception, interrupt.Interrupted):
-        _fcgihost.log(_fcgihost.LOG_ERROR, "stopping: executors did not shut down, and %s was interrupted: their work "
+        _fcgihost.log(_fcgihost.LOG_ERROR, "stop-executors-hang",
+                      "stopping: executors did not shut down, and %s was interrupted: their work "
                       "must watch fcgihost.stopping\n%s" % (name, _format_stacks()))
     else:
-        _fcgihost.log(_fcgihost.LOG_ERROR, "%s failed, the others still run\n%s" % (name, format_exception(exception)))
+        _fcgihost.log(_fcgihost.LOG_ERROR, "cleanup-failed",
+                      "%s failed, the others still run\n%s" % (name, format_exception(exception)))
 
 
 def _log_failed_cleanup(name, exception):
     what = "failed"
     if isinstance(exception, interrupt.Interrupted):
         what = "did not end in time and was interrupted"
-    _fcgihost.log(_fcgihost.LOG_ERROR, "the cleanup %s %s, the others still run\n%s" % (
+    _fcgihost.log(_fcgihost.LOG_ERROR, "cleanup-failed", "the cleanup %s %s, the others still run\n%s" % (
         name, what, format_exception(exception)))
 
 
 def _report(what, exception):
-    _fcgihost.log(_fcgihost.LOG_ERROR, "%s failed\n%s" % (what, format_exception(exception)))
+    _fcgihost.log(_fcgihost.LOG_ERROR, "application-thread-failed",
+                  "%s failed\n%s" % (what, format_exception(exception)))
 
 
 def describe_application(application):

@@ -38,7 +38,7 @@ class _Load:
 class Reloader:
     """Keeps a generations.Store up to date.
 
-    host: log(level, text), format_exception(exception), start_thread(function), log_cleanup(name, exception),
+    host: log(level, event, text), format_exception(exception), start_thread(function), log_cleanup(name, exception),
     begin_cleanup(name), end_cleanups(), end_load(exception or None), in its thread, and wake(): tend() is to be called
     soon; in any thread, takes no lock.
     """
@@ -75,7 +75,8 @@ class Reloader:
         is_any = bool(retired or self._cleanups)
         for number, scopes in retired:
             count = cleanup.run_together(scopes, self._host.log_cleanup, self._host.begin_cleanup)
-            self._host.log("debug" if not scopes else "info", "generation %d has served its last request: %s" % (
+            self._host.log("debug" if not scopes else "info", "generation-ended",
+                           "generation %d has served its last request: %s" % (
                 number, "%d cleanup%s ran" % (count, "" if count == 1 else "s") if scopes else "nothing was its alone"))
         while self._cleanups:
             cleanup.run_together(self._cleanups.pop(0), self._host.log_cleanup, self._host.begin_cleanup)
@@ -91,7 +92,8 @@ class Reloader:
             load.is_told = True
             frame = sys._current_frames().get(load.thread)
             stack = "\n" + errors.format_stack(frame).rstrip("\n") if frame is not None else ""
-            self._host.log("warning", "%s: its load has been running for %.0f s: it hangs, or is slow; requests get what "
+            self._host.log("warning", "script-reload-slow",
+                           "%s: its load has been running for %.0f s: it hangs, or is slow; requests get what "
                            "was loaded before%s" % (_names(load.keys), now - load.began, stack))
 
     def _look_at_files(self):
@@ -139,7 +141,7 @@ class Reloader:
         forgotten = {key for key in keys if key[0] == path and key[1] is not None and key[1][0] == "script_root"}
         for key in forgotten:
             self._store.forget(key)
-        self._host.log("warning", "%s has gone: %s" % (
+        self._host.log("warning", "script-gone", "%s has gone: %s" % (
             path, "its requests get 404" if forgotten else "what was loaded from it goes on serving"))
         return forgotten
 
@@ -174,7 +176,8 @@ class Reloader:
         elif isinstance(failure, generations.Changing):
             self._cleanups.append(store.abandon(generation))
             self._take_back(states)
-            self._host.log("debug", "%s is being written: it is loaded once it is no longer" % failure)
+            self._host.log("debug", "script-being-written",
+                           "%s is being written: it is loaded once it is no longer" % failure)
         else:
             self._fail(load, generation, failure, before.number)
 
@@ -187,7 +190,7 @@ class Reloader:
         self._failures[:] = [failure for failure in self._failures if not failure.keys & load.keys]
         for key in load.keys:
             self._known.pop(key[0], None)
-        self._host.log("info", "%s: loaded anew as generation %d in %.3f s, because %s" % (
+        self._host.log("info", "script-reloaded", "%s: loaded anew as generation %d in %.3f s, because %s" % (
             _names(load.keys), generation.number, self._clock() - load.began, load.why))
 
     def _fail(self, load, generation, error, before):
@@ -195,7 +198,8 @@ class Reloader:
         watch.note(error)
         load.files = {**watch.state(), **{unit.path: unit.state for unit in generation.attempted}}
         self._failures[:] = [failure for failure in self._failures if not failure.keys & load.keys] + [load]
-        self._host.log("error", "%s can't be loaded anew, though %s: generation %d goes on serving; it is tried again "
+        self._host.log("error", "script-reload-failed",
+                       "%s can't be loaded anew, though %s: generation %d goes on serving; it is tried again "
                        "when a file of it changes\n%s" % (
                            _names(load.keys), load.why, before, self._host.format_exception(error)))
         self._cleanups.append(self._store.abandon(generation))

@@ -34,7 +34,7 @@ def record_imports():
 
 
 class Replacer:
-    """Looks at the files of all modules. host: log(level, text), claim(mark) -> False if another worker tries the same
+    """Looks at the files of all modules. host: log(level, event, text), claim(mark) -> False if another worker tries the same
     change, start_check(names) -> process id, reap(process id) -> exit code or None, kill(process id), and reload(mark,
     why): replaces the process, or all workers.
 
@@ -134,10 +134,12 @@ class Replacer:
         try:
             self._trial = self._host.start_check(self._own_modules())
         except OSError as error:
-            self._host.log("error", "[reload] %s, but no process could be started to try it: %s" % (self._why, error))
+            self._host.log("error", "reload-trial-not-started",
+                           "[reload] %s, but no process could be started to try it: %s" % (self._why, error))
             return
         self._trial_began, self._is_told = self._clock(), False
-        self._host.log("info", "[reload] %s: process %d tries whether it can be loaded" % (self._why, self._trial))
+        self._host.log("info", "reload-trial-begins",
+                       "[reload] %s: process %d tries whether it can be loaded" % (self._why, self._trial))
 
     def _widen(self):
         """If the changed code can't be loaded, that may be for a file that this process has not loaded, or for one that
@@ -156,17 +158,20 @@ class Replacer:
         if code is None:
             if not self._is_told and now >= self._trial_began + _SLOW_SECONDS:
                 self._is_told = True
-                self._host.log("warning", "[reload] process %d has tried to load the changed code for %.0f s: it hangs, or "
+                self._host.log("warning", "reload-trial-slow",
+                               "[reload] process %d has tried to load the changed code for %.0f s: it hangs, or "
                                "is slow; this one goes on serving" % (self._trial, now - self._trial_began))
             return
         self._trial = None
         if code != 0:
-            self._host.log("error", "[reload] %s, but can't be loaded (exit code %d): this process goes on serving what it "
+            self._host.log("error", "reload-trial-failed",
+                           "[reload] %s, but can't be loaded (exit code %d): this process goes on serving what it "
                            "has; it is tried again when a file changes" % (self._why, code))
             return
         if self._get_states(self._known) != self._known:
             return  # what was tried is no longer what is there: that is tried first
-        self._host.log("info", "[reload] %s, and could be loaded in %.1f s" % (self._why, now - self._trial_began))
+        self._host.log("info", "reload-trial-done",
+                       "[reload] %s, and could be loaded in %.1f s" % (self._why, now - self._trial_began))
         self._host.reload(self._mark, self._why)
 
     def _end_trial(self):

@@ -73,7 +73,7 @@ class Startup:
 
     An import waits until those before it have succeeded. The applications wait for them if they are required. host
     has begin_attempt(text), end_attempt(exception or None), wait(seconds, seconds to the next attempt) -> whether
-    the process ends, log(level, text), format_exception(exception), log_cleanup(name, exception), for the status
+    the process ends, log(level, event, text), format_exception(exception), log_cleanup(name, exception), for the status
     note(task, "loading", "loaded" or "failed", error, seconds to the next attempt or None), and for a manager
     report(tasks that were not tried yet, applications that failed, imports that failed) and ask_heal(what, state) ->
     whether there is one, which tries again in a fresh process.
@@ -224,7 +224,7 @@ class Startup:
         seconds = self._clock() - task.began
         again = "" if task.attempts == 1 else ", %.1f s after the first" % seconds
         level = "debug" if task.was_loaded else "info"  # it has been said before
-        self._host.log(level, "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
+        self._host.log(level, "loaded", "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
 
     def _log_failure(self, task, failure, cleanups, is_last):
         if isinstance(failure, interrupt.Interrupted):
@@ -241,9 +241,10 @@ class Startup:
         described = self._describe(task, failure)
         self._host.note(task, "failed", _brief(task.failure), task.due - self._clock() if task.due else None)
         ran = "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
-        self._host.log("error", "%s: %s%s%s" % (task.what, end, ran, described))
+        self._host.log("error", "startup-attempt-failed", "%s: %s%s%s" % (task.what, end, ran, described))
         if self._is_serving and task.attempts_here == _HOPELESS:
-            self._host.log("warning", "%s: failed %d times in an interpreter that serves others meanwhile: what these "
+            self._host.log("warning", "startup-attempts-hopeless",
+                           "%s: failed %d times in an interpreter that serves others meanwhile: what these "
                            "attempts left behind in it may be in the way by now: restart fcgihost" % (
                                task.what, _HOPELESS))
 
