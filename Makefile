@@ -9,6 +9,7 @@
 #             APPLICATIONS="klaus hgweb"    for test-applications; for test, which runs them as well
 #             SUITES="bookworm trixie"  for test-fresh
 #             PORT=8080                 for demo
+#             HOURS=1                   for torture
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
 
 PYTHON  ?= /usr/bin/python3
@@ -25,12 +26,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications demo test run-test \
-        test-unit test-python test-e2e test-applications run-applications test-fuzz test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-applications run-applications test-fuzz torture run-torture test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-applications test-fresh bench lint
+INSTALLING := deps deps-% demo test test-applications test-fresh torture bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -189,6 +190,12 @@ SUITES ?= bookworm trixie
 test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
 FUZZ_SECONDS ?= 20
+
+torture: deps-test ## hostile sessions, signals at any moment, failing calls, rolls under load (HOURS=1)
+	@$(MAKE) --no-print-directory run-torture
+run-torture: all
+	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/torture.py --hours $(HOURS)
+HOURS ?= 0.1
 
 # What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
 # files ("test/unit/test_gate:fcgihost/protocol/gate.c"), once for all tests.

@@ -1,0 +1,27 @@
+"""A short round of the standing adversary (`make torture` has the long one), and what fuzzers found before."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from host import PROGRAM, ROOT
+from process import SAN, SLOWNESS
+
+
+@pytest.mark.parametrize("torment", ["sessions", "moments", "rolls",
+                                     pytest.param("faults", marks=pytest.mark.skipif(
+                                         bool(SAN), reason="a sanitizer wants to be the first that replaces malloc"))])
+def test_nothing_is_found_in_a_short_round_of(torment):
+    done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "test", "torture", "torture.py"), "--seconds", "5",
+                           "--only", torment], env=dict(os.environ, FCGIHOST=PROGRAM), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120 * SLOWNESS)
+    assert done.returncode == 0, done.stdout
+    assert torment in done.stdout.splitlines()[-1]
+
+
+def test_the_parsers_still_stand_what_fuzzers_once_found():
+    done = subprocess.run(["sh", os.path.join(ROOT, "test", "fuzz", "run.sh"), "0"], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("none broke it") == 5
