@@ -31,8 +31,13 @@ static void write_ini(const char *listen, unsigned processes)
     FILE *ini = fopen(file, "w");
     assert_non_null(ini);
     fprintf(ini, "[server]\nprocesses = %u\n", processes);
-    for (const char *at = listen; *at != '\0'; at += strcspn(at, " "), at += strspn(at, " "))
-        fprintf(ini, "listen = %.*s\n", (int)strcspn(at, " "), at);
+    for (const char *at = listen; *at != '\0'; at += strspn(at, " ")) {
+        size_t bytes = strcspn(at, " ");
+        fputs("listen = ", ini);
+        fwrite(at, 1, bytes, ini);
+        fputs("\n", ini);
+        at += bytes;
+    }
     fprintf(ini, "[application]\nscript = app.py\n");
     assert_int_equal(fclose(ini), 0);
 }
