@@ -120,7 +120,7 @@ def check_documents(tree):
             if not tree.has_file(match[1]) and match[1] not in FOREIGN:
                 yield f"{at(match)}: {match[1]}: there is no such file"
         for match in FOLDERS.finditer(text):
-            if not (tree.root / match[0]).exists() and not tree.has_file(match[0]) and match[0] not in FOREIGN:
+            if not any((folder / match[0]).exists() for folder in ((tree.root / file).parent, tree.root)) and not tree.has_file(match[0]) and match[0] not in FOREIGN:
                 yield f"{at(match)}: {match[0]}: there is no such file or folder"
         for match in MAKE.finditer(text):
             for word in match[1].split():
