@@ -84,7 +84,7 @@ static int parse_v6(const char *text, struct address *address, const char **reas
     return parse_port(end + 2, &v6->sin6_port, reason);
 }
 
-/* Why HOST:PORT is none: the commonest slips each have their own answer. */
+/* Why host is not acceptable: each common mistake has a message of its own. */
 static int refuse_host(const char *host, const char **reason)
 {
     if (host[0] == '\0') {
@@ -142,8 +142,8 @@ int address_parse(const char *text, struct address *address, const char **reason
     return parse_v4(text, address, reason);
 }
 
-/* Peers that reach a socket as ::ffff:1.2.3.4 are meant by whoever writes 1.2.3.4, so both become
- * IPv4. */
+/* ::ffff:1.2.3.4, as which an IPv4 peer reaches an IPv6 socket: compared as IPv4, so that a block
+ * 1.2.3.4 matches it. */
 static bool is_mapped(const uint8_t bytes[16])
 {
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};

@@ -11,9 +11,10 @@
 #define HAS_FEATURE(feature) 0
 #endif
 
-/* SCGI's parameters of usual size fit into one. */
+/* One block holds SCGI parameters of the usual size. Under AddressSanitizer each allocation is a
+ * block of its own, so that an overrun is seen. */
 #if defined(__SANITIZE_ADDRESS__) || HAS_FEATURE(address_sanitizer)
-enum { BLOCK_BYTES = 0, IS_BLOCK_KEPT = false }; /* each piece is one, so that it sees their ends */
+enum { BLOCK_BYTES = 0, IS_BLOCK_KEPT = false };
 #else
 enum { BLOCK_BYTES = 4 << 10, IS_BLOCK_KEPT = true };
 #endif

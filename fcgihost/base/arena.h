@@ -6,14 +6,14 @@
 
 struct arena_block;
 
-/* All zero: an empty one. */
+/* Empty when all zero. */
 struct arena {
     struct arena_block *blocks;
 };
 
-/* bytes of memory, aligned for anything. NULL: there is none. */
+/* Aligned for any type. NULL: out of memory. */
 void *arena_alloc(struct arena *arena, size_t bytes);
-/* Takes everything back, and keeps a block for what comes next. */
+/* Frees all allocations at once; one block is kept for the next ones. */
 void arena_reset(struct arena *arena);
 void arena_free(struct arena *arena);
 

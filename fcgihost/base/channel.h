@@ -1,5 +1,5 @@
 /* Messages with descriptors between two processes of the host, over a pair of sockets that keeps
- * messages apart (SOCK_SEQPACKET). Nobody ever waits in one. */
+ * messages apart (SOCK_SEQPACKET). No call blocks. */
 #ifndef FCGIHOST_CHANNEL_H
 #define FCGIHOST_CHANNEL_H
 
@@ -24,7 +24,7 @@ int channel_send(int fd, uint32_t kind, const void *data, size_t bytes, const in
 
 enum channel_event { CHANNEL_MESSAGE, CHANNEL_EMPTY, CHANNEL_CLOSED };
 
-/* The next message, if there is one. What is longer than a message may be is dropped. */
+/* The next message, if there is one. A message that is too long is dropped. */
 enum channel_event channel_receive(int fd, struct channel_message *message);
 /* Closes the descriptors that came with it and were not taken (set to -1). */
 void channel_close_descriptors(struct channel_message *message);

@@ -1,10 +1,11 @@
-/* The clocks. clock_ms: monotonic, in milliseconds, cheap, and exact to a few of them. */
+/* Clocks. */
 #ifndef FCGIHOST_CLOCK_H
 #define FCGIHOST_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
+/* Monotonic milliseconds: cheap, exact to the kernel's tick (1 to 10 ms). */
 static inline uint64_t clock_ms(void)
 {
     struct timespec now;
@@ -12,7 +13,7 @@ static inline uint64_t clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* For what takes less. */
+/* Monotonic microseconds, exact. */
 static inline uint64_t clock_us(void)
 {
     struct timespec now;
@@ -28,7 +29,7 @@ static inline uint64_t clock_real_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* That far from now, for a condition variable that uses CLOCK_MONOTONIC. */
+/* The moment timeout_ms from now, for a condition variable that uses CLOCK_MONOTONIC. */
 static inline struct timespec clock_deadline(uint64_t timeout_ms)
 {
     struct timespec at;

@@ -1,4 +1,4 @@
-/* Numbers of descriptors: which connections may have, and which nobody but the standard streams. */
+/* Which descriptor numbers connections may use, and that only the standard streams use 0 to 2. */
 #include "base/descriptors.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ROOM_PART = 8, ROOM_MAX = 64 }; /* one in so many is left, up to so many */
+enum { ROOM_PART = 8, ROOM_MAX = 64 }; /* an eighth is left, at most 64 */
 
 int descriptors_find_limit(void)
 {

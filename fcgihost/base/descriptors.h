@@ -1,16 +1,16 @@
-/* Numbers of descriptors: which connections may have, and which nobody but the standard streams. */
+/* Which descriptor numbers connections may use, and that only the standard streams use 0 to 2. */
 #ifndef FCGIHOST_DESCRIPTORS_H
 #define FCGIHOST_DESCRIPTORS_H
 
 #include <stdbool.h>
 
-/* Connections get numbers below it; what is left below RLIMIT_NOFILE is the application's, which
- * could else import and open nothing while clients wait for it. */
+/* Connections use numbers below this. The rest, up to RLIMIT_NOFILE, is kept for the application,
+ * which otherwise could open and import nothing while many clients are connected. */
 int descriptors_find_limit(void);
-/* Is there a number below limit? fd: any one that is open. */
+/* Is a number below limit free? fd: any open descriptor; it is duplicated to find out. */
 bool descriptors_are_left(int fd, int limit);
-/* The descriptor, moved if it is 0, 1 or 2: an application may have closed those, and prints there.
- * fd may be -1. -1 with errno; then it is closed. */
+/* fd, moved to a higher number if it is 0, 1 or 2: the application may have closed a standard
+ * stream, and what it prints must not go to fd. fd may be -1. -1 with errno, and fd closed. */
 int descriptors_above_standard(int fd);
 
 #endif

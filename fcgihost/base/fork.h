@@ -1,5 +1,5 @@
-/* What os.fork() in the application changes: a child must not answer, and closing needs more than
- * close(). */
+/* What os.fork() in the application changes: the child must not answer requests, and as it has a
+ * copy of each connection, closing one takes shutdown(). */
 #ifndef FCGIHOST_FORK_H
 #define FCGIHOST_FORK_H
 

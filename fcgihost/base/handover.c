@@ -185,7 +185,7 @@ static void put_member(struct handover_writer *writer, const struct handover_mem
     end_record(writer, begin);
 }
 
-/* Listeners, connections, two of each member, of a worker, of root's files. */
+/* In this order: listeners, connections, two for each member, two of a worker, root's files. */
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
     size_t listeners = handover->listener_count, connections = handover->connection_count, n = 0;
@@ -252,7 +252,7 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
 
 struct reader {
     const uint8_t *data, *end;
-    bool is_cut;        /* something was to be read that is not there */
+    bool is_cut;        /* the data ended too early */
     const uint8_t *fds; /* the sender's table */
     const int *own_fds; /* the receiver's, or NULL */
     size_t own_fd_count;

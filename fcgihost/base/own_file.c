@@ -1,4 +1,4 @@
-/* Opens, replaces and removes files without being led astray by another user's links. */
+/* Opens, replaces and removes files without following another user's links. */
 #include "base/own_file.h"
 
 #include <errno.h>
@@ -28,8 +28,8 @@ static bool is_trusted(uid_t owner)
     return owner == 0 || owner == geteuid();
 }
 
-/* Root is to be told where to write by nobody but root. Other users follow the links of others, as
- * everybody does, except where anybody may have put them. */
+/* Root follows root's links only. Other users follow anybody's, as open(2) does, except in folders
+ * that everybody can write to. */
 static bool is_safe(const struct stat *folder, uid_t owner)
 {
     return is_trusted(owner) || (geteuid() != 0 && (folder->st_mode & S_IWOTH) == 0);
@@ -58,7 +58,7 @@ static int enter(struct place *place, int fd)
     return 0;
 }
 
-/* Goes on at the root, if the rest of the path says so. */
+/* Starts over at "/" if the rest of the path is absolute. */
 static int enter_root(struct place *place)
 {
     if (place->rest[0] != '/')

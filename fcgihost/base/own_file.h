@@ -1,5 +1,5 @@
-/* Files that the host writes at paths in which others may have a hand: as root it must not be led
- * to /etc/shadow by a link that another user has put there. */
+/* Files that the host writes at paths which other users may be able to change: as root it must not
+ * be led to /etc/shadow by a link of theirs. */
 #ifndef FCGIHOST_OWN_FILE_H
 #define FCGIHOST_OWN_FILE_H
 

@@ -1,4 +1,4 @@
-/* Parses the command line, and brings ini file, flags and APP into their order. */
+/* Parses the command line, and applies ini file, flags and APP in order of precedence. */
 #include "config/command_line.h"
 
 #include "config/config.h"
@@ -328,7 +328,7 @@ static int read_config_file(struct parse *parse)
                                                      kept->bytes, parse->error);
     if (parse->config_file != NULL)
         return config_read_file(parse->config, parse->config_file, parse->error);
-    /* What is there but can't be read is an error all the same. */
+    /* A file that exists but can't be read is an error. */
     if (parse->app != NULL || (stat(here, &status) < 0 && errno == ENOENT))
         return 0;
     return config_read_file(parse->config, here, parse->error);
@@ -400,8 +400,8 @@ void command_line_report(const struct config_error *error)
     fprintf(stderr, "fcgihost: %s\n", error->message);
 }
 
-/* --status, --reload: nothing is read, for the file may be wrong by now; what tells hosts apart is which file
- * they were started with, and where they listen. */
+/* --status, --reload: the ini file is not read, as it may be broken by now. A host is known by the
+ * file that it was started with, and by where it listens. */
 static enum command_line_result apply_status(struct parse *parse)
 {
     static const char here[] = "fcgihost.ini";

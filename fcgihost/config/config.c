@@ -86,8 +86,8 @@ static int apply_flag(struct config *config, struct config_setting *setting, con
     return result;
 }
 
-/* Between section and key: the last one, as names of applications may have some; in front of a
- * variable the first, as its name may. */
+/* The dot between section and key: the last one, as an application's name may contain dots; for
+ * [environment] the first, as a variable's name may. */
 static char *find_dot(char *assignment, const char *equals)
 {
     if (equals == NULL)

@@ -21,11 +21,11 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 int config_set_flag(struct config *config, const char *flag, const char *assignment,
                     struct config_error *error);
 
-/* What no single key can tell: one program in each section, a mount of its own for each, keys that
- * need another one. 0, or -1. */
+/* Checks that take more than one key: one program in each section, a mount of its own for each,
+ * keys that need another key. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);
-/* For the readers of files and flags: puts one value where its option belongs. where: what stands
- * before the reason in a message, up to the key. 0, or -1. */
+/* For the readers of files and flags: stores one value. where: what a message has before the
+ * reason, up to the key. 0, or -1. */
 int config_apply(struct config *config, struct config_setting *setting, const char *where,
                  struct config_error *error);
 

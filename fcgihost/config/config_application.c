@@ -1,4 +1,4 @@
-/* Several applications in one process: their sections, and what these must not contradict. */
+/* Several applications in one process: their sections, and the checks across them. */
 #include "config/config_application.h"
 
 #include "config/config_options.h"
@@ -212,7 +212,7 @@ static bool answers(const struct config *config, const struct config_application
            config_answers_by_authorizer(config, application);
 }
 
-/* Two that would be asked the same. */
+/* Two sections must not compete for the same requests. */
 static int check_pair(const struct config *config, const struct config_application *one,
                       const struct config_application *other, struct config_error *error)
 {

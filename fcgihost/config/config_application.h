@@ -13,19 +13,19 @@ void *config_application_target(struct config *config, const struct config_optio
 void config_application_clear_all(struct config *config);
 /* The application with that name (NULL: that of [application]), or NULL. */
 struct config_application *config_find_application(const struct config *config, const char *name);
-/* Forgets what the sections say but [application]'s callable and mount, which may go with another
+/* Drops all sections, but keeps [application]'s callable and mount, which may go with another
  * program. */
 void config_forget_applications(struct config *config);
 /* What answers requests, as it was given; NULL if nothing does. */
 const char *config_responder(const struct config_application *application);
-/* What is served there, as it was given, for people: with an authorizer and a filter only one of
- * them. */
+/* What the section serves, as it was given, for messages; of an authorizer and a filter only one.
+ */
 const char *config_describe_application(const struct config_application *application);
-/* Does it answer requests by its authorizer, for want of anything else? As nginx's auth_request
- * asks. */
+/* Does it answer ordinary requests by its authorizer, as it has nothing else? nginx's auth_request
+ * asks so. */
 bool config_answers_by_authorizer(const struct config *config,
                                   const struct config_application *application);
-/* What the sections lack, alone and together. 0, or -1. */
+/* Checks each section, and all of them together. 0, or -1. */
 int config_application_check_all(const struct config *config, struct config_error *error);
 
 #endif

@@ -12,8 +12,8 @@ struct config_error {
 /* Writes the message; always -1, so that a caller can return it. */
 int config_error_set(struct config_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* What an errno says, in the lower case of our messages; good until the next call, at the start
- * only. */
+/* The text for an errno, in lower case as our messages are; valid until the next call. Not
+ * thread-safe: for the start. */
 const char *config_error_describe(int number);
 
 #endif

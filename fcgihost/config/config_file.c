@@ -21,8 +21,7 @@
 enum {
     HINT_SIZE = 512,
     WHERE_SIZE = 512,
-    /* What inih keeps of a section's or a key's name, and the room that it wants to stay free in a
-       line. */
+    /* How much inih keeps of a section's or a key's name, and how much of a line it leaves free. */
     INIH_NAME_MAX = 49,
     INIH_LINE_SPARE = 3
 };
@@ -211,7 +210,7 @@ static char *clean_line(struct ini_file *file, size_t length, int room)
     return text;
 }
 
-/* The first problem is enough, unless all are to be reported. Then true: it was, go on. */
+/* true: all problems are wanted, and this one was reported: go on. false: stop at it. */
 static bool report(struct ini_file *file)
 {
     struct config *config = file->config;
@@ -360,7 +359,7 @@ static int parse_ini(struct ini_file *file)
     if (file->has_failed || file->config->reported > 0)
         return -1;
     if (result != 0) {
-        /* Nothing that the reader lets through is known to end here. */
+        /* No line that the reader lets through is known to get here. */
         file->line_number = result > 0 ? (unsigned)result : file->line_number;
         return fail(file, "not understood: write KEY = VALUE, [SECTION] or a comment");
     }

@@ -396,7 +396,7 @@ void config_option_suggest_section(const char *section, char *text, size_t text_
     }
 }
 
-/* Every line of text with its own start. */
+/* Prints text line by line: first before the first one, next before the others. */
 static void print_lines(const char *text, const char *first, const char *next)
 {
     const char *start = first;

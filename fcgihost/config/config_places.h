@@ -5,13 +5,13 @@
 #include "config/config_error.h"
 #include "config/settings.h"
 
-/* The script files and folders that applications are to be loaded from are there and can be read.
- * For every first start: what was never there is a mistake, and no failure that heals. 0, or -1
- * with one line. */
+/* Do the script files and folders of the applications exist, and can they be read? For each first
+ * start: a file that was never there is a mistake, not a failure that may heal. 0, or -1 with one
+ * line. */
 int config_check_scripts(const struct config *config, struct config_error *error);
 
-/* For --check, which opens no socket and writes no file: whatever else the start would refuse that
- * can be seen without doing it. Calls report for each line. Returns how many there were. */
+/* For --check, which opens no socket and writes no file: finds what else the start would refuse, as
+ * far as that can be seen without doing it. Calls report for each line; returns their number. */
 unsigned config_check_places(const struct config *config,
                              void (*report)(const struct config_error *error));
 

@@ -141,7 +141,7 @@ static int set_word(struct config_setting *setting, void *target)
     if (config_value_parse_word(setting->text, setting->option->words, &place, &setting->reason) <
         0)
         return -1;
-    /* An enum has the size of unsigned here; which type it is, is the compiler's own. */
+    /* An enum is as large as unsigned here; which type is behind it is up to the compiler. */
     memcpy(target, &place, sizeof(place));
     return 0;
 }

@@ -21,7 +21,7 @@ struct config_setting {
 int config_setting_apply(struct config_setting *setting, void *target);
 /* Frees what the values of this option hold. */
 void config_setting_clear(const struct config_option *option, void *target);
-/* Where relative paths start that have no file's folder: the current one, or that of the process's
+/* Where relative paths start that are not from a file: the current folder, or that of the process's
  * first start. Caller frees; NULL with errno. */
 char *config_setting_find_folder(const struct config *config);
 /* path behind folder unless it is absolute. Caller frees; NULL when out of memory. */

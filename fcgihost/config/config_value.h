@@ -8,8 +8,8 @@
 
 enum { CONFIG_VALUE_REASON_SIZE = 256, CONFIG_VALUE_QUOTED_SIZE = 160 };
 
-/* Why a value is refused and what to write instead, so worded that it goes on after the quoted
- * value: is out of range (1 to 1024): write a number within it */
+/* Why a value is refused and what to write instead, worded to follow the quoted value: is out of
+ * range (1 to 1024): write a number within it */
 struct config_value_reason {
     char text[CONFIG_VALUE_REASON_SIZE];
 };
@@ -60,8 +60,8 @@ void config_value_format(uint64_t number, enum config_value_unit unit, char text
  * "..." where it is long. */
 void config_value_quote(const char *text, char quoted[CONFIG_VALUE_QUOTED_SIZE]);
 
-/* How many letters must be added, dropped, changed or swapped with their neighbour to make one of
- * the other. */
+/* Edit distance: how many letters must be added, dropped, changed or swapped with their neighbour
+ * to turn one text into the other. */
 unsigned config_value_distance(const char *one, const char *other);
 
 /* Cuts white space off both ends, in place. */

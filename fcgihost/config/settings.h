@@ -1,4 +1,4 @@
-/* The settings, as everybody reads them. config.h fills them in. */
+/* The settings, as all code reads them; config.h fills them in. */
 #ifndef FCGIHOST_SETTINGS_H
 #define FCGIHOST_SETTINGS_H
 
