@@ -1,4 +1,4 @@
-/* What a connection has received and nobody has used yet. */
+/* What a connection has received and has not been used yet. */
 #include "net/input.h"
 
 #include "base/clock.h"

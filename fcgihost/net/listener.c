@@ -1,4 +1,5 @@
-/* One listening socket: whose it is, and its end. Removes only the files that this process made. */
+/* One listening socket: who owns it, and how it is closed. Only files that this process made are
+ * removed. */
 #include "net/listener.h"
 
 #include <dirent.h>
@@ -12,7 +13,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A child of the application inherits the listeners, and must not take the socket's file away. */
+/* A forked child of the application inherits the listeners, and must not remove the socket's file.
+ */
 static pid_t creator_pid;
 
 int listener_fail(struct config_error *error, const struct listener *listener, const char *format,
@@ -76,8 +78,8 @@ static int holds_socket(const char *pid, ino_t inode)
     return result;
 }
 
-/* Web servers that make a socket for one process, and keep no copy. Whoever has changed its user
- * can't be looked into, but its name can be seen. */
+/* Web servers that make a socket for one process and keep no copy. The descriptors of a process
+ * that has changed its user can't be seen, but its name can. */
 static bool closes_its_copy(const char *pid)
 {
     static const char *const spawners[] = {"apache2", "httpd", "lighttpd"};
@@ -95,8 +97,8 @@ static bool closes_its_copy(const char *pid)
     return false;
 }
 
-/* An inherited socket may also be with the program that started this one, with siblings, or with
- * systemd. Of the processes that can't be seen only the parent is likely to have it. */
+/* The program that started this one, its siblings, or systemd may have the inherited socket too. Of
+ * the processes that can't be looked into only the parent is likely to. */
 enum listener_owner listener_find_owner(const struct listener *listener)
 {
     struct stat status;
@@ -132,14 +134,14 @@ bool listener_is_spawners(const struct listener *listener)
 
 void listener_refuse(const struct listener *listener)
 {
-    /* TCP would drop its queue. It refuses once it is closed. */
+    /* On TCP it would drop the connections that are queued; there, closing refuses. */
     if (!listener->is_tcp)
         shutdown(listener->fd, SHUT_RD);
 }
 
 void listener_close(struct listener *listener)
 {
-    /* While it still listens: so nobody takes the file for a stale one and puts his own there. */
+    /* Before it stops listening, so that no other host takes the file for a stale one. */
     listener_unlink(listener);
     if (listener->fd >= 0) {
         close(listener->fd);

@@ -22,13 +22,13 @@ struct listener {
     ino_t path_inode;
 };
 
-/* From here on files of sockets are this process's own, and not a forked child's, to remove. */
+/* From now on this process, and no forked child, removes the files of sockets. */
 void listener_own_files(void);
 /* What the next process must know of it; the texts are the listener's own. */
 struct handover_listener listener_describe(const struct listener *listener);
 /* Closes the socket; unlinks its file if the file is still the one that we created. */
 void listener_close(struct listener *listener);
-/* Whose the socket is: only then can it be made to refuse without harm to others. */
+/* Who has the socket: only if nobody else does may it be made to refuse connections. */
 enum listener_owner {
     LISTENER_OURS,    /* this process has its only copy */
     LISTENER_SHARED,  /* another process has one too */
@@ -40,10 +40,10 @@ enum listener_owner listener_find_owner(const struct listener *listener);
 /* Can a successor of this process take the socket over, while connections queue up? A web server
  * that started this process for the socket, mod_fcgid or lighttpd, has no other one for it. */
 bool listener_is_spawners(const struct listener *listener);
-/* From now on a Unix socket refuses who connects, so that the web server turns elsewhere at once;
- * those who did connect can still be accepted. Only for one that is ours. */
+/* A Unix socket refuses new connections from now on, so that the web server goes elsewhere at once;
+ * those that are queued can still be accepted. Only for LISTENER_OURS. */
 void listener_refuse(const struct listener *listener);
-/* Removes only the socket's file (if it is ours), so that nobody finds the way in any more. */
+/* Removes the socket's file, if it is ours, and nothing else: nobody can connect any more. */
 void listener_unlink(struct listener *listener);
 /* Says in error what is wrong with the address. -1. */
 __attribute__((format(printf, 3, 4))) int

@@ -189,7 +189,7 @@ static int open_inherited(struct listener_set *set, int fd, struct config_error 
     return adopt(listener, fd, error);
 }
 
-/* How many sockets systemd passed to this very process; 0 if none, -1 if it can't be told. */
+/* How many sockets systemd passed to this process; 0: none; -1: LISTEN_FDS can't be read. */
 static int count_systemd_sockets(void)
 {
     const char *pid = getenv("LISTEN_PID");
@@ -206,7 +206,7 @@ static int count_systemd_sockets(void)
     return end != count && *end == '\0' && number >= 0 && number <= 1024 ? (int)number : -1;
 }
 
-/* The application's children must not take them for their own. */
+/* So that children of the application don't take them for theirs. */
 static void forget_systemd(void)
 {
     unsetenv("LISTEN_PID");
@@ -325,7 +325,7 @@ int listener_take_over(struct listener_set *set, const struct handover *handover
                        struct config_error *error)
 {
     *set = (struct listener_set){0};
-    listener_own_files(); /* it made them before it executed the program anew */
+    listener_own_files(); /* this process made them, before it executed itself anew */
     for (size_t i = 0; i < handover->listener_count; i++) {
         const struct handover_listener *left = &handover->listeners[i];
         struct listener *listener = add(set, left->name);

@@ -14,13 +14,13 @@ struct listener_set {
  * listener, or -1 with one line in error; what was opened is closed again. */
 int listener_open_all(struct listener_set *set, const struct config *config,
                       struct config_error *error);
-/* For a configuration that is read again: opens the addresses that neither open nor more has (more may
- * be NULL); one that they have is the same socket in this set. With no address configured the set is
- * that of open. 0, or -1 with one line in error, and nothing new is open. */
+/* For a configuration that was read again: opens the addresses that neither open nor more (may be
+ * NULL) has, and shares the sockets of those that they have. If no address is configured, the set
+ * is that of open. 0, or -1 with one line in error, and nothing new is open. */
 int listener_open_again(struct listener_set *set, const struct listener_set *open,
                         const struct listener_set *more, const struct config *config,
                         struct config_error *error);
-/* Closes the sockets that neither kept nor more (may be NULL) has, and forgets all. */
+/* Closes the sockets that neither kept nor more (may be NULL) has, and empties the set. */
 void listener_close_others(struct listener_set *set, const struct listener_set *kept,
                            const struct listener_set *more);
 /* Opens those of [status] listen; there may be none. 0, or -1 with one line in error. */

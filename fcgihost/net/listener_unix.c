@@ -1,4 +1,4 @@
-/* Unix sockets: exactly one process gets a path, however many begin at the same time. */
+/* Unix sockets: exactly one process gets a path, however many start at the same time. */
 #include "net/listener_unix.h"
 
 #include "base/clock.h"
@@ -22,7 +22,7 @@ enum {
     LOCK_LOOK_MS = 5
 };
 
-/* "folder owned by root" for the reader who wonders why it is denied. */
+/* "folder owned by root": why permission is denied. */
 static void describe_folder(const char *path, char owner[WHY_SIZE])
 {
     char folder[sizeof(((struct listener *)0)->path)];
@@ -73,7 +73,7 @@ static int describe_unix(const struct listener *listener, const struct address *
     return listener_fail(error, listener, "%s", config_error_describe(number));
 }
 
-/* 1: somebody listens; 0: nobody does any more; -1 with errno. */
+/* 1: a process listens; 0: none does any more; -1 with errno. */
 static int is_live(const struct address *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -91,7 +91,7 @@ static int is_live(const struct address *address)
     return number == ECONNREFUSED ? 0 : -1;
 }
 
-/* Removes what a process that died left; refuses everything else that is in the way. */
+/* Removes the socket file of a process that died; refuses anything else at that path. */
 static int make_room(const struct listener *listener, const struct address *address,
                      struct config_error *error)
 {
@@ -131,7 +131,7 @@ static int make_room(const struct listener *listener, const struct address *addr
     return 0;
 }
 
-/* Gives the socket away first and opens it up last: until then only its owner gets in. */
+/* Sets owner and group first and the mode last: until then only the owner can connect. */
 static int set_access(const struct listener *listener, const struct config *config,
                       struct config_error *error)
 {
@@ -253,7 +253,7 @@ static int wait_for_lock(const char *name)
     return fd;
 }
 
-/* A file that has a content is not ours: somebody else's name happens to be the same. */
+/* A file that is not empty is no lock of ours: it happens to have the name. */
 static void unlock(int fd, const char *name)
 {
     struct stat status;
@@ -281,7 +281,7 @@ int listener_open_unix(struct listener *listener, const struct address *address,
                              "in use: another process is opening it, and has held %s for %d s",
                              name, LOCK_MS / 1000);
     }
-    /* Where no file can be made, bind(2) says it better. */
+    /* Where no file can be made, bind(2) has the better message. */
     result = open_socket(listener, address, config, error);
     unlock(lock, name);
     return result;

@@ -22,8 +22,8 @@ static bool take_what_is_there(struct input *input, int fd)
     return n > 0 || (n < 0 && errno == EAGAIN);
 }
 
-/* The peer may want to send before it reads on: what there is room for is taken from it. false:
- * there is none left, or the application reads. */
+/* The peer may have to send before it reads on: receives as much as there is room for. false: there
+ * is no room left, or the application is reading. */
 static bool take_in(struct input *input, int fd)
 {
     if (!input_enter(input))
@@ -33,9 +33,9 @@ static bool take_in(struct input *input, int fd)
     return has_room;
 }
 
-/* A Unix socket takes 208 KiB as a rule, and poll() speaks of room when three quarters of that are
- * free: 1 MiB needs seven waits with two changes of threads each, 100 of 400 µs. The kernel gives
- * no more than net.core.wmem_max. TCP's buffers grow by themselves. */
+/* A Unix socket's buffer is 208 KiB by default, and poll() reports room when three quarters of it
+ * are free: 1 MiB takes seven waits with two context switches each, 100 of 400 µs. The kernel
+ * allows at most net.core.wmem_max. TCP's buffers grow by themselves. */
 static void enlarge_buffer(int fd)
 {
     int domain, bytes = SEND_BUFFER_BYTES;

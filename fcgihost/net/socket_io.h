@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/* What a caller has to do before its thread waits for the peer, each time. */
+/* What the caller wants called each time before its thread waits for the peer. */
 struct socket_wait {
     void (*before)(struct socket_wait *wait);
     uint64_t end_ms; /* by clock_ms(), when no wait may last longer; 0: none */
@@ -14,7 +14,7 @@ struct socket_wait {
 
 struct input;
 
-enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input of that capacity grows no more */
+enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input that has this capacity does not grow */
 
 /* Sends all pieces (and uses the array up). 0, or -1 with errno; ETIMEDOUT when the peer took
  * nothing for timeout_ms. A peer that reads on only when it has sent everything (mod_fcgid) is

@@ -23,9 +23,9 @@ static void reply_end(struct gate_result *result, uint16_t id, enum record_proto
 
 /* A cursor over the parameters' bytes, which are spread over several records. */
 struct parameter_reader {
-    const uint8_t *next_record; /* the header behind the current content */
+    const uint8_t *next_record; /* the header after the current content */
     const uint8_t *p, *end;     /* what is left of the current content */
-    size_t skip;                /* padding behind it */
+    size_t skip;                /* padding after it */
 };
 
 static bool next_content(struct parameter_reader *reader)
@@ -66,7 +66,7 @@ static inline bool read_length(struct parameter_reader *reader, size_t *length)
     return true;
 }
 
-/* Skips length bytes; false if some are missing, or one is NUL or the other byte. */
+/* Skips length bytes; false if some are missing, or one is NUL or forbidden. */
 static bool pass_clean(struct parameter_reader *reader, size_t length, int forbidden)
 {
     while (length > 0) {

@@ -12,8 +12,8 @@ static enum http_verdict refuse(struct http_head *head, const char *reason)
     return HTTP_REFUSE;
 }
 
-/* Where the head ends: behind CRLF CRLF, or LF LF, which RFC 9112, section 2.2, lets pass. 0: not
- * yet. */
+/* Where the head ends: after CRLF CRLF, or LF LF, which RFC 9112, section 2.2, allows. 0: it is
+ * incomplete. */
 static size_t find_end(const char *text, size_t n)
 {
     for (const char *p = text; (p = memchr(p, '\n', n - (size_t)(p - text))) != NULL;) {
@@ -49,7 +49,7 @@ static bool parse_line(const char *text, const char *end, struct http_head *head
     return is_version(version + 1, (size_t)(end - version - 1));
 }
 
-/* The bytes that have come of the method, up to the blank. */
+/* How many bytes of the method, which ends at a space, have come. */
 static bool is_method_possible(const char *text, size_t n)
 {
     size_t i = 0;

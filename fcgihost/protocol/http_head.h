@@ -15,8 +15,8 @@ struct http_head {
 };
 
 /* Parses the first n bytes of a connection: "GET /path HTTP/1.1", headers, an empty line (RFC
- * 9112). Headers are skipped. A head longer than max_bytes is refused, and so is what can't be one,
- * as soon as it is seen. The strings point into bytes and have no NUL at their end. */
+ * 9112). Headers are skipped. A head longer than max_bytes, or one that can't become valid, is
+ * refused as soon as that is seen. The strings point into bytes and have no NUL at their end. */
 enum http_verdict http_head_parse(const uint8_t *bytes, size_t n, size_t max_bytes,
                                   struct http_head *head);
 

@@ -21,7 +21,7 @@ enum {
     FIXED_BYTES = 24 << 10, /* three streams with their buffers, and the first parameters' vector */
     /* per parameter: malloc() overhead, and its pointer in a vector that doubles */
     PARAM_BYTES = 64,
-    /* malloc() keeps so much freed memory, and asks the kernel for so much more at once */
+    /* how much freed memory malloc() keeps, and how much more it asks the kernel for at once */
     HEAP_BYTES = 96 << 10,
     HEAP_STEP_BYTES = 1 << 20,
 };

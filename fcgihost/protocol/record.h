@@ -54,7 +54,7 @@ struct record record_parse(const uint8_t *bytes);
 /* Header, content and padding. */
 size_t record_total_bytes(const struct record *record);
 
-/* Write a record at out and return the byte behind it. */
+/* Write a record at out and return the byte after it. */
 uint8_t *record_put_header(uint8_t *out, enum record_type type, uint16_t id, size_t content_bytes);
 uint8_t *record_put_end(uint8_t *out, uint16_t id, enum record_protocol_status status);
 
