@@ -29,7 +29,7 @@ void activity_begin(struct activity *activity, struct request *request)
     work_begin(&activity->work, now_ms);
 }
 
-/* With the mutex, as a thread that has it may be looking at what the request sends and receives. */
+/* Takes the mutex: a thread that holds it may be looking at the request's connection. */
 void activity_end_application(struct activity *activity)
 {
     pthread_mutex_lock(&activity->mutex);

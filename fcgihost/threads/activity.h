@@ -30,7 +30,7 @@ struct activities {
     struct activity *items;
     unsigned count;
     struct counters spare;     /* of the thread that answers while all of them are busy */
-    atomic_uint busy, busiest; /* how many serve a request, and did at most */
+    atomic_uint busy, busiest; /* how many threads serve a request now, and the most so far */
 };
 
 /* "GET /a/b", and for how long. */
@@ -42,7 +42,7 @@ struct activity_report {
 };
 
 void activity_init(struct activity *activity);
-/* The thread itself, when it begins to serve and when it has served. */
+/* Called by the thread itself, when it begins to serve and when it has served. */
 void activity_begin(struct activity *activity, struct request *request);
 /* … and in between, when the application has run. */
 void activity_end_application(struct activity *activity);
@@ -50,16 +50,16 @@ void activity_end(struct activity *activity);
 /* false: it serves no request. Any thread may ask, with or without the GIL. */
 bool activity_get(struct activity *activity, struct activity_report *report);
 
-/* Has the client of that piece of work (struct work_view) left, while the application runs? Never
- * waits. For the supervisor. */
+/* While the application runs: has the client of that piece of work (struct work_view) left? Never
+ * blocks. For the supervisor. */
 bool activity_has_client_left(struct activity *activity, unsigned long long serial);
 
-/* Of that many threads. 0, or -1 when out of memory. */
+/* For capacity threads. 0, or -1 when out of memory. */
 int activities_init(struct activities *activities, unsigned capacity);
-/* A thread serves a request from now on, and does no more. */
+/* One more thread serves a request; one fewer does. */
 void activities_enter(struct activities *activities);
 void activities_leave(struct activities *activities);
-/* What all of them have counted. Any thread may ask; it never waits. */
+/* The sum of all threads' counters. Any thread; never blocks. */
 void activities_sum(const struct activities *activities, struct counters_totals *totals);
 
 #endif

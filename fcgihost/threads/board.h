@@ -1,8 +1,8 @@
 /* What a worker process shows of itself to its manager: one small piece of shared memory for each.
  *
- * The worker writes, the manager reads, and believes nothing: it acts on messages alone, and uses
- * what stands here for its log and the status. A worker that writes rubbish harms no other one, as
- * none has another's memory; and it can't be made smaller under the reader (F_SEAL_SHRINK).
+ * The worker writes, the manager reads, for its log and the status alone: it decides nothing by it.
+ * A worker that writes rubbish harms nobody: each has its own memory, and F_SEAL_SHRINK keeps that
+ * from shrinking under the reader.
  *
  *     offset  bytes
  *          0      4  BOARD_VERSION
@@ -38,7 +38,7 @@ struct board {
 _Static_assert(sizeof(struct board_thread) == 256 && sizeof(struct board) == 64 + 255 * 256,
                "the layout is what the comment says");
 
-/* What one thread does, as a reader got it. */
+/* What one thread does, as the reader copied it. */
 struct board_entry {
     uint64_t since_ms;
     char text[BOARD_TEXT_BYTES]; /* printable */
@@ -50,11 +50,11 @@ int board_open(struct board **board);
 struct board *board_map(int fd);
 void board_unmap(struct board *board);
 
-/* The thread itself, when it begins to serve, and with NULL when it has served. */
+/* Called by the thread itself, when it begins to serve, and with NULL when it has served. */
 void board_set(struct board_thread *thread, const char *text, uint64_t since_ms);
 /* false: the thread is idle, or what it wrote can't be read. Any process. */
 bool board_get(struct board *board, unsigned thread, struct board_entry *entry);
-/* How many threads it speaks of. */
+/* How many threads it describes. */
 unsigned board_threads(struct board *board);
 
 #endif

@@ -16,7 +16,8 @@ enum {
 extern const uint64_t counters_bounds_us[COUNTERS_BOUNDS];
 
 struct counters_histogram {
-    atomic_ullong buckets[COUNTERS_BOUNDS + 1]; /* each counts only its own, not those below */
+    atomic_ullong buckets[COUNTERS_BOUNDS + 1]; /* each bucket counts what is above the bound below
+                                                   it, and not the sum */
     atomic_ullong sum_us;
 };
 
@@ -27,8 +28,9 @@ struct counters {
     _Alignas(64) atomic_ullong by_class[COUNTERS_CLASSES]; /* responses, by status / 100 - 1 */
     struct counters_histogram wait;                        /* for a thread: from ready to begun */
     struct counters_histogram duration; /* from ready until its response has left */
-    atomic_ullong gil_wait_us;          /* the part of the wait that a thread had it already */
-    atomic_ullong slow, timeouts;       /* of those who see to slow_request and request_time */
+    atomic_ullong gil_wait_us; /* the part of the wait in which a thread had the request, and waited
+                                  for the GIL */
+    atomic_ullong slow, timeouts; /* requests beyond slow_request and beyond request_time */
 };
 
 /* A copy, or a sum, of the counters of threads. */
@@ -39,16 +41,16 @@ struct counters_totals {
     } wait, duration;
 };
 
-/* For the thread they belong to. */
+/* Called by the thread that owns the counters. */
 static inline void counters_add(atomic_ullong *counter, uint64_t n)
 {
     uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
     atomic_store_explicit(counter, before + n, memory_order_relaxed);
 }
 
-/* A request has been answered with that status. For the thread they belong to. */
+/* A request has been answered with that status. Called by the thread that owns the counters. */
 void counters_count(struct counters *counters, int status, const struct request_times *times);
-/* Adds a thread's counters to the totals, which begin as zeros. For any thread. */
+/* Adds a thread's counters to the totals, which start at zero. Any thread. */
 void counters_sum(const struct counters *counters, struct counters_totals *totals);
 
 #endif

@@ -63,7 +63,7 @@ bool pace_begin_application(struct pace_runner *runner)
     return true;
 }
 
-/* Of two threads that count at the same time one may be lost: no harm to a mean. */
+/* If two threads count at the same time one count may be lost: it is only a mean. */
 void pace_end_application(struct pace_runner *runner)
 {
     atomic_uint *weighted_us = &runner->pace->weighted_us;

@@ -10,11 +10,11 @@
 #include <stdint.h>
 
 enum {
-    PACE_SLOW_US = 100, /* a mean from which on passing the turn is worth its context switch */
-    /* One request counts for no more: most that take longer than that beside short ones only lost
-     * the processor for a while, to the web server perhaps. */
+    PACE_SLOW_US = 100, /* from this mean on, passing the turn is worth its context switch */
+    /* At most this of one request counts: among short ones a longer time mostly means that the
+     * thread had lost the processor, perhaps to the web server. */
     PACE_MOST_US = 4 * PACE_SLOW_US,
-    PACE_WEIGHT = 16, /* the mean is of about so many requests */
+    PACE_WEIGHT = 16, /* about how many requests the mean covers */
 };
 
 /* Of all threads together. */
@@ -23,26 +23,26 @@ struct pace {
     atomic_uint weighted_us; /* PACE_WEIGHT times the mean of what the application took */
 };
 
-/* A request whose thread waits for the GIL may be withdrawn from it by the watch. */
+/* The watch may withdraw a request from a thread that waits for the GIL. */
 enum pace_entry { PACE_ENTERED, PACE_ENTERING, PACE_WITHDRAWN };
 
 /* Of one thread. */
 struct pace_runner {
     struct pace *pace;
     unsigned number;  /* from 1, or TURN_WATCH */
-    bool has_turn;    /* or had it when it offered it */
-    bool is_slow;     /* the application is, by its mean when it was called */
+    bool has_turn;    /* or has offered it */
+    bool is_slow;     /* by the mean, when the application was called */
     atomic_int entry; /* enum pace_entry */
     uint64_t application_began_us;
 };
 
 void pace_init(struct pace *pace);
 void pace_destroy(struct pace *pace);
-/* Leads; at once if the turn was offered and nobody took it. */
+/* Waits until this thread leads: not at all if it has offered the turn and nobody took it. */
 void pace_take_turn(struct pace_runner *runner);
-/* Much may be left to do: a follower may lead meanwhile. */
+/* The thread may be busy for a while: a follower may lead if it does not come back soon. */
 void pace_offer_turn(struct pace_runner *runner);
-/* Another thread leads. Called before this one waits for a peer. */
+/* Another thread leads from now on. Called before this one waits for a peer. */
 void pace_pass_turn(struct pace_runner *runner);
 /* The thread is about to wait for the GIL, with a request. Without the GIL. */
 void pace_await_gil(struct pace_runner *runner);

@@ -1,4 +1,4 @@
-/* What requests need has it been loaded? */
+/* Has what requests need been loaded? */
 #include "threads/readiness.h"
 
 #include "base/clock.h"

@@ -42,7 +42,7 @@ static enum turn_offer offer_of(unsigned long long state)
     return (enum turn_offer)((state & OFFERED) >> OFFER_SHIFT);
 }
 
-/* Whoever owned it finds that out by turn_reclaim. */
+/* The thread that had it finds out by turn_reclaim. */
 static bool take_from(struct turn *turn, unsigned long long state, unsigned number)
 {
     unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
@@ -67,7 +67,7 @@ void turn_take(struct turn *turn, unsigned number)
         }
         recall_watch(turn, state);
         turn->followers++;
-        /* Who passes it does so without the mutex, but looks for followers with it. */
+        /* turn_pass changes the state without the mutex, and looks for followers with it. */
         if (atomic_load(&turn->state) == state)
             pthread_cond_wait(&turn->promotion, &turn->mutex);
         turn->followers--;
@@ -80,7 +80,7 @@ static void wake_watch(struct turn *turn)
     pthread_mutex_lock(&turn->mutex);
     atomic_store(&turn->is_watch_asleep, false);
     pthread_mutex_unlock(&turn->mutex);
-    pthread_cond_signal(&turn->alarm); /* now, as it may run at once, and needs the mutex */
+    pthread_cond_signal(&turn->alarm); /* unlocked before: it may run at once, and takes it */
 }
 
 void turn_offer(struct turn *turn, unsigned number, enum turn_offer to)
@@ -92,7 +92,7 @@ void turn_offer(struct turn *turn, unsigned number, enum turn_offer to)
     }
     unsigned long long offered = (state & ~OFFERED) | (unsigned long long)to << OFFER_SHIFT;
     if ((state & OFFERED) != 0) {
-        /* The watch, which is awake, may be taking it. */
+        /* The watch is awake, and may be taking the turn right now. */
         atomic_compare_exchange_strong(&turn->state, &state, offered + ONE_OFFER);
         return;
     }
@@ -129,14 +129,14 @@ void turn_pass(struct turn *turn, unsigned number)
         wake_watch(turn);
 }
 
-/* The leader waits for requests: nothing to look for, until it offers or passes its turn. With the
- * mutex held, here and below. */
+/* While the leader waits for requests there is nothing to do until it offers or passes its turn.
+ * With the mutex held, here and below. */
 static void sleep_until_alarm(struct turn *turn, unsigned long long state, unsigned timeout_ms)
 {
     struct timespec end = clock_deadline(timeout_ms);
     int error = 0;
     atomic_store(&turn->is_watch_asleep, true);
-    if (atomic_load(&turn->state) != state) /* who changed it may have found the watch awake */
+    if (atomic_load(&turn->state) != state) /* changed while the watch still counted as awake */
         atomic_store(&turn->is_watch_asleep, false);
     while (atomic_load(&turn->is_watch_asleep) && !turn->is_over && error == 0)
         error = timeout_ms == 0 ? pthread_cond_wait(&turn->alarm, &turn->mutex)
@@ -152,7 +152,7 @@ static void sleep_for(struct turn *turn, unsigned time_ms)
         error = pthread_cond_timedwait(&turn->alarm, &turn->mutex, &end);
 }
 
-/* Nobody has made use of the turn for so long. true: the watch has it. */
+/* Nobody has led for idle_ms: promotes a follower, or takes the turn. true: the watch has it. */
 static bool make_use(struct turn *turn, unsigned long long state, unsigned idle_ms)
 {
     if (offer_of(state) == TURN_TO_ANY && turn->followers > 0) {
@@ -160,7 +160,7 @@ static bool make_use(struct turn *turn, unsigned long long state, unsigned idle_
             pthread_cond_signal(&turn->promotion);
         return false;
     }
-    /* A follower that was promoted may not have run yet. */
+    /* The longer time, as a follower that was promoted may not have run yet. */
     return idle_ms >= TURN_IDLE_MS && (turn->followers == 0 || !is_free(state)) &&
            take_from(turn, state, TURN_WATCH);
 }

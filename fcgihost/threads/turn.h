@@ -17,7 +17,7 @@
 
 enum {
     TURN_TICK_MS = 4,   /* each look costs 15 µs */
-    TURN_IDLE_MS = 20,  /* nobody made use of the turn for so long: the watch takes it */
+    TURN_IDLE_MS = 20,  /* nobody has led for so long: the watch takes the turn */
     TURN_WATCH = 65535, /* the number of the watch; threads that serve have 1 and up */
 };
 
@@ -28,30 +28,30 @@ enum turn_offer {
 };
 
 struct turn {
-    atomic_ullong state; /* how many offers there were, to whom it is offered, whose it is */
+    atomic_ullong state;         /* the number of offers, who may take the turn, who has it */
     atomic_bool is_watch_asleep; /* until an offer or a pass wakes it */
     pthread_mutex_t mutex;
     pthread_cond_t promotion; /* followers wait for it; … */
     pthread_cond_t alarm;     /* … and the watch for this one */
     unsigned followers;       /* with the mutex held; so is this: */
     bool is_over;             /* turn_end() was called */
-    /* Has to bring the watch to pass the turn soon, without waiting for it: a thread that serves
-     * wants it, or has lost it while it waited for the GIL. By any of them, some with the GIL or
-     * the mutex held. NULL: nobody watches. */
+    /* Called when a worker wants the turn that the watch has, or has lost it while it waited for
+     * the GIL: must make the watch pass it soon, without waiting for that. By any worker, some with
+     * the GIL or the mutex held. NULL: there is no watch. */
     void (*recall)(void *argument);
     void *recall_argument;
 };
 
 void turn_init(struct turn *turn);
 void turn_destroy(struct turn *turn);
-/* Follows until it leads. number: the thread's own, from 1. */
+/* Waits as a follower until this thread leads. number: its own, from 1. */
 void turn_take(struct turn *turn, unsigned number);
 /* Offers the turn, until turn_reclaim; a second offer may only widen the first one. No effect
  * unless number has the turn, here and below. */
 void turn_offer(struct turn *turn, unsigned number, enum turn_offer to);
 /* false: another thread has it. */
 bool turn_reclaim(struct turn *turn, unsigned number);
-/* Gives the turn to a follower, or to whoever comes next. */
+/* Gives the turn to a follower, or to the next thread that wants it. */
 void turn_pass(struct turn *turn, unsigned number);
 
 /* The watch's loop: promotes followers for as long as there are any. true: every thread is busy,

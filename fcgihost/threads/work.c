@@ -15,7 +15,8 @@ static unsigned long long get(const atomic_ullong *value)
 
 void work_begin(struct work *work, uint64_t now_ms)
 {
-    set(&work->since_ms, now_ms); /* first: who sees the serial sees this too */
+    set(&work->since_ms,
+        now_ms); /* before the serial: a reader that sees the new serial sees this too */
     set(&work->serial, atomic_load_explicit(&work->serial, memory_order_relaxed) + 1);
     atomic_store_explicit(&work->phase, WORK_GIL, memory_order_release);
 }
@@ -38,7 +39,7 @@ bool work_look(const struct work *work, struct work_view *view)
     *view = (struct work_view){.serial = get(&work->serial),
                                .since_ms = get(&work->since_ms),
                                .phase = (enum work_phase)phase};
-    /* Another piece of work may have begun in between: it is looked at next time. */
+    /* Another piece of work has begun meanwhile: it is looked at next time. */
     return atomic_load_explicit(&work->phase, memory_order_acquire) == phase &&
            get(&work->serial) == view->serial;
 }

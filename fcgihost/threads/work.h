@@ -11,19 +11,19 @@
 struct python_thread;
 
 enum {
-    WORK_GRACE_MS = 5000,  /* from the end of request_time until the process is retired */
-    WORK_WEDGE_MS = 30000, /* so long no thread could take the GIL: it never will */
+    WORK_GRACE_MS = 5000,  /* between RequestTimeout and retiring the process */
+    WORK_WEDGE_MS = 30000, /* if no thread could take the GIL for this long, none ever will */
 };
 
 enum work_phase {
-    WORK_IDLE, /* no application code: the host sends, or the thread waits for a request */
-    WORK_GIL,  /* waits for the GIL, to begin */
-    WORK_RUNS, /* application code, its waits included */
+    WORK_IDLE, /* no application code: the host is sending, or the thread has no request */
+    WORK_GIL,  /* waits for the GIL, before the application */
+    WORK_RUNS, /* runs application code, or waits in it */
 };
 
 /* What is due for a piece of work. */
 enum work_due {
-    WORK_SLOW = 1,    /* older than slow_request: its stack belongs into the log */
+    WORK_SLOW = 1,    /* older than slow_request: log its stack */
     WORK_TIMEOUT = 2, /* older than request_time: fcgihost.RequestTimeout */
     WORK_GONE = 4,    /* its client has left: fcgihost.ClientGone */
     WORK_RETIRE = 8,  /* it goes on after RequestTimeout: the process must be replaced */
@@ -48,7 +48,7 @@ void work_enter(struct work *work);
 /* … and has run it. */
 void work_leave(struct work *work);
 
-/* What the supervisor sees of a thread at a moment. */
+/* A thread at one moment, as the supervisor sees it. */
 struct work_view {
     unsigned long long serial;
     uint64_t since_ms;
@@ -64,7 +64,7 @@ struct work_limits {
     uint64_t slow_ms, timeout_ms;
 };
 
-/* Of one thread, what the supervisor has found due so far. */
+/* What the supervisor has found due for one thread so far. */
 struct work_entry {
     unsigned long long serial;
     unsigned due; /* enum work_due */
@@ -78,9 +78,9 @@ unsigned work_step(struct work_entry *entry, const struct work_limits *limits,
 uint64_t work_wait_ms(const struct work_entry *entry, const struct work_limits *limits,
                       const struct work_view *view, uint64_t now_ms, uint64_t wait_ms);
 
-/* Between the supervisor and who does it, with the GIL. */
+/* Between the supervisor and the errand that does it with the GIL. */
 
-/* The supervisor wants this too for a piece of work. */
+/* The supervisor wants this as well for a piece of work. */
 void work_want(struct work *work, unsigned long long serial, unsigned due);
 /* What is wanted, and not done, for the piece of work that the thread does now. */
 unsigned work_wanted(const struct work *work);
