@@ -312,6 +312,7 @@ static int start_control(const struct config *config, struct listener_set *statu
 {
     struct config_error error;
     collector_init(config, py_interpreter_version(), supervisor->replacement.started_us);
+    collector_resume(&supervisor->replacement.status);
     *status = (struct listener_set){0};
     if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);

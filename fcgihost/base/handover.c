@@ -21,6 +21,7 @@ enum record_type {
     RECORD_MEMBER = 10,
     RECORD_ENVIRONMENT = 12,
     RECORD_ROOT_FILES = 13,
+    RECORD_STATUS = 14,
 };
 
 /* Writing */
@@ -185,6 +186,15 @@ static void put_member(struct handover_writer *writer, const struct handover_mem
     end_record(writer, begin);
 }
 
+static void put_status(struct handover_writer *writer, const struct handover_status *status)
+{
+    size_t begin = begin_record(writer, RECORD_STATUS);
+    put_number(writer, status->generation);
+    for (int i = 0; i < HANDOVER_REASONS; i++)
+        put_number(writer, status->restarts[i]);
+    end_record(writer, begin);
+}
+
 /* In this order: listeners, connections, two for each member, two of a worker, root's files. */
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
@@ -226,6 +236,7 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
     put_header(writer, sender);
     put_descriptors(writer, *fds, *fd_count);
     put_process(writer, handover);
+    put_status(writer, &handover->status);
     for (size_t i = 0; i < handover->listener_count; i++)
         put_listener(writer, &handover->listeners[i], i);
     for (size_t i = 0; i < handover->connection_count; i++)
@@ -428,6 +439,13 @@ static void take_root_files(struct handover_root_files *files, struct reader *co
     files->is_set = !content->is_cut;
 }
 
+static void take_status(struct handover_status *status, struct reader *content)
+{
+    status->generation = take_number(content);
+    for (int i = 0; i < HANDOVER_REASONS; i++)
+        status->restarts[i] = take_number(content);
+}
+
 static void take_file(struct handover_file *file, struct reader *content)
 {
     file->path = take_text(content);
@@ -453,6 +471,9 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
         return 0;
     case RECORD_ROOT_FILES:
         take_root_files(&handover->root_files, content);
+        return 0;
+    case RECORD_STATUS:
+        take_status(&handover->status, content);
         return 0;
     case RECORD_LISTENER:
         return add_listener(handover, content);

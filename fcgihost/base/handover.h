@@ -80,11 +80,20 @@ struct handover_member {
     int channel_fd, board_fd;
 };
 
+enum { HANDOVER_REASONS = 7 };
+
+/* What the status counts over all programs that one after the other were this process. */
+struct handover_status {
+    uint64_t generation; /* 0: not told */
+    uint64_t restarts[HANDOVER_REASONS];
+};
+
 struct handover {
     struct handover_file file;
     struct handover_file environment; /* [server] environment_file */
     struct handover_root_files root_files;
     struct handover_worker worker;
+    struct handover_status status;
     const char *folder; /* the current one at the first start; NULL: it was not known */
     struct handover_listener *listeners;
     size_t listener_count;
@@ -107,7 +116,8 @@ struct handover_writer {
     bool has_failed; /* out of memory, or more than 4 GiB */
 };
 
-/* Where the sender's process id stands in the bytes: a process that was forked puts its own there. */
+/* Where the sender's process id stands in the bytes: a process that was forked puts its own there.
+ */
 void handover_set_sender(uint8_t *data, pid_t sender);
 /* Writes all of it, with the header; *fds and *fd_count are the table of descriptors, for the
  * caller to free. 0, or -1 when out of memory. */

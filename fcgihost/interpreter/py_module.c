@@ -80,6 +80,17 @@ static PyObject *module_note_program(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_note_reload(PyObject *self, PyObject *arguments)
+{
+    (void)self;
+    unsigned long number;
+    const char *error;
+    if (!PyArg_ParseTuple(arguments, "kz", &number, &error))
+        return NULL;
+    collector_program_reloaded(number, error);
+    Py_RETURN_NONE;
+}
+
 /* Copies a str, printable and cut to fit. 0, or -1 with an exception set. */
 static int copy_text(char *out, size_t out_bytes, PyObject *text)
 {
@@ -444,6 +455,9 @@ static PyMethodDef methods[] = {
     {"note_program", module_note_program, METH_VARARGS,
      "note_program(is an import, number, \"loading\", \"loaded\" or \"failed\", attempts, error, "
      "seconds to the next attempt or -1): for the status."},
+    {"note_reload", module_note_reload, METH_VARARGS,
+     "note_reload(number of the application, error or None): its code has changed while it is "
+     "served."},
     {"tell", module_tell, METH_VARARGS,
      "tell([(kind, name, state, detail, pid, seconds or -1, size, in use, idle, waiting)], how "
      "many more there are): what the status shows of telling.Item."},

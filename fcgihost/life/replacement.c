@@ -15,8 +15,11 @@
 void replacement_init(struct replacement *replacement, const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();
-    *replacement = (struct replacement){.config = config, .started_us = clock_real_us()};
+    *replacement = (struct replacement){
+        .config = config, .started_us = clock_real_us(), .status = {.generation = 1}};
     atomic_flag_clear(&replacement->is_begun);
+    if (predecessor != NULL && predecessor->status.generation > 0)
+        replacement->status = predecessor->status;
     if (predecessor != NULL && predecessor->is_start_again)
         replacement->started_us = predecessor->started_us;
 }
@@ -39,12 +42,32 @@ static bool is_due(const struct replacement *replacement, enum lifecycle_reason 
                     reason == REASON_RESTART;
     if (atomic_load(&replacement->is_exit_wanted))
         return false;
-    return reason == REASON_RETRY || reason == REASON_RELOAD || (is_limit && poller_is_spawners(replacement->poller));
+    return reason == REASON_RETRY || reason == REASON_RELOAD ||
+           (is_limit && poller_is_spawners(replacement->poller));
+}
+
+static enum restart_reason restart_of(enum lifecycle_reason reason)
+{
+    switch (reason) {
+    case REASON_REQUESTS:
+        return RESTART_REQUESTS;
+    case REASON_LIFETIME:
+        return RESTART_LIFETIME;
+    case REASON_MEMORY:
+        return RESTART_MEMORY;
+    case REASON_REQUEST_TIME:
+        return RESTART_TIMEOUT;
+    case REASON_RETRY:
+        return RESTART_NOT;
+    default:
+        return RESTART_RELOAD;
+    }
 }
 
 void replacement_decide(struct replacement *replacement, enum lifecycle_reason reason)
 {
     replacement->is_start_again = reason == REASON_RETRY;
+    replacement->restart = restart_of(reason);
     atomic_store(&replacement->is_planned, is_due(replacement, reason));
 }
 
@@ -73,7 +96,12 @@ static int collect(struct replacement *replacement, struct handover *handover)
         .startup = replacement->startup,
         .started_us = replacement->started_us,
         .is_start_again = replacement->is_start_again,
+        .status = replacement->status,
     };
+    if (replacement->restart != RESTART_NOT) {
+        handover->status.generation++;
+        handover->status.restarts[replacement->restart]++;
+    }
     if (replacement->worker != NULL)
         handover->worker = *replacement->worker;
     return poller_hand_over(replacement->poller, handover);

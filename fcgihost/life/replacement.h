@@ -5,6 +5,7 @@
 #include "base/handover.h"
 #include "connection/poller.h"
 #include "life/lifecycle.h"
+#include "status/figures.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -16,15 +17,18 @@ struct replacement {
     struct poller *poller;         /* NULL until the supervisor starts */
     struct handover_bytes startup; /* what the next start must know of this one; on the heap */
     const struct handover_worker *worker; /* what connects it with its manager; NULL: no manager */
-    uint64_t started_us;           /* since 1970; of the first of several attempts to start */
-    atomic_bool is_exit_wanted;    /* by a signal, say: the process must exit, whatever the reason
-                                      to stop was */
-    atomic_bool is_planned;        /* set with the drain */
-    bool is_start_again;           /* the start failed, and is tried again; set with is_planned */
+    struct handover_status status;        /* of this program */
+    enum restart_reason restart;          /* how the replacement is counted */
+    uint64_t started_us;        /* since 1970; of the first of several attempts to start */
+    atomic_bool is_exit_wanted; /* by a signal, say: the process must exit, whatever the reason
+                                   to stop was */
+    atomic_bool is_planned;     /* set with the drain */
+    bool is_start_again;        /* the start failed, and is tried again; set with is_planned */
     atomic_flag is_begun;
 };
 
-/* Takes over started_us if an earlier attempt to start has handed it over. Main thread. */
+/* Takes over the status, and started_us if an earlier attempt to start has handed it over. Main
+ * thread. */
 void replacement_init(struct replacement *replacement, const struct config *config);
 
 /* The next program gets a copy of startup. -1: out of memory. Main thread, before the drain. */

@@ -16,6 +16,7 @@
 struct crew_outfit {
     const struct config *config;
     struct listener_set listeners;
+    struct listener_set status; /* the manager's own, of [status] listen */
 };
 
 struct crew_member {

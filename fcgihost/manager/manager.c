@@ -291,6 +291,7 @@ static void execute_anew(struct manager *manager)
     static const atomic_bool never;
     const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
     struct handover handover = crew_describe_outfit(outfit, true);
+    collector_hand_over(&handover.status);
     handover.members = crew_describe(&manager->crew, &manager->roster, &handover.member_count);
     if (handover.members == NULL || handover.listeners == NULL)
         errno = ENOMEM;
@@ -301,6 +302,16 @@ static void execute_anew(struct manager *manager)
               config_error_describe(errno));
     handover_clear(&handover);
     block_signals();
+}
+
+static void finish_rollout(struct manager *manager)
+{
+    const struct crew_outfit *next = rollout_outfit(&manager->rollout, true);
+    if (control_use(next->config, &next->status) < 0)
+        log_warning("reload-status-kept",
+                    "[status] listen, path and ping stay as they were: out of memory or "
+                    "descriptors: reload again");
+    rollout_succeed(&manager->rollout);
 }
 
 static void perform(struct manager *manager, const struct roster_action *action, uint64_t now_ms)
@@ -330,7 +341,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
         signal_worker(manager, action->worker, SIGKILL);
         break;
     case ACTION_ROLL_DONE:
-        rollout_succeed(&manager->rollout);
+        finish_rollout(manager);
         roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
         log_info("reload-done", "reload: all workers have been replaced");
         reload_end(true, "all workers have been replaced");
@@ -443,7 +454,8 @@ static void tell_status(struct manager *manager)
                                                   .state = state_of(worker)};
     }
     collector_set_workers(notes, count, roster->served_generation);
-    collector_set_listeners(&rollout_outfit(&manager->rollout, false)->listeners);
+    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    collector_set_listeners(&outfit->listeners, outfit->config->backlog);
     collector_set_state(roster->is_stopping         ? "draining"
                         : roster_is_serving(roster) ? "serving"
                                                     : "starting");
@@ -452,15 +464,17 @@ static void tell_status(struct manager *manager)
 /* false: the log says why. */
 static bool start_status(struct manager *manager, const struct config *config)
 {
-    static struct listener_set status;
     struct config_error error;
     collector_init(config, py_interpreter_version(), clock_real_us());
+    if (reexec_predecessor() != NULL)
+        collector_resume(&reexec_predecessor()->status);
     tell_status(manager);
-    if (listener_open_status(&status, config, &error) < 0) {
+    if (rollout_open_status(&manager->rollout, &error) < 0) {
         log_fail("start-failed", error.message);
         return false;
     }
-    if (control_start(config, &status, CONTROL_MANAGER) == 0)
+    if (control_start(config, &rollout_outfit(&manager->rollout, false)->status, CONTROL_MANAGER) ==
+        0)
         return true;
     log_error("start-failed", "can't start: control thread: %s", config_error_describe(errno));
     return false;

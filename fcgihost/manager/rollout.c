@@ -19,6 +19,11 @@ int rollout_init(struct rollout *rollout, char **argv, const struct config *conf
     return listener_open_all(&rollout->current.listeners, config, error);
 }
 
+int rollout_open_status(struct rollout *rollout, struct config_error *error)
+{
+    return listener_open_status(&rollout->current.status, rollout->current.config, error);
+}
+
 static void free_config(struct config *config)
 {
     if (config != NULL)
@@ -41,14 +46,34 @@ static int read_config(char **argv, struct config *config, struct config_error *
 }
 
 /* heir: what comes instead, or NULL. */
-static void forget_next(struct rollout *rollout, const struct listener_set *heir)
+static void forget_next(struct rollout *rollout, const struct crew_outfit *heir)
 {
     if (!rollout->has_next)
         return;
-    listener_close_others(&rollout->next.listeners, &rollout->current.listeners, heir);
+    listener_close_others(&rollout->next.listeners, &rollout->current.listeners,
+                          heir != NULL ? &heir->listeners : NULL);
+    listener_close_others(&rollout->next.status, &rollout->current.status,
+                          heir != NULL ? &heir->status : NULL);
     free_config(rollout->configs[1]);
     rollout->configs[1] = NULL;
     rollout->has_next = false;
+}
+
+/* The sockets that the new configuration names; those that are open already are shared. */
+static int open_sockets(struct crew_outfit *next, const struct rollout *rollout,
+                        const struct config *config, struct config_error *error)
+{
+    const struct crew_outfit *current = &rollout->current,
+                             *former = rollout->has_next ? &rollout->next : NULL;
+    if (listener_open_again(&next->listeners, &current->listeners,
+                            former != NULL ? &former->listeners : NULL, config, error) < 0)
+        return -1;
+    if (listener_open_status_again(&next->status, &current->status,
+                                   former != NULL ? &former->status : NULL, config, error) == 0)
+        return 0;
+    listener_close_others(&next->listeners, &current->listeners,
+                          former != NULL ? &former->listeners : NULL);
+    return -1;
 }
 
 const struct config *rollout_begin(struct rollout *rollout)
@@ -59,15 +84,13 @@ const struct config *rollout_begin(struct rollout *rollout)
     if (config == NULL)
         return NULL;
     if (read_config(rollout->argv, config, &error) < 0 ||
-        listener_open_again(&next.listeners, &rollout->current.listeners,
-                            rollout->has_next ? &rollout->next.listeners : NULL, config,
-                            &error) < 0) {
+        open_sockets(&next, rollout, config, &error) < 0) {
         log_error("reload-configuration-wrong",
                   "reload: %s; nothing is changed: mend it, and reload again", error.message);
         free_config(config);
         return NULL;
     }
-    forget_next(rollout, &next.listeners);
+    forget_next(rollout, &next);
     next.config = config;
     rollout->next = next;
     rollout->configs[1] = config;
@@ -80,6 +103,7 @@ void rollout_succeed(struct rollout *rollout)
     if (!rollout->has_next)
         return;
     listener_close_others(&rollout->current.listeners, &rollout->next.listeners, NULL);
+    listener_close_others(&rollout->current.status, &rollout->next.status, NULL);
     free_config(rollout->configs[0]);
     rollout->configs[0] = rollout->configs[1];
     rollout->configs[1] = NULL;
@@ -113,6 +137,7 @@ void rollout_close(struct rollout *rollout)
 void rollout_clear(struct rollout *rollout)
 {
     listener_close_all(&rollout->current.listeners);
+    listener_close_all(&rollout->current.status);
     free_config(rollout->configs[0]);
     free_config(rollout->configs[1]);
 }

@@ -279,21 +279,39 @@ static const struct listener *find_either(const struct listener_set *set,
     return found == NULL && more != NULL ? find(more, name) : found;
 }
 
-int listener_open_again(struct listener_set *set, const struct listener_set *open,
-                        const struct listener_set *more, const struct config *config,
-                        struct config_error *error)
+static int open_again(struct listener_set *set, const struct config_list *addresses,
+                      const struct listener_set *open, const struct listener_set *more,
+                      const struct config *config, struct config_error *error)
 {
     int result = 0;
 
     *set = (struct listener_set){0};
-    for (size_t i = 0; result == 0 && i < config->listen.count; i++) {
-        const char *address = config->listen.items[i];
+    for (size_t i = 0; result == 0 && i < addresses->count; i++) {
+        const char *address = addresses->items[i];
         const struct listener *known = find_either(open, more, address);
         result =
             known != NULL ? share(set, known, error) : open_address(set, address, config, error);
     }
+    return result;
+}
+
+int listener_open_again(struct listener_set *set, const struct listener_set *open,
+                        const struct listener_set *more, const struct config *config,
+                        struct config_error *error)
+{
+    int result = open_again(set, &config->listen, open, more, config, error);
     for (size_t i = 0; result == 0 && config->listen.count == 0 && i < open->count; i++)
         result = share(set, &open->items[i], error);
+    if (result < 0)
+        listener_close_others(set, open, more);
+    return result;
+}
+
+int listener_open_status_again(struct listener_set *set, const struct listener_set *open,
+                               const struct listener_set *more, const struct config *config,
+                               struct config_error *error)
+{
+    int result = open_again(set, &config->status_listen, open, more, config, error);
     if (result < 0)
         listener_close_others(set, open, more);
     return result;

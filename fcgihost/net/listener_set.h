@@ -26,6 +26,10 @@ void listener_close_others(struct listener_set *set, const struct listener_set *
 /* Opens those of [status] listen; there may be none. 0, or -1 with one line in error. */
 int listener_open_status(struct listener_set *set, const struct config *config,
                          struct config_error *error);
+/* The same again, as listener_open_again: with none configured there are none. */
+int listener_open_status_again(struct listener_set *set, const struct listener_set *open,
+                               const struct listener_set *more, const struct config *config,
+                               struct config_error *error);
 /* Takes over those that a predecessor has handed over. 0, or -1 with one line in error. */
 int listener_take_over(struct listener_set *set, const struct handover *handover,
                        struct config_error *error);

@@ -44,14 +44,15 @@ static struct {
     struct worker_note workers[WORKERS_MAX];
     size_t worker_count;
     bool is_manager;
-    unsigned generation;
+    unsigned generation; /* of a lone host: the programs that it has executed; 1 at first */
     struct listener_note {
         int fd;
         char name[160];
     } listeners[LISTENERS_MAX];
     size_t listener_count;
+    unsigned backlog; /* theirs */
     atomic_ullong restarts[FIGURES_REASONS];
-} told = {.state = "starting", .mutex = PTHREAD_MUTEX_INITIALIZER};
+} told = {.state = "starting", .generation = 1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static void copy(char *out, size_t out_bytes, const char *text)
 {
@@ -159,6 +160,18 @@ void collector_program_failed(enum program_kind kind, size_t index, const char *
     pthread_mutex_unlock(&told.mutex);
 }
 
+void collector_program_reloaded(size_t application, const char *error)
+{
+    pthread_mutex_lock(&told.mutex);
+    struct program_figures *program = find_program(PROGRAM_APPLICATION, application);
+    if (program != NULL) {
+        program->is_outdated = error != NULL;
+        program->generation += error == NULL;
+        copy(program->last_error, sizeof(program->last_error), error != NULL ? error : "");
+    }
+    pthread_mutex_unlock(&told.mutex);
+}
+
 void collector_set_items(const struct item_figures *items, size_t count, unsigned left_out)
 {
     pthread_mutex_lock(&told.mutex);
@@ -179,9 +192,10 @@ void collector_set_workers(const struct worker_note *workers, size_t count, unsi
     pthread_mutex_unlock(&told.mutex);
 }
 
-void collector_set_listeners(const struct listener_set *listeners)
+void collector_set_listeners(const struct listener_set *listeners, unsigned backlog)
 {
     pthread_mutex_lock(&told.mutex);
+    told.backlog = backlog;
     told.listener_count = listeners->count < LISTENERS_MAX ? listeners->count : LISTENERS_MAX;
     for (size_t i = 0; i < told.listener_count; i++) {
         told.listeners[i].fd = listeners->items[i].fd;
@@ -200,9 +214,28 @@ bool collector_has_worker(long pid)
     return is_there;
 }
 
-void collector_count_restart(unsigned reason)
+void collector_count_restart(enum restart_reason reason)
 {
     atomic_fetch_add(&told.restarts[reason], 1);
+}
+
+_Static_assert((int)HANDOVER_REASONS == (int)FIGURES_REASONS, "the handover has each reason");
+
+void collector_resume(const struct handover_status *status)
+{
+    if (status->generation > 0)
+        told.generation = (unsigned)status->generation;
+    for (int i = 0; i < FIGURES_REASONS; i++)
+        atomic_store(&told.restarts[i], status->restarts[i]);
+}
+
+void collector_hand_over(struct handover_status *status)
+{
+    pthread_mutex_lock(&told.mutex);
+    status->generation = told.generation;
+    pthread_mutex_unlock(&told.mutex);
+    for (int i = 0; i < FIGURES_REASONS; i++)
+        status->restarts[i] = atomic_load(&told.restarts[i]);
 }
 
 /* The collector */
@@ -260,7 +293,7 @@ struct process_figures *collect_process(void)
     copy(process->state, sizeof(process->state), collector_state());
     process->started_us = told.started_us;
     process->rss_bytes = memory_resident();
-    process->generation = 1;
+    process->generation = told.generation; /* which changes in a manager alone */
     process->log_dropped = log_dropped();
     process->oldest_waiting_s = NAN;
     collect_board(process);
@@ -278,12 +311,12 @@ struct process_figures *collect_process(void)
     return process;
 }
 
-static void put_listener(struct figures *figures, const char *name, int fd)
+static void put_listener(struct figures *figures, const char *name, int fd, unsigned backlog)
 {
     struct listener_figures *listener = &figures->listeners[figures->listener_count++];
     copy(listener->address, sizeof(listener->address), name);
     listener->queued = queue_length(fd);
-    listener->backlog = told.config->backlog;
+    listener->backlog = backlog;
 }
 
 static void collect_listeners(struct figures *figures)
@@ -294,10 +327,11 @@ static void collect_listeners(struct figures *figures)
     if (figures->listeners == NULL)
         return;
     for (size_t i = 0; i < count; i++)
-        put_listener(figures, poller_listener_name(poller, i), poller_listener_fd(poller, i));
+        put_listener(figures, poller_listener_name(poller, i), poller_listener_fd(poller, i),
+                     told.config->backlog);
     pthread_mutex_lock(&told.mutex);
     for (size_t i = 0; i < told.listener_count; i++)
-        put_listener(figures, told.listeners[i].name, told.listeners[i].fd);
+        put_listener(figures, told.listeners[i].name, told.listeners[i].fd, told.backlog);
     pthread_mutex_unlock(&told.mutex);
 }
 
@@ -358,7 +392,7 @@ struct figures *collect_figures(void)
         .started_us = told.started_us,
         .now_us = clock_real_us(),
         .now_ms = clock_ms(),
-        .generation = 1,
+        .generation = told.generation,
     };
     for (int i = 0; i < FIGURES_REASONS; i++)
         figures->restarts[i] = atomic_load(&told.restarts[i]);

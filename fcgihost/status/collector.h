@@ -3,6 +3,7 @@
 #ifndef FCGIHOST_STATUS_COLLECTOR_H
 #define FCGIHOST_STATUS_COLLECTOR_H
 
+#include "base/handover.h"
 #include "connection/poller.h"
 #include "net/listener_set.h"
 #include "status/figures.h"
@@ -27,6 +28,10 @@ void collector_program_loaded(enum program_kind kind, size_t index);
 void collector_program_failed(enum program_kind kind, size_t index, const char *error,
                               double delay_s);
 
+/* Its code has changed while it is served. error: NULL: the new code is; else why it can't be
+ * loaded. Any thread. */
+void collector_program_reloaded(size_t application, const char *error);
+
 /* All that Python knows now of resources, pools, locks and cleanups, instead of what it told
  * before; count: FIGURES_ITEMS_MAX at most. left_out: how many more there are. Holds a mutex for a
  * copy: call it with or without the GIL. */
@@ -42,9 +47,13 @@ void collector_set_workers(const struct worker_note *workers, size_t count, unsi
 /* Is it a worker of this manager? Any thread. */
 bool collector_has_worker(long pid);
 /* In a manager: the sockets that its workers accept from. They are copied. */
-void collector_set_listeners(const struct listener_set *listeners);
+void collector_set_listeners(const struct listener_set *listeners, unsigned backlog);
 /* In a manager: a worker was replaced, for one of figures_reasons. Any thread. */
-void collector_count_restart(unsigned reason);
+void collector_count_restart(enum restart_reason reason);
+/* What the program before this one in the same process has counted. Before threads are started. */
+void collector_resume(const struct handover_status *status);
+/* What the next program in this process is to resume. */
+void collector_hand_over(struct handover_status *status);
 /* This process's own figures. NULL: out of memory. Free with free(). Any thread. */
 struct process_figures *collect_process(void);
 

@@ -11,6 +11,7 @@
 #include "status/worker_socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,7 +23,6 @@
 enum {
     CLIENTS_MAX = 32,
     STATUS_CLIENTS_MAX = 24,     /* so that they can't keep the control socket's out */
-    LISTENERS_MAX = 16,          /* of [status] listen */
     REQUEST_MS = 5000,           /* for a request to arrive */
     KEPT_MS = 60000,             /* for the next one on a kept connection */
     SEND_MS = 1000,              /* for the peer to take some of the response */
@@ -36,12 +36,23 @@ struct client {
     bool is_control;
 };
 
-static struct {
-    const struct config *real_config;
-    struct config config; /* a copy, with this thread's own io_timeout and protocol */
-    const struct listener_set *status;
+/* What a reload may change. */
+struct outfit {
+    struct respond_paths paths; /* on the heap */
     struct address_block *allow;
     size_t allow_count;
+    struct {
+        int fd; /* a copy */
+        bool is_tcp;
+    } listeners[CONTROL_LISTENERS_MAX];
+    size_t listener_count;
+};
+
+static struct {
+    struct config config; /* a copy, with this thread's own io_timeout and protocol */
+    struct outfit outfit; /* the thread's alone */
+    pthread_mutex_t mutex;
+    struct outfit *next; /* for the thread to take; guarded by the mutex */
     struct control_socket socket;
     int manager_fd; /* a manager's, for its workers, which may be other users; -1: none */
     int wake_fd;
@@ -52,7 +63,7 @@ static struct {
     struct receiver receiver;
     struct client clients[CLIENTS_MAX];
     size_t client_count, status_client_count;
-} control = {.wake_fd = -1, .manager_fd = -1};
+} control = {.wake_fd = -1, .manager_fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static const atomic_bool never;
 
@@ -76,7 +87,7 @@ static bool serve_client(struct client *client)
     struct connection *connection = client->connection;
     enum connection_step step = connection_advance(&control.receiver, connection);
     while (step == CONNECTION_READY) {
-        respond_always(control.real_config, connection->request, client->is_control);
+        respond_always(&control.outfit.paths, connection->request, client->is_control);
         client->deadline_ms = clock_ms() + KEPT_MS;
         step = connection_finish_request(&control.receiver, connection);
     }
@@ -103,9 +114,9 @@ static bool is_allowed(int fd, nfds_t at, bool is_tcp)
         return is_workers(fd);
     if (at == CONTROL_AT)
         return control_socket_admits(fd);
-    return !is_tcp ||
-           (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 &&
-            address_is_allowed((struct sockaddr *)&peer, control.allow, control.allow_count));
+    return !is_tcp || (getpeername(fd, (struct sockaddr *)&peer, &bytes) == 0 &&
+                       address_is_allowed((struct sockaddr *)&peer, control.outfit.allow,
+                                          control.outfit.allow_count));
 }
 
 static void accept_client(int listener_fd, nfds_t at, bool is_tcp)
@@ -126,7 +137,7 @@ static void accept_client(int listener_fd, nfds_t at, bool is_tcp)
 }
 
 struct poll_set {
-    struct pollfd fds[LISTENERS_AT + LISTENERS_MAX + CLIENTS_MAX];
+    struct pollfd fds[LISTENERS_AT + CONTROL_LISTENERS_MAX + CLIENTS_MAX];
     nfds_t clients_at; /* the clients' come from here on */
 };
 
@@ -139,8 +150,8 @@ static void fill_poll_set(struct poll_set *set)
     set->fds[n++] = (struct pollfd){.fd = control.wake_fd, .events = POLLIN};
     set->fds[n++] = (struct pollfd){.fd = has_room ? control.socket.fd : -1, .events = POLLIN};
     set->fds[n++] = (struct pollfd){.fd = has_room ? control.manager_fd : -1, .events = POLLIN};
-    for (size_t i = 0; i < control.status->count && i < LISTENERS_MAX; i++)
-        set->fds[n++] = (struct pollfd){.fd = has_status_room ? control.status->items[i].fd : -1,
+    for (size_t i = 0; i < control.outfit.listener_count; i++)
+        set->fds[n++] = (struct pollfd){.fd = has_status_room ? control.outfit.listeners[i].fd : -1,
                                         .events = POLLIN};
     set->clients_at = n;
     for (size_t i = 0; i < control.client_count; i++)
@@ -163,7 +174,31 @@ static void handle_listeners(const struct poll_set *set)
     for (nfds_t n = CONTROL_AT; n < set->clients_at; n++)
         if (set->fds[n].revents != 0)
             accept_client(set->fds[n].fd, n,
-                          n >= LISTENERS_AT && control.status->items[n - LISTENERS_AT].is_tcp);
+                          n >= LISTENERS_AT && control.outfit.listeners[n - LISTENERS_AT].is_tcp);
+}
+
+static void clear_outfit(struct outfit *outfit)
+{
+    for (size_t i = 0; i < outfit->listener_count; i++)
+        close(outfit->listeners[i].fd);
+    free(outfit->allow);
+    free(outfit->paths.status);
+    free(outfit->paths.ping);
+    *outfit = (struct outfit){0};
+}
+
+/* The thread, between two rounds: what was accepted before is still answered. */
+static void take_next(void)
+{
+    pthread_mutex_lock(&control.mutex);
+    struct outfit *next = control.next;
+    control.next = NULL;
+    pthread_mutex_unlock(&control.mutex);
+    if (next == NULL)
+        return;
+    clear_outfit(&control.outfit);
+    control.outfit = *next;
+    free(next);
 }
 
 static void *run(void *unused)
@@ -171,6 +206,9 @@ static void *run(void *unused)
     struct poll_set set;
     log_only_queue();
     while (!atomic_load(&control.must_stop)) {
+        eventfd_t wakes;
+        eventfd_read(control.wake_fd, &wakes);
+        take_next();
         fill_poll_set(&set);
         nfds_t count = set.clients_at + control.client_count;
         if (poll(set.fds, count, TICK_MS) < 0)
@@ -183,26 +221,71 @@ static void *run(void *unused)
     return unused;
 }
 
-static int parse_allow(const struct config *config)
+static int parse_allow(struct outfit *outfit, const struct config *config)
 {
     const char *reason;
-    control.allow = calloc(config->allow.count + 1, sizeof(*control.allow));
-    if (control.allow == NULL)
+    outfit->allow = calloc(config->allow.count + 1, sizeof(*outfit->allow));
+    if (outfit->allow == NULL)
         return -1;
     for (size_t i = 0; i < config->allow.count; i++)
-        if (address_parse_block(config->allow.items[i], &control.allow[control.allow_count],
+        if (address_parse_block(config->allow.items[i], &outfit->allow[outfit->allow_count],
                                 &reason) == 0)
-            control.allow_count++;
+            outfit->allow_count++;
+    return 0;
+}
+
+static int copy_text(char **copy, const char *text)
+{
+    *copy = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *copy != NULL ? 0 : -1;
+}
+
+/* NULL with errno. */
+static struct outfit *outfit_new(const struct config *config, const struct listener_set *status)
+{
+    struct outfit *outfit = calloc(1, sizeof(*outfit));
+    if (outfit == NULL)
+        return NULL;
+    bool is_whole = copy_text(&outfit->paths.status, config->status_path) == 0 &&
+                    copy_text(&outfit->paths.ping, config->status_ping) == 0 &&
+                    parse_allow(outfit, config) == 0;
+    for (size_t i = 0; is_whole && i < status->count && i < CONTROL_LISTENERS_MAX; i++) {
+        int fd = fcntl(status->items[i].fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        is_whole = fd >= 0;
+        outfit->listeners[i].fd = fd;
+        outfit->listeners[i].is_tcp = status->items[i].is_tcp;
+        outfit->listener_count += is_whole;
+    }
+    if (is_whole)
+        return outfit;
+    int error = errno;
+    clear_outfit(outfit);
+    free(outfit);
+    errno = error;
+    return NULL;
+}
+
+int control_use(const struct config *config, const struct listener_set *status)
+{
+    struct outfit *outfit = outfit_new(config, status);
+    if (outfit == NULL)
+        return -1;
+    pthread_mutex_lock(&control.mutex);
+    struct outfit *unused = control.next;
+    control.next = outfit;
+    pthread_mutex_unlock(&control.mutex);
+    if (unused != NULL)
+        clear_outfit(unused);
+    free(unused);
+    eventfd_write(control.wake_fd, 1);
     return 0;
 }
 
 static int prepare(const struct config *config, const struct listener_set *status)
 {
-    control.real_config = config;
     control.config = *config;
     control.config.io_timeout_ms = SEND_MS;
     control.config.protocol = PROTOCOL_AUTO;
-    control.status = status;
     control.gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
                                                .max_connections = CLIENTS_MAX,
                                                .roles = 1u << ROLE_RESPONDER};
@@ -213,7 +296,9 @@ static int prepare(const struct config *config, const struct listener_set *statu
                                          .is_handing_over = &never,
                                          .speaks_http = true};
     control.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return control.wake_fd < 0 || parse_allow(config) < 0 ? -1 : receiver_init(&control.receiver);
+    return control.wake_fd < 0 || control_use(config, status) < 0
+               ? -1
+               : receiver_init(&control.receiver);
 }
 
 int control_start(const struct config *config, const struct listener_set *status,
@@ -248,5 +333,6 @@ void control_stop(void)
         close(control.manager_fd);
     close(control.wake_fd);
     receiver_clear(&control.receiver);
-    free(control.allow);
+    take_next();
+    clear_outfit(&control.outfit);
 }

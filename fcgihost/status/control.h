@@ -10,13 +10,18 @@
 
 enum control_role { CONTROL_HOST, CONTROL_MANAGER, CONTROL_WORKER };
 
+enum { CONTROL_LISTENERS_MAX = 16 /* of [status] listen */ };
+
 /* Opens the control socket in the run-time directory, for root and this user alone, removes those
- * that dead hosts left there, and starts the thread. status: the sockets of [status] listen, which
- * must exist until control_stop. Without a directory for it: one info line, and no control socket.
- * A worker's control socket has no file; its manager alone asks there, and it asks its manager. 0,
- * or -1 with errno: there is no thread. Main thread, before Python starts. */
+ * that dead hosts left there, and starts the thread. status: as for control_use. Without a
+ * directory for it: one info line, and no control socket. A worker's control socket has no file;
+ * its manager alone asks there, and it asks its manager. 0, or -1 with errno: there is no thread.
+ * Main thread, before Python starts. */
 int control_start(const struct config *config, const struct listener_set *status,
                   enum control_role role);
+/* From now on answers on these sockets, of which it makes copies, and with this [status] path, ping
+ * and allow. 0, or -1 with errno, and nothing has changed. Main thread. */
+int control_use(const struct config *config, const struct listener_set *status);
 /* Ends the thread and removes the socket. Main thread. */
 void control_stop(void);
 

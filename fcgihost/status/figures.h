@@ -27,7 +27,8 @@ enum restart_reason {
     RESTART_IDLE,
     RESTART_RELOAD,
     RESTART_CRASH,
-    RESTART_TIMEOUT
+    RESTART_TIMEOUT,
+    RESTART_NOT /* a start that is tried again replaces nothing that served */
 };
 
 /* Their names. */
@@ -41,6 +42,7 @@ struct program_figures {
     char name[256];
     char mount[128];
     bool has_mount, is_required;
+    bool is_outdated; /* its code has changed, and last_error is why that can't be loaded */
     enum program_state state;
     unsigned generation, attempts;
     char last_error[512];     /* "" : none */

@@ -48,6 +48,7 @@ static void put_program(struct json *json, const struct program_figures *program
     json_unsigned(json, "generation", program->generation);
     json_unsigned(json, "attempts", program->attempts);
     json_string(json, "last_error", program->last_error[0] != '\0' ? program->last_error : NULL);
+    json_bool(json, "reload_failed", program->is_outdated);
     json_number(json, "next_attempt_seconds", program_next_attempt_s(program, figures));
     json_number(json, "loaded_in_seconds", program->loaded_in_s);
     json_end_object(json);

@@ -52,8 +52,10 @@ static void put_program(struct text *text, const char *what, const struct progra
         text_format(text, ", attempt %u", program->attempts);
     if (isfinite(next_s))
         text_format(text, ", next in %.1f s", next_s);
-    text_put(text, "\n");
-    if (program->last_error[0] != '\0') {
+    text_put(text,
+             program->is_outdated ? ", but its code has changed and can't be loaded\n" : "\n");
+    if (program->last_error[0] != '\0' &&
+        (program->state != PROGRAM_LOADED || program->is_outdated)) {
         text_put(text, "             ");
         put_safe(text, program->last_error);
         text_put(text, "\n");

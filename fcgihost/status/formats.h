@@ -29,6 +29,9 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums);
  * many. */
 bool figures_program(const struct figures *figures, enum program_kind kind, size_t index,
                      struct program_figures *program);
+/* Why requests are not served yet: an application, or an import that is required, that has not been
+ * loaded; one that has failed before others. false: there is none. */
+bool figures_missing(const struct figures *figures, struct program_figures *missing);
 /* The larger one; NAN, which is unknown, is none. */
 double larger_known(double a, double b);
 /* An item's seconds by now: until the next attempt, which does not get negative, or since. */

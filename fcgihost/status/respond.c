@@ -121,15 +121,33 @@ static void send_status(struct request *request, int by_default)
     figures_free(figures);
 }
 
+/* "import shop.database: attempt 3 failed". No error: whoever may ping may be anybody. */
+static void describe_missing(char *text, size_t text_bytes)
+{
+    struct figures *figures = collect_figures();
+    struct program_figures missing;
+    text[0] = '\0';
+    if (figures != NULL && figures_missing(figures, &missing)) {
+        if (missing.state == PROGRAM_FAILED)
+            snprintf(text, text_bytes, ": %s: attempt %u failed", missing.name, missing.attempts);
+        else
+            snprintf(text, text_bytes, ": %s is being loaded", missing.name);
+    }
+    figures_free(figures);
+}
+
 static void send_ping(struct request *request)
 {
-    char text[64];
+    char reason[sizeof(((struct program_figures *)NULL)->name) + 64] = "",
+                                                                 text[sizeof(reason) + 16];
     const char *state = collector_state();
     if (strcmp(state, "serving") == 0) {
         send_text(request, "200 OK", "pong\n");
         return;
     }
-    snprintf(text, sizeof(text), "%s\n", state);
+    if (strcmp(state, "starting") == 0)
+        describe_missing(reason, sizeof(reason));
+    snprintf(text, sizeof(text), "%s%s\n", state, reason);
     send_text(request, "503 Service Unavailable", text);
 }
 
@@ -218,7 +236,7 @@ static void send_reload(struct request *request)
     send_text(request, "200 OK", text);
 }
 
-void respond_always(const struct config *config, struct request *request, bool is_control)
+void respond_always(const struct respond_paths *paths, struct request *request, bool is_control)
 {
     const char *path = find_path(request);
     if (is_control && is_path(path, "/reload")) {
@@ -227,9 +245,9 @@ void respond_always(const struct config *config, struct request *request, bool i
     }
     if (is_refused_method(request))
         return;
-    if (is_path(path, config->status_ping) || is_path(path, "/ping"))
+    if (is_path(path, paths->ping) || is_path(path, "/ping"))
         send_ping(request);
-    else if (is_path(path, config->status_path) || is_path(path, "/"))
+    else if (is_path(path, paths->status) || is_path(path, "/"))
         send_status(request, FORMAT_HTML);
     else if (is_path(path, "/metrics"))
         send_status(request, FORMAT_PROMETHEUS);

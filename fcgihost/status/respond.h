@@ -24,10 +24,15 @@ void respond_as_worker(bool is_worker);
 /* On the application's own sockets: true if the path is [status] path or ping; then the request has
  * been answered. The caller has the request to itself and does not hold the GIL. */
 bool respond_for_host(const struct config *config, struct request *request);
+/* [status] path and ping; NULL: none. */
+struct respond_paths {
+    char *status, *ping;
+};
+
 /* On the status's own sockets, every request is answered: "/" and [status] path with the status,
  * "/ping" and [status] ping with the ping, "/metrics" with the status for Prometheus, "/host" with
  * what the control socket's client tells hosts apart by, others with 404. is_control: it came over
  * the control socket, where POST asks a manager for a reload at "/reload", and GET how it went. */
-void respond_always(const struct config *config, struct request *request, bool is_control);
+void respond_always(const struct respond_paths *paths, struct request *request, bool is_control);
 
 #endif

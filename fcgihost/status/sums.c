@@ -92,8 +92,9 @@ static int badness(const struct program_figures *program)
 
 static void merge_program(struct program_figures *sum, const struct program_figures *program)
 {
-    bool is_worse = badness(program) > badness(sum);
-    if (is_worse) {
+    bool is_worse = badness(program) > badness(sum) || (program->is_outdated && !sum->is_outdated);
+    sum->is_outdated |= program->is_outdated;
+    if (badness(program) > badness(sum)) {
         sum->state = program->state;
         sum->next_attempt_ms = program->next_attempt_ms;
     }
@@ -130,6 +131,19 @@ bool figures_program(const struct figures *figures, enum program_kind kind, size
         is_counted = true;
     }
     return true;
+}
+
+bool figures_missing(const struct figures *figures, struct program_figures *missing)
+{
+    struct program_figures program;
+    bool is_any = false;
+    for (int kind = PROGRAM_IMPORT; kind >= PROGRAM_APPLICATION; kind--)
+        for (size_t i = 0; figures_program(figures, (enum program_kind)kind, i, &program); i++)
+            if (program.is_required && badness(&program) > (is_any ? badness(missing) : 0)) {
+                *missing = program;
+                is_any = true;
+            }
+    return is_any;
 }
 
 double items_age_s(const struct process_figures *process, const struct figures *figures)

@@ -84,6 +84,7 @@ static void end_texts(struct program_figures *programs, size_t count)
         programs[i].last_error[sizeof(programs[i].last_error) - 1] = '\0';
         clean_flag(&programs[i].has_mount);
         clean_flag(&programs[i].is_required);
+        clean_flag(&programs[i].is_outdated);
     }
 }
 

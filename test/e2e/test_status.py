@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -24,8 +25,8 @@ NAMES = {
     "requests": "total in_flight waiting oldest_waiting_seconds by_status slow timeouts",
     "threads": "total busy max_busy",
     "connections": "open idle max",
-    "applications": "name mount required state generation attempts last_error next_attempt_seconds loaded_in_seconds",
-    "imports": "name required state generation attempts last_error next_attempt_seconds loaded_in_seconds",
+    "applications": "name mount required state generation attempts last_error reload_failed next_attempt_seconds loaded_in_seconds",
+    "imports": "name required state generation attempts last_error reload_failed next_attempt_seconds loaded_in_seconds",
     "resources": "name pid state last_error retry_in_seconds age_seconds",
     "pools": "name pid size in_use idle waiting oldest_lease_seconds age_seconds",
     "locks": "name pid state holder_pid holder_thread held_seconds waiting age_seconds",
@@ -67,6 +68,8 @@ def application(environ, start_response):
         wait()
     elif path == "/use":
         use_all()
+    elif path == "/restart":
+        fcgihost.restart()
     elif path == "/wedge":  # holds the GIL in C, as a broken extension does
         open(os.environ["MARKER"], "a").write("x")
         libc = ctypes.PyDLL(None)
@@ -80,7 +83,7 @@ def application(environ, start_response):
 class Watched:
     """A host in a run-time directory of its own, with a socket of the status's own."""
 
-    def __init__(self, folder, app=APP, settings=None, wait=True, probe=False, args=()):
+    def __init__(self, folder, app=APP, settings=None, wait=True, probe=False, **more):
         self.folder = folder
         (folder / "watched_app.py").write_text(app)
         self.marker, self.go = folder / "marker", folder / "go"
@@ -93,7 +96,7 @@ class Watched:
         settings["status"] = {**SETTINGS["status"], "listen": "unix:" + self.status_socket}
         settings["python"] = {"path": [str(folder)], "bytecode": "no"}
         self.connections = []
-        self.host = Host("watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, args=args)
+        self.host = Host("watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, **more)
         if wait:
             self.host.log.wait("serving watched_app")
         else:
@@ -213,6 +216,53 @@ def test_what_python_told_last_is_shown_while_c_holds_the_gil(watched):
     one.let_go()
 
 
+def test_a_host_that_executes_itself_anew_counts_why_and_its_generations(watched, tmp_path):
+    address = str(tmp_path / "spawned.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        one = watched(listen=["unix:" + address], stdin=listener,
+                      settings={"server": {"listen": "fd:0"}, "limits": {"requests": 3}})
+    one.host.socket_files = []  # it is its spawner's
+    status = one.json()
+    assert (status["generation"], set(status["restarts"].values())) == (1, {0})
+    assert fastcgi.exchange(address, "GET", "/restart").status == 200
+    wait_until(lambda: one.json()["generation"] == 2, "the next program")
+    for _ in range(3):
+        fastcgi.exchange(address, "GET", "/")
+    wait_until(lambda: one.json()["generation"] == 3, "the one after that")
+    status = one.json()
+    assert {reason: count for reason, count in status["restarts"].items() if count} == {"reload": 1, "requests": 1}
+    assert status["processes"][0]["generation"] == 3
+    assert 'fcgihost_process_starts_total{reason="requests"} 1' in one.http("/metrics")[1].splitlines()
+
+
+def test_a_reload_takes_over_listen_path_and_ping_or_refuses_them(watched):
+    one = watched(settings={"server": {"processes": 2}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
+    ini = pathlib.Path(one.host.folder, "fcgihost.ini")
+    first = ini.read_text()
+    before = one.status_socket
+    one.status_socket = str(one.runtime / "nowhere" / "s")
+
+    def reload(answer):
+        mark = one.host.log.mark()
+        one.host.popen.send_signal(signal.SIGHUP)
+        one.host.log.wait(answer, mark)
+    ini.write_text(first.replace(before, one.status_socket))
+    reload("nothing is changed: mend it")
+    one.status_socket = before
+    assert one.http("/ping") == (200, "pong\n")
+    one.status_socket = str(one.runtime / "t")
+    ini.write_text(first.replace(before, one.status_socket).replace("ping = /ping", "ping = /health"))
+    reload("all workers have been replaced")
+    wait_until(lambda: one.http("/health") == (200, "pong\n"), "the new socket and ping")
+    assert not os.path.exists(before)
+    status = one.json()
+    assert (status["generation"], status["restarts"]["reload"], status["restarts"]["crash"]) == (2, 2, 0)
+    assert fastcgi.exchange(one.host.address, "GET", "/health").text == "pong\n"
+
+
 def test_counts_are_right(watched):
     one = watched()
     for path in ("/a", "/b", "/c"):
@@ -300,8 +350,23 @@ def test_an_application_that_can_t_be_loaded_is_named_and_the_ping_says_503(watc
     assert application["attempts"] == 1
     assert "RuntimeError: no <b>database</b>" in application["last_error"]
     assert 3000 < application["next_attempt_seconds"] <= 3600 * 1.1
-    assert one.http("/ping") == (503, "starting\n")
+    assert one.http("/ping") == (503, "starting: watched_app:application: attempt 1 failed\n")
     assert "<b>" not in one.http("/")[1]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_ping_names_a_required_import_that_is_missing(watched, processes):
+    one = watched(wait=False, settings={
+        "server": {"processes": processes}, "startup": {"import": ["json", "no_such_module"], "require": "yes",
+                                                        "retry_delay": "1h", "retry_max_delay": "1h"}})
+    wait_until(lambda: one.http("/ping") == (503, "starting: no_such_module: attempt 1 failed\n"), "the reason")
+    wait_until(lambda: [program["state"] for program in one.json()["imports"]] == ["loaded", "failed"], "the states")
+
+
+def test_an_import_that_is_not_required_is_no_reason_for_the_ping(watched):
+    one = watched(settings={"startup": {"import": ["no_such_module"], "retry_delay": "1h", "retry_max_delay": "1h"}})
+    assert one.http("/ping") == (200, "pong\n")
+    assert one.json()["imports"][0]["state"] == "failed"
 
 
 def test_it_answers_during_the_drain(watched):

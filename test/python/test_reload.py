@@ -17,6 +17,10 @@ class Host:
     def __init__(self):
         self.log_lines, self.threads, self.steps = [], [], []
         self.wakes = 0
+        self.notes = []     # for the status: (paths, failure)
+
+    def note(self, keys, failure):
+        self.notes.append((sorted(os.path.basename(key[0]) for key in keys), failure and str(failure)))
 
     def log(self, level, event, text):
         self.log_lines.append((level, text))
@@ -170,9 +174,11 @@ class ScriptTest(ReloadCase):
         self.assertEqual((self.levels(), self.value(), self.told), (["error"], (1, 1), ["attempt"]))
         self.assertRegex(self.host.log_lines[0][1], "script .*/app.py can't be loaded anew, though .*/app.py has changed: "
                          "generation 1 goes on serving; it is tried again when a file of it changes\nZeroDivisionError")
+        self.assertEqual(self.host.notes, [(["app.py"], "division by zero")])
         self.write("app.py", SCRIPT_OF(2))
         self.settle()
         self.assertEqual(self.value(), (2, 1))
+        self.assertEqual(self.host.notes[1:], [(["app.py"], None)])
 
     def test_a_failure_that_another_file_mends(self):
         self.write("app.py", "import helper_of_reload\n" + SCRIPT_OF(2))
@@ -394,6 +400,21 @@ class HostTest(Case):
         self.assertEqual((changes, number), ([(0, self.load())], 2))
         self.assertIs(hold, self.store.hold)
         entry._served.clear()
+
+    def test_the_status_gets_to_know_of_the_application_whose_script_was_loaded_anew(self):
+        from fcgihost.host import programs
+
+        noted = []
+        support.stub.note_reload = lambda number, error: noted.append((number, error))
+        self.addCleanup(delattr, support.stub, "note_reload")
+        root = scripts.ScriptRoot(self.folder, "application", 1.0, [".py"])
+        entry._served.clear()
+        self.addCleanup(entry._served.clear)
+        entry._served.update({0: (programs.Script(("/a.py", ("script",))), None, None), 2: (root, None, None)})
+        entry._ReloadHost.note({("/a.py", ("script",)), ("/b.py", None)}, ValueError("no"))
+        entry._ReloadHost.note({("/x.py", root.role)}, None)
+        entry._ReloadHost.note({("/x.py", ("script_root", "/elsewhere"))}, None)
+        self.assertEqual(noted, [(0, "ValueError: no"), (2, None)])
 
 
 def SCRIPT_OF(value):

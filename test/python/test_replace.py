@@ -14,6 +14,7 @@ class Host:
         self.names = None
         self.is_first = True
         self.code = None    # of the trial's end
+        self.failures = []  # for the status
 
     def log(self, level, event, text):
         self.log_lines.append((level, text))
@@ -21,6 +22,9 @@ class Host:
     def claim(self, mark):
         self.marks.append(mark)
         return self.is_first
+
+    def note_failure(self, text):
+        self.failures.append(text)
 
     def start_check(self, names):
         self.names = names
@@ -103,6 +107,7 @@ class ReplacerTest(support.FolderTestCase):
         self.look(5)
         self.assertEqual((self.host.checks, self.host.reloads, self.levels()), (1, 0, ["info", "error"]))
         self.assertIn("can't be loaded (exit code 4): this process goes on serving", self.host.log_lines[-1][1])
+        self.assertEqual(self.host.failures, ["%s has changed, but can't be loaded: the log says why" % self.path])
         self.change(text="V = 3\n")
         self.end_trial(0)
         self.assertEqual((self.host.checks, self.host.reloads), (2, 1))

@@ -121,12 +121,15 @@ int poller_hand_over(struct poller *poller, struct handover *handover)
     return 0;
 }
 
+static struct handover_status fake_status; /* what was handed over */
+
 /* Never executes anything; as if exec() had failed. */
 void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
 {
     tell("reexec, started %llu, %s%.*s", (unsigned long long)handover->started_us,
          handover->is_start_again ? "again, " : "", (int)handover->startup.bytes,
          handover->startup.data != NULL ? (const char *)handover->startup.data : "");
+    fake_status = handover->status;
     errno = atomic_load(is_cancelled) ? ECANCELED : ENOENT;
 }
 

@@ -53,6 +53,7 @@ static struct handover example(void)
                              .started_us = 123456789012345,
                              .signal_mask = 1 << 15,
                              .is_start_again = true,
+                             .status = {.generation = 5, .restarts = {1, 2, 3, 4, 5, 6, 7}},
                              .worker = {.is_set = true,
                                         .place = 3,
                                         .generation = 7,
@@ -119,6 +120,7 @@ static void test_what_is_written_is_read(void **state)
     assert_int_equal(after.worker.board_fd, 22);
     assert_string_equal(after.environment.path, before.environment.path);
     assert_same_bytes(after.environment.text, before.environment.text);
+    assert_memory_equal(&after.status, &before.status, sizeof(before.status));
     assert_true(after.root_files.is_set);
     assert_int_equal(after.root_files.log_fd, 23);
     assert_int_equal(after.root_files.pid_file_fd, -1);

@@ -126,6 +126,33 @@ test_several_attempts_to_start_have_one_start_time_and_other_programs_their_own(
     assert_true(replacement.started_us > 5);
 }
 
+static void test_what_the_status_counts_is_handed_over_with_the_reason_counted(void **state)
+{
+    (void)state;
+    static const struct {
+        enum lifecycle_reason reason;
+        enum restart_reason restart;
+    } reasons[] = {{REASON_REQUESTS, RESTART_REQUESTS}, {REASON_LIFETIME, RESTART_LIFETIME},
+                   {REASON_MEMORY, RESTART_MEMORY},     {REASON_REQUEST_TIME, RESTART_TIMEOUT},
+                   {REASON_RESTART, RESTART_RELOAD},    {REASON_RELOAD, RESTART_RELOAD}};
+    struct handover predecessor = {.status = {.generation = 4, .restarts = {1, 1, 1, 1, 1, 1, 1}}};
+    fake_predecessor = &predecessor;
+    atomic_store(&is_spawners, true);
+    for (size_t i = 0; i < COUNT(reasons); i++) {
+        replacement_init(&replacement, &config);
+        assert_true(is_planned_for(reasons[i].reason));
+        replacement_run(&replacement);
+        assert_int_equal(fake_status.generation, 5);
+        for (int reason = 0; reason < FIGURES_REASONS; reason++)
+            assert_int_equal(fake_status.restarts[reason],
+                             reason == (int)reasons[i].restart ? 2 : 1);
+    }
+    replacement_init(&replacement, &config);
+    assert_true(is_planned_for(REASON_RETRY)); /* it replaces nothing that served */
+    replacement_run(&replacement);
+    assert_memory_equal(&fake_status, &predecessor.status, sizeof(fake_status));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -138,6 +165,7 @@ int main(void)
         TEST(test_an_exit_that_is_wanted_during_the_drain_takes_the_plan_back_once),
         TEST(test_what_is_not_planned_does_not_run),
         TEST(test_the_next_program_gets_what_a_failed_start_knew_and_a_failure_is_logged),
+        TEST(test_what_the_status_counts_is_handed_over_with_the_reason_counted),
         TEST(test_several_attempts_to_start_have_one_start_time_and_other_programs_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

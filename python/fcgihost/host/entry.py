@@ -117,12 +117,14 @@ def start_up(settings, on_loaded, before):
 _teller = teller.Teller(_fcgihost.tell)
 _reloader = None  # a reload.Reloader
 _replacer = None  # a replace.Replacer
+_applications = 0  # how many there are
 _served = {}  # index of an application -> what was loaded for it, of those whose requests keep their generation
 
 
 def _begin_reloading(settings):
-    global _reloader, _replacer
+    global _reloader, _replacer, _applications
     _served.clear()
+    _applications = len(settings["applications"])
     _reloader = _replacer = None
     if settings["reload"] == "process":
         from fcgihost.host import reload, replace
@@ -202,6 +204,18 @@ class _ReloadHost(_LogHost):
     @staticmethod
     def end_load(failure):
         startup.leave_forked_child(_PID, failure)
+
+    @staticmethod
+    def note(keys, failure):
+        error = None if failure is None else _printable(errors.describe(failure))
+        for index, loaded in list(_served.items()):
+            if programs.is_among(loaded, keys):
+                _fcgihost.note_reload(index, error)
+
+    @staticmethod
+    def note_failure(text):
+        for index in range(_applications):
+            _fcgihost.note_reload(index, _printable(text))
 
     @staticmethod
     def wake():

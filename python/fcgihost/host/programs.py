@@ -26,6 +26,13 @@ def callables(programs, generation):
     return programs
 
 
+def is_among(programs, keys):
+    """Does a section, that has generations, serve any of these generations.Units?"""
+    if isinstance(programs[0], Script):
+        return programs[0].key in keys
+    return any(key[1] == programs[0].role for key in keys)
+
+
 def has_generations(settings):
     """Does the section serve scripts? Then its requests keep the generation with which they begin."""
     return bool(settings["script"] or settings["script_root"])

@@ -39,8 +39,8 @@ class Reloader:
     """Keeps a generations.Store up to date.
 
     host: log(level, event, text), format_exception(exception), start_thread(function), log_cleanup(name, exception),
-    begin_cleanup(name), end_cleanups(), end_load(exception or None), in its thread, and wake(): tend() is to be called
-    soon; in any thread, takes no lock.
+    begin_cleanup(name), end_cleanups(); in the thread of a load end_load(exception or None) and note(keys, exception or
+    None), for the status; and wake(): tend() is to be called soon; in any thread, takes no lock.
     """
 
     def __init__(self, store, host, settings, get_states=files.states, clock=time.monotonic):
@@ -190,6 +190,7 @@ class Reloader:
         self._failures[:] = [failure for failure in self._failures if not failure.keys & load.keys]
         for key in load.keys:
             self._known.pop(key[0], None)
+        self._host.note(load.keys, None)
         self._host.log("info", "script-reloaded", "%s: loaded anew as generation %d in %.3f s, because %s" % (
             _names(load.keys), generation.number, self._clock() - load.began, load.why))
 
@@ -198,6 +199,7 @@ class Reloader:
         watch.note(error)
         load.files = {**watch.state(), **{unit.path: unit.state for unit in generation.attempted}}
         self._failures[:] = [failure for failure in self._failures if not failure.keys & load.keys] + [load]
+        self._host.note(load.keys, error)
         self._host.log("error", "script-reload-failed",
                        "%s can't be loaded anew, though %s: generation %d goes on serving; it is tried again "
                        "when a file of it changes\n%s" % (

@@ -35,8 +35,8 @@ def record_imports():
 
 class Replacer:
     """Looks at the files of all modules. host: log(level, event, text), claim(mark) -> False if another worker tries the same
-    change, start_check(names) -> process id, reap(process id) -> exit code or None, kill(process id), and reload(mark,
-    why): replaces the process, or all workers.
+    change, start_check(names) -> process id, reap(process id) -> exit code or None, kill(process id), note_failure(text),
+    for the status, and reload(mark, why): replaces the process, or all workers.
 
     All methods: main thread.
     """
@@ -164,6 +164,7 @@ class Replacer:
             return
         self._trial = None
         if code != 0:
+            self._host.note_failure("%s, but can't be loaded: the log says why" % self._why)
             self._host.log("error", "reload-trial-failed",
                            "[reload] %s, but can't be loaded (exit code %d): this process goes on serving what it "
                            "has; it is tried again when a file changes" % (self._why, code))

@@ -38,7 +38,7 @@ class ScriptRoot:
         self._mutex = threading.Lock()
         self._failures = {}  # path -> _Failure: of files that are being loaded, or could not be
         self._store = generations.store()
-        self._role = "script_root", root, attribute, self._extensions
+        self.role = "script_root", root, attribute, self._extensions
 
     def __repr__(self):
         return "<fcgihost scripts below %s>" % self._root
@@ -82,7 +82,7 @@ class ScriptRoot:
             path = path[1:]
         try:
             _check(path)
-            unit = self._store.enter().units.get((path, self._role))
+            unit = self._store.enter().units.get((path, self.role))
             return (unit if unit is not None else self._load(path)).application
         except ScriptError as error:
             if error.status == 404:
@@ -107,7 +107,7 @@ class ScriptRoot:
 
     def _try(self, path, failure):
         generation = self._store.enter()
-        unit = generation.units.get((path, self._role))
+        unit = generation.units.get((path, self.role))
         if unit is not None:
             return unit
         now = self._clock()
@@ -116,7 +116,7 @@ class ScriptRoot:
             raise ScriptError(500, _describe_failure(path, failure, failure.retry_at - now))
         try:
             return self._store.load(
-                generation, path, loader.script_runner(self._attribute, failure.watch, self._read), self._role)
+                generation, path, loader.script_runner(self._attribute, failure.watch, self._read), self.role)
         except ScriptError:
             self._forget(path)
             raise
@@ -136,7 +136,7 @@ class ScriptRoot:
         """The file has gone: if it comes back it is another one."""
         with self._mutex:
             self._failures.pop(path, None)
-        self._store.forget((path, self._role))
+        self._store.forget((path, self.role))
 
 
 class _Failure:
