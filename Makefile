@@ -1,6 +1,8 @@
 # fcgihost: a FastCGI and SCGI host for Python. `make help` lists the targets.
 #
 # Variables:  PYTHON=/usr/bin/python3   the Python to embed (3.9 to 3.14), with its headers and library
+#             PYTHON_LINK=auto          static: Python becomes part of the program, as fast as Debian's python3;
+#                                       shared: the system's libpython; auto: static where libpythonX.Y.a is
 #             CC=gcc                    or clang
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
 #             PREFIX=/usr/local DESTDIR=
@@ -10,13 +12,15 @@
 #             SUITES="bookworm trixie"  for test-fresh
 #             PORT=8080                 for demo
 #             HOURS=1                   for torture
-#             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench
+#             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
 PYTHON  ?= /usr/bin/python3
+PYTHON_LINK ?= auto
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PORT    ?= 8080
 CASE    ?=
+AGAINST ?=
 ROUNDS  ?= 7
 SECONDS ?= 0.6
 SAN     ?=
@@ -45,22 +49,23 @@ else
 
 ifneq ($(filter-out $(NEEDS_NO_PACKAGE),$(goals)),)
 # What the embedded Python says of itself: interpreter, headers and library come from one place.
-python_facts := $(shell $(PYTHON) .ci/python-facts 2>/dev/null)
-ifeq ($(python_facts),)
-$(error PYTHON=$(PYTHON) does not run, or has no headers or no shared library: `make $(if $(filter test-%,$(goals)),deps-test,deps)` installs Debian's)
+python_facts := $(shell CC='$(CC)' PYTHON_LINK='$(PYTHON_LINK)' $(PYTHON) .ci/python-facts 2>/dev/null)
+ifneq ($(filter error,$(firstword $(python_facts) error)),)
+$(error PYTHON=$(PYTHON) $(or $(wordlist 2,99,$(python_facts)),does not run): `make $(if $(filter test-%,$(goals)),deps-test,deps)` installs Debian's)
 endif
 FCGI_VERSION := $(shell dpkg-query -W -f '$${Version}' libfcgi-dev 2>/dev/null || pkg-config --modversion fcgi 2>/dev/null)
 INIH_VERSION := $(shell dpkg-query -W -f '$${Version}' libinih-dev 2>/dev/null || pkg-config --modversion inih 2>/dev/null)
 endif
 PY_VERSION := $(word 1,$(python_facts))
 PY_INCLUDE := $(word 2,$(python_facts))
-PY_LIBDIR  := $(word 3,$(python_facts))
-PY_LIB     := $(word 4,$(python_facts))
-PY_PROGRAM := $(word 5,$(python_facts))
+PY_PROGRAM := $(word 3,$(python_facts))
+PY_STAMP   := $(word 4,$(python_facts))
+PY_LINK    := $(word 5,$(python_facts))
+PY_LDLIBS  := $(wordlist 6,99,$(python_facts))
 
 # A folder for each combination, so that objects of one never meet those of another.
 comma   := ,
-VARIANT := py$(PY_VERSION)$(if $(filter clang%,$(CC)),-$(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+VARIANT := py$(PY_VERSION)$(if $(filter shared,$(PY_LINK)),-shared)$(if $(filter clang%,$(CC)),-$(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 BUILD   := build/$(VARIANT)
 PROGRAM := $(BUILD)/fcgihost
 
@@ -68,11 +73,14 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
            -Wpointer-arith -Wundef -Wwrite-strings -Wno-missing-field-initializers
 HARDEN  := $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(SAN),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
-ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) $(CFLAGS) -MMD -MP
-ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
-PY_LDLIBS   = -L$(PY_LIBDIR) -l$(PY_LIB) \
-              $(if $(filter /usr/lib%,$(PY_LIBDIR)),,-Wl$(comma)-rpath$(comma)$(PY_LIBDIR))
+# libpythonX.Y.a is not position independent, as Debian's python3 is not. Its functions are exported, for extensions; the
+# program's own are hidden: an extension that has one of the same name must get its own.
+NO_PIE  := $(filter static,$(PY_LINK))
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) -fvisibility=hidden $(CFLAGS) $(if $(NO_PIE),-fno-pie) -MMD -MP
+ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS) $(if $(NO_PIE),-no-pie)
 LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
+
+PY_LINK_TEXT := $(if $(filter static,$(PY_LINK)),built in,as shared library)
 
 # An object lies in $(BUILD) as its source does in fcgihost/ or in test/.
 objects_of = $(patsubst fcgihost/%.c,$(BUILD)/%.o,$(patsubst test/%.c,$(BUILD)/%.o,$(1)))
@@ -88,7 +96,7 @@ say = $(if $(is_silent)$(filter-out 0,$(V)),,@printf '%-4s %s\n' $(1) $(2) && )
 
 all: $(PROGRAM) ## build build/fcgihost
 	@test -n "$(SAN)" || cmp -s $(PROGRAM) build/fcgihost || { cp $(PROGRAM) build/.fcgihost && mv build/.fcgihost build/fcgihost; }
-	@$(if $(is_silent),:,echo '$(if $(SAN),$(PROGRAM),build/fcgihost): $(VERSION), Python $(PY_VERSION), libfcgi $(FCGI_VERSION), inih $(INIH_VERSION)$(if $(SAN),$(comma) sanitizers: $(SAN))')
+	@$(if $(is_silent),:,echo '$(if $(SAN),$(PROGRAM),build/fcgihost): $(VERSION), Python $(PY_VERSION) $(PY_LINK_TEXT), libfcgi $(FCGI_VERSION), inih $(INIH_VERSION)$(if $(SAN),$(comma) sanitizers: $(SAN))')
 
 $(PROGRAM): $(OBJECTS)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
@@ -110,6 +118,8 @@ define BUILD_FACTS
 #define FCGIHOST_VERSION "$(VERSION)"
 #define FCGIHOST_DATADIR "$(PREFIX)/share/fcgihost"
 #define FCGIHOST_PYTHON "$(PY_PROGRAM)"
+#define FCGIHOST_PYTHON_LINK "$(PY_LINK_TEXT)"
+#define FCGIHOST_PYTHON_STAMP "$(if $(NO_PIE),$(PY_STAMP))"
 #define FCGIHOST_FCGI_VERSION "$(FCGI_VERSION)"
 #define FCGIHOST_INIH_VERSION "$(INIH_VERSION)"
 endef
@@ -219,7 +229,7 @@ bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CA
 
 run-bench: all $(BUILD)/bench/load
 	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
-	   --case '$(CASE)' --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
+	   --case '$(CASE)' $(if $(AGAINST),--against '$(AGAINST)') --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
 
 $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $^

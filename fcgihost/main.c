@@ -18,6 +18,7 @@
 #include "interpreter/py_interpreter.h"
 #include "interpreter/py_signals.h"
 #include "interpreter/py_startup.h"
+#include "interpreter/python_update.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
@@ -63,8 +64,9 @@ static int fail_run_time(const char *what)
 
 static void print_version(void)
 {
-    printf("fcgihost %s (Python %s, libfcgi %s, inih %s)\n", FCGIHOST_VERSION,
-           py_interpreter_version(), FCGIHOST_FCGI_VERSION, FCGIHOST_INIH_VERSION);
+    printf("fcgihost %s (Python %s %s, libfcgi %s, inih %s)\n", FCGIHOST_VERSION,
+           py_interpreter_version(), FCGIHOST_PYTHON_LINK, FCGIHOST_FCGI_VERSION,
+           FCGIHOST_INIH_VERSION);
 }
 
 static int start_python(const struct config *config, const struct py_options *options)
@@ -408,10 +410,12 @@ static int run(char **argv, const struct command_line *line, const struct config
         return run_once(line, config, &privileges);
     if (identity_init(config) < 0)
         return fail_run_time("the control socket's names");
-    if (is_manager(config))
-        return manager_run(argv, config);
     if (is_plain_cgi(config))
         return run_once(NULL, config, &privileges);
+    if (reexec_predecessor() == NULL)
+        python_update_warn();
+    if (is_manager(config))
+        return manager_run(argv, config);
     return run_server(config, &privileges);
 }
 

@@ -6,6 +6,7 @@
 #include "embed/py_interrupt.h"
 #include "embed/py_programs.h"
 #include "embed/py_request.h"
+#include "embed/py_support.h"
 #include "http/reply.h"
 #include "http/request_id.h"
 #include "interpreter/py_signals.h"

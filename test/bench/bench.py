@@ -2,6 +2,7 @@
 each figure, every response checked.
 
     FCGIHOST=program test/bench/bench.py --load PROGRAM [--case NAMES] [--rounds N] [--seconds S]
+                                         [--against PROGRAM]
 """
 import argparse
 import fnmatch
@@ -133,6 +134,7 @@ def parse_options():
     parser.add_argument("--case", default="", help="names or patterns, with commas between them")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.6, help="of load for each figure")
+    parser.add_argument("--against", help="another fcgihost, instead of the peers")
     parser.add_argument("--json", default="build/bench.json")
     return parser.parse_args()
 
@@ -140,6 +142,9 @@ def parse_options():
 def main():
     options = parse_options()
     cases, started = choose(options.case), time.monotonic()
+    if options.against:
+        os.environ["AGAINST"] = os.path.abspath(options.against)
+        cases = [case.against_another_build() for case in cases]
     bench = Bench(os.path.abspath(options.load), options.seconds)
     report = {"machine": machine(bench.cores), "versions": versions(), "rounds": options.rounds,
               "seconds": options.seconds, "cases": []}

@@ -39,6 +39,11 @@ class Case(namedtuple("Case", "name title figure goal kind peers path body conne
     def baseline(self):
         return self.peers[0]
 
+    def against_another_build(self):
+        """The same with another build of fcgihost instead of all peers, and without a goal."""
+        front = "nginx+" if "nginx+fcgihost" in self.peers else ""
+        return self._replace(peers=(front + "other", front + "fcgihost"), goal=None)
+
 
 def upload_answer(n):
     return b"%d bytes, %s\n" % (n, bytes(LETTERS[at % 26] for at in range(n - 16, n)))

@@ -20,6 +20,8 @@ SEARCH_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 APACHE_MODULES = "/usr/lib/apache2/modules"
 THREADS = "4"
 READY_SECONDS, STOP_SECONDS = 20, 1
+# Which variable of the environment names them: the one that is measured, and another build of it.
+OWN_PROGRAMS = {"fcgihost": "FCGIHOST", "other-fcgihost": "AGAINST"}
 
 AS_ROOT = os.geteuid() == 0
 
@@ -40,8 +42,8 @@ class Peer(namedtuple("Peer", "title protocol application front keeps_connection
 
 
 def find_program(name):
-    if name == "fcgihost":
-        return os.environ["FCGIHOST"]
+    if name in OWN_PROGRAMS:
+        return os.environ.get(OWN_PROGRAMS[name])
     return shutil.which(name, path=SEARCH_PATH)
 
 
@@ -63,10 +65,12 @@ def write(path, text):
 # Application servers: one process, four threads
 
 
-@runs("fcgihost")
-def fcgihost(site):
-    return [find_program("fcgihost"), "--listen", "unix:" + site.socket, "--threads", THREADS,
-            site.app]
+def own(name):
+    @runs(name)
+    def command(site):
+        return [find_program(name), "--listen", "unix:" + site.socket, "--threads", THREADS,
+                site.app]
+    return command
 
 
 def uwsgi(option):
@@ -191,6 +195,7 @@ def apache(site):
     return [find_program("apache2"), "-DFOREGROUND", "-f", path]
 
 
+fcgihost, other_fcgihost = own("fcgihost"), own("other-fcgihost")
 uwsgi_fastcgi, uwsgi_scgi = uwsgi("--fastcgi-socket"), uwsgi("--scgi-socket")
 nginx_fastcgi = nginx(NGINX_FASTCGI, "fastcgi_keep_conn on;")
 nginx_scgi = nginx(NGINX_SCGI)
@@ -207,6 +212,8 @@ PEERS = {
     "nginx+fcgihost-scgi": Peer("nginx and fcgihost, SCGI", "http", fcgihost, nginx_scgi),
     "nginx+gunicorn": Peer("nginx and gunicorn", "http", gunicorn,
                            nginx(NGINX_PROXY, "", "close")),
+    "other": Peer("the other fcgihost", "fastcgi", other_fcgihost),
+    "nginx+other": Peer("nginx and the other fcgihost", "http", other_fcgihost, nginx_fastcgi),
     "apache+mod_wsgi": Peer("Apache, mod_wsgi's daemon", "http", None, apache),
 }
 
