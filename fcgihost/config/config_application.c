@@ -102,6 +102,7 @@ void config_forget_applications(struct config *config)
     if (unnamed != NULL) {
         kept.callable = unnamed->callable;
         kept.mount = unnamed->mount;
+        kept.stream = unnamed->stream;
         unnamed->callable = NULL;
         unnamed->mount = NULL;
     }
@@ -110,6 +111,7 @@ void config_forget_applications(struct config *config)
         free(unnamed->callable);
         unnamed->callable = kept.callable;
         unnamed->mount = kept.mount;
+        unnamed->stream = kept.stream;
     } else {
         clear(&kept);
     }

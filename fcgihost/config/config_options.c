@@ -102,6 +102,10 @@ static const struct config_option options[] = {
      .offset = APPLICATION(extensions),
      .help = "how the names of files end that a web server may choose to run, with\n"
              "spaces between; upper and lower case differ"},
+    {"application", "stream", CONFIG_TYPE_SWITCH, .default_text = "no",
+     .offset = APPLICATION(stream),
+     .help = "yes: a request's body reaches the application as it comes, and holds a\n"
+             "thread meanwhile; no: a request is served once its body is whole"},
     {"application", "mount", CONFIG_TYPE_MOUNT, .offset = APPLICATION(mount),
      .help = "the URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / says\n"
              "root. Not given: as the web server splits the path. More sections,\n"
@@ -177,6 +181,22 @@ static const struct config_option options[] = {
      .words = client_gone_words, .offset = CONFIG(client_gone),
      .help = "interrupt: fcgihost.ClientGone is raised in a request whose client\n"
              "has left; continue: it runs to its end"},
+    {"limits", "body_memory", CONFIG_TYPE_SIZE, .default_text = "64K", RANGE(0, TIB),
+     .offset = CONFIG(body_memory_bytes),
+     .help = "so much of a request's body is kept in memory until a thread serves\n"
+             "the request; what is beyond it, in a temporary file"},
+    {"limits", "response_memory", CONFIG_TYPE_SIZE, .default_text = "1M", RANGE(0, TIB),
+     .offset = CONFIG(response_memory_bytes),
+     .help = "likewise of a response that its peer does not take at once"},
+    {"limits", "temporary_space", CONFIG_TYPE_SIZE, .default_text = "1G", RANGE(0, TIB),
+     .offset = CONFIG(temporary_space_bytes),
+     .help = "so large are the temporary files of a process together; beyond it\n"
+             "requests with a large body get 503, and an application that sends more\n"
+             "than its peer takes waits"},
+    {"limits", "min_rate", CONFIG_TYPE_SIZE, .default_text = "1K", RANGE(0, KIB *KIB *KIB),
+     .offset = CONFIG(min_rate_bytes),
+     .help = "so many bytes a second a peer has to send or take in each 10 s in which\n"
+             "it is waited for; 0: none"},
     {"limits", "request_body", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(request_body_bytes),
      .help = "a larger request body is answered with 413; 0 leaves the limit to\n"
@@ -233,8 +253,7 @@ static const struct config_option options[] = {
     {"status", "ping", CONFIG_TYPE_MOUNT, .offset = CONFIG(status_ping),
      .help = "a URL path that it answers with 200 pong while requests are served,\n"
              "else with 503 and the state, for a load balancer"},
-    {"status", "listen", CONFIG_TYPE_LISTEN, .is_repeatable = true,
-     .offset = CONFIG(status_listen),
+    {"status", "listen", CONFIG_TYPE_LISTEN, .is_repeatable = true, .offset = CONFIG(status_listen),
      .help = "a socket of its own for both, at / and /ping, and for Prometheus at\n"
              "/metrics: FastCGI, SCGI and plain HTTP; repeatable"},
 };

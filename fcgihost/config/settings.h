@@ -53,6 +53,7 @@ struct config_application {
     char *callable;
     char *script_root;
     char *extensions; /* ".py .wsgi": of files that a web server may choose; one space between */
+    bool stream;      /* the application reads a body as it comes */
     char *mount;      /* NULL: automatic; "" says root; else "/prefix" without a trailing slash */
     char *authorizer;
     char *filter;
@@ -116,6 +117,10 @@ struct config {
     uint64_t queue_time_ms;      /* 0: for ever */
     uint64_t request_time_ms;    /* 0: any */
     enum config_client_gone client_gone;
+    uint64_t body_memory_bytes;     /* of a body, before a thread is given to its request */
+    uint64_t response_memory_bytes; /* of a response that the peer does not take */
+    uint64_t temporary_space_bytes; /* of all temporary files of the process */
+    uint64_t min_rate_bytes;        /* a second; 0: none */
     uint64_t request_body_bytes; /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;
     uint64_t io_timeout_ms;

@@ -51,6 +51,10 @@ static void assert_defaults(const struct config *config)
     assert_int_equal(config->request_time_ms, 0);
     assert_int_equal(config->client_gone, CLIENT_GONE_CONTINUE);
     assert_int_equal(config->request_body_bytes, 0);
+    assert_int_equal(config->body_memory_bytes, 65536);
+    assert_int_equal(config->response_memory_bytes, 1 << 20);
+    assert_int_equal(config->temporary_space_bytes, 1 << 30);
+    assert_int_equal(config->min_rate_bytes, 1024);
     assert_int_equal(config->request_head_bytes, 65536);
     assert_int_equal(config->io_timeout_ms, 60000);
     assert_int_equal(config->drain_timeout_ms, 5000);
@@ -101,6 +105,7 @@ static const char *const other_values[][2] = {
     {"application.callable", "app"},
     {"application.script_root", "/srv/scripts"},
     {"application.extensions", ".cgi  .wsgi "},
+    {"application.stream", "yes"},
     {"application.mount", "/shop/"},
     {"application.authorizer", "shop.gate:judge"},
     {"application.filter", "shop.pages:filter"},
@@ -121,6 +126,10 @@ static const char *const other_values[][2] = {
     {"limits.queue_time", "30s"},
     {"limits.request_time", "2m"},
     {"limits.client_gone", "interrupt"},
+    {"limits.body_memory", "16K"},
+    {"limits.response_memory", "2M"},
+    {"limits.temporary_space", "0"},
+    {"limits.min_rate", "100"},
     {"limits.request_body", "20M"},
     {"limits.request_head", "128K"},
     {"limits.io_timeout", "500ms"},
@@ -173,6 +182,7 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->applications->callable, "app");
     assert_string_equal(config->applications->script_root, "/srv/scripts");
     assert_string_equal(config->applications->extensions, ".cgi .wsgi");
+    assert_true(config->applications->stream);
     assert_string_equal(config->applications->mount, "/shop");
     assert_string_equal(config->applications->authorizer, "shop.gate:judge");
     assert_string_equal(config->applications->filter, "shop.pages:filter");
@@ -193,6 +203,10 @@ static void assert_other_values(const struct config *config)
     assert_int_equal(config->request_time_ms, 120000);
     assert_int_equal(config->client_gone, CLIENT_GONE_INTERRUPT);
     assert_int_equal(config->request_body_bytes, 20971520);
+    assert_int_equal(config->body_memory_bytes, 16384);
+    assert_int_equal(config->response_memory_bytes, 2 << 20);
+    assert_int_equal(config->temporary_space_bytes, 0);
+    assert_int_equal(config->min_rate_bytes, 100);
     assert_int_equal(config->request_head_bytes, 131072);
     assert_int_equal(config->io_timeout_ms, 500);
     assert_int_equal(config->drain_timeout_ms, 30000);
