@@ -1,0 +1,209 @@
+/* links: spool.c descriptors.c */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/spool.h"
+
+static char folder[64];
+static struct spool_store store;
+static struct spool spool;
+
+static int set_up(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof(folder), "/tmp/test_spool.XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    store = (struct spool_store){.folder = folder, .limit = 1000};
+    spool = (struct spool){0};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    spool_clear(&spool);
+    return rmdir(folder); /* fails if a file has a name there */
+}
+
+static uint8_t byte_at(uint64_t i)
+{
+    return (uint8_t)(i * 7 + i / 256);
+}
+
+static int append(uint64_t from, size_t n)
+{
+    uint8_t bytes[1024];
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = byte_at(from + i);
+    return spool_append(&spool, bytes, n);
+}
+
+static void expect(uint64_t from, const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(bytes[i], byte_at(from + i));
+}
+
+static void test_it_is_empty_before_anything_is_put_in(void **state)
+{
+    (void)state;
+    const uint8_t *bytes;
+    assert_int_equal(spool_bytes(&spool), 0);
+    assert_int_equal(spool_peek(&spool, &bytes), 0);
+    assert_int_equal(spool_read(&spool, folder, 1), 0);
+}
+
+static void test_what_fits_into_memory_makes_no_file(void **state)
+{
+    (void)state;
+    spool_begin(&spool, &store, 300);
+    assert_int_equal(append(0, 100), 0);
+    assert_int_equal(append(100, 200), 0);
+    assert_false(spool_is_in_file(&spool));
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+/* Whatever the sizes of what goes in and out, and in which order. */
+static void test_bytes_come_out_as_they_went_in(void **state)
+{
+    (void)state;
+    uint32_t random = 1;
+    for (size_t memory_max = 0; memory_max <= 400; memory_max += 50) {
+        uint64_t in = 0, out = 0;
+        spool_begin(&spool, &store, memory_max);
+        for (int i = 0; i < 3000; i++) {
+            size_t n = next_random(&random) % 100;
+            uint8_t buffer[100];
+            const uint8_t *bytes;
+            switch (next_random(&random) % 4) {
+            case 0:
+            case 1:
+                if (in - out + n <= 600 && append(in, n) == 0)
+                    in += n;
+                break;
+            case 2: {
+                long got = spool_peek(&spool, &bytes);
+                assert_true(got >= 0 && (got > 0) == (in > out));
+                n = (size_t)got < n ? (size_t)got : n;
+                expect(out, bytes, n);
+                spool_take(&spool, n);
+                out += n;
+                break;
+            }
+            default: {
+                long got = spool_read(&spool, buffer, n);
+                assert_true(got >= 0 && (size_t)got <= n);
+                expect(out, buffer, (size_t)got);
+                out += (uint64_t)got;
+            }
+            }
+            assert_int_equal(spool_bytes(&spool), in - out);
+        }
+        assert_true(in > 10000);
+        spool_clear(&spool);
+        assert_int_equal(atomic_load(&store.used), 0);
+    }
+}
+
+static void test_a_file_gives_its_space_back_once_it_was_read(void **state)
+{
+    (void)state;
+    uint8_t buffer[600];
+    spool_begin(&spool, &store, 0);
+    assert_int_equal(append(0, 600), 0);
+    assert_int_equal(atomic_load(&store.used), 600);
+    assert_int_equal(spool_read(&spool, buffer, 599), 599);
+    assert_int_equal(atomic_load(&store.used), 600);
+    assert_int_equal(spool_read(&spool, buffer, 600), 1);
+    assert_int_equal(atomic_load(&store.used), 0);
+    assert_false(spool.has_file);
+}
+
+static void test_all_files_together_are_bounded(void **state)
+{
+    (void)state;
+    struct spool other = {0};
+    spool_begin(&spool, &store, 0);
+    spool_begin(&other, &store, 0);
+    assert_int_equal(append(0, 600), 0);
+    assert_int_equal(spool_append(&other, folder, 50), 0);
+    assert_int_equal(append(600, 351), -1);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(append(600, 350), 0); /* nothing of what was refused is there */
+    spool_clear(&other);
+    assert_int_equal(append(950, 50), 0);
+    uint8_t buffer[1000];
+    assert_int_equal(spool_read(&spool, buffer, 1000), 1000);
+    expect(0, buffer, 1000);
+}
+
+static void test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_space(void **state)
+{
+    (void)state;
+    store.folder = "/nonexistent/folder";
+    spool_begin(&spool, &store, 10);
+    assert_int_equal(append(0, 11), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(atomic_load(&store.used), 0);
+    assert_int_equal(append(0, 10), 0);
+}
+
+static void test_without_a_store_only_memory_is_used(void **state)
+{
+    (void)state;
+    spool_begin(&spool, NULL, 10);
+    assert_int_equal(append(0, 10), 0);
+    assert_int_equal(append(10, 1), -1);
+    assert_int_equal(errno, ENOSPC);
+}
+
+/* As a successor does with memory and descriptor of its predecessor's. */
+static void test_another_spool_takes_over_memory_and_file(void **state)
+{
+    (void)state;
+    struct spool adopted = {0}, moved = {0};
+    struct spool_store other = {.folder = folder, .limit = 5000};
+    uint8_t buffer[500];
+    spool_begin(&spool, &store, 100);
+    assert_int_equal(append(0, 100), 0);
+    assert_int_equal(append(100, 300), 0);
+    uint8_t *memory = malloc(100);
+    memcpy(memory, spool.memory, 100);
+    spool_adopt(&adopted, memory, 100, fcntl(spool.fd, F_DUPFD_CLOEXEC, 3), spool.file_begin,
+                spool.file_end);
+    spool_move(&moved, &adopted, &other, 100);
+    assert_int_equal(spool_bytes(&adopted), 0);
+    assert_int_equal(atomic_load(&other.used), 300);
+    spool_clear(&spool);
+    uint8_t more[100];
+    for (size_t i = 0; i < sizeof(more); i++)
+        more[i] = byte_at(400 + i);
+    assert_int_equal(spool_append(&moved, more, sizeof(more)), 0);
+    size_t got = 0;
+    for (long n; (n = spool_read(&moved, buffer + got, sizeof(buffer) - got)) > 0;)
+        got += (size_t)n;
+    assert_int_equal(got, 500);
+    expect(0, buffer, 500);
+    spool_clear(&moved);
+    assert_int_equal(atomic_load(&other.used), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_it_is_empty_before_anything_is_put_in),
+        TEST(test_what_fits_into_memory_makes_no_file),
+        TEST(test_bytes_come_out_as_they_went_in),
+        TEST(test_a_file_gives_its_space_back_once_it_was_read),
+        TEST(test_all_files_together_are_bounded),
+        TEST(test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_space),
+        TEST(test_without_a_store_only_memory_is_used),
+        TEST(test_another_spool_takes_over_memory_and_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
