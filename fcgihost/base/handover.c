@@ -22,6 +22,8 @@ enum record_type {
     RECORD_ENVIRONMENT = 12,
     RECORD_ROOT_FILES = 13,
     RECORD_STATUS = 14,
+    RECORD_UPLOAD = 15, /* a connection with a body that was taken in: an older program, which knows
+                           nothing of that, must not take it for a whole one */
 };
 
 /* Writing */
@@ -130,15 +132,25 @@ static void put_listener(struct handover_writer *writer, const struct handover_l
     end_record(writer, begin);
 }
 
+/* *body_place: of the next file of a body. */
 static void put_connection(struct handover_writer *writer,
-                           const struct handover_connection *connection, size_t place)
+                           const struct handover_connection *connection, size_t place,
+                           size_t *body_place)
 {
-    size_t begin = begin_record(writer, RECORD_CONNECTION);
+    size_t begin = begin_record(writer, connection->has_body ? RECORD_UPLOAD : RECORD_CONNECTION);
     put_number(writer, place);
     put_number(writer, connection->served);
     put_number(writer, connection->deadline_ms);
     put_number(writer, connection->park_end_ms);
     put_bytes(writer, connection->input);
+    if (connection->has_body) {
+        put_bytes(writer, connection->body);
+        put_number(writer, connection->body_begin);
+        put_number(writer, connection->body_end);
+        put_number(writer, connection->body_fd >= 0);
+        if (connection->body_fd >= 0)
+            put_number(writer, (*body_place)++);
+    }
     end_record(writer, begin);
 }
 
@@ -195,15 +207,27 @@ static void put_status(struct handover_writer *writer, const struct handover_sta
     end_record(writer, begin);
 }
 
-/* In this order: listeners, connections, two for each member, two of a worker, root's files. */
+static size_t count_body_files(const struct handover *handover)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < handover->connection_count; i++)
+        count += handover->connections[i].has_body && handover->connections[i].body_fd >= 0;
+    return count;
+}
+
+/* In this order: listeners, connections, files of their bodies, two for each member, two of a
+ * worker, root's files. */
 static int *list_descriptors(const struct handover *handover, size_t *count)
 {
     size_t listeners = handover->listener_count, connections = handover->connection_count, n = 0;
-    int *fds = calloc(listeners + connections + 2 * handover->member_count + 4, sizeof(*fds));
+    int *fds = calloc(listeners + 2 * connections + 2 * handover->member_count + 4, sizeof(*fds));
     for (size_t i = 0; fds != NULL && i < listeners; i++)
         fds[n++] = handover->listeners[i].fd;
     for (size_t i = 0; fds != NULL && i < connections; i++)
         fds[n++] = handover->connections[i].fd;
+    for (size_t i = 0; fds != NULL && i < connections; i++)
+        if (handover->connections[i].has_body && handover->connections[i].body_fd >= 0)
+            fds[n++] = handover->connections[i].body_fd;
     for (size_t i = 0; fds != NULL && i < handover->member_count; i++) {
         fds[n++] = handover->members[i].channel_fd;
         fds[n++] = handover->members[i].board_fd;
@@ -239,9 +263,11 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
     put_status(writer, &handover->status);
     for (size_t i = 0; i < handover->listener_count; i++)
         put_listener(writer, &handover->listeners[i], i);
+    size_t place = handover->listener_count + handover->connection_count, body_place = place;
     for (size_t i = 0; i < handover->connection_count; i++)
-        put_connection(writer, &handover->connections[i], handover->listener_count + i);
-    size_t place = handover->listener_count + handover->connection_count;
+        put_connection(writer, &handover->connections[i], handover->listener_count + i,
+                       &body_place);
+    place += count_body_files(handover);
     for (size_t i = 0; i < handover->member_count; i++, place += 2)
         put_member(writer, &handover->members[i], place);
     if (handover->worker.is_set)
@@ -367,7 +393,17 @@ static int add_listener(struct handover *handover, struct reader *content)
     return 0;
 }
 
-static int add_connection(struct handover *handover, struct reader *content)
+static void take_body(struct handover_connection *item, struct reader *content)
+{
+    item->has_body = true;
+    item->body = take_bytes(content);
+    item->body_begin = take_number(content);
+    item->body_end = take_number(content);
+    if (take_number(content) != 0)
+        item->body_fd = take_descriptor(content);
+}
+
+static int add_connection(struct handover *handover, struct reader *content, bool has_body)
 {
     struct handover_connection *items =
         grow(handover->connections, handover->connection_count, sizeof(*handover->connections));
@@ -375,11 +411,13 @@ static int add_connection(struct handover *handover, struct reader *content)
         return -1;
     handover->connections = items;
     struct handover_connection *item = &items[handover->connection_count];
-    item->fd = take_descriptor(content);
+    *item = (struct handover_connection){.fd = take_descriptor(content), .body_fd = -1};
     item->served = take_number(content);
     item->deadline_ms = take_number(content);
     item->park_end_ms = take_number(content);
     item->input = take_bytes(content);
+    if (has_body)
+        take_body(item, content);
     handover->connection_count += !content->is_cut;
     return 0;
 }
@@ -478,7 +516,9 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
     case RECORD_LISTENER:
         return add_listener(handover, content);
     case RECORD_CONNECTION:
-        return add_connection(handover, content);
+        return add_connection(handover, content, false);
+    case RECORD_UPLOAD:
+        return add_connection(handover, content, true);
     case RECORD_CHILD:
         return add_child(handover, content);
     case RECORD_FOLDER:

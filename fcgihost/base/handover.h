@@ -54,6 +54,11 @@ struct handover_connection {
     uint64_t served;
     uint64_t deadline_ms, park_end_ms; /* as struct connection has them, on CLOCK_MONOTONIC */
     struct handover_bytes input; /* of the request that it has begun to send, from its head on */
+    /* What of its body was taken in, and is no longer in input: first in memory, then in a file. */
+    bool has_body;
+    struct handover_bytes body;
+    int body_fd;                   /* -1: all is in memory */
+    uint64_t body_begin, body_end; /* of the file */
 };
 
 /* Descriptors of files that root opened, and the user whom the process became could not. */

@@ -23,11 +23,32 @@ struct connection *connection_new(int fd)
     return connection;
 }
 
+/* 0, or -1 when out of memory; the file is then closed. */
+static int take_body_over(struct connection *connection, const struct handover_connection *left)
+{
+    uint8_t *memory = malloc(left->body.bytes + 1);
+    if (memory == NULL) {
+        if (left->body_fd >= 0)
+            close(left->body_fd);
+        return -1;
+    }
+    memcpy(memory, left->body.data, left->body.bytes);
+    spool_adopt(&connection->taken_over, memory, left->body.bytes, left->body_fd,
+                (off_t)left->body_begin, (off_t)left->body_end);
+    connection->has_taken_over = true;
+    return 0;
+}
+
 struct connection *connection_take_over(const struct handover_connection *left)
 {
     struct connection *connection = connection_new(left->fd);
     size_t n = left->input.bytes;
-    if (connection == NULL || (n > 0 && input_own(&connection->input, n) < 0)) {
+    if (connection == NULL && left->has_body && left->body_fd >= 0)
+        close(left->body_fd);
+    if (connection == NULL || (left->has_body && take_body_over(connection, left) < 0) ||
+        (n > 0 && input_own(&connection->input, n) < 0)) {
+        if (connection != NULL)
+            spool_clear(&connection->taken_over);
         free(connection);
         close(left->fd);
         return NULL;
@@ -51,24 +72,52 @@ bool connection_can_move(const struct connection *connection)
            atomic_load(&connection->is_watched);
 }
 
+/* What was taken in of the body of its request, or was by the process before this one. NULL:
+ * nothing was. */
+static const struct spool *taken_in(const struct connection *connection)
+{
+    const struct request *request = connection->request;
+    if (request == NULL)
+        return connection->has_taken_over ? &connection->taken_over : NULL;
+    return request->intake != INTAKE_NONE ? &request->body : NULL;
+}
+
 int connection_describe(const struct connection *connection, struct handover_connection *left)
 {
     const struct input *input = &connection->input;
-    size_t head_bytes = connection->request != NULL ? connection->head_bytes : 0,
-           input_bytes = input_available(input);
-    uint8_t *bytes = malloc(head_bytes + input_bytes + 1);
+    const struct request *request = connection->request;
+    const struct spool *body = taken_in(connection);
+    size_t head_bytes = request != NULL ? connection->head_bytes : 0,
+           input_bytes = input_available(input), place_bytes = 0,
+           body_bytes = body != NULL ? body->end - body->begin : 0;
+    uint8_t *bytes = malloc(head_bytes + TRANSPORT_PLACE_BYTES + input_bytes + body_bytes + 1);
     if (bytes == NULL)
         return -1;
     if (head_bytes > 0)
         memcpy(bytes, connection->head, head_bytes);
+    if (body != NULL && request != NULL)
+        place_bytes = request->ops->put_place(request, bytes + head_bytes);
+    size_t n = head_bytes + place_bytes;
     if (input_bytes > 0)
-        memcpy(bytes + head_bytes, input->data + input->begin, input_bytes);
-    *left =
-        (struct handover_connection){.fd = connection->fd,
-                                     .served = connection->served,
-                                     .deadline_ms = atomic_load(&connection->deadline_ms),
-                                     .park_end_ms = connection->park_end_ms,
-                                     .input = {.data = bytes, .bytes = head_bytes + input_bytes}};
+        memcpy(bytes + n, input->data + input->begin, input_bytes);
+    n += input_bytes;
+    if (body_bytes > 0)
+        memcpy(bytes + n, body->memory + body->begin, body_bytes);
+    *left = (struct handover_connection){.fd = connection->fd,
+                                         .served = connection->served,
+                                         .deadline_ms = atomic_load(&connection->deadline_ms),
+                                         .park_end_ms = connection->park_end_ms,
+                                         .input = {.data = bytes, .bytes = n},
+                                         .has_body = body != NULL,
+                                         .body_fd = -1};
+    if (body == NULL)
+        return 0;
+    left->body = (struct handover_bytes){.data = bytes + n, .bytes = body_bytes};
+    if (spool_is_in_file(body)) {
+        left->body_fd = body->fd;
+        left->body_begin = (uint64_t)body->file_begin;
+        left->body_end = (uint64_t)body->file_end;
+    }
     return 0;
 }
 
@@ -76,6 +125,7 @@ void connection_free(struct connection *connection)
 {
     close(connection->fd);
     free(connection->head);
+    spool_clear(&connection->taken_over);
     input_clear(&connection->input);
     free(connection);
 }
@@ -115,16 +165,36 @@ static const char *describe_stranger(const uint8_t *bytes, size_t n)
 /* Is nothing in its buffer that is needed? */
 static bool is_spent(const struct connection *connection)
 {
+    const struct request *request = connection->request;
     return input_available(&connection->input) == 0 &&
-           (connection->request == NULL || connection->is_answered);
+           (request == NULL || connection->is_answered || request->intake != INTAKE_NONE);
+}
+
+/* What is left over of a body that is taken in is part of a record: few bytes, which go to the
+ * worker's buffer, so that much is received at once. */
+static void lend_buffer(struct receiver *receiver, struct input *input)
+{
+    size_t n = input_available(input);
+    if (n >= receiver->buffer_bytes)
+        return;
+    memcpy(receiver->buffer, input->data + input->begin, n);
+    bool is_at_eof = input->is_at_eof;
+    input_clear(input);
+    *input = (struct input){.data = receiver->buffer,
+                            .capacity = receiver->buffer_bytes,
+                            .end = n,
+                            .is_at_eof = is_at_eof};
 }
 
 /* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
 static int prepare_input(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
+    const struct request *request = connection->request;
     if (input->is_owned && is_spent(connection))
         input_clear(input);
+    else if (input->is_owned && request != NULL && request->intake != INTAKE_NONE)
+        lend_buffer(receiver, input);
     if (!input->is_owned) {
         if (input->data == NULL)
             *input = (struct input){.data = receiver->buffer, .capacity = receiver->buffer_bytes};
@@ -139,12 +209,41 @@ static int prepare_input(struct receiver *receiver, struct connection *connectio
     return input_own(input, 2 * input->capacity < limit ? 2 * input->capacity : limit);
 }
 
-static bool is_ready(struct connection *connection)
+static int keep_head(struct connection *connection);
+
+/* A predecessor has begun to take the body in. */
+static void resume_intake(struct receiver *receiver, struct connection *connection)
 {
     struct request *request = connection->request;
-    const struct input *input = &connection->input;
-    return request->content_length == 0 || input->is_at_eof || meta_is_body_unlikely(request) ||
-           request->ops->is_body_here(request) || input_available(input) == input->capacity;
+    request->taken_bytes = spool_bytes(&connection->taken_over);
+    spool_move(&request->body, &connection->taken_over, receiver->store,
+               receiver->config->body_memory_bytes);
+    connection->has_taken_over = false;
+    request->intake = INTAKE_BEGUN;
+    request->ops->pass_taken(request, request->taken_bytes);
+}
+
+/* Can it be served without taking its body in, as that is whole, or not waited for? */
+static bool needs_no_intake(struct receiver *receiver, struct request *request)
+{
+    if (request->content_length >= 0 ? request->ops->is_body_here(request)
+                                     : meta_is_body_unlikely(request))
+        return true;
+    return request->role == ROLE_FILTER || meta_is_length_refused(request) ||
+           meta_is_streamed(request, &receiver->routes->roles[request->role]);
+}
+
+static enum connection_step wait_for_body(struct receiver *receiver, struct connection *connection)
+{
+    struct request *request = connection->request;
+    if (request->intake == INTAKE_DONE || request->content_length == 0 ||
+        (request->intake == INTAKE_NONE && needs_no_intake(receiver, request)))
+        return CONNECTION_READY;
+    if (keep_head(connection) < 0)
+        return CONNECTION_CLOSE;
+    return request_take_in_body(request, receiver->store, receiver->config->body_memory_bytes)
+               ? CONNECTION_READY
+               : CONNECTION_WAIT;
 }
 
 static enum connection_step look(struct receiver *receiver, struct connection *connection)
@@ -173,13 +272,16 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
         request->input = input;
         request->fd = connection->fd;
         request->io_timeout_ms = receiver->config->io_timeout_ms;
+        request->min_rate = receiver->config->min_rate_bytes;
         meta_read_content_length(request, receiver->config->request_body_bytes);
         if (meta_drop_body(request, &receiver->routes->roles[request->role]) < 0) {
             connection->refusal = "its body can't be left out: out of memory";
             return CONNECTION_CLOSE;
         }
+        if (connection->has_taken_over)
+            resume_intake(receiver, connection);
     }
-    return is_ready(connection) ? CONNECTION_READY : CONNECTION_WAIT;
+    return wait_for_body(receiver, connection);
 }
 
 /* The head stands before what is left of the input, until more is received. The request waits:
@@ -210,6 +312,8 @@ static enum connection_step keep_input(struct connection *connection)
     if (input->is_owned)
         return CONNECTION_WAIT;
     input_compact(input);
+    if (connection->request != NULL && connection->request->intake != INTAKE_NONE)
+        return input_own(input, 0) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
     return input_own(input, INPUT_BYTES) < 0 ? CONNECTION_CLOSE : CONNECTION_WAIT;
 }
 
@@ -266,7 +370,7 @@ enum connection_step connection_finish_request(struct receiver *receiver,
     const struct response *response = &request->response;
     bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
     if (!connection->is_answered) /* until now the peer may have been busy with the response */
-        request->drain_deadline_ms = request->rate_end_ms = 0;
+        request->peer_deadline_ms = request->rate_end_ms = 0;
     enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
     if (drain != DRAIN_WAIT || !is_kept)
         reply_send_end(request);

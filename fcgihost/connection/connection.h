@@ -23,6 +23,9 @@ struct connection {
     struct request *request; /* from the end of its head to the end of its response */
     size_t head_bytes;       /* of its head, which begin() has used up; … */
     uint8_t *head;       /* … a copy, for as long as the request waits to be served; else NULL */
+    struct spool taken_over; /* what a predecessor took in of the body of a request, until its head
+                                has been read anew */
+    bool has_taken_over;
     const char *refusal; /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
     bool is_answered;       /* its request has been: what is left of the body is being dropped */

@@ -173,10 +173,7 @@ static bool fastcgi_is_body_here(struct request *request)
     bool is_ended;
     size_t n = record_stream_count(state_of(request)->body, input->data + input->begin,
                                    input_available(input), &is_ended);
-    uint64_t wanted = REQUEST_PREFETCH_BYTES;
-    if (request->content_length >= 0 && (uint64_t)request->content_length < wanted)
-        wanted = (uint64_t)request->content_length;
-    return is_ended || n >= wanted;
+    return n >= (uint64_t)request->content_length;
 }
 
 static enum body_state receive_body(struct request *request, uint64_t deadline_ms)
@@ -391,6 +388,32 @@ static bool fastcgi_is_abandoned(const struct request *request)
     return is_found;
 }
 
+/* A header that announces what is left of the current record: of content, of padding, or of a
+ * record of somebody else's, which the next reader too passes over. */
+static size_t fastcgi_put_place(const struct request *request, uint8_t *out)
+{
+    const struct record_stream *body =
+        &((const struct fastcgi_state *)(const void *)request->state)->body;
+    uint32_t content = body->content_left, padding = body->skip_left;
+    uint16_t id = body->id;
+    if (content == 0 && padding == 0 && !body->is_ended)
+        return 0;
+    if (content == 0 && padding > 0 && !body->is_ending) {
+        id = id == 1 ? 2 : 1;
+        content = padding > UINT8_MAX ? padding - UINT8_MAX : padding;
+        padding -= content;
+    }
+    record_put_header(out, body->type, id, content);
+    out[RECORD_HEADER_PADDING] = (uint8_t)padding;
+    return RECORD_HEADER_BYTES;
+}
+
+static void fastcgi_pass_taken(struct request *request, uint64_t taken_bytes)
+{
+    (void)request;
+    (void)taken_bytes; /* its place in the stream tells */
+}
+
 static void fastcgi_release(struct request *request)
 {
     FCGX_Free(&state_of(request)->fcgx, 0);
@@ -406,5 +429,7 @@ const struct transport_ops fastcgi_transport = {
     .send_error = fastcgi_send_error,
     .begin_data = fastcgi_begin_data,
     .is_abandoned = fastcgi_is_abandoned,
+    .put_place = fastcgi_put_place,
+    .pass_taken = fastcgi_pass_taken,
     .release = fastcgi_release,
 };

@@ -151,6 +151,8 @@ static void bury(struct poller *poller, struct connection *connection)
         take_from_queue(&poller->ready, connection);
     }
     poller_unlink(poller, connection);
+    if (connection->request != NULL)
+        spool_clear(&connection->request->body);
     poller_control(poller, EPOLL_CTL_DEL, connection->fd, 0, NULL);
     close(connection->fd);
     connection->fd = -1;

@@ -12,11 +12,13 @@
 #include <stdint.h>
 
 struct request;
+struct spool_store;
 
 struct receiver {
     const struct config *config;
     const struct gate_limits *gate_limits;
     const struct route_table *routes;
+    struct spool_store *store; /* for bodies that are taken in; NULL: only in memory */
     uint8_t *buffer;
     size_t buffer_bytes;
     struct request *spare; /* to be used again; or NULL */

@@ -65,9 +65,7 @@ static enum head_state scgi_begin(struct receiver *receiver, struct connection *
 
 static bool scgi_is_body_here(struct request *request)
 {
-    uint64_t left = state_of(request)->body_left;
-    return input_available(request->input) >=
-           (left < REQUEST_PREFETCH_BYTES ? left : REQUEST_PREFETCH_BYTES);
+    return input_available(request->input) >= state_of(request)->body_left;
 }
 
 static enum body_state scgi_next_body(struct request *request, uint64_t deadline_ms,
@@ -120,6 +118,19 @@ static int scgi_send_error(struct request *request, const char *text, size_t tex
     return 0;
 }
 
+static size_t scgi_put_place(const struct request *request, uint8_t *out)
+{
+    (void)request;
+    (void)out;
+    return 0;
+}
+
+static void scgi_pass_taken(struct request *request, uint64_t taken_bytes)
+{
+    uint64_t *left = &state_of(request)->body_left;
+    *left -= taken_bytes < *left ? taken_bytes : *left;
+}
+
 static void scgi_release(struct request *request)
 {
     (void)request;
@@ -134,5 +145,7 @@ const struct transport_ops scgi_transport = {
     .take_body = scgi_take_body,
     .send = scgi_send,
     .send_error = scgi_send_error,
+    .put_place = scgi_put_place,
+    .pass_taken = scgi_pass_taken,
     .release = scgi_release,
 };

@@ -6,6 +6,7 @@
 #include "protocol/record.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -52,8 +53,39 @@ bool meta_is_body_unlikely(const struct request *request)
         return request->content_length < 0;
     for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
         if (strcmp(method, methods[i]) == 0)
-            return true;
+            return request_value(request, "HTTP_TRANSFER_ENCODING") == NULL;
     return false;
+}
+
+static bool is_length_bad(const struct request *request)
+{
+    const struct param *length = find_not_empty(request, "CONTENT_LENGTH");
+    return request->content_length < 0 && length != NULL && !is_length_unknown(request, length);
+}
+
+static bool is_length_too_large(const struct request *request)
+{
+    return request->body_limit > 0 && request->content_length > 0 &&
+           (uint64_t)request->content_length > request->body_limit;
+}
+
+bool meta_is_length_refused(const struct request *request)
+{
+    return is_length_bad(request) || is_length_too_large(request);
+}
+
+/* A body that came without its length, and has been taken in, has one now. */
+static int set_content_length(struct request *request)
+{
+    enum { DIGITS = 20 };
+    if (request->intake != INTAKE_DONE || request->content_length <= 0 ||
+        request_number(request, "CONTENT_LENGTH") >= 0)
+        return 0;
+    char *text = arena_alloc(&request->arena, DIGITS + 1);
+    if (text == NULL)
+        return -1;
+    snprintf(text, DIGITS + 1, "%lld", (long long)request->content_length);
+    return request_set_param(request, "CONTENT_LENGTH", text);
 }
 
 const char *meta_url_scheme(const struct request *request)
@@ -283,6 +315,15 @@ int meta_drop_body(struct request *request, const struct path_routes *routes)
     return request_set_param(request, "CONTENT_LENGTH", "0");
 }
 
+bool meta_is_streamed(struct request *request, const struct path_routes *routes)
+{
+    struct path_target target = {0};
+    const struct path_route *route = NULL;
+    if (!routes->some_stream || routes->all_stream)
+        return routes->all_stream;
+    return find_route(request, routes, &target, &route) == META_FINE && route->is_stream;
+}
+
 static enum meta_result map_path(struct request *request, const struct path_routes *routes)
 {
     struct path_target target = {0};
@@ -303,12 +344,12 @@ enum meta_result meta_prepare(struct request *request, const struct path_routes 
     if (method == NULL)
         return META_NO_METHOD;
     request->is_head = strcmp(method->value, "HEAD") == 0;
-    const struct param *length = find_not_empty(request, "CONTENT_LENGTH");
-    if (request->content_length < 0 && length != NULL && !is_length_unknown(request, length))
+    if (is_length_bad(request))
         return META_BAD_LENGTH;
-    if (request->body_limit > 0 && request->content_length > 0 &&
-        (uint64_t)request->content_length > request->body_limit)
+    if (is_length_too_large(request))
         return META_TOO_LARGE;
+    if (set_content_length(request) < 0)
+        return META_NO_MEMORY;
     drop_unwanted(request);
     if (complete(request) < 0)
         return META_NO_MEMORY;

@@ -16,8 +16,13 @@ void meta_read_content_length(struct request *request, uint64_t body_limit);
  * and so announces, over SCGI, a body that it never sends. Call it before meta_prepare. 0, or -1:
  * out of memory. */
 int meta_drop_body(struct request *request, const struct path_routes *routes);
-/* No CONTENT_LENGTH, and a method that rarely has a body: do not wait for one. */
+/* No CONTENT_LENGTH, and a method that rarely has a body, which is not said to be chunked: do not
+ * wait for one. */
 bool meta_is_body_unlikely(const struct request *request);
+/* Is its CONTENT_LENGTH one that meta_prepare refuses, so that no body is waited for? */
+bool meta_is_length_refused(const struct request *request);
+/* Does the application read the body as it comes? */
+bool meta_is_streamed(struct request *request, const struct path_routes *routes);
 
 enum meta_result {
     META_FINE,

@@ -32,12 +32,14 @@ struct path_route {
     const char *extensions; /* ".py .wsgi": how the names of other scripts end; NULL: none do */
     unsigned application;   /* index in the configuration */
     bool takes_no_body;     /* an authorizer */
+    bool is_stream;         /* it reads a body as it comes */
 };
 
 struct path_routes {
     const struct path_route *items;
     size_t count;
     bool some_take_no_body;
+    bool some_stream, all_stream;
 };
 
 /* Mistakes in the web server's configuration that its requests reveal. */

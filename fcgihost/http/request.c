@@ -1,4 +1,4 @@
-/* One request, independent of the protocol: its parameters and its body. */
+/* One request, independent of the protocol: its parameters, and whether its peer is still there. */
 #include "http/request.h"
 
 #include "base/clock.h"
@@ -57,6 +57,7 @@ void request_reset(struct request *request)
     struct arena arena = request->arena;
     arena_reset(&arena);
     struct response response = request->response;
+    spool_clear(&request->body);
     memset(request, 0, offsetof(struct request, state));
     request->params = params;
     request->param_capacity = capacity;
@@ -75,6 +76,7 @@ void request_free(struct request *request)
         return;
     arena_free(&request->arena);
     response_clear(&request->response);
+    spool_clear(&request->body);
     free(request->params);
     free(request);
 }
@@ -208,215 +210,6 @@ void request_describe(const struct request *request, char *text, size_t text_byt
         uri = "-";
     snprintf(text, text_bytes, "%s %.*s", method != NULL ? method : "-", (int)strcspn(uri, "?#"),
              uri);
-}
-
-/* A filter's file follows, and must be received before the connection can be reused. */
-static bool has_more(const struct request *request)
-{
-    return request->role == ROLE_FILTER && !request->is_data;
-}
-
-/* Checks the end that the transport reports. -1: it came too early. */
-static long end_body(struct request *request, enum body_state state)
-{
-    int error = errno;
-    request->is_body_ended = true;
-    request->drain = state != BODY_END ? DRAIN_FAILED : has_more(request) ? DRAIN_WAIT : DRAIN_DONE;
-    if (state == BODY_END &&
-        (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
-        return 0;
-    request->body_failure = BODY_WAS_CUT;
-    request->body_errno = state == BODY_END ? ECONNABORTED : error;
-    if (state != BODY_END)
-        request->must_close = true;
-    return -1;
-}
-
-static bool is_wait_over(const struct request *request)
-{
-    return request->wait_end_ms > 0 && clock_ms() >= request->wait_end_ms;
-}
-
-/* Until when to wait for the peer's next bytes. */
-static uint64_t read_deadline(const struct request *request)
-{
-    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms, end_ms = request->wait_end_ms;
-    return end_ms > 0 && end_ms < deadline_ms ? end_ms : deadline_ms;
-}
-
-static long peek_body(struct request *request, uint64_t deadline_ms, const uint8_t **content)
-{
-    if (request->body_failure != BODY_FINE)
-        return -1;
-    if (request->is_body_ended ||
-        (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length))
-        return 0;
-    size_t n = 0;
-    enum body_state state = request->ops->next_body(request, deadline_ms, content, &n);
-    if (state == BODY_WAIT) {
-        errno = EAGAIN;
-        return -1;
-    }
-    if (state == BODY_CUT && errno == ETIMEDOUT && is_wait_over(request))
-        return -1; /* nothing has come, and nothing is lost: its reader is out of time, not its peer
-                    */
-    if (state != BODY_CONTENT)
-        return end_body(request, state);
-    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
-        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
-    if (request->body_limit > 0 && request->body_bytes + n > request->body_limit) {
-        request->body_failure = BODY_TOO_LARGE;
-        request->body_errno = EFBIG;
-        return -1;
-    }
-    return (long)n;
-}
-
-long request_peek_body(struct request *request, const uint8_t **content)
-{
-    return peek_body(request, read_deadline(request), content);
-}
-
-void request_skip_body(struct request *request, size_t n)
-{
-    request->ops->take_body(request, n);
-    request->body_bytes += n;
-}
-
-long request_read_body(struct request *request, void *buffer, size_t n)
-{
-    size_t got = 0;
-    while (got < n) {
-        const uint8_t *content;
-        long available = request_peek_body(request, &content);
-        if (available < 0)
-            return -1;
-        if (available == 0)
-            break;
-        size_t take = (size_t)available < n - got ? (size_t)available : n - got;
-        memcpy((char *)buffer + got, content, take);
-        request_skip_body(request, take);
-        got += take;
-    }
-    return (long)got;
-}
-
-bool request_is_body_at_hand(struct request *request, size_t n)
-{
-    if (request->is_body_ended || request->body_failure != BODY_FINE)
-        return true;
-    if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
-        n = (size_t)((uint64_t)request->content_length - request->body_bytes);
-    if (n == 0)
-        return true;
-    const uint8_t *content;
-    long available = peek_body(request, 0, &content);
-    return available < 0 ? request->body_failure != BODY_FINE
-                         : (size_t)available >= n || available == 0;
-}
-
-static void switch_to_data(struct request *request)
-{
-    request->is_data = true;
-    request->ops->begin_data(request);
-}
-
-void request_begin_data(struct request *request)
-{
-    uint64_t deadline_ms = read_deadline(request);
-    enum body_state state = request->is_body_ended ? BODY_END : BODY_CONTENT;
-    while (state == BODY_CONTENT) {
-        const uint8_t *content;
-        size_t n = 0;
-        state = request->ops->next_body(request, deadline_ms, &content, &n);
-        if (state == BODY_CONTENT)
-            request->ops->take_body(request, n);
-    }
-    switch_to_data(request);
-    request->content_length = request_number(request, "FCGI_DATA_LENGTH");
-    request->body_limit = 0;
-    request->body_bytes = 0;
-    request->is_body_ended = false;
-    request->body_failure = BODY_FINE;
-    if (state != BODY_END)
-        end_body(request, state);
-}
-
-/* Drops what has arrived. If the peer sends without a pause it stops while some is left in the
- * socket, so that epoll reports the connection again. */
-static enum body_state drop_what_is_there(struct request *request)
-{
-    uint64_t before = request->dropped_bytes;
-    enum body_state state = BODY_CONTENT;
-    while (state == BODY_CONTENT) {
-        const uint8_t *content;
-        size_t n = 0;
-        struct pollfd more = {.fd = request->fd, .events = POLLIN};
-        if (request->dropped_bytes - before >= REQUEST_DRAIN_PIECE_BYTES && poll(&more, 1, 0) > 0)
-            return BODY_WAIT;
-        state = request->ops->next_body(request, 0, &content, &n);
-        if (state == BODY_CONTENT)
-            request->ops->take_body(request, n);
-        request->dropped_bytes += n;
-        if (state == BODY_END && has_more(request)) {
-            switch_to_data(request);
-            state = BODY_CONTENT;
-        }
-    }
-    return state;
-}
-
-/* The peer is too slow to be waited for any longer. */
-static bool is_too_slow(struct request *request, uint64_t now_ms)
-{
-    enum { LEAST_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
-    if (now_ms < request->rate_end_ms)
-        return false;
-    bool is_slow =
-        request->rate_end_ms != 0 && request->dropped_bytes - request->rate_bytes < LEAST_BYTES;
-    request->rate_end_ms = now_ms + REQUEST_DRAIN_RATE_MS;
-    request->rate_bytes = request->dropped_bytes;
-    return is_slow;
-}
-
-enum drain_state request_drain_body(struct request *request)
-{
-    if (request->drain != DRAIN_WAIT)
-        return request->drain;
-    uint64_t before = request->dropped_bytes, now_ms = clock_ms();
-    enum body_state state = drop_what_is_there(request);
-    if (request->drain_deadline_ms == 0 || request->dropped_bytes > before)
-        request->drain_deadline_ms =
-            now_ms + (request->response.is_end_withheld ? REQUEST_DRAIN_WITHHELD_MS
-                                                        : request->io_timeout_ms);
-    if (state == BODY_END)
-        request->drain = DRAIN_DONE;
-    else if (state != BODY_WAIT || now_ms >= request->drain_deadline_ms ||
-             is_too_slow(request, now_ms))
-        request->drain = DRAIN_FAILED;
-    return request->drain;
-}
-
-static bool drop_body(void *owner)
-{
-    return request_drain_body(owner) == DRAIN_WAIT;
-}
-
-void request_drop_body(struct request *request)
-{
-    request->input->owner = request;
-    request->input->drop = drop_body;
-}
-
-bool request_has_read_body(struct request *request)
-{
-    if (has_more(request) || !input_enter(request->input))
-        return false;
-    const uint8_t *content;
-    bool is_read = peek_body(request, 0, &content) == 0;
-    bool is_over = is_read && request_drain_body(request) == DRAIN_DONE;
-    input_leave(request->input);
-    return is_over;
 }
 
 static bool is_tcp(int fd)

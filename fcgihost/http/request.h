@@ -3,6 +3,7 @@
 #define FCGIHOST_REQUEST_H
 
 #include "base/arena.h"
+#include "base/spool.h"
 #include "http/response.h"
 #include "http/transport.h"
 #include "net/input.h"
@@ -15,15 +16,13 @@
 
 enum {
     REQUEST_BUCKETS = 256,
-    REQUEST_STATE_BYTES = 256, /* a transport's own state */
-    /* A body that nobody reads is drained as long as the peer keeps up this rate: */
-    REQUEST_DRAIN_RATE = 1024,           /* bytes a second, */
-    REQUEST_DRAIN_RATE_MS = 10000,       /* measured over so long */
+    REQUEST_STATE_BYTES = 256,           /* a transport's own state */
+    REQUEST_RATE_MS = 10000,             /* the least rate is measured over so long */
     REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* drained in one call, as other requests wait meanwhile */
+    REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* likewise taken in */
     /* Some web servers stop sending it once they have the head, and wait for the response's end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
-    REQUEST_PREFETCH_BYTES =
-        64 << 10, /* a thread is assigned once so much of the body has arrived */
+    REQUEST_PREFETCH_BYTES = 64 << 10, /* of a body, as much as a thread's buffer has room for */
 };
 
 struct path_route;
@@ -41,7 +40,20 @@ struct param {
     uint32_t joined_capacity;
 };
 
-enum body_failure { BODY_FINE, BODY_WAS_CUT, BODY_TOO_LARGE };
+enum body_failure {
+    BODY_FINE,
+    BODY_WAS_CUT,
+    BODY_TOO_LARGE,
+    BODY_HAS_NO_ROOM, /* neither in memory nor in temporary files */
+};
+
+/* Whether its body is taken in before a thread is given to it. */
+enum intake {
+    INTAKE_NONE,  /* it has none, it is whole in the input, or the application reads it as it comes
+                   */
+    INTAKE_BEGUN, /* what has come of it is in request->body */
+    INTAKE_DONE,  /* the same, and nothing more is wanted: see body_failure */
+};
 
 /* Of draining the rest of the body. */
 enum drain_state {
@@ -65,6 +77,7 @@ struct request {
     int fd;
     uint64_t io_timeout_ms;
     uint64_t wait_end_ms; /* by clock_ms(), when reading its body waits no longer; 0: none */
+    uint64_t min_rate;    /* bytes a second that the peer has to send; 0: none */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
     const char *id;                 /* request_id() has it; NULL: nobody has asked yet */
     unsigned role;                  /* enum record_role */
@@ -82,12 +95,16 @@ struct request {
     int64_t content_length; /* -1: unknown, read to the end of the stream */
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
+    enum intake intake;
+    struct spool body;    /* what of it was taken in, and is still to be read */
+    uint64_t taken_bytes; /* how much was taken in */
     bool is_body_ended;
     bool is_data; /* the body is FCGI_DATA now */
     enum drain_state drain;
     uint64_t dropped_bytes;           /* by request_drain_body */
-    uint64_t drain_deadline_ms;       /* when more must have arrived; 0: not called yet */
-    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, dropped_bytes at its start */
+    uint64_t peer_deadline_ms; /* when more of it must have arrived, to be taken in or dropped; 0:
+                                  not called yet */
+    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, what had come at its start */
     enum body_failure body_failure;
     int body_errno;
 
@@ -198,6 +215,10 @@ enum { REQUEST_TEXT_BYTES = 1024 };
 /* "GET /path" for messages, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
 
+/* Begins to take the body in, into memory_max bytes of memory and the store's files, or goes on
+ * with it. Never blocks. true: there is no more to wait for, and it is INTAKE_DONE; false: call it
+ * again when more arrives, and at peer_deadline_ms. */
+bool request_take_in_body(struct request *request, struct spool_store *store, size_t memory_max);
 /* Reads up to n bytes of the body, and no more than CONTENT_LENGTH in all; blocks if none have
  * arrived. Returns their number, 0 at the end, or -1 with body_failure; BODY_FINE: wait_end_ms is
  * over, and more can be read. Without the GIL. */
@@ -225,7 +246,7 @@ bool request_has_read_body(struct request *request);
 /* Can n bytes be read without blocking? For callers that release the GIL only if not. */
 bool request_is_body_at_hand(struct request *request, size_t n);
 /* Drops what has arrived of the body's rest. Never blocks: on DRAIN_WAIT call it again when more
- * arrives, and at drain_deadline_ms. On DRAIN_FAILED the connection can't be reused. */
+ * arrives, and at peer_deadline_ms. On DRAIN_FAILED the connection can't be reused. */
 enum drain_state request_drain_body(struct request *request);
 /* The application reads no more: what arrives while the response is sent is dropped. */
 void request_drop_body(struct request *request);

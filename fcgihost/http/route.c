@@ -44,14 +44,19 @@ int route_table_init(struct route_table *table, const struct config *config)
                 role == ROLE_AUTHORIZER ||
                 (role == ROLE_RESPONDER && config_answers_by_authorizer(config, application));
             table->roles[role].some_take_no_body |= is_authorizer;
+            table->roles[role].some_stream |= application->stream;
             routes[count++] = (struct path_route){
                 .mount = application->mount,
                 .program = role == ROLE_RESPONDER ? program_of(application) : PATH_MODULE,
                 .script = application->script,
                 .extensions = application->extensions,
                 .application = i,
-                .takes_no_body = is_authorizer};
+                .takes_no_body = is_authorizer,
+                .is_stream = application->stream};
         }
+        table->roles[role].all_stream = count > 0;
+        for (size_t i = 0; i < count; i++)
+            table->roles[role].all_stream &= routes[i].is_stream;
         table->roles[role].count = count;
         table->role_bits |= count > 0 ? 1u << role : 0;
     }

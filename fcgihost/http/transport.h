@@ -17,6 +17,8 @@ enum head_state {
     HEAD_REFUSED, /* close the connection; connection->refusal says why, NULL: nothing to log */
 };
 
+enum { TRANSPORT_PLACE_BYTES = 8 };
+
 enum body_state { BODY_CONTENT, BODY_END, BODY_CUT, BODY_WAIT };
 
 /* Called by the worker that owns the connection, without the GIL, except: send with the GIL held if
@@ -27,7 +29,7 @@ struct transport_ops {
     /* Parses what the connection has received. On HEAD_WHOLE connection->request has its
      * parameters. */
     enum head_state (*begin)(struct receiver *receiver, struct connection *connection);
-    /* Has enough of the body arrived that the application need not block? Never blocks. */
+    /* Has all of the body that its content_length, which is known, says arrived? Never blocks. */
     bool (*is_body_here)(struct request *request);
     /* The next piece of the body: *content, *content_bytes (consume it with take_body). Blocks
      * until deadline_ms (clock_ms()), whatever else the peer sends meanwhile; 0: does not block,
@@ -45,6 +47,13 @@ struct transport_ops {
     /* Has the peer aborted the request without closing the connection? NULL: the protocol has no
      * abort. Never blocks. */
     bool (*is_abandoned)(const struct request *request);
+    /* For a successor that takes the body over half taken in: writes what it has to read, behind
+     * the head, to be where this one is, and returns how many bytes, at most TRANSPORT_PLACE_BYTES.
+     * The successor calls pass_taken with what was taken in. NULL: such a request is never handed
+     * over.
+     */
+    size_t (*put_place)(const struct request *request, uint8_t *out);
+    void (*pass_taken)(struct request *request, uint64_t taken_bytes);
     /* Releases what begin allocated. */
     void (*release)(struct request *request);
 };

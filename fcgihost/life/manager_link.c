@@ -16,6 +16,9 @@
 
 enum { IDLE_TICKS = 20 }; /* until it is told again: 10 s */
 
+/* Each connection may have a file with it, and the memory is one too. */
+enum { CONNECTIONS_MAX = (CHANNEL_FDS_MAX - 1) / 2 };
+
 void manager_link_init(struct manager_link *link)
 {
     const struct handover *predecessor = reexec_predecessor();
@@ -160,7 +163,7 @@ bool manager_link_bequeath(struct manager_link *link, struct poller *poller)
 {
     struct handover handover = {0};
     bool is_sent = link->heir_fd >= 0;
-    while (is_sent && poller_pick_movable(poller, CHANNEL_FDS_MAX - 1, &handover) > 0) {
+    while (is_sent && poller_pick_movable(poller, CONNECTIONS_MAX, &handover) > 0) {
         int result = send_connections(link->heir_fd, &handover);
         bool is_full = result < 0 && errno == EAGAIN;
         is_sent = result == 0 || is_full;

@@ -120,8 +120,11 @@ static int take_over(void)
     predecessors_late_signals = late_signals_of(memory);
     for (size_t i = 0; i < predecessor.listener_count; i++)
         fcntl(predecessor.listeners[i].fd, F_SETFD, FD_CLOEXEC);
-    for (size_t i = 0; i < predecessor.connection_count; i++)
+    for (size_t i = 0; i < predecessor.connection_count; i++) {
         fcntl(predecessor.connections[i].fd, F_SETFD, FD_CLOEXEC);
+        if (predecessor.connections[i].body_fd >= 0)
+            fcntl(predecessor.connections[i].body_fd, F_SETFD, FD_CLOEXEC);
+    }
     for (size_t i = 0; i < predecessor.member_count; i++) {
         fcntl(predecessor.members[i].channel_fd, F_SETFD, FD_CLOEXEC);
         fcntl(predecessor.members[i].board_fd, F_SETFD, FD_CLOEXEC);

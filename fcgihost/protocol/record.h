@@ -9,7 +9,8 @@
 enum {
     RECORD_VERSION = 1,
     RECORD_HEADER_BYTES = 8,
-    RECORD_BEGIN_BYTES = 8, /* content of FCGI_BEGIN_REQUEST */
+    RECORD_HEADER_PADDING = 6, /* the byte that says how much padding there is */
+    RECORD_BEGIN_BYTES = 8,    /* content of FCGI_BEGIN_REQUEST */
     RECORD_CONTENT_BYTES =
         65528, /* the most we put into one record: a multiple of 8 needs no padding */
     RECORD_END_BYTES = 2 * RECORD_HEADER_BYTES,

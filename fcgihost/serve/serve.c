@@ -9,7 +9,9 @@
 #include "protocol/record.h"
 #include "status/respond.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The peer may be slow to take it: others wait for requests meanwhile. */
 static void send_page(struct server *server, struct request *request, const char *status,
@@ -41,6 +43,14 @@ static void refuse_unmounted(struct server *server, struct request *request)
     send_page(server, request, "403 Forbidden", "Nobody is here who could allow this.\n");
 }
 
+static void refuse_too_large(struct server *server, struct request *request)
+{
+    request_log(request, "request-body-too-large",
+                "413: its body is larger than [limits] request_body");
+    send_page(server, request, "413 Request Entity Too Large",
+              "The request's body is too large.\n");
+}
+
 static const struct path_routes *find_routes(const struct server *server, struct request *request)
 {
     if (meta_asks_authorizer(request)) {
@@ -48,6 +58,31 @@ static const struct path_routes *find_routes(const struct server *server, struct
         request->is_question = true;
     }
     return &server->routes->roles[request->role];
+}
+
+/* Its body could not be taken in. true. */
+static bool refuse_body(struct server *server, struct request *request)
+{
+    if (request->body_failure == BODY_TOO_LARGE) {
+        refuse_too_large(server, request);
+    } else if (request->body_failure == BODY_HAS_NO_ROOM) {
+        char reason[256];
+        snprintf(reason, sizeof(reason),
+                 "503: no room for its body in a temporary file: %s ([server] temporary, [limits] "
+                 "temporary_space)",
+                 request->body_errno == ENOSPC ? "no space left" : strerror(request->body_errno));
+        request_log(request, "request-body-no-room", reason);
+        send_page(server, request, "503 Service Unavailable",
+                  "There is no room for this request now. Please try again.\n");
+    } else {
+        request_log(request, "request-body-cut",
+                    request->body_errno == ETIMEDOUT
+                        ? "400: its body did not arrive within [limits] io_timeout, or "
+                          "more slowly than min_rate"
+                        : "400: its body was cut short");
+        send_page(server, request, "400 Bad Request", "The request's body was cut short.\n");
+    }
+    return true;
 }
 
 bool serve_refuse(struct server *server, struct request *request)
@@ -58,7 +93,7 @@ bool serve_refuse(struct server *server, struct request *request)
         return true;
     switch (meta_prepare(request, find_routes(server, request))) {
     case META_FINE:
-        return false;
+        return request->body_failure != BODY_FINE && refuse_body(server, request);
     case META_NO_METHOD:
         request_log(
             request, "request-without-method",
@@ -73,10 +108,7 @@ bool serve_refuse(struct server *server, struct request *request)
         request->must_close = true;
         return true;
     case META_TOO_LARGE:
-        request_log(request, "request-body-too-large",
-                    "413: its body is larger than [limits] request_body");
-        send_page(server, request, "413 Request Entity Too Large",
-                  "The request's body is too large.\n");
+        refuse_too_large(server, request);
         return true;
     case META_NOT_MOUNTED:
         refuse_unmounted(server, request);

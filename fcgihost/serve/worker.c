@@ -18,6 +18,7 @@ int worker_init(struct worker *worker, struct worker_pool *pool, unsigned number
     worker->receiver = (struct receiver){.config = pool->config,
                                          .gate_limits = &pool->gate_limits,
                                          .routes = &pool->routes,
+                                         .store = &pool->store,
                                          .is_draining = &pool->poller->is_draining,
                                          .is_handing_over = &pool->poller->is_handing_over};
     worker->server = (struct server){.config = pool->config,
@@ -53,8 +54,8 @@ static uint64_t next_deadline(const struct connection *connection, uint64_t io_t
     uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
     if (!connection_has_begun(connection) && connection->served > 0)
         return 0;
-    if (connection->is_answered)
-        return connection->request->drain_deadline_ms;
+    if (connection->request != NULL && connection->request->peer_deadline_ms != 0)
+        return connection->request->peer_deadline_ms;
     /* A head must be whole in time, however slowly its bytes trickle in. */
     if (connection->request == NULL && deadline_ms != 0)
         return deadline_ms;
@@ -209,6 +210,8 @@ void worker_serve(struct worker *worker, struct connection *connection)
     enum fate fate = ANSWERED;
     if (connection->is_answered)
         pace_pass_turn(&worker->server.runner); /* the peer may go on sending for long */
+    else if (connection->request != NULL)
+        pace_offer_turn(&worker->server.runner); /* a disk may have to be waited for */
     enum connection_step step = connection_advance(&worker->receiver, connection);
     while (step == CONNECTION_READY) {
         fate = handle(worker, connection);

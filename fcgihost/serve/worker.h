@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_WORKER_H
 #define FCGIHOST_WORKER_H
 
+#include "base/spool.h"
 #include "config/settings.h"
 #include "connection/poller.h"
 #include "connection/receiver.h"
@@ -35,6 +36,7 @@ struct worker_pool {
     struct readiness *readiness;
     struct board *board; /* where a manager sees what the threads do; NULL: there is none */
     struct gate_limits gate_limits;
+    struct spool_store store; /* the temporary files of bodies and responses */
     struct route_table routes;
     struct pace pace; /* who of them waits for requests */
     struct worker *workers;

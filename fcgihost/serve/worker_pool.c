@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 static int start_thread(struct worker *worker, void *(*run)(void *))
@@ -33,12 +34,23 @@ static int start_worker(struct worker_pool *pool, unsigned i)
     return 0;
 }
 
+/* A copy: the application may change the environment. NULL when out of memory. */
+static const char *find_temporary(const struct config *config)
+{
+    const char *folder = config->temporary != NULL ? config->temporary : getenv("TMPDIR");
+    return strdup(folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
+}
+
 int worker_pool_start(struct worker_pool *pool)
 {
     const struct config *config = pool->config;
     pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
                                              .max_connections = config->backlog,
                                              .roles = pool->routes.role_bits};
+    pool->store = (struct spool_store){.folder = find_temporary(config),
+                                       .limit = config->temporary_space_bytes};
+    if (pool->store.folder == NULL)
+        return -1;
     pace_init(&pool->pace);
     watch_prepare(pool);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
@@ -67,6 +79,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
         worker_clear(&pool->workers[i]);
     }
     worker_clear(&pool->watch);
+    free((void *)(uintptr_t)pool->store.folder);
     /* The activities stay: who asks what threads do may come until Python's end. */
     route_table_clear(&pool->routes);
     pace_destroy(&pool->pace);

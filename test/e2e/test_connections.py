@@ -329,7 +329,7 @@ class TestUnreadBodies:
                              ids=["fastcgi", "scgi"])
     def test_on_a_connection_that_closes_the_response_does_not_wait(self, protocol, options):
         """nginx sends no more of a body once it has seen the response begin."""
-        host = Host(settings={"server": {"threads": 1}})
+        host = Host(settings={"server": {"threads": 1}, "application": {"stream": "yes"}})
         peers = [protocol.Connection(host.address) for _ in range(8)]
         rests = []
         for number, peer in enumerate(peers):
@@ -431,7 +431,8 @@ class TestTimeouts:
 
     @protocols
     def test_a_peer_that_stops_sending_its_body_does_not_hold_a_worker(self, protocol):
-        host = Host(settings=self.SETTINGS)
+        """With stream = yes the application reads as it comes; test_bodies.py has the others."""
+        host = Host(settings=dict(self.SETTINGS, application={"stream": "yes"}))
         connection = protocol.Connection(host.address)
         connection.send(protocol.request_bytes("POST", "/cut", b"x" * 400000)[:-2000])
         wait_until(lambda: protocol.exchange(host.address, "GET", "/last").text == "OSError",

@@ -1,7 +1,7 @@
 /* A connection between its bytes and its requests. Its transports are the test's own: a head is a
  * line, which says how many bytes of body follow, as a digit at its end.
  *
- * links: connection.c input.c */
+ * links: connection.c input.c spool.c descriptors.c */
 #include "unit.h"
 
 #include <sys/socket.h>
@@ -24,7 +24,8 @@ static struct request request;
 static int peer;
 static size_t body_bytes; /* of the request */
 static enum drain_state drain;
-static bool is_head_refused;
+static bool is_head_refused, is_length_refused, is_streamed;
+static uint64_t passed_bytes; /* what a taken over body had, as the transport was told */
 static unsigned released, ends;
 
 /* Fakes */
@@ -43,6 +44,7 @@ static enum head_state begin(struct receiver *by, struct connection *begun)
         return HEAD_MORE;
     body_bytes = (size_t)(line_end[-1] - '0');
     memset(&request, 0, sizeof(request));
+    request.role = ROLE_RESPONDER;
     request.ops = begun->ops;
     request.is_keep_wanted = true;
     request.response.is_ended = true;
@@ -57,18 +59,43 @@ static bool is_body_here(struct request *asked)
     return input_available(asked->input) >= body_bytes;
 }
 
+static size_t put_place(const struct request *asked, uint8_t *out)
+{
+    (void)asked;
+    memcpy(out, "|", 1);
+    return 1;
+}
+
+static void pass_taken(struct request *asked, uint64_t bytes)
+{
+    (void)asked;
+    passed_bytes = bytes;
+}
+
 static void release(struct request *asked)
 {
     (void)asked;
     released++;
 }
 
-const struct transport_ops fastcgi_transport = {
-    .name = "FastCGI", .begin = begin, .is_body_here = is_body_here, .release = release};
-const struct transport_ops scgi_transport = {
-    .name = "SCGI", .begin = begin, .is_body_here = is_body_here, .release = release};
-const struct transport_ops http_transport = {
-    .name = "HTTP", .begin = begin, .is_body_here = is_body_here, .release = release};
+const struct transport_ops fastcgi_transport = {.name = "FastCGI",
+                                                .begin = begin,
+                                                .is_body_here = is_body_here,
+                                                .put_place = put_place,
+                                                .pass_taken = pass_taken,
+                                                .release = release};
+const struct transport_ops scgi_transport = {.name = "SCGI",
+                                             .begin = begin,
+                                             .is_body_here = is_body_here,
+                                             .put_place = put_place,
+                                             .pass_taken = pass_taken,
+                                             .release = release};
+const struct transport_ops http_transport = {.name = "HTTP",
+                                             .begin = begin,
+                                             .is_body_here = is_body_here,
+                                             .put_place = put_place,
+                                             .pass_taken = pass_taken,
+                                             .release = release};
 
 void receiver_give_request(struct receiver *to, struct request *given)
 {
@@ -87,6 +114,39 @@ int meta_drop_body(struct request *dropped, const struct path_routes *of)
     (void)dropped;
     (void)of;
     return 0;
+}
+
+bool meta_is_length_refused(const struct request *asked)
+{
+    (void)asked;
+    return is_length_refused;
+}
+
+bool meta_is_streamed(struct request *asked, const struct path_routes *of)
+{
+    (void)asked;
+    (void)of;
+    return is_streamed;
+}
+
+/* Takes all but the last byte that came, which stands for part of a record. */
+bool request_take_in_body(struct request *taken, struct spool_store *store, size_t memory_max)
+{
+    struct input *input = taken->input;
+    size_t n = input_available(input), left = (size_t)taken->content_length - taken->taken_bytes;
+    if (taken->intake == INTAKE_NONE)
+        spool_begin(&taken->body, store, memory_max);
+    taken->intake = INTAKE_BEGUN;
+    if (n < left && n > 0)
+        n--;
+    assert_int_equal(spool_append(&taken->body, input->data + input->begin, n), 0);
+    input->begin += n;
+    taken->taken_bytes += n;
+    if (input->is_at_eof && n < left)
+        taken->body_failure = BODY_WAS_CUT;
+    if (n == left || input->is_at_eof)
+        taken->intake = INTAKE_DONE;
+    return taken->intake == INTAKE_DONE;
 }
 
 bool meta_is_body_unlikely(const struct request *asked)
@@ -128,7 +188,9 @@ static int set_up(void **state)
                                  .is_draining = &is_draining,
                                  .is_handing_over = &is_handing_over};
     drain = DRAIN_DONE;
-    is_head_refused = false;
+    is_head_refused = is_length_refused = is_streamed = false;
+    passed_bytes = 0;
+    config.body_memory_bytes = 64;
     released = ends = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
         return -1;
@@ -225,7 +287,7 @@ static void test_a_head_byte_by_byte_is_the_same(void **state)
     }
     send_text("y");
     assert_int_equal(advance(), CONNECTION_READY);
-    assert_int_equal(input_available(&connection->input), 2);
+    assert_int_equal(request.taken_bytes, 2);
 }
 
 static void test_who_hangs_up_in_a_head_is_told_of_in_the_log(void **state)
@@ -248,13 +310,110 @@ static void test_who_hangs_up_between_requests_is_not(void **state)
     assert_null(connection->refusal);
 }
 
-static void test_who_hangs_up_in_a_body_is_served(void **state)
+static void test_who_hangs_up_in_a_body_is_answered(void **state)
 {
     (void)state;
     send_text("1 a 5\nxx");
     shutdown(peer, SHUT_WR);
     assert_int_equal(advance(), CONNECTION_WAIT);
-    assert_int_equal(advance(), CONNECTION_READY); /* the application is told by its input */
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(request.body_failure, BODY_WAS_CUT);
+}
+
+static void test_a_body_that_is_whole_at_once_is_left_where_it_is(void **state)
+{
+    (void)state;
+    send_text("1 a 5\nvwxyz");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(request.intake, INTAKE_NONE);
+    assert_int_equal(input_available(&connection->input), 5);
+}
+
+static void test_what_an_application_reads_as_it_comes_is_ready_with_its_head(void **state)
+{
+    (void)state;
+    is_streamed = true;
+    send_text("1 a 5\nv");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(request.intake, INTAKE_NONE);
+}
+
+static void test_a_length_that_is_refused_is_refused_before_the_body_comes(void **state)
+{
+    (void)state;
+    is_length_refused = true;
+    send_text("1 a 5\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(request.intake, INTAKE_NONE);
+}
+
+/* 1,000 slow bodies hold no 1,000 buffers. */
+static void test_a_body_that_is_waited_for_holds_no_more_than_what_came(void **state)
+{
+    (void)state;
+    send_text("1 a 9\nabc");
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_int_equal(request.taken_bytes, 2);
+    assert_true(connection->input.is_owned);
+    assert_int_equal(connection->input.capacity, 1);
+    memset(buffer, 0, sizeof(buffer));
+    send_text("defghi");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_false(connection->input.is_owned);
+    uint8_t body[9];
+    assert_int_equal(spool_read(&request.body, body, 9), 9);
+    assert_memory_equal(body, "abcdefghi", 9);
+    spool_clear(&request.body);
+}
+
+/* Its head, what was taken in, where the stream is, and what has come since. */
+static void test_a_body_that_is_half_taken_in_is_handed_over(void **state)
+{
+    (void)state;
+    struct spool_store store = {.folder = "/tmp", .limit = 100};
+    receiver.store = &store;
+    for (unsigned in_memory = 0; in_memory < 64; in_memory += 63) {
+        config.body_memory_bytes = in_memory;
+        struct connection *next;
+        struct handover_connection left;
+        send_text("1 a 9\nabc");
+        assert_int_equal(advance(), CONNECTION_WAIT);
+        assert_int_equal(connection_describe(connection, &left), 0);
+        assert_true(left.has_body);
+        assert_int_equal(left.body.bytes, in_memory > 0 ? 2 : 0);
+        assert_int_equal(left.input.bytes, strlen("1 a 9\n|c"));
+        assert_memory_equal(left.input.data, "1 a 9\n|c", left.input.bytes);
+        left.fd = dup(connection->fd);
+        assert_int_equal(left.body_fd >= 0, in_memory == 0);
+        if (left.body_fd >= 0)
+            left.body_fd = dup(left.body_fd);
+        next = connection_take_over(&left);
+        free((void *)(uintptr_t)left.input.data);
+        spool_clear(&request.body);
+        /* Nobody has looked at it yet, and it is handed over once more. */
+        assert_int_equal(connection_describe(next, &left), 0);
+        assert_true(left.has_body && left.input.bytes == strlen("1 a 9\n|c"));
+        free((void *)(uintptr_t)left.input.data);
+        /* Instead of reading the "|" of its place, as a transport does: */
+        memmove(next->input.data + 6, next->input.data + 7, 1);
+        next->input.end--;
+        send_text("defghi");
+        assert_int_equal(connection_advance(&receiver, next), CONNECTION_WAIT);
+        assert_int_equal(passed_bytes, 2);
+        assert_int_equal(connection_advance(&receiver, next), CONNECTION_READY);
+        uint8_t body[9];
+        for (size_t got = 0; got < 9;)
+            got += (size_t)spool_read(&request.body, body + got, 9 - got);
+        assert_memory_equal(body, "abcdefghi", 9);
+        spool_clear(&request.body);
+        assert_int_equal(atomic_load(&store.used), 0);
+        connection_free(next);
+        connection->request = NULL;
+        free(connection->head);
+        connection->head = NULL;
+        input_clear(&connection->input);
+    }
+    receiver.store = NULL;
 }
 
 static void test_after_a_response_the_connection_waits_for_the_next_request(void **state)
@@ -390,7 +549,12 @@ int main(void)
         TEST(test_a_head_byte_by_byte_is_the_same),
         TEST(test_who_hangs_up_in_a_head_is_told_of_in_the_log),
         TEST(test_who_hangs_up_between_requests_is_not),
-        TEST(test_who_hangs_up_in_a_body_is_served),
+        TEST(test_who_hangs_up_in_a_body_is_answered),
+        TEST(test_a_body_that_is_whole_at_once_is_left_where_it_is),
+        TEST(test_what_an_application_reads_as_it_comes_is_ready_with_its_head),
+        TEST(test_a_length_that_is_refused_is_refused_before_the_body_comes),
+        TEST(test_a_body_that_is_waited_for_holds_no_more_than_what_came),
+        TEST(test_a_body_that_is_half_taken_in_is_handed_over),
         TEST(test_after_a_response_the_connection_waits_for_the_next_request),
         TEST(test_a_request_that_was_sent_ahead_is_ready_at_once),
         TEST(test_while_handing_over_the_next_request_is_left_to_the_next_process),

@@ -22,6 +22,18 @@ static struct handover_connection connections[] = {
      .input = {(const uint8_t *)"\0\1\2", 3}},
     {.fd = 11, .input = {(const uint8_t *)"", 0}},
     {.fd = 12, .input = {(const uint8_t *)"x", 1}},
+    {.fd = 13,
+     .input = {(const uint8_t *)"y", 1},
+     .has_body = true,
+     .body = {(const uint8_t *)"body", 4},
+     .body_fd = -1},
+    {.fd = 14,
+     .input = {(const uint8_t *)"z", 1},
+     .has_body = true,
+     .body = {(const uint8_t *)"", 0},
+     .body_fd = 51,
+     .body_begin = 5,
+     .body_end = 1ull << 40},
 };
 static uint64_t children[] = {77, 78};
 
@@ -68,7 +80,10 @@ static struct handover_writer written(const struct handover *handover)
     int *fds;
     size_t fd_count;
     assert_int_equal(handover_write(handover, 4711, &writer, &fds, &fd_count), 0);
-    assert_int_equal(fd_count, handover->listener_count + handover->connection_count +
+    size_t files = 0;
+    for (size_t i = 0; i < handover->connection_count; i++)
+        files += handover->connections[i].has_body && handover->connections[i].body_fd >= 0;
+    assert_int_equal(fd_count, handover->listener_count + handover->connection_count + files +
                                    2 * handover->member_count + (handover->worker.is_set ? 2 : 0) +
                                    (handover->root_files.is_set ? 2 : 0));
     free(fds);
@@ -108,6 +123,10 @@ static void test_what_is_written_is_read(void **state)
         assert_true(a->fd == b->fd && a->served == b->served && a->deadline_ms == b->deadline_ms);
         assert_true(a->park_end_ms == b->park_end_ms);
         assert_same_bytes(a->input, b->input);
+        assert_int_equal(a->has_body, b->has_body);
+        assert_int_equal(b->body_fd, a->has_body ? a->body_fd : -1);
+        assert_same_bytes(a->body, b->body);
+        assert_true(a->body_begin == b->body_begin && a->body_end == b->body_end);
     }
     assert_int_equal(after.child_count, COUNT(children));
     assert_memory_equal(after.children, children, sizeof(children));
@@ -159,17 +178,19 @@ static void test_without_an_ini_file_there_is_none(void **state)
 static void test_over_a_socket_the_receiver_has_other_numbers(void **state)
 {
     (void)state;
-    static const int own[] = {30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42};
+    static const int own[] = {30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45};
     struct handover before = example(), after;
     struct handover_writer writer = written(&before);
     assert_int_equal(handover_read(writer.data, writer.bytes, own, COUNT(own), &after),
                      HANDOVER_FINE);
     assert_int_equal(after.listeners[1].fd, 31);
     assert_int_equal(after.connections[2].fd, 34);
-    assert_int_equal(after.members[1].board_fd, 38);
-    assert_int_equal(after.worker.channel_fd, 39);
-    assert_int_equal(after.worker.board_fd, 40);
-    assert_int_equal(after.root_files.log_fd, 41);
+    assert_int_equal(after.connections[4].fd, 36);
+    assert_int_equal(after.connections[4].body_fd, 37);
+    assert_int_equal(after.members[1].board_fd, 41);
+    assert_int_equal(after.worker.channel_fd, 42);
+    assert_int_equal(after.worker.board_fd, 43);
+    assert_int_equal(after.root_files.log_fd, 44);
     assert_int_equal(after.root_files.pid_file_fd, -1); /* the sender had none */
     handover_clear(&after);
     /* Fewer came than were sent. */

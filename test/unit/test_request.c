@@ -1,5 +1,5 @@
-/* links: request.c arena.c reply.c response.c fork.c log.c log_line.c log_json.c log_queue.c
- * log_sink.c log_standard.c log_syslog.c own_file.c */
+/* links: request.c request_body.c spool.c descriptors.c arena.c reply.c response.c fork.c log.c
+ * log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -547,9 +547,9 @@ static void test_draining_goes_on_for_as_long_as_the_peer_sends(void **state)
     enum { PIECES = 300 };
     for (uint64_t i = 1; i <= PIECES; i++) {
         give_body(request, i << 20, 1 << 20, BODY_WAIT);
-        request->drain_deadline_ms = 1; /* as if it had passed: what comes now sets another */
+        request->peer_deadline_ms = 1; /* as if it had passed: what comes now sets another */
         assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-        assert_true(request->drain_deadline_ms > 1);
+        assert_true(request->peer_deadline_ms > 1);
     }
     give_body(request, PIECES << 20, 1 << 20, BODY_END);
     assert_int_equal(request_drain_body(request), DRAIN_DONE);
@@ -579,8 +579,9 @@ static void test_draining_pauses_where_the_peer_sends_without_a_pause(void **sta
 static void test_draining_gives_up_on_a_trickle(void **state)
 {
     struct request *request = *state;
-    enum { ENOUGH_BYTES = REQUEST_DRAIN_RATE * REQUEST_DRAIN_RATE_MS / 1000 };
+    enum { MIN_RATE = 100, ENOUGH_BYTES = MIN_RATE * REQUEST_RATE_MS / 1000 };
     for (int is_enough = 1; is_enough >= 0; is_enough--) {
+        request->min_rate = MIN_RATE;
         give_body(request, 10, 1, BODY_WAIT);
         fake.taken_bytes = 0;
         assert_int_equal(request_drain_body(request), DRAIN_WAIT);
@@ -601,11 +602,11 @@ static void test_draining_waits_less_for_a_response_whose_end_is_withheld(void *
     give_body(request, 10, 1, BODY_WAIT);
     request->io_timeout_ms = 1000000;
     assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-    uint64_t deadline_ms = request->drain_deadline_ms;
+    uint64_t deadline_ms = request->peer_deadline_ms;
     request->response.is_end_withheld = true;
-    request->drain_deadline_ms = 0;
+    request->peer_deadline_ms = 0;
     assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-    assert_in_range(request->drain_deadline_ms, 1, deadline_ms - 900000);
+    assert_in_range(request->peer_deadline_ms, 1, deadline_ms - 900000);
 }
 
 static void test_draining_drops_what_is_there_and_does_not_wait(void **state)
@@ -629,12 +630,12 @@ static void test_draining_has_one_deadline_while_nothing_comes(void **state)
     struct request *request = *state;
     give_body(request, 10, 1, BODY_WAIT);
     assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-    assert_true(request->drain_deadline_ms > 0);
-    request->drain_deadline_ms += 1000000; /* a new one would be another */
-    uint64_t deadline_ms = request->drain_deadline_ms;
+    assert_true(request->peer_deadline_ms > 0);
+    request->peer_deadline_ms += 1000000; /* a new one would be another */
+    uint64_t deadline_ms = request->peer_deadline_ms;
     assert_int_equal(request_drain_body(request), DRAIN_WAIT);
-    assert_int_equal(request->drain_deadline_ms, deadline_ms);
-    request->drain_deadline_ms = 1; /* as if it had passed long ago */
+    assert_int_equal(request->peer_deadline_ms, deadline_ms);
+    request->peer_deadline_ms = 1; /* as if it had passed long ago */
     assert_int_equal(request_drain_body(request), DRAIN_FAILED);
     fake.ending = BODY_END;
     assert_int_equal(request_drain_body(request), DRAIN_FAILED);
@@ -644,7 +645,7 @@ static void test_an_end_that_is_there_at_the_deadline_counts(void **state)
 {
     struct request *request = *state;
     give_body(request, 100, 10, BODY_END);
-    request->drain_deadline_ms = 1;
+    request->peer_deadline_ms = 1;
     assert_int_equal(request_drain_body(request), DRAIN_DONE);
     assert_int_equal(fake.taken_bytes, 100);
 }
