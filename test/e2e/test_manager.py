@@ -9,6 +9,7 @@ import pytest
 import fastcgi
 import load
 import process
+import scgi
 from host import APPS
 from managed import ManagedHost, direct_loads
 from process import wait_until
@@ -195,6 +196,24 @@ class TestASignalToOneWorker:
                 running.wait(100)
         assert not [running.failures for running in loads if running.failures]
         assert len(lines(tmp_path / "cleanups")) == 3
+
+
+class TestRequestsThatWaitForAThread:
+    @pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda protocol: protocol.NAME)
+    def test_are_served_by_the_successor_of_a_worker_whose_threads_stay_busy(self, protocol, tmp_path):
+        host = ManagedHost(tmp_path, {"server": {"threads": 1}}, processes=1)
+        victim, = host.serving()
+        (busy, _), = ask_to_wait(host, tmp_path)
+        waiting = [(number, protocol.Connection(host.address)) for number in range(20)]
+        for number, connection in waiting:
+            connection.send(protocol.request_bytes("POST", "/echo?token=%d" % number, load.body_of(number)))
+        os.kill(victim, signal.SIGTERM)
+        found = [(number, connection.read_response()) for number, connection in waiting]
+        (tmp_path / "go").touch()
+        assert busy.read_response().text == "waited %d" % victim
+        successor, = host.wait_serving(1)
+        assert [response.body for _, response in found] == \
+            [b"%d %d 1\n" % (number, successor) + load.body_of(number) for number, _ in found]
 
 
 class TestTheEnd:
