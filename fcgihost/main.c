@@ -19,6 +19,7 @@
 #include "interpreter/py_signals.h"
 #include "interpreter/py_startup.h"
 #include "interpreter/python_update.h"
+#include "life/notify.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
@@ -425,6 +426,8 @@ int main(int argc, char **argv)
     process_open_standard();
     if (reexec_init(argv) < 0)
         return fail_run_time("can't remember how the process was started");
+    const struct handover *predecessor = reexec_predecessor();
+    notify_init(predecessor != NULL && predecessor->worker.is_set);
     fork_init();
     process_ignore_signals();
     struct command_line line;
@@ -437,7 +440,6 @@ int main(int argc, char **argv)
                          config_error_describe(errno));
         return fail(&error, EXIT_RUN_TIME);
     }
-    const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL)
         config.kept =
             (struct config_kept){.is_set = true,

@@ -134,6 +134,16 @@ const char *config_describe_application(const struct config_application *applica
                                      : application->filter;
 }
 
+void config_describe_applications(const struct config *config, char *text, size_t text_bytes)
+{
+    const char *first = config_describe_application(&config->applications[0]);
+
+    if (config->application_count == 1)
+        snprintf(text, text_bytes, "%s", first);
+    else
+        snprintf(text, text_bytes, "%s and %zu more", first, config->application_count - 1);
+}
+
 bool config_answers_by_authorizer(const struct config *config,
                                   const struct config_application *application)
 {

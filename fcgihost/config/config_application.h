@@ -21,6 +21,8 @@ const char *config_responder(const struct config_application *application);
 /* What the section serves, as it was given, for messages; of an authorizer and a filter only one.
  */
 const char *config_describe_application(const struct config_application *application);
+/* "shop.wsgi:application", with " and 2 more" where there are three. */
+void config_describe_applications(const struct config *config, char *text, size_t text_bytes);
 /* Does it answer ordinary requests by its authorizer, as it has nothing else? nginx's auth_request
  * asks so. */
 bool config_answers_by_authorizer(const struct config *config,

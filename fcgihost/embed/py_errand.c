@@ -36,6 +36,8 @@ static void perform(const struct errand *errand)
         [PY_ERRAND_CLEANUPS] = "run_cleanups",
         [PY_ERRAND_STACKS] = "log_stacks",
     };
+    if (errand->what == PY_ERRAND_ANSWER)
+        return;
     if (errand->what == PY_ERRAND_OVERDUE) {
         if (the_activities != NULL)
             py_interrupt_run(the_activities);

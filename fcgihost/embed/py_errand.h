@@ -17,6 +17,7 @@ enum py_errand {
     PY_ERRAND_CLEANUPS, /* runs the cleanups while the main thread is stuck in an import */
     PY_ERRAND_STACKS,   /* logs the stacks of all threads */
     PY_ERRAND_OVERDUE,  /* does what work_want() says about requests */
+    PY_ERRAND_ANSWER,   /* nothing: it shows that the GIL can be had */
     PY_ERRANDS
 };
 

@@ -60,6 +60,19 @@ void manager_link_tell_idle(struct manager_link *link, bool is_idle)
         link->is_idle_told = is_idle;
 }
 
+/* One that gets lost is followed by others, as with the next one. */
+void manager_link_tell_start(struct manager_link *link, const struct worker_start *start)
+{
+    if (link->is_managed)
+        (void)channel_send(link->worker.channel_fd, WORKER_STARTS, start, sizeof(*start), NULL, 0);
+}
+
+void manager_link_tell_alive(struct manager_link *link)
+{
+    if (link->is_managed)
+        (void)channel_send(link->worker.channel_fd, WORKER_LIVES, NULL, 0, NULL, 0);
+}
+
 void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
                       struct handover_bytes startup)
 {

@@ -35,6 +35,10 @@ void manager_link_report(struct manager_link *link, const struct worker_report *
 /* Whether it has been idle for [limits] idle. Tells it if that has changed, and now and then, for a
  * manager that has executed itself anew. To be called on each tick. */
 void manager_link_tell_idle(struct manager_link *link, bool is_idle);
+/* What its start waits for. */
+void manager_link_tell_start(struct manager_link *link, const struct worker_start *start);
+/* Its Python answers. */
+void manager_link_tell_alive(struct manager_link *link);
 /* Asks to be replaced, or that the host stops; startup: for WISH_HEAL. */
 void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
                       struct handover_bytes startup);

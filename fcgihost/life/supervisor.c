@@ -68,6 +68,7 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
     atomic_store(&supervisor->readiness.untried, 1); /* until Python says how many */
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
     manager_link_init(&supervisor->link);
+    service_init(&supervisor->service, config, &supervisor->link);
     supervisor->lifecycle.is_managed = supervisor->link.is_managed;
     if (supervisor->link.is_managed)
         supervisor->replacement.worker = &supervisor->link.worker;
@@ -115,26 +116,17 @@ static void wait_event(struct supervisor *supervisor)
         {.fd = link->inherit_fd, .events = POLLIN}};
     eventfd_t count;
     uint64_t tick_ms =
-        is_stopping ? STOPPING_TICK_MS : ladder_wait_ms(&supervisor->ladder, clock_ms(), TICK_MS);
+        is_stopping ? STOPPING_TICK_MS
+                    : ladder_wait_ms(&supervisor->ladder, clock_ms(), service_wait_ms(TICK_MS));
     if (poll(pollfds, 3, (int)tick_ms) > 0 && pollfds[0].revents != 0)
         eventfd_read(supervisor->event_fd, &count);
-}
-
-/* "shop.wsgi:application", with " and 2 more" where there are three. */
-static void describe_applications(const struct config *config, char *text, size_t text_bytes)
-{
-    const char *first = config_describe_application(&config->applications[0]);
-    if (config->application_count == 1)
-        snprintf(text, text_bytes, "%s", first);
-    else
-        snprintf(text, text_bytes, "%s and %zu more", first, config->application_count - 1);
 }
 
 static void log_serving(const struct supervisor *supervisor)
 {
     const struct config *config = supervisor->config;
     char applications[512];
-    describe_applications(config, applications, sizeof(applications));
+    config_describe_applications(config, applications, sizeof(applications));
     for (size_t i = 0; i < supervisor->poller->listener_count; i++)
         log_info("serving", "serving %s on %s with %u thread%s", applications,
                  poller_listener_name(supervisor->poller, i), config->threads,
@@ -157,6 +149,7 @@ static void do_what_signals_ask(struct supervisor *supervisor)
     if (atomic_exchange(&supervisor->is_reopen_wanted, false)) {
         log_reopen();
         log_info("log-reopened", "SIGHUP: log opened again");
+        service_tell_reopened(&supervisor->service);
     }
     if (atomic_exchange(&supervisor->are_stacks_wanted, false))
         py_stacks_log(&supervisor->pool->activities, "SIGUSR2");
@@ -230,6 +223,16 @@ static void log_drain(const struct supervisor *supervisor)
              supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
 }
 
+/* A failed start is tried again, in this process: it has told so. */
+static void tell_drain(struct supervisor *supervisor)
+{
+    char why[128];
+    if (supervisor->lifecycle.reason == REASON_RETRY && is_replaced(supervisor))
+        return;
+    describe_reason(supervisor, why, sizeof(why));
+    service_tell_drain(&supervisor->service, why, is_replaced(supervisor));
+}
+
 /* While it drains: gives connections to its heir as they become idle; without one they are closed in
  * order. */
 static void bequeath(struct supervisor *supervisor)
@@ -248,6 +251,7 @@ static void begin_drain(struct supervisor *supervisor)
 {
     replacement_decide(&supervisor->replacement, supervisor->lifecycle.reason);
     log_drain(supervisor);
+    tell_drain(supervisor);
     if (supervisor->lifecycle.reason == REASON_IDLE)
         collector_count_restart(RESTART_IDLE);
     supervisor->is_bequeathing =
@@ -401,6 +405,8 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         supervisor->is_serving_told = true;
         log_serving(supervisor);
     }
+    if (supervisor->lifecycle.state < LIFECYCLE_DRAINING)
+        service_tell(&supervisor->service, supervisor->is_serving_told, now_ms);
     if (supervisor->announced != loaded) {
         supervisor->announced = loaded;
         poller_unpark(supervisor->poller);
@@ -437,6 +443,7 @@ static void *run(void *argument)
         replacement_reconsider(&supervisor->replacement);
         children_reap(&supervisor->inherited_children);
         uint64_t now_ms = clock_ms();
+        service_watch(&supervisor->service, now_ms);
         poller_tend(supervisor->poller, now_ms);
         close_idle(supervisor, now_ms);
         if (supervisor->lifecycle.state < LIFECYCLE_CLEANING)

@@ -11,6 +11,7 @@
 #include "life/main_thread.h"
 #include "life/manager_link.h"
 #include "life/replacement.h"
+#include "life/service.h"
 #include "serve/worker.h"
 #include "threads/readiness.h"
 
@@ -42,6 +43,7 @@ struct supervisor {
     struct manager_link link; /* no effect where there is no manager */
     bool is_bequeathing;      /* idle connections go to the worker that takes this one's place */
     struct ladder ladder;
+    struct service service; /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
 };
 

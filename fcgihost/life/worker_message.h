@@ -9,6 +9,8 @@ enum worker_message {
     WORKER_REPORTS = 1, /* struct worker_report: how its start is going, on each change */
     WORKER_ASKS = 2,    /* struct worker_request, and then what a fresh start wants to know */
     WORKER_IDLES = 3, /* uint32_t: it has been idle for [limits] idle; 0: it is no more */
+    WORKER_STARTS = 4, /* struct worker_start: what its start waits for */
+    WORKER_LIVES = 5,  /* its Python answers: for the watchdog */
     /* The manager's. */
     MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded yet: nobody else does */
     MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the one that inherits the idle
@@ -23,6 +25,12 @@ struct worker_report {
     uint32_t is_loaded;  /* an application, and each required import */
     uint32_t is_settled; /* everything has been tried once at least */
     uint32_t failed_applications, failed_imports;
+};
+
+/* For the service manager. */
+struct worker_start {
+    uint64_t extend_ms; /* so much longer may the start take; 0: as long as it may anyway */
+    char text[512];
 };
 
 /* What a worker wants. */

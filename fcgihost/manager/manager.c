@@ -5,10 +5,12 @@
 #include "base/log.h"
 #include "build_facts.h"
 #include "interpreter/py_interpreter.h"
+#include "life/notify.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
 #include "manager/crew.h"
+#include "manager/herald.h"
 #include "manager/reload.h"
 #include "manager/rollout.h"
 #include "status/collector.h"
@@ -35,6 +37,7 @@ struct manager {
     struct roster roster;
     struct crew crew;
     struct rollout rollout;
+    struct herald herald;
     int signal_fd;
     int reload_fd;                           /* an eventfd: somebody asks for a reload */
     unsigned char limit[ROSTER_WORKERS_MAX]; /* enum restart_reason: that the worker has reached */
@@ -76,6 +79,7 @@ static void stop(struct manager *manager, const char *why, bool is_quick)
     if (!manager->roster.is_stopping) {
         log_info("manager-stopping", "%s: stopping: %zu worker%s", why,
                  roster_count(&manager->roster), roster_count(&manager->roster) == 1 ? "" : "s");
+        herald_tell_stop(why, manager->roster.end_ms);
         rollout_close(&manager->rollout);
     }
     roster_stop(&manager->roster, is_quick);
@@ -118,6 +122,7 @@ static void reload_code(struct manager *manager, struct worker_request *request)
     const char *why = strstr(request->reason, ": "); /* after what tells changes apart */
     log_info("reload-begins", "reload: %s: the workers will be replaced, one by one",
              why != NULL ? why + 2 : request->reason);
+    herald_tell_reload();
     roster_roll(&manager->roster, clock_ms());
 }
 
@@ -158,6 +163,15 @@ static void take_request(struct manager *manager, int worker)
     }
 }
 
+static void take_start(struct manager *manager)
+{
+    struct worker_start start;
+    if (manager->message.bytes != sizeof(start))
+        return;
+    memcpy(&start, manager->message.data, sizeof(start));
+    herald_tell_start(&manager->herald, &manager->roster, &start);
+}
+
 static void take_idleness(struct manager *manager, int worker)
 {
     const struct channel_message *message = &manager->message;
@@ -188,6 +202,10 @@ static void read_messages(struct manager *manager, int worker)
             take_request(manager, worker);
         else if (manager->message.kind == WORKER_IDLES)
             take_idleness(manager, worker);
+        else if (manager->message.kind == WORKER_STARTS)
+            take_start(manager);
+        else if (manager->message.kind == WORKER_LIVES)
+            herald_hear(&manager->herald, worker, clock_ms());
 }
 
 /* Ends of workers */
@@ -238,6 +256,7 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
     if (before.state == WORKER_STARTING || before.state == WORKER_SERVING)
         collector_count_restart(RESTART_CRASH);
     crew_forget(&manager->crew, worker);
+    herald_forget(&manager->herald, worker);
     bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (manager->roster.is_stopping && !is_clean)
         manager->is_cut_off = true;
@@ -345,6 +364,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
         roster->end_ms = end_ms(rollout_outfit(&manager->rollout, false)->config);
         log_info("reload-done", "reload: all workers have been replaced");
         reload_end(true, "all workers have been replaced");
+        herald_tell_reloaded(&manager->herald, "serving: all workers have been replaced");
         if (reexec_is_program_changed())
             execute_anew(manager);
         break;
@@ -357,6 +377,8 @@ static void perform(struct manager *manager, const struct roster_action *action,
             pid);
         reload_end(false, "a new worker could not load the application: the old ones stay, and the "
                           "log says why");
+        herald_tell_reloaded(&manager->herald,
+                             "serving with the old workers: a new one could not load");
         break;
     case ACTION_REPLACE_FAILED:
         if (action->reason == REPLACE_LIMIT)
@@ -383,11 +405,14 @@ static void do_what_is_due(struct manager *manager)
 
 static void reload(struct manager *manager)
 {
+    herald_tell_reload();
     const struct config *config = rollout_begin(&manager->rollout);
     log_reopen();
     signal_all(manager, SIGHUP); /* their logs */
     if (config == NULL) {
         reload_refuse("the configuration is wrong: nothing is changed; the log says where");
+        herald_tell_reloaded(&manager->herald,
+                             "serving as before: the configuration is wrong, as the log says");
         return;
     }
     roster_resize(&manager->roster, config->processes);
@@ -480,11 +505,26 @@ static bool start_status(struct manager *manager, const struct config *config)
     return false;
 }
 
+/* The watchdog */
+
+/* SIGABRT, as systemd would send it. */
+static void end_silent(struct manager *manager, uint64_t now_ms)
+{
+    int worker;
+    while ((worker = herald_find_silent(&manager->herald, &manager->roster, now_ms)) !=
+           ROSTER_NOBODY) {
+        log_error("worker-silent", "worker %ld: its Python has not answered for %g s ($WATCHDOG_USEC): it is ended",
+                  (long)manager->roster.workers[worker].pid,
+                  (double)notify_watchdog_ms() / 1000);
+        signal_worker(manager, worker, SIGABRT);
+    }
+}
+
 /* The loop */
 
 static int wait_for_something(struct manager *manager, struct pollfd *fds)
 {
-    uint64_t timeout_ms = roster_timeout_ms(&manager->roster, clock_ms());
+    uint64_t timeout_ms = herald_wait_ms(roster_timeout_ms(&manager->roster, clock_ms()));
     fds[0] = (struct pollfd){.fd = manager->signal_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = manager->reload_fd, .events = POLLIN};
     for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
@@ -510,8 +550,11 @@ static void run(struct manager *manager)
             reload(manager);
         stop_if_idle(manager);
         reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
+        end_silent(manager, clock_ms());
         do_what_is_due(manager);
         tell_status(manager);
+        herald_tell(&manager->herald, &manager->roster,
+                    rollout_outfit(&manager->rollout, false)->config, clock_ms());
     }
 }
 

@@ -153,6 +153,7 @@ void collector_program_failed(enum program_kind kind, size_t index, const char *
     struct program_figures *program = find_program(kind, index);
     if (program != NULL) {
         program->state = PROGRAM_FAILED;
+        program->tried_ms = (clock_us() - program->began_us) / 1000;
         copy(program->last_error, sizeof(program->last_error), error);
         program->next_attempt_ms =
             isfinite(delay_s) && delay_s >= 0 ? clock_ms() + (uint64_t)(delay_s * 1000) : 0;
@@ -170,6 +171,29 @@ void collector_program_reloaded(size_t application, const char *error)
         copy(program->last_error, sizeof(program->last_error), error != NULL ? error : "");
     }
     pthread_mutex_unlock(&told.mutex);
+}
+
+/* With the mutex held. */
+static const struct program_figures *find_missing(const struct program_figures *programs,
+                                                  size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (programs[i].is_required &&
+            (programs[i].state == PROGRAM_LOADING || programs[i].state == PROGRAM_FAILED))
+            return &programs[i];
+    return NULL;
+}
+
+bool collector_get_start(struct program_figures *start)
+{
+    pthread_mutex_lock(&told.mutex);
+    const struct program_figures *missing = find_missing(told.imports, told.import_count);
+    if (missing == NULL)
+        missing = find_missing(told.applications, told.application_count);
+    if (missing != NULL)
+        *start = *missing;
+    pthread_mutex_unlock(&told.mutex);
+    return missing != NULL;
 }
 
 void collector_set_items(const struct item_figures *items, size_t count, unsigned left_out)

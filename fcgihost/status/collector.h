@@ -32,6 +32,10 @@ void collector_program_failed(enum program_kind kind, size_t index, const char *
  * loaded. Any thread. */
 void collector_program_reloaded(size_t application, const char *error);
 
+/* What the start waits for: the first import that is required, or application, that is not loaded.
+ * false: nothing. Any thread. */
+bool collector_get_start(struct program_figures *start);
+
 /* All that Python knows now of resources, pools, locks and cleanups, instead of what it told
  * before; count: FIGURES_ITEMS_MAX at most. left_out: how many more there are. Holds a mutex for a
  * copy: call it with or without the GIL. */

@@ -48,6 +48,7 @@ struct program_figures {
     char last_error[512];     /* "" : none */
     uint64_t next_attempt_ms; /* clock_ms(); 0: none is planned */
     uint64_t began_us;        /* clock_us() of the last attempt */
+    uint64_t tried_ms;        /* how long the last one that failed took */
     double loaded_in_s;       /* NAN: not loaded */
 };
 

@@ -20,10 +20,47 @@ static struct worker_pool pool;
 static atomic_size_t open_connections;
 static atomic_bool is_stuck;
 
-const char *config_describe_application(const struct config_application *described)
+void config_describe_applications(const struct config *of, char *text, size_t text_bytes)
 {
-    (void)described;
-    return "shop:app";
+    (void)of;
+    snprintf(text, text_bytes, "shop:app");
+}
+
+void service_init(struct service *service, const struct config *of, struct manager_link *link)
+{
+    (void)service;
+    (void)of;
+    (void)link;
+}
+
+void service_tell(struct service *service, bool is_serving, uint64_t now_ms)
+{
+    (void)service;
+    (void)is_serving;
+    (void)now_ms;
+}
+
+void service_tell_reopened(const struct service *service)
+{
+    (void)service;
+}
+
+void service_tell_drain(struct service *service, const char *why, bool is_replaced)
+{
+    (void)service;
+    (void)why;
+    (void)is_replaced;
+}
+
+void service_watch(struct service *service, uint64_t now_ms)
+{
+    (void)service;
+    (void)now_ms;
+}
+
+uint64_t service_wait_ms(uint64_t wait_ms)
+{
+    return wait_ms;
 }
 
 const char *poller_listener_name(const struct poller *asked, size_t i)

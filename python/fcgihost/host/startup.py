@@ -239,7 +239,8 @@ class Startup:
             end = "attempt %d failed, the next one comes in %.1f s, or when a file of it changes%s" % (
                 task.attempts, delay, self._consequence(task))
         described = self._describe(task, failure)
-        self._host.note(task, "failed", _brief(task.failure), task.due - self._clock() if task.due else None)
+        left = max(task.due - self._clock(), 0.0) if task.due else None  # to describe it may have taken long
+        self._host.note(task, "failed", _brief(task.failure), left)
         ran = "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
         self._host.log("error", "startup-attempt-failed", "%s: %s%s%s" % (task.what, end, ran, described))
         if self._is_serving and task.attempts_here == _HOPELESS:

@@ -1,0 +1,167 @@
+/* links: herald.c roster.c */
+/* What the service manager hears of a manager, and which workers its watchdog ends. */
+#include "unit.h"
+
+#include "config/config_application.h"
+#include "life/notify.h"
+#include "manager/herald.h"
+
+#include <stdarg.h>
+
+static char told[1024];
+static uint64_t watchdog_ms;
+static struct roster roster;
+static struct herald herald;
+static struct config config = {.processes = 2, .threads = 1};
+
+static void tell(const char *format, ...)
+{
+    size_t used = strlen(told);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(told + used, sizeof(told) - used, format, arguments);
+    va_end(arguments);
+}
+
+void config_describe_applications(const struct config *of, char *text, size_t text_bytes)
+{
+    (void)of;
+    snprintf(text, text_bytes, "shop:app");
+}
+
+uint64_t notify_watchdog_ms(void)
+{
+    return watchdog_ms;
+}
+
+void notify_starting(const char *status, uint64_t extend_ms)
+{
+    tell("starting %s %llu|", status, (unsigned long long)extend_ms);
+}
+
+void notify_ready(const char *status)
+{
+    tell("ready %s|", status);
+}
+
+void notify_reloading(const char *status)
+{
+    (void)status;
+    tell("reloading|");
+}
+
+void notify_stopping(const char *status, uint64_t extend_ms)
+{
+    tell("%s %llu|", status, (unsigned long long)extend_ms);
+}
+
+void notify_alive(void)
+{
+    tell("alive|");
+}
+
+void notify_again(void)
+{
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    told[0] = '\0';
+    watchdog_ms = 0;
+    roster_init(&roster, 2, 10000);
+    herald = (struct herald){.is_ready = false};
+    return 0;
+}
+
+static void expect_told(const char *text)
+{
+    assert_string_equal(told, text);
+    told[0] = '\0';
+}
+
+static void test_it_is_ready_once_a_worker_serves(void **state)
+{
+    (void)state;
+    roster.workers[0].state = WORKER_STARTING;
+    herald_tell(&herald, &roster, &config, 1000);
+    expect_told("");
+    roster.workers[0].state = WORKER_SERVING;
+    herald_tell(&herald, &roster, &config, 1000);
+    herald_tell(&herald, &roster, &config, 1001);
+    expect_told("ready serving shop:app with 2 processes of 1 thread|");
+}
+
+static void test_a_worker_that_starts_beside_others_is_not_told(void **state)
+{
+    static const struct worker_start start = {.extend_ms = 90000,
+                                              .text = "shop:app: attempt 1 failed"};
+    (void)state;
+    herald_tell_start(&herald, &roster, &start);
+    expect_told("starting shop:app: attempt 1 failed 90000|");
+    roster.workers[0].state = WORKER_SERVING;
+    herald_tell(&herald, &roster, &config, 1000);
+    told[0] = '\0';
+    herald_tell_start(&herald, &roster, &start);
+    expect_told("");
+    roster.workers[0].state = WORKER_NONE; /* nobody serves any more */
+    herald_tell_start(&herald, &roster, &start);
+    expect_told("starting shop:app: attempt 1 failed 90000|");
+    roster.is_stopping = true;
+    herald_tell_start(&herald, &roster, &start);
+    expect_told("");
+}
+
+static void test_the_end_of_a_reload_does_not_make_it_ready_that_never_served(void **state)
+{
+    (void)state;
+    herald_tell_reloaded(&herald, "the old ones stay");
+    expect_told("");
+    herald.is_ready = true;
+    herald_tell_reloaded(&herald, "the old ones stay");
+    expect_told("ready the old ones stay|");
+}
+
+static void test_the_watchdog_is_fed_four_times_in_its_time(void **state)
+{
+    (void)state;
+    herald_tell(&herald, &roster, &config, 1000);
+    expect_told("");
+    assert_int_equal(herald_wait_ms(10000), 10000);
+    watchdog_ms = 4000;
+    assert_int_equal(herald_wait_ms(10000), 1000);
+    herald_tell(&herald, &roster, &config, 10000);
+    herald_tell(&herald, &roster, &config, 10999);
+    expect_told("alive|");
+    herald_tell(&herald, &roster, &config, 11000);
+    expect_told("alive|");
+}
+
+static void test_a_worker_that_has_answered_and_is_silent_for_too_long_is_found_once(void **state)
+{
+    (void)state;
+    watchdog_ms = 4000;
+    for (int i = 0; i < 3; i++)
+        roster.workers[i].state = WORKER_SERVING;
+    herald_hear(&herald, 1, 1000);
+    herald_hear(&herald, 2, 2000);
+    assert_int_equal(herald_find_silent(&herald, &roster, 4999), ROSTER_NOBODY);
+    assert_int_equal(herald_find_silent(&herald, &roster, 5000), 1);
+    assert_int_equal(herald_find_silent(&herald, &roster, 5000), ROSTER_NOBODY);
+    roster.workers[2].state = WORKER_RETIRING; /* has a deadline of its own */
+    assert_int_equal(herald_find_silent(&herald, &roster, 9000), ROSTER_NOBODY);
+}
+
+int main(void)
+{
+#define TEST(function) cmocka_unit_test_setup(function, set_up)
+    const struct CMUnitTest tests[] = {
+        TEST(test_it_is_ready_once_a_worker_serves),
+        TEST(test_a_worker_that_starts_beside_others_is_not_told),
+        TEST(test_the_end_of_a_reload_does_not_make_it_ready_that_never_served),
+        TEST(test_the_watchdog_is_fed_four_times_in_its_time),
+        TEST(test_a_worker_that_has_answered_and_is_silent_for_too_long_is_found_once),
+    };
+
+    return cmocka_run_group_tests_name("herald", tests, NULL, NULL);
+}
