@@ -29,13 +29,13 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications demo test run-test \
-        test-unit test-python test-e2e test-applications run-applications test-fuzz torture run-torture test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-applications test-fresh torture bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -154,6 +154,8 @@ deps-demo:
 	@.ci/deps build demo
 deps-test:
 	@.ci/deps build test $(if $(APPLICATIONS),applications $(APPLICATIONS))
+deps-page:
+	@.ci/deps build page
 deps-applications:
 	@.ci/deps build applications $(or $(APPLICATIONS),$(ALL_APPLICATIONS))
 deps-bench:
@@ -185,6 +187,10 @@ test-python: ## the Python package, without a host
 	@$(TEST_RUN) python
 test-e2e: all ## the real program behind real web servers (make test-e2e T=kept_connection)
 	@$(TEST_RUN) e2e
+
+# Apart, as Chromium takes longer to install than the tests to run.
+test-page: deps-page ## the status page in headless Chromium; its screenshots stay in build/status-page
+	@$(MAKE) --no-print-directory test-e2e T=test_status_page
 
 test-applications: deps-applications ## Debian's Radicale, Mailman and others, unchanged, behind nginx (APPLICATIONS=)
 	@$(MAKE) --no-print-directory run-applications

@@ -50,8 +50,10 @@ static void put_program(struct text *text, const char *what, const struct progra
         text_format(text, " in %.1f s", program->loaded_in_s);
     if (program->attempts > 1 || program->state == PROGRAM_FAILED)
         text_format(text, ", attempt %u", program->attempts);
-    if (isfinite(next_s))
-        text_format(text, ", next in %.1f s", next_s);
+    if (isfinite(next_s)) {
+        text_put(text, ", next in ");
+        put_duration(text, next_s);
+    }
     text_put(text,
              program->is_outdated ? ", but its code has changed and can't be loaded\n" : "\n");
     if (program->last_error[0] != '\0' &&
@@ -73,8 +75,10 @@ static void put_programs(struct text *text, const char *what, enum program_kind 
 static void put_resource(struct text *text, const struct item_figures *item, double seconds)
 {
     text_format(text, ": %s", item->state);
-    if (isfinite(seconds))
-        text_format(text, ", tried again after %.1f s", seconds);
+    if (isfinite(seconds)) {
+        text_put(text, ", tried again after ");
+        put_duration(text, seconds);
+    }
     if (item->detail[0] != '\0') {
         text_put(text, ": ");
         put_safe(text, item->detail);

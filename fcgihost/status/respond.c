@@ -61,7 +61,7 @@ static void send_body(struct request *request, const char *status, const char *c
     if (content_type == formats[FORMAT_HTML].content_type)
         add_header(response, "Content-Security-Policy",
                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                   "connect-src 'self'; frame-ancestors 'none'");
+                   "connect-src 'self'; img-src data:; frame-ancestors 'none'");
     if (response->status == 503)
         add_header(response, "Retry-After", "1");
     struct iovec piece = {.iov_base = (void *)(uintptr_t)body, .iov_len = n};

@@ -83,7 +83,7 @@ def application(environ, start_response):
 class Watched:
     """A host in a run-time directory of its own, with a socket of the status's own."""
 
-    def __init__(self, folder, app=APP, settings=None, wait=True, probe=False, **more):
+    def __init__(self, folder, app=APP, settings=None, wait=True, probe=False, listen_status=None, **more):
         self.folder = folder
         (folder / "watched_app.py").write_text(app)
         self.marker, self.go = folder / "marker", folder / "go"
@@ -93,7 +93,7 @@ class Watched:
                         "PYTHONPATH": ""}
         self.status_socket = str(self.runtime / "s")
         settings = {**SETTINGS, **(settings or {})}
-        settings["status"] = {**SETTINGS["status"], "listen": "unix:" + self.status_socket}
+        settings["status"] = {**SETTINGS["status"], "listen": listen_status or "unix:" + self.status_socket}
         settings["python"] = {"path": [str(folder)], "bytecode": "no"}
         self.connections = []
         self.host = Host("watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, **more)
