@@ -399,6 +399,7 @@ static int run(char **argv, const struct command_line *line, const struct config
     if (reexec_predecessor() != NULL)
         process_take_root_files(&reexec_predecessor()->root_files);
     log_sink_give_files(privileges.user.uid, privileges.gid);
+    log_set_format(config->log_format);
     if (log_open(config->log_destination, config->log_level) < 0) {
         const char *why = own_file_refusal(errno);
         config_error_set(

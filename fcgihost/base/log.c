@@ -19,19 +19,39 @@ enum { STACK_BYTES = 2048 };
 static atomic_int threshold = LOG_LEVEL_INFO;
 static bool is_open;
 
-void log_text(enum log_level level, const struct log_topic *topic, const char *text,
-              size_t text_bytes)
+static void add(enum log_level level, const struct log_topic *topic, const char *text,
+                size_t text_bytes)
 {
     int saved_errno = errno;
     struct log_origin origin = {.level = level, .topic = *topic};
-    if ((int)level > threshold)
-        return;
     while (text_bytes > 0 && text[text_bytes - 1] == '\n')
         text_bytes--;
     clock_gettime(CLOCK_REALTIME, &origin.time);
     origin.pid = (long)getpid();
     log_queue_add(&origin, text, text_bytes);
     errno = saved_errno;
+}
+
+void log_text(enum log_level level, const struct log_topic *topic, const char *text,
+              size_t text_bytes)
+{
+    if ((int)level <= threshold)
+        add(level, topic, text, text_bytes);
+}
+
+void log_text_after(const char *prefix, enum log_level level, const struct log_topic *topic,
+                    const char *text, size_t text_bytes)
+{
+    size_t prefix_bytes = strlen(prefix);
+    char *joined = malloc(prefix_bytes + text_bytes);
+    if (joined == NULL) {
+        log_text(level, topic, text, text_bytes);
+        return;
+    }
+    memcpy(joined, prefix, prefix_bytes);
+    memcpy(joined + prefix_bytes, text, text_bytes);
+    log_text(level, topic, joined, prefix_bytes + text_bytes);
+    free(joined);
 }
 
 __attribute__((format(printf, 3, 0))) static void log_format(enum log_level level,
@@ -44,8 +64,6 @@ __attribute__((format(printf, 3, 0))) static void log_format(enum log_level leve
     va_list again;
     int length;
 
-    if ((int)level > threshold)
-        return;
     va_copy(again, arguments);
     length = vsnprintf(stack, sizeof(stack), format, arguments);
     if (length >= (int)sizeof(stack)) {
@@ -56,7 +74,7 @@ __attribute__((format(printf, 3, 0))) static void log_format(enum log_level leve
     }
     va_end(again);
     if (length >= 0)
-        log_text(level, topic, text, (size_t)length);
+        add(level, topic, text, (size_t)length);
     if (text != stack)
         free(text);
     errno = saved_errno;
@@ -67,7 +85,8 @@ __attribute__((format(printf, 3, 0))) static void log_format(enum log_level leve
     {                                                                                              \
         va_list arguments;                                                                         \
         va_start(arguments, format);                                                               \
-        log_format(level, &(struct log_topic){.event = event}, format, arguments);                 \
+        if ((int)(level) <= threshold)                                                             \
+            log_format(level, &(struct log_topic){.event = event}, format, arguments);             \
         va_end(arguments);                                                                         \
     }
 
@@ -80,8 +99,31 @@ void log_about(enum log_level level, const struct log_topic *topic, const char *
 {
     va_list arguments;
     va_start(arguments, format);
-    log_format(level, topic, format, arguments);
+    if ((int)level <= threshold)
+        log_format(level, topic, format, arguments);
     va_end(arguments);
+}
+
+static __attribute__((format(printf, 2, 3))) void add_access(const struct log_topic *topic,
+                                                             const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    log_format(LOG_LEVEL_INFO, topic, format, arguments);
+    va_end(arguments);
+}
+
+void log_access(const char *request_id, const struct log_access *access)
+{
+    struct log_topic topic = {.event = "access", .request_id = request_id, .access = access};
+    char status[12] = "-";
+    if (access->status != 0)
+        snprintf(status, sizeof(status), "%d", access->status);
+    add_access(&topic, "%s %.*s%s%.*s %s %llu bytes %.3f ms waited %.3f ms", access->method,
+               (int)access->path_bytes, access->path, access->query != NULL ? "?" : "",
+               (int)access->query_bytes, access->query != NULL ? access->query : "", status,
+               (unsigned long long)access->body_bytes, (double)access->duration_us / 1000,
+               (double)access->wait_us / 1000);
 }
 
 int log_open(const char *destination, enum log_level level)
@@ -115,13 +157,10 @@ void log_reopen_now(bool is_asked)
 {
     enum { TELL_AT = 2 };
     static unsigned failures;
-    struct stat old;
-    if (log_sink_path() == NULL || fstat(log_sink_fd(), &old) < 0)
+    if (log_sink_path() == NULL)
         return;
     int result = log_sink_reopen();
-    if (result == 0)
-        log_standard_follow(&old);
-    else if (is_asked || failures + 1 == TELL_AT)
+    if (result < 0 && (is_asked || failures + 1 == TELL_AT))
         log_error("log-not-reopened",
                   "log file \"%s\": can't be opened again: %s: the old one stays in use",
                   log_sink_path(),
@@ -160,8 +199,11 @@ void log_fail(const char *event, const char *text)
     bool is_useless = log_sink_is_stderr_useless();
     if (!is_open && is_useless)
         log_open("syslog", LOG_LEVEL_INFO);
-    tell_starter(text);
-    if (log_sink_kind() == LOG_SINK_SYSLOG || log_sink_path() != NULL)
+    bool is_elsewhere = log_sink_kind() == LOG_SINK_SYSLOG || log_sink_path() != NULL,
+         is_object = is_open && log_queue_format() == LOG_FORMAT_JSON;
+    if (is_elsewhere || !is_object)
+        tell_starter(text);
+    if (is_elsewhere || is_object)
         log_error(event, "%s", text);
 }
 

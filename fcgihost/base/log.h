@@ -48,8 +48,13 @@ void log_debug(const char *event, const char *format, ...) __attribute__((format
 /* The same, of a request, say. */
 void log_about(enum log_level level, const struct log_topic *topic, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A request has been answered: a line whatever the level, with the identifier of the request. */
+void log_access(const char *request_id, const struct log_access *access);
 /* Text of any length that is not a format (a traceback, what an application wrote). */
 void log_text(enum log_level level, const struct log_topic *topic, const char *text,
               size_t text_bytes);
+/* The same after a prefix. */
+void log_text_after(const char *prefix, enum log_level level, const struct log_topic *topic,
+                    const char *text, size_t text_bytes);
 
 #endif

@@ -37,6 +37,8 @@ static void escape(const char *bytes, size_t n, char out[8])
         snprintf(out, 8, "\\%c", byte);
     else if (byte < 0x20 || byte == 0x7f)
         snprintf(out, 8, "\\u%04x", byte);
+    else if (n == 2 && byte == 0xc2 && (unsigned char)bytes[1] < 0xa0) /* U+0080 to U+009F */
+        snprintf(out, 8, "\\u00%02x", (unsigned char)bytes[1]);
     else if (is_line_end(bytes, n))
         snprintf(out, 8, "\\u20%02x", (unsigned char)bytes[2] - 0x80);
 }

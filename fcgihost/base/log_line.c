@@ -2,6 +2,7 @@
 #include "base/log_line.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,12 +70,19 @@ void log_line_append_bytes(struct log_line *line, const char *bytes, size_t coun
     line->used += count;
 }
 
+/* U+0080 to U+009F in UTF-8: some terminals obey them. */
+static bool is_c1(const char *text, size_t n)
+{
+    return n > 1 && text[0] == '\xc2' && (text[1] & 0xe0) == 0x80;
+}
+
 void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes)
 {
     size_t start = 0;
     for (size_t i = 0; i < text_bytes; i++) {
         unsigned char byte = (unsigned char)text[i];
-        if ((byte >= 0x20 || byte == '\t') && byte != 0x7f)
+        if ((byte >= 0x20 || byte == '\t') && byte != 0x7f && !is_c1(text + i, text_bytes - i) &&
+            !(i > 0 && is_c1(text + i - 1, 2)))
             continue;
         log_line_append_bytes(line, text + start, i - start);
         if (byte == '\n') {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -33,6 +34,16 @@ void log_sink_give_files(uid_t uid, gid_t gid)
 {
     owner = uid;
     owner_group = gid;
+}
+
+void log_sink_become_owner(void)
+{
+    if (geteuid() != 0 || owner == (uid_t)-1 || owner == 0)
+        return;
+    (void)!setgroups(0, NULL);
+    if (owner_group != (gid_t)-1)
+        (void)!setresgid(owner_group, owner_group, owner_group);
+    (void)!setresuid(owner, owner, owner);
 }
 
 void log_sink_inherit(int fd)

@@ -19,6 +19,8 @@ enum log_sink_kind {
 /* Both before the log is opened. Root gives a file that it makes to this user and group (-1: none),
  * who will have to open it again. */
 void log_sink_give_files(uid_t uid, gid_t gid);
+/* A process of its own that writes the log becomes that user, too. */
+void log_sink_become_owner(void);
 /* fd, of a program that was executed anew, is used instead of opening the file, which this user may
  * not be able to. -1: none. */
 void log_sink_inherit(int fd);

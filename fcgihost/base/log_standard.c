@@ -1,6 +1,7 @@
 /* Descriptors 1 and 2 lead to the log, whatever it is. */
 #include "base/log_standard.h"
 
+#include "base/clock.h"
 #include "base/log_queue.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 
 enum {
     LINE_BYTES = 64 << 10, /* a longer line is cut in pieces */
-    END_MS = 1000,         /* for a log that takes nothing, when nobody prints any more */
+    LOOK_MS = 1000,        /* at the file: was it moved? */
 };
 
 /* What 1 and 2 were; -1: they still are. */
@@ -99,6 +100,17 @@ static bool read_some(struct relay *relay)
     return n > 0;
 }
 
+/* As the log's own thread does, in the host. */
+static void look_at_file(void)
+{
+    static uint64_t looked_ms;
+    if (log_sink_path() == NULL || clock_ms() < looked_ms + LOOK_MS)
+        return;
+    looked_ms = clock_ms();
+    if (log_sink_has_moved())
+        log_reopen_now(false);
+}
+
 static void run_relay(struct relay *relay)
 {
     bool is_drained = true, is_open = true;
@@ -106,8 +118,9 @@ static void run_relay(struct relay *relay)
     while (is_open) {
         struct pollfd fds[] = {{.fd = relay->fd, .events = POLLIN},
                                {.fd = is_drained ? -1 : log_sink_fd(), .events = POLLOUT}};
-        if (poll(fds, 2, -1) < 0)
+        if (poll(fds, 2, log_sink_path() != NULL ? LOOK_MS : -1) < 0)
             continue;
+        look_at_file();
         if (fds[0].revents != 0)
             is_open = read_some(relay);
         is_drained = log_queue_drain();
@@ -134,6 +147,7 @@ static void become_relay(struct relay *relay)
         close_range(STDERR_FILENO + 1, kept - 1, 0);
     close_range(kept + 1, ~0u, 0);
     (void)!chdir("/");
+    log_sink_become_owner();
     run_relay(relay);
     _exit(0);
 }
@@ -177,19 +191,6 @@ static int join_output(void)
 
 int log_standard_take(void)
 {
-    if (log_sink_kind() == LOG_SINK_SYSLOG ||
-        (log_sink_path() != NULL && log_sink_kind() == LOG_SINK_PIPE))
-        return put_relay();
-    return log_sink_path() != NULL ? put(log_sink_fd()) : join_output();
-}
-
-void log_standard_follow(const struct stat *old)
-{
-    for (int i = 0; i < 2; i++) {
-        struct stat status;
-        int fd = STDOUT_FILENO + i;
-        if (saved[i] >= 0 && fstat(fd, &status) == 0 && status.st_dev == old->st_dev &&
-            status.st_ino == old->st_ino)
-            dup2(log_sink_fd(), fd);
-    }
+    bool is_stderr = log_sink_kind() != LOG_SINK_SYSLOG && log_sink_path() == NULL;
+    return is_stderr && log_queue_format() == LOG_FORMAT_TEXT ? join_output() : put_relay();
 }

@@ -21,6 +21,7 @@ static const char *const protocol_words[] = {"auto", "fastcgi", "scgi", NULL};
 static const char *const on_failure_words[] = {"retry", "exit", NULL};
 static const char *const reload_words[] = {"off", "script", "process", NULL};
 static const char *const client_gone_words[] = {"continue", "interrupt", NULL};
+static const char *const format_words[] = {"text", "json", NULL};
 static const char *const level_words[] = {"error", "warning", "info", "debug", NULL};
 
 static const struct config_option options[] = {
@@ -239,6 +240,13 @@ static const struct config_option options[] = {
     {"log", "level", CONFIG_TYPE_WORD, .default_text = "info", .words = level_words,
      .offset = CONFIG(log_level),
      .help = "the least that is logged: error, warning, info or debug"},
+    {"log", "format", CONFIG_TYPE_WORD, .default_text = "text", .words = format_words,
+     .offset = CONFIG(log_format),
+     .help = "json: one object a line, what the application prints too"},
+    {"log", "access", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(log_access),
+     .help = "a line for each request, whatever the level: status, bytes, times"},
+    {"log", "access_query", CONFIG_TYPE_SWITCH, .default_text = "no",
+     .offset = CONFIG(log_access_query), .help = "with the query, which may be secret"},
     {"log", "slow_request", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, DAY_MS),
      .offset = CONFIG(slow_request_ms),
      .help = "the Python stack of a request that takes longer is logged, once, while\n"

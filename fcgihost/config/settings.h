@@ -135,6 +135,8 @@ struct config {
     char *log_destination; /* "stderr", "syslog", or the absolute path of a file */
     bool log_front;
     enum log_level log_level;
+    enum log_format log_format;
+    bool log_access, log_access_query;
     uint64_t slow_request_ms; /* 0: none */
     bool show_errors;
     /* [status] */

@@ -9,15 +9,16 @@
 /* "GET /path: text". What no request is named for comes from a stream that has been cut. */
 static void log_line(struct request *request, const char *text, size_t n)
 {
-    char name[REQUEST_TEXT_BYTES];
+    char name[REQUEST_TEXT_BYTES + 2];
     struct log_topic topic = {.event = "application-errors"};
     if (request == NULL) {
         log_text(LOG_LEVEL_ERROR, &topic, text, n);
         return;
     }
     topic.request_id = request_id(request);
-    request_describe(request, name, sizeof(name));
-    log_about(LOG_LEVEL_ERROR, &topic, "%s: %.*s", name, (int)n, text);
+    request_describe(request, name, REQUEST_TEXT_BYTES);
+    memcpy(name + strlen(name), ": ", 3);
+    log_text_after(name, LOG_LEVEL_ERROR, &topic, text, n);
 }
 
 /* Any thread of the application may call it, but only the worker may write to the connection. */

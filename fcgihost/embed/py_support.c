@@ -104,11 +104,12 @@ static void log_exception(struct request *request, const char *event, const char
         traceback = "an exception that can't be shown";
         bytes = (Py_ssize_t)strlen(traceback);
     }
-    char name[REQUEST_TEXT_BYTES];
+    char name[REQUEST_TEXT_BYTES], prefix[2 * REQUEST_TEXT_BYTES];
     struct log_topic topic = {.event = event, .request_id = request_id(request)};
     request_describe(request, name, sizeof(name));
+    snprintf(prefix, sizeof(prefix), "%s: %s\n", name, where);
     Py_BEGIN_ALLOW_THREADS;
-    log_about(LOG_LEVEL_ERROR, &topic, "%s: %s\n%.*s", name, where, (int)bytes, traceback);
+    log_text_after(prefix, LOG_LEVEL_ERROR, &topic, traceback, (size_t)bytes);
     if (py_settings.is_front_logged)
         reply_send_error(request, traceback, (size_t)bytes);
     Py_END_ALLOW_THREADS;

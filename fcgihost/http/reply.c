@@ -284,6 +284,7 @@ int reply_send_page(struct request *request, const char *status, const char *tex
     struct response *response = &request->response;
     unsigned retry_after_s = response->retry_after_s > 0 ? response->retry_after_s : 1;
     response_set_status(response, status, strlen(status));
+    response->is_hosts_own = true;
     response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
     response_add_header(response, "Content-Length", 14, length, (size_t)digits);
     if (response->status == 503) {

@@ -2,8 +2,12 @@
 #include "http/request_log.h"
 
 #include "base/log.h"
+#include "http/reply.h"
 #include "http/request.h"
 #include "http/request_id.h"
+
+#include <stdio.h>
+#include <string.h>
 
 void request_log(struct request *request, const char *event, const char *what)
 {
@@ -11,4 +15,56 @@ void request_log(struct request *request, const char *event, const char *what)
     char text[REQUEST_TEXT_BYTES];
     request_describe(request, text, sizeof(text));
     log_about(LOG_LEVEL_WARNING, &topic, "%s: %s", text, what);
+}
+
+static const char *value_or(const struct request *request, const char *name, const char *otherwise)
+{
+    const char *value = request_value(request, name);
+    return value != NULL ? value : otherwise;
+}
+
+/* The path and the query as the client sent them; some web servers send both only taken apart. */
+static void find_target(struct request *request, struct log_access *access)
+{
+    const char *uri = request_value(request, "REQUEST_URI"), *query;
+    if (uri == NULL) {
+        const char *script_name = value_or(request, "SCRIPT_NAME", ""),
+                   *path_info = value_or(request, "PATH_INFO", "");
+        size_t n = strlen(script_name) + strlen(path_info) + 1;
+        char *joined = arena_alloc(&request->arena, n);
+        if (joined != NULL)
+            snprintf(joined, n, "%s%s", script_name, path_info);
+        access->path = joined != NULL ? joined : "-";
+        access->path_bytes = strlen(access->path);
+        query = value_or(request, "QUERY_STRING", "");
+        access->query = *query != '\0' ? query : NULL;
+    } else {
+        access->path = uri;
+        access->path_bytes = strcspn(uri, "?#");
+        query = uri + access->path_bytes;
+        access->query = *query == '?' ? query + 1 : NULL;
+    }
+    access->query_bytes = access->query != NULL ? strlen(access->query) : 0;
+}
+
+static uint64_t time_between(uint64_t from_us, uint64_t to_us)
+{
+    return to_us > from_us ? to_us - from_us : 0;
+}
+
+void request_log_access(struct request *request, bool with_query)
+{
+    const struct request_times *times = &request->times;
+    const struct response *response = &request->response;
+    struct log_access access = {
+        .method = value_or(request, "REQUEST_METHOD", "-"),
+        .status = response->status,
+        .body_bytes = reply_is_bodyless(request) ? 0 : response->body_bytes,
+        .duration_us = time_between(times->ready_us, times->ended_us),
+        .wait_us = time_between(times->ready_us, times->begun_us),
+    };
+    find_target(request, &access);
+    if (!with_query)
+        access.query = NULL;
+    log_access(request_id(request), &access);
 }

@@ -21,6 +21,7 @@ struct response {
     char *held;             /* for the web server's error log, until the head has left; or NULL */
     size_t held_bytes;
     unsigned retry_after_s; /* for a page with status 503 */
+    bool is_hosts_own;      /* a page of the host's, not the application's */
     bool is_head_sent;
     bool is_ended;
     bool is_early;        /* it ended while the application still runs: nothing more may be sent */

@@ -158,6 +158,13 @@ static const char *find_fault(const struct request *request)
     return NULL;
 }
 
+static void log_own_error(struct request *request)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%d: the application's own answer", request->response.status);
+    request_log(request, "response-error", text);
+}
+
 enum py_wsgi_outcome serve_request(struct server *server, struct request *request)
 {
     request_id(request); /* before other threads see the request */
@@ -173,10 +180,13 @@ enum py_wsgi_outcome serve_request(struct server *server, struct request *reques
     activity_end(server->activity);
     request->times.begun_us = server->runner.application_began_us;
     const char *fault = find_fault(request);
-    if (fault != NULL) {
-        py_wsgi_release_gil(server->python);
+    bool is_error = request->response.status >= 500 && !request->response.is_hosts_own;
+    if (fault == NULL && !is_error)
+        return outcome;
+    py_wsgi_release_gil(server->python);
+    if (fault != NULL)
         request_log(request, "response-length-wrong", fault);
-        return PY_WSGI_SERVED;
-    }
-    return outcome;
+    if (is_error)
+        log_own_error(request);
+    return PY_WSGI_SERVED;
 }

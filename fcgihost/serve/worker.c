@@ -6,6 +6,7 @@
 #include "embed/py_wsgi.h"
 #include "http/request.h"
 #include "http/request_id.h"
+#include "http/request_log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -154,6 +155,11 @@ static void end_request(struct worker *worker, struct connection *connection, en
         return;
     request->times.ended_us = clock_us();
     counters_count(counters_of(worker), request->response.status, &request->times);
+    if (!worker->pool->config->log_access)
+        return;
+    if (fate == ANSWERED_WITH_GIL)
+        py_wsgi_release_gil(worker->server.python);
+    request_log_access(request, worker->pool->config->log_access_query);
 }
 
 /* Through the application. */

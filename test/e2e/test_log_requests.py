@@ -5,9 +5,17 @@ import threading
 
 import pytest
 
-from host import Host, run, temporary_folder
+from host import APPS, Host, run, temporary_folder, write_file
 from process import wait_until
 
+SLOW = """
+import time
+def application(environ, start_response):
+    while environ["PATH_INFO"] == "/slow":
+        time.sleep(0.01)
+    start_response("200 OK", [])
+    return [b"ready"]
+"""
 MADE = r"[0-9a-f]{16}"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00-%s-00f067aa0ba902b7-01" % TRACE
@@ -22,7 +30,7 @@ def shared_host():
 
 
 def identifier(host, headers=()):
-    return host.exchange("GET", "/environ", headers=headers).json()["fcgihost.request_id"]
+    return host.exchange("GET", "/environ", headers=headers).json["fcgihost.request_id"]
 
 
 class TestIdentifiers:
@@ -64,3 +72,85 @@ class TestIdentifiers:
         wait_until(lambda: "front-4" in names(), "the request in the status")
         client.join()
         assert set(names()) == {None}
+
+
+ACCESS = (r"(?m)^\S+ \[%d\] info: (?P<line>\S+ \S+) (?P<status>\d+|-) (?P<bytes>\d+) bytes (?P<ms>\d+\.\d{3}) ms "
+          r"waited (?P<wait>\d+\.\d{3}) ms \(request (?P<id>\S+)\)$")
+
+
+class TestAccess:
+    """[log] access"""
+    def lines(self, host, number):
+        def found():
+            every = [match.groupdict() for match in re.finditer(ACCESS % host.pid, host.log.read())]
+            every = [line for line in every if line["line"] != "GET /ready"]
+            return every if len(every) >= number else None
+        return wait_until(found, "%d lines of the access log:\n%s" % (number, host.log.read()))
+
+    def start(self, settings=None, **log):
+        return Host(settings={"log": {"access": "yes", "level": "error", **log}, **(settings or {})})
+
+    def test_each_request_has_a_line_whatever_the_level_and_without_its_query(self):
+        host = self.start()
+        assert host.exchange("GET", "/ready").text == "ready"
+        response = host.exchange("GET", "/environ?token=hush", headers=[("X-Request-Id", "front-5")])
+        assert host.exchange("HEAD", "/environ?token=hush").body == b""
+        get, head = self.lines(host, 2)
+        assert (get["line"], get["status"], get["bytes"]) == ("GET /environ", "200", str(len(response.body)))
+        assert get["id"] == "front-5" and float(get["ms"]) >= float(get["wait"])
+        assert (head["line"], head["status"], head["bytes"]) == ("HEAD /environ", "200", "0")
+        assert "hush" not in host.log.read()
+
+    def test_with_its_query_if_that_is_wanted(self):
+        host = self.start(access_query="yes")
+        host.exchange("GET", "/environ?a=1&b=2")
+        assert self.lines(host, 1)[0]["line"] == "GET /environ?a=1&b=2"
+
+    def test_without_the_setting_there_is_no_line(self, shared_host):
+        mark = shared_host.log.mark()
+        shared_host.exchange("GET", "/environ")
+        shared_host.exchange("GET", "/errors?text=x")
+        shared_host.log.wait("GET /errors: ", mark)
+        assert "GET /environ" not in shared_host.log.read(mark)
+
+    def test_requests_that_the_host_answers_itself_have_one(self):
+        host = self.start({"limits": {"request_body": "1K"}, "application": {"mount": "/app"}, "status": {"ping": "/ping"}})
+        wait_until(lambda: host.exchange("GET", "/ping").status == 200, "an application that is loaded")
+        assert host.exchange("GET", "/else").status == 404
+        assert host.exchange("POST", "/app/echo", b"x" * 2000).status == 413
+        assert host.exchange("GET", "/app/echo", extra={"CONTENT_LENGTH": "many"}).status == 400
+        assert [(line["line"], line["status"]) for line in self.lines(host, 4)[-4:]] == [
+            ("GET /ping", "200"), ("GET /else", "404"), ("POST /app/echo", "413"), ("GET /app/echo", "400")]
+
+    def test_so_have_those_for_which_there_was_no_time(self, folder):
+        write_file(folder / "slow.py", SLOW)
+        host = Host("slow:application", {"log": {"access": "yes"}, "python": {"path": [APPS, str(folder)]},
+                                         "server": {"threads": 1},
+                                         "limits": {"request_time": "700ms", "queue_time": "100ms"}})
+        busy = threading.Thread(target=host.exchange, args=("GET", "/slow"))
+        busy.start()
+        wait_until(lambda: host.exchange("GET", "/environ").status == 503, "a thread that is busy")
+        busy.join()
+        lines = {line["line"]: line for line in self.lines(host, 2)}
+        assert (lines["GET /environ"]["status"], lines["GET /slow"]["status"]) == ("503", "504")
+        assert float(lines["GET /environ"]["wait"]) > 0
+
+
+class TestErrors:
+    def test_an_error_that_the_application_answers_itself_is_one_warning(self, shared_host):
+        mark = shared_host.log.mark()
+        headers = [("X-Request-Id", "front-6")]
+        assert shared_host.exchange("GET", "/status?code=503&token=hush", headers=headers).status == 503
+        assert shared_host.exchange("GET", "/status?code=404", headers=headers).status == 404
+        shared_host.exchange("GET", "/errors?text=x")
+        shared_host.log.wait("GET /errors: ", mark)
+        text = shared_host.log.read(mark)
+        assert re.findall(r"warning: (.*)", text) == ["GET /status: 503: the application's own answer (request front-6)"]
+        assert "hush" not in text
+
+    def test_one_that_the_host_answers_for_it_is_not_told_twice(self, expected_log):
+        expected_log("announced failure x")
+        host = Host()
+        assert host.exchange("GET", "/error?token=x").status == 500
+        assert host.exchange("GET", "/ready").status == 200
+        assert len(re.findall("GET /error", host.log.read())) == 1

@@ -62,6 +62,9 @@ static void assert_defaults(const struct config *config)
     assert_string_equal(config->log_destination, "stderr");
     assert_false(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_INFO);
+    assert_int_equal(config->log_format, LOG_FORMAT_TEXT);
+    assert_false(config->log_access);
+    assert_false(config->log_access_query);
     assert_int_equal(config->slow_request_ms, 0);
     assert_false(config->show_errors);
     assert_false(config->add_current_dir);
@@ -141,6 +144,9 @@ static const char *const other_values[][2] = {
     {"log.destination", "/var/log/x.log"},
     {"log.front", "yes"},
     {"log.level", "debug"},
+    {"log.format", "json"},
+    {"log.access", "yes"},
+    {"log.access_query", "yes"},
     {"log.slow_request", "250ms"},
     {"log.show_errors", "on"},
     {"status.path", "/status"},
@@ -217,6 +223,9 @@ static void assert_other_values(const struct config *config)
     assert_string_equal(config->log_destination, "/var/log/x.log");
     assert_true(config->log_front);
     assert_int_equal(config->log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(config->log_format, LOG_FORMAT_JSON);
+    assert_true(config->log_access);
+    assert_true(config->log_access_query);
     assert_int_equal(config->slow_request_ms, 250);
     assert_true(config->show_errors);
 }

@@ -224,6 +224,8 @@ static void test_control_characters_are_escaped(void **state)
     assert_text("a\x1b[2J\r\x7f\0b", 9, "a\\x1b[2J\\x0d\\x7f\\x00b");
     assert_text("tab\there, caf\xc3\xa9 \xe2\x82\xac", 19, "tab\there, caf\xc3\xa9 \xe2\x82\xac");
     assert_text("\x01", 1, "\\x01");
+    assert_text("\xc2\x9b" "2J\xc2", 5, "\\xc2\\x9b" "2J\xc2");
+    assert_text("\xc2\xa0", 2, "\xc2\xa0");
     assert_text("%s%n", 4, "%s%n");
 }
 

@@ -44,6 +44,7 @@ static void test_control_characters_quotes_and_line_ends_are_escaped(void **stat
     MESSAGE("one\n  two\ttab", "one\\n  two\\u0009tab");
     MESSAGE("\x1b[2J\r\x7f", "\\u001b[2J\\u000d\\u007f");
     MESSAGE("a\0b", "a\\u0000b");
+    MESSAGE("\xc2\x85\xc2\x9b\xc2\xa0", "\\u0085\\u009b\xc2\xa0");
     MESSAGE("\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa", "\\u2028\\u2029\xe2\x80\xaa");
 }
 

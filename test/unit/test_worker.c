@@ -211,6 +211,12 @@ const char *request_id(struct request *identified)
     return "1";
 }
 
+void request_log_access(struct request *answered, bool with_query)
+{
+    (void)answered;
+    tell(with_query ? "access with query" : "access");
+}
+
 static void release(struct request *released)
 {
     (void)released;
@@ -301,6 +307,24 @@ static void test_a_gil_that_is_kept_is_released_before_the_next_request_and_at_t
     steps[1] = CONNECTION_READY;
     steps[2] = CONNECTION_WAIT;
     serve_by(&worker, "serve finish release-gil serve finish watch-idle release-gil ");
+}
+
+static void test_the_access_log_is_written_without_the_gil(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    config.log_access = true;
+    outcome = PY_WSGI_SERVED_WITH_GIL;
+    serve_by(&worker, "serve release-gil access finish watch-idle release-gil ");
+}
+
+static void test_requests_that_the_host_answers_itself_are_in_the_access_log(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    config.log_access = config.log_access_query = true;
+    is_refused = true;
+    serve_by(&pool.watch, "access with query finish watch-idle ");
 }
 
 static void test_half_a_request_waits_for_the_rest(void **state)
@@ -431,6 +455,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_request_is_served_and_its_connection_watched_for_the_next),
         TEST(test_requests_that_came_together_are_served_one_after_the_other),
+        TEST(test_the_access_log_is_written_without_the_gil),
+        TEST(test_requests_that_the_host_answers_itself_are_in_the_access_log),
         TEST(test_a_gil_that_is_kept_is_released_before_the_next_request_and_at_the_end),
         TEST(test_half_a_request_waits_for_the_rest),
         TEST(test_what_the_host_answers_itself_does_not_reach_the_application),
