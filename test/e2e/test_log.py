@@ -322,9 +322,8 @@ def application(environ, start_response):
                        if name.startswith("log"))
         lines = [line for line in text.splitlines() if re.search(r"begin (printed)?\d", line)]
         assert len(lines) == 1200
-        assert all(re.fullmatch(r"(\S+ \[\d+\] error: GET /: )?begin (\d+ x{500}|printed\d+) end( \(request \w+\))?",
-                                line)
-                   for line in lines)
+        assert all(re.fullmatch(r"\S+ \[\d+\] (error: GET /: begin \d+ x{500} end \(request \w+\)|"
+                                r"info: begin printed\d+ end)", line) for line in lines)
 
 
 class TestSecrets:
