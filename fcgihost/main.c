@@ -46,7 +46,7 @@
 
 enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
 
-enum { ERRANDS_MS = 500 /* for work that the supervisor asked of Python */ };
+enum { ERRANDS_MS = 500 /* for errands of the supervisor */ };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
@@ -106,7 +106,8 @@ static int finalize_and_return(const struct config *config, int code)
     return code;
 }
 
-/* As the application will find itself, without a server. 0, or -1 with a message. */
+/* Sets the process up as the application will find it, without a server. 0, or -1 with a message.
+ */
 static int become_once(const struct config *config, const struct privileges *privileges,
                        struct config_error *error)
 {
@@ -156,7 +157,7 @@ static char **copy_environ(void)
     return copy;
 }
 
-/* variables: of plain CGI. */
+/* variables: plain CGI's. */
 static int serve_once(const struct command_line *line, const struct config *config,
                       char *const *variables, int response_fd)
 {
@@ -257,7 +258,7 @@ static int fail_library(void)
     return EXIT_RUN_TIME;
 }
 
-/* Once for all attempts to start: each failure has been logged. */
+/* Once, and not for each attempt to start: every failure is logged anyway. */
 static void log_start(const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();
@@ -302,7 +303,7 @@ static int open_listeners(struct listener_set *listeners, const struct config *c
     return listener_open_all(listeners, config, error);
 }
 
-/* A manager's worker that was not needed after all says nothing. */
+/* A worker that its manager did not need after all logs nothing. */
 static void log_stopped(const struct supervisor *supervisor)
 {
     if (!supervisor->link.is_managed || supervisor->is_serving_told)
@@ -375,7 +376,7 @@ static int run_server(const struct config *config, const struct privileges *priv
                                              : EXIT_CLEAN;
 }
 
-/* A worker has a predecessor too: the manager's handover. */
+/* A worker has a handover too: its manager's. */
 static bool is_manager(const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 
 enum {
-    PROBE_MS = 1000,    /* a thread that waits so long for the GIL: can it be had at all? */
-    STACKS_MS = 2000,   /* so long the errand waits for it before the stacks are read without */
-    HURRY_MS = 50,      /* between two tries to raise what could not be raised yet */
-    GONE_TICK_MS = 250, /* between two looks at a client */
+    PROBE_MS =
+        1000, /* a thread has waited this long for the GIL: an errand finds out if it can be had */
+    STACKS_MS = 2000, /* how long the errand waits for the GIL before stacks are read without it */
+    HURRY_MS = 50,    /* between two attempts to raise an exception that could not be raised yet */
+    GONE_TICK_MS = 250, /* between two checks whether a client has left */
 };
 
 int ladder_init(struct ladder *ladder, const struct config *config, struct activities *activities)
@@ -26,7 +27,7 @@ int ladder_init(struct ladder *ladder, const struct config *config, struct activ
     return ladder->entries != NULL ? 0 : -1;
 }
 
-/* "GET /path", or that nobody knows. */
+/* "GET /path", or that it is unknown. */
 static void describe(struct activity *activity, struct activity_report *report)
 {
     if (!activity_get(activity, report))
@@ -69,9 +70,9 @@ static bool see_to(struct ladder *ladder, unsigned i, uint64_t now_ms)
 }
 
 struct waiting {
-    bool is_errand_wanted; /* something is to be done, or a thread waits for the GIL */
-    bool is_work_wanted;   /* something is to be done */
-    uint64_t longest_ms;   /* a thread has waited for the GIL */
+    bool is_errand_wanted; /* there is work, or a thread has waited for PROBE_MS */
+    bool is_work_wanted;   /* a stack to log, or an exception to raise */
+    uint64_t longest_ms;   /* the longest wait of a thread for the GIL */
 };
 
 static struct waiting look_at_waits(const struct ladder *ladder, uint64_t now_ms)
@@ -91,7 +92,7 @@ static struct waiting look_at_waits(const struct ladder *ladder, uint64_t now_ms
     return waiting;
 }
 
-/* No thread can have the GIL: neither the errand, nor a request that has waited for it as long. */
+/* No thread gets the GIL: both the errand and a request have waited for it for WORK_WEDGE_MS. */
 static bool is_wedged(const struct ladder *ladder, const struct waiting *waiting, uint64_t now_ms)
 {
     return ladder->limits.timeout_ms > 0 && ladder->errand_since_ms > 0 &&
@@ -154,7 +155,7 @@ uint64_t ladder_wait_ms(const struct ladder *ladder, uint64_t now_ms, uint64_t w
         wait_ms = GONE_TICK_MS;
     if (ladder->is_hurried && wait_ms > HURRY_MS)
         wait_ms = HURRY_MS;
-    /* What begins meanwhile is not due earlier than that. */
+    /* A request that begins meanwhile is not due before that. */
     if (ladder->limits.slow_ms > 0 && ladder->limits.slow_ms < wait_ms)
         wait_ms = ladder->limits.slow_ms;
     if (ladder->limits.timeout_ms > 0 && ladder->limits.timeout_ms < wait_ms)

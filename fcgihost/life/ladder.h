@@ -1,6 +1,5 @@
 /* Requests that take too long, or whose client has left: what happens to them, step by step. The
- * supervisor looks at all threads; what has to be done in Python an errand does, for which it never
- * waits. */
+ * supervisor looks at all threads. An errand, for which it never waits, does what takes Python. */
 #ifndef FCGIHOST_LADDER_H
 #define FCGIHOST_LADDER_H
 
@@ -15,11 +14,11 @@ struct ladder {
     struct work_limits limits;
     bool is_gone_watched; /* [limits] client_gone = interrupt */
     struct activities *activities;
-    struct work_entry *entries; /* of each thread; NULL: nothing is looked at */
-    uint64_t errand_since_ms;   /* when the errand was started that is under way; 0: none */
-    bool is_wedge_logged;       /* the stacks, as that errand can't have the GIL */
+    struct work_entry *entries; /* one for each thread; NULL: nothing to watch */
+    uint64_t errand_since_ms;   /* when the running errand was started; 0: none runs */
+    bool is_wedge_logged; /* the stacks, read from outside, as that errand does not get the GIL */
     bool is_retired;            /* it has been asked for */
-    bool is_hurried;            /* something is to be raised as soon as it can be */
+    bool is_hurried;            /* an exception waits until it can be raised */
 };
 
 /* The activities must have been started. 0, or -1 when out of memory. */

@@ -20,7 +20,7 @@ void lifecycle_init(struct lifecycle *lifecycle, const struct config *config, ui
             now_ms + config->lifetime_ms + chance % (config->lifetime_jitter_ms + 1);
 }
 
-/* What can't be loaded is not idle: it is tried again, and then waits for its first request. */
+/* A process is not idle while it tries to load; then it waits for its first request. */
 static void watch_idleness(struct lifecycle *lifecycle, const struct lifecycle_view *view)
 {
     if (!view->is_loaded || view->busy > 0 || view->requests != lifecycle->idle_requests) {
@@ -48,7 +48,8 @@ static enum lifecycle_reason find_reason(const struct lifecycle *lifecycle,
     return REASON_NONE;
 }
 
-/* Does a manager decide what comes of it? A worker that serves nothing yet needs no successor first. */
+/* Does the manager decide what happens? A worker that serves nothing yet can go without a
+ * successor. */
 static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason reason,
                         bool is_loaded)
 {

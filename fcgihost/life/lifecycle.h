@@ -1,5 +1,5 @@
 /* The states of the process, what makes it stop, and the deadline of each step. Pure: the caller
- * passes the time and what it sees, and does what comes back. */
+ * passes in the time and what it sees, and carries out the action that is returned. */
 #ifndef FCGIHOST_LIFECYCLE_H
 #define FCGIHOST_LIFECYCLE_H
 
@@ -23,7 +23,7 @@ enum lifecycle_reason {
     REASON_SIGTERM,
     REASON_SIGINT,
     REASON_SIGUSR1,
-    REASON_SIGQUIT, /* without the drain */
+    REASON_SIGQUIT, /* stop without the drain */
     REASON_REQUESTS,
     REASON_LIFETIME,
     REASON_MEMORY,
@@ -46,18 +46,19 @@ struct lifecycle {
     unsigned long long request_limit; /* 0: none */
     uint64_t lifetime_end_ms;         /* 0: never */
     uint64_t memory_bytes;            /* 0: no limit */
-    uint64_t idle_ms;                 /* 0: never too long */
-    unsigned long long idle_requests; /* begun so far, when … */
-    uint64_t idle_since_ms;           /* … somebody last wanted something */
-    bool is_idle;                     /* nobody has for idle_ms */
+    uint64_t idle_ms;                 /* 0: never stops for being idle */
+    unsigned long long idle_requests; /* view.requests when … */
+    uint64_t idle_since_ms;           /* … it was last not idle */
+    bool is_idle;                     /* it has been idle for idle_ms */
     uint64_t drain_timeout_ms, cleanup_timeout_ms;
     uint64_t deadline_ms; /* of the current state, draining or cleaning */
     bool is_managed; /* set by the caller: a manager decides when a limit ends the process */
-    enum lifecycle_reason told; /* to the manager; REASON_NONE: nothing yet */
+    enum lifecycle_reason
+        told;             /* the reason that the manager has been told; REASON_NONE: none yet */
     bool is_cut_off;      /* requests did not finish in time */
 };
 
-/* What the caller sees at a step. */
+/* What the caller sees at each step. */
 struct lifecycle_view {
     uint64_t now_ms;
     enum lifecycle_reason
@@ -70,7 +71,7 @@ struct lifecycle_view {
     bool is_python_finalized;
 };
 
-/* What the caller must do now; each comes once. */
+/* What the caller must do now; each is returned once. */
 enum lifecycle_action {
     LIFECYCLE_NOTHING,
     LIFECYCLE_ASK, /* tell the manager why another process should take the place, and serve on */

@@ -12,7 +12,8 @@
 
 enum {
     SLOW_IMPORT_MS = 30000,
-    INTERRUPT_MS = 250, /* between two interruptions: the first may come just before it can raise */
+    INTERRUPT_MS =
+        250, /* between two interruptions: the first may come just too early to have an effect */
 };
 
 void main_thread_init(struct main_thread *main, uint64_t cleanup_timeout_ms)

@@ -51,11 +51,11 @@ void main_thread_begin_step(struct main_thread *main, enum main_step step, const
 void main_thread_report_slow_import(struct main_thread *main, const struct activities *activities,
                                     uint64_t now_ms);
 /* While serving or starting: interrupts a cleanup of a failed attempt that has run for
- * cleanup_timeout, as the next attempt waits for it. */
+ * cleanup_timeout, because the next attempt waits for it. */
 void main_thread_interrupt_slow_cleanup(struct main_thread *main, uint64_t now_ms);
 /* While cleaning up, until deadline_ms: interrupts an import at once, and a cleanup or the wait for
- * threads in the last quarter of the time, so that the other cleanups get some. If an import goes
- * on all the same, the cleanups run on another thread. */
+ * threads in the last quarter of the time, so that the other cleanups get some. If an import still
+ * goes on, the cleanups run on another thread. */
 void main_thread_hurry(struct main_thread *main, uint64_t deadline_ms, uint64_t now_ms);
 /* What keeps the process from exiting: "the cleanup shop.db:close". */
 void main_thread_describe(struct main_thread *main, char *text, size_t text_bytes);

@@ -1,4 +1,4 @@
-/* A worker process's end of what connects it with its manager. */
+/* A worker process's connection to its manager: its end of the channel. */
 #include "life/manager_link.h"
 
 #include "base/descriptors.h"
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IDLE_TICKS = 20 }; /* until it is told again: 10 s */
+enum { IDLE_TICKS = 20 }; /* ticks until it is told again: 10 s */
 
 /* Each connection may have a file with it, and the memory is one too. */
 enum { CONNECTIONS_MAX = (CHANNEL_FDS_MAX - 1) / 2 };
@@ -91,7 +91,7 @@ void manager_link_ask(struct manager_link *link, enum worker_wish wish, const ch
                   config_error_describe(errno));
 }
 
-/* The first descriptor of the message, or -1. */
+/* Takes the first descriptor of the message, or -1. */
 static int take_descriptor(struct channel_message *message)
 {
     int fd = message->fd_count > 0 ? message->fds[0] : -1;
@@ -136,7 +136,7 @@ enum manager_link_event manager_link_receive(struct manager_link *link)
     return LINK_NOTHING;
 }
 
-/* Giving connections away */
+/* Giving connections to the heir */
 
 /* A file that holds the bytes, or -1 with errno. */
 static int make_memory(const struct handover_writer *writer)
@@ -193,9 +193,9 @@ bool manager_link_bequeath(struct manager_link *link, struct poller *poller)
     return is_sent;
 }
 
-/* Taking them */
+/* Taking the predecessor's */
 
-/* The sender could still write to the memory: a copy is read. */
+/* Reads a copy, as the sender could still write to the memory. */
 static uint8_t *read_memory(int fd, size_t *bytes)
 {
     struct stat status;
@@ -221,12 +221,13 @@ static void take_connections(struct channel_message *message, struct poller *pol
     if (verdict == HANDOVER_FINE) {
         poller_take_over(poller, &handover);
         for (size_t i = 1; i < message->fd_count; i++)
-            message->fds[i] = -1; /* the connections' own now */
+            message->fds[i] = -1; /* they belong to connections now */
     } else {
         log_error("handover-lost",
                   "%zu connection(s) that another worker handed over are closed: the message can't "
                   "be read",
-                  message->fd_count > 0 ? message->fd_count - 1 : 0); /* the first is the memory */
+                  message->fd_count > 0 ? message->fd_count - 1
+                                        : 0); /* the first one is the memory */
     }
     channel_close_descriptors(message);
     handover_clear(&handover);

@@ -38,7 +38,7 @@ static int find_user(const struct config *config, struct privileges *privileges,
     return 0;
 }
 
-/* Only root can become somebody else. Who is already the one that is asked for may say so. */
+/* Only root can become another user. To name the user that the process is already is allowed. */
 static int check_possible(const struct config *config, const struct privileges *privileges,
                           struct config_error *error)
 {
@@ -87,7 +87,7 @@ int privileges_set_environment(const struct config *config, const struct privile
     return 0;
 }
 
-/* Each step of glibc's reaches all threads, so the log's is no longer root either. */
+/* glibc changes all threads, the log's included. */
 static int change_ids(const struct privileges *privileges)
 {
     const struct user *user = &privileges->user;
@@ -103,20 +103,22 @@ static int change_ids(const struct privileges *privileges)
         return 0;
     if (setresuid(user->uid, user->uid, user->uid) < 0)
         return -1;
-    /* The kernel takes /proc/self from who changes its user. Executing the program anew needs it,
-     * and so do many applications. */
+    /* After a change of user the kernel gives /proc/self to root. Executing the program anew needs
+     * it, and so do many applications. */
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     return 0;
 }
 
-/* What a set-user-ID program could get: nothing, while it can't become root anyhow. */
+/* The most that a program could gain when it is executed; with no_new_privs it gains nothing
+ * anyway.
+ */
 static void drop_bounding_set(void)
 {
     for (unsigned long i = 0; i < CAPABILITIES_MAX; i++)
         prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
 }
 
-/* Those that systemd may have given to bind a port below 1024, say: the sockets are open. */
+/* systemd may have given some, to bind a port below 1024, say: the sockets are open by now. */
 static int drop_capabilities(void)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_other_user;   /* this process has become it, or its predecessor has */
+static bool is_other_user;   /* set by this process or its predecessor */
 static int pid_file_fd = -1; /* that this process has written */
 
 void process_open_standard(void)
@@ -40,8 +40,8 @@ int process_take_stdout(void)
     return fd;
 }
 
-/* Connections in the queue and with a thread, what a request may open, and the rest: Python, the
- * application. A manager has three for each worker, twice during a reload. */
+/* For connections in the queue and with a thread, for what a request may open, and for the rest:
+ * Python, the application. A manager has three for each worker, and twice that during a reload. */
 static rlim_t find_need(const struct config *config)
 {
     enum { REST = 256, FOR_THREAD = 8, FOR_WORKER = 6 };
@@ -66,7 +66,7 @@ void process_raise_descriptors(const struct config *config, bool is_told)
             (unsigned long long)limit.rlim_max, (unsigned long long)need);
 }
 
-/* The default may be missing; one that was given may not. */
+/* The default folder may be missing; one that was configured may not. */
 static int check_temporary(const struct config *config, struct config_error *error)
 {
     const char *folder = config->temporary;

@@ -27,8 +27,8 @@
 
 enum { CHILD_TERM_MS = 500, KEPT_DESCRIPTORS_MAX = 256, SIGNAL_MAX = 64 };
 
-/* Reading /proc for children takes one, the handover memory another; an atexit function may import.
- */
+/* To read /proc for children takes one, the handover memory another, and an atexit function may
+ * import modules. */
 enum { SPARE_DESCRIPTORS = 3 };
 
 static const char variable[] =

@@ -16,12 +16,12 @@ struct replacement {
     const struct config *config;
     struct poller *poller;         /* NULL until the supervisor starts */
     struct handover_bytes startup; /* what the next start must know of this one; on the heap */
-    const struct handover_worker *worker; /* what connects it with its manager; NULL: no manager */
+    const struct handover_worker *worker; /* its connection to its manager; NULL: none */
     struct handover_status status;        /* of this program */
     enum restart_reason restart;          /* how the replacement is counted */
     uint64_t started_us;        /* since 1970; of the first of several attempts to start */
-    atomic_bool is_exit_wanted; /* by a signal, say: the process must exit, whatever the reason
-                                   to stop was */
+    atomic_bool is_exit_wanted; /* by a signal, for example: the process must exit, whatever the
+                                   reason to stop was */
     atomic_bool is_planned;     /* set with the drain */
     bool is_start_again;        /* the start failed, and is tried again; set with is_planned */
     atomic_flag is_begun;

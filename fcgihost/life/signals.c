@@ -11,7 +11,7 @@
 /* A handler gets no argument of ours. */
 static struct supervisor *the_supervisor;
 static pid_t host_pid;
-static pid_t manager_pid; /* 0: nobody manages this process */
+static pid_t manager_pid; /* 0: it has no manager */
 
 static enum lifecycle_reason reason_of_signal(int number)
 {
@@ -29,8 +29,8 @@ static enum lifecycle_reason reason_of_signal(int number)
     }
 }
 
-/* To one worker, by hand: its manager has not asked for it, nor has a terminal, whose signals reach the
- * manager too. */
+/* Did somebody signal this one worker? Not its manager, nor a terminal, whose signals reach the
+ * manager as well. */
 static bool is_for_this_worker_alone(int number, const siginfo_t *info)
 {
     return manager_pid != 0 && number != SIGQUIT && info->si_code <= 0 &&
@@ -72,7 +72,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
 static struct {
     const char *name, *does;
     int number;
-    bool is_told; /* the warning about a lost handler was logged */
+    bool is_told; /* the warning about the application's handler was logged */
 } handled[] = {{"SIGTERM", "stops the process", SIGTERM},
                {"SIGINT", "stops the process", SIGINT},
                {"SIGUSR1", "stops the process", SIGUSR1},

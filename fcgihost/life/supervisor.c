@@ -34,7 +34,7 @@ void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason)
     if (reason == REASON_SIGQUIT)
         atomic_store(&supervisor->asked, REASON_SIGQUIT);
     else if (!atomic_compare_exchange_strong(&supervisor->asked, &asked, (int)reason) &&
-             asked == REASON_RETRY) /* and now the application called shutdown() */
+             asked == REASON_RETRY) /* and now a real exit is wanted */
         atomic_store(&supervisor->replacement.is_exit_wanted, true);
     supervisor_wake(supervisor);
 }
@@ -65,7 +65,7 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
         return -1;
     (void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
     supervisor->readiness.wake_fd = supervisor->event_fd;
-    atomic_store(&supervisor->readiness.untried, 1); /* until Python says how many */
+    atomic_store(&supervisor->readiness.untried, 1); /* until Python reports how many there are */
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
     manager_link_init(&supervisor->link);
     service_init(&supervisor->service, config, &supervisor->link);
@@ -138,7 +138,8 @@ static bool is_replaced(const struct supervisor *supervisor)
     return atomic_load(&supervisor->replacement.is_planned);
 }
 
-/* Do connections without a running request go to another process, so that nobody waits for them? */
+/* Does another process take the connections that have no running request, so that the drain need
+ * not wait for them? */
 static bool are_connections_kept(const struct supervisor *supervisor)
 {
     return is_replaced(supervisor) || supervisor->is_bequeathing;
@@ -338,7 +339,7 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
     }
 }
 
-/* Why the process is to end, or another one is to take its place. */
+/* Why the process must stop, or be replaced by another one. */
 static enum lifecycle_reason find_asked(struct supervisor *supervisor)
 {
     enum lifecycle_reason asked = (enum lifecycle_reason)atomic_load(&supervisor->asked);
@@ -346,11 +347,12 @@ static enum lifecycle_reason find_asked(struct supervisor *supervisor)
         asked == REASON_RESTART || asked == REASON_SHUTDOWN || asked == REASON_SIGNALLED;
     if (supervisor->lifecycle.is_managed && is_wish &&
         atomic_load(&supervisor->replacement.is_exit_wanted))
-        return REASON_SIGTERM; /* came after the wish */
+        return REASON_SIGTERM; /* a signal, after the request */
     return supervisor->link.is_retired && asked != REASON_SIGQUIT ? REASON_RETIRED : asked;
 }
 
-/* Those that wait in Python for a retry leave the manager's messages to the next program. */
+/* Handles the manager's messages; while the program is about to be executed anew for a retry, they
+ * are left to the next one. */
 static void heed_manager(struct supervisor *supervisor)
 {
     struct manager_link *link = &supervisor->link;
@@ -418,8 +420,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     perform(supervisor, action);
 }
 
-/* Until its successor is there, a worker that can serve nobody leaves new connections to the
- * others. */
+/* A worker that can't serve leaves new connections to the others until its successor is there. */
 static void see_to_requests(struct supervisor *supervisor, uint64_t now_ms)
 {
     if (!ladder_step(&supervisor->ladder, now_ms))

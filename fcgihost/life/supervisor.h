@@ -40,8 +40,8 @@ struct supervisor {
     uint64_t memory_checked_ms;
     struct main_thread main;
     struct replacement replacement;
-    struct manager_link link; /* no effect where there is no manager */
-    bool is_bequeathing;      /* idle connections go to the worker that takes this one's place */
+    struct manager_link link; /* without a manager it has no effect */
+    bool is_bequeathing;      /* idle connections are given to the heir */
     struct ladder ladder;
     struct service service; /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
@@ -57,18 +57,19 @@ void supervisor_finish(struct supervisor *supervisor);
 
 /* Any thread, and signal handlers. */
 void supervisor_wake(struct supervisor *supervisor);
-/* Asks for the process to stop. The first reason counts, except that SIGQUIT ends the drain. Any
+/* Asks the process to stop. The first reason counts, except that SIGQUIT ends the drain. Any
  * thread, and signal handlers. */
 void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason);
 /* The start has failed: asks for the next attempt, in a fresh interpreter, which gets a copy of
  * startup. -1: out of memory, and nothing happens. Main thread. */
 int supervisor_ask_retry(struct supervisor *supervisor, const void *startup, size_t bytes);
-/* With a manager: something failed to load while others are served, and may load by now in another
- * process, which gets a copy of startup. false: there is no manager. Main thread. */
+/* Something failed to load while others are served, and may load now in a fresh process: asks the
+ * manager for one, which gets a copy of startup. false: there is no manager. Main thread. */
 bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const void *startup,
                          size_t bytes);
-/* Code has changed. With a manager: it replaces all workers, and is told why; false: there is none.
- * Main thread. */
+/* Code has changed: asks the manager to replace all workers. false: there is no manager. Main
+ * thread.
+ */
 bool supervisor_ask_reload(struct supervisor *supervisor, const char *why);
 /* Any thread. */
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);

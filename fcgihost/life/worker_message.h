@@ -12,18 +12,18 @@ enum worker_message {
     WORKER_STARTS = 4, /* struct worker_start: what its start waits for */
     WORKER_LIVES = 5,  /* its Python answers: for the watchdog */
     /* The manager's. */
-    MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded yet: nobody else does */
-    MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the one that inherits the idle
-                             connections, each message a WORKER_BEQUEATHS */
+    MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded: nobody else does */
+    MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the heir, for
+                             WORKER_BEQUEATHS */
     MANAGER_INHERIT = 18, /* the other end of that channel */
     /* Between two workers. */
-    WORKER_BEQUEATHS = 32, /* descriptors: the memory with struct handover as bytes, then those that
-                              it names */
+    WORKER_BEQUEATHS = 32, /* descriptors: memory with a struct handover as bytes, then those
+                              that it names */
 };
 
 struct worker_report {
-    uint32_t is_loaded;  /* an application, and each required import */
-    uint32_t is_settled; /* everything has been tried once at least */
+    uint32_t is_loaded;  /* an application is, and each required import */
+    uint32_t is_settled; /* everything has been tried at least once */
     uint32_t failed_applications, failed_imports;
 };
 
