@@ -1,4 +1,4 @@
-/* The worker processes, as the manager has started them: channels, boards, ends. */
+/* The worker processes that the manager has started: their channels, boards and ends. */
 #ifndef FCGIHOST_CREW_H
 #define FCGIHOST_CREW_H
 
@@ -27,13 +27,13 @@ struct crew_member {
 
 struct crew {
     struct crew_member members[ROSTER_WORKERS_MAX];   /* at the same places as roster's */
-    struct handover_bytes startup[ROSTER_PLACES_MAX]; /* for who is to load what the worker at the
-                                                         place could not; the heap's */
+    struct handover_bytes startup[ROSTER_PLACES_MAX]; /* for the next worker at that place, which
+                                                         tries what this one could not load; heap */
 };
 
 void crew_init(struct crew *crew);
-/* The configuration and the listeners, as a handover: with the sockets' files for the manager
- * itself; its workers must not remove them. listeners is NULL when out of memory; free it. */
+/* The configuration and the listeners, as a handover. is_managers: for the manager itself, with the
+ * sockets' files, which workers must not remove. listeners is NULL when out of memory; free it. */
 struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers);
 /* Starts the program as a worker. 0, or -1 with the reason in the log. */
 int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
@@ -45,17 +45,17 @@ struct handover_member *crew_describe(const struct crew *crew, const struct rost
 /* Takes over workers that a predecessor has described. */
 void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
                     size_t count);
-/* Tells a worker to accept, to drain, to end at once. */
+/* Tell a worker to accept connections, and to drain. */
 void crew_let_accept(struct crew *crew, int worker);
 void crew_retire(struct crew *crew, int worker, int heir);
-/* The next message of the worker, if there is one. Descriptors that came with it are closed. */
+/* The worker's next message, if there is one. Descriptors that come with it are closed. */
 enum channel_event crew_receive(struct crew *crew, int worker, struct channel_message *message);
-/* Keeps what the next attempt to load has to know. */
+/* Keeps a copy of what the next attempt to load must know. */
 void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, size_t bytes);
 /* "GET /a (3.2 s) and GET /b (0.1 s)": what it was serving; "" if nothing. */
 void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char *text,
                             size_t text_bytes);
-/* It has exited: frees what was for it. */
+/* The worker has exited: closes and frees what belonged to it. */
 void crew_forget(struct crew *crew, int worker);
 
 #endif

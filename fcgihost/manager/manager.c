@@ -28,9 +28,9 @@
 #include <unistd.h>
 
 enum {
-    GRACE_MS = 3000, /* for the end of a worker that has used up all that it is allowed */
+    GRACE_MS = 3000, /* added to the time that a worker has for draining and cleaning up */
     TICK_MS = 10000,
-    EXIT_STARTUP = 4, /* a worker's: [startup] on_failure = exit */
+    EXIT_STARTUP = 4, /* a worker's exit code: [startup] on_failure = exit */
 };
 
 struct manager {
@@ -39,18 +39,19 @@ struct manager {
     struct rollout rollout;
     struct herald herald;
     int signal_fd;
-    int reload_fd;                           /* an eventfd: somebody asks for a reload */
-    unsigned char limit[ROSTER_WORKERS_MAX]; /* enum restart_reason: that the worker has reached */
-    bool has_served;                         /* some worker has loaded the application */
-    bool is_startup_bad;                     /* and none ever will: on_failure = exit */
-    bool is_cut_off;                         /* a worker did not end in order */
-    char code_change[sizeof(((struct worker_request *)NULL)->reason)]; /* the last one */
+    int reload_fd; /* an eventfd: a reload was asked for over the control socket */
+    unsigned char
+        limit[ROSTER_WORKERS_MAX]; /* enum restart_reason: why the worker asked to be replaced */
+    bool has_served;               /* a worker has loaded the application */
+    bool is_startup_bad;           /* none ever will: on_failure = exit */
+    bool is_cut_off;               /* a worker had to cut something off, or was killed */
+    char code_change[sizeof(((struct worker_request *)NULL)->reason)]; /* the last that was told */
     struct channel_message message;
 };
 
 static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGQUIT, SIGHUP, SIGUSR2, SIGCHLD};
 
-/* In this thread and those to come; the loop reads them. */
+/* Blocked in this thread and in those that it starts: the loop reads them from signal_fd. */
 static sigset_t block_signals(void)
 {
     sigset_t set;
@@ -65,7 +66,7 @@ static sigset_t block_signals(void)
 static int open_signals(void)
 {
     sigset_t set = block_signals();
-    signal(SIGCHLD, SIG_DFL); /* where it was ignored, children could not be waited for */
+    signal(SIGCHLD, SIG_DFL); /* while it is ignored, waitpid() can't tell how a child ended */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -85,7 +86,7 @@ static void stop(struct manager *manager, const char *why, bool is_quick)
     roster_stop(&manager->roster, is_quick);
 }
 
-/* What it was started with. */
+/* What the worker was started with. */
 static const struct crew_outfit *outfit_of(const struct manager *manager, int worker)
 {
     const struct roster *roster = &manager->roster;
@@ -112,21 +113,21 @@ static void take_report(struct manager *manager, int worker)
                                           .failed_imports = report.failed_imports});
 }
 
-/* Each worker may tell of the same change. */
+/* Every worker tells of the same change: only the first one counts. */
 static void reload_code(struct manager *manager, struct worker_request *request)
 {
     request->reason[sizeof(request->reason) - 1] = '\0';
     if (manager->roster.is_stopping || strcmp(manager->code_change, request->reason) == 0)
         return;
     memcpy(manager->code_change, request->reason, sizeof(manager->code_change));
-    const char *why = strstr(request->reason, ": "); /* after what tells changes apart */
+    const char *why = strstr(request->reason, ": "); /* before it stands what tells changes apart */
     log_info("reload-begins", "reload: %s: the workers will be replaced, one by one",
              why != NULL ? why + 2 : request->reason);
     herald_tell_reload();
     roster_roll(&manager->roster, clock_ms());
 }
 
-/* From what the worker says, which need not end with a NUL. */
+/* The worker's reason need not end with a NUL. */
 static enum restart_reason name_limit(const char *reason)
 {
     static const struct {
@@ -181,7 +182,7 @@ static void take_idleness(struct manager *manager, int worker)
     manager->roster.workers[worker].is_idle = is_idle != 0;
 }
 
-/* With a service manager, a web server or nobody to start it again all of it ends. */
+/* The whole host stops: [limits] idle is for where something starts it again, like systemd. */
 static void stop_if_idle(struct manager *manager)
 {
     char why[64];
@@ -250,7 +251,7 @@ static void log_end(struct manager *manager, int worker, const struct roster_wor
 static void take_end(struct manager *manager, int worker, int status, uint64_t now_ms)
 {
     struct roster_worker before = manager->roster.workers[worker];
-    read_messages(manager, worker); /* its last words */
+    read_messages(manager, worker); /* what it sent before it exited */
     uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
     log_end(manager, worker, &before, status, delay_ms, now_ms);
     if (before.state == WORKER_STARTING || before.state == WORKER_SERVING)
@@ -303,8 +304,8 @@ static void start_worker(struct manager *manager, const struct roster_action *ac
     }
 }
 
-/* The workers run the program as it is now, and so does the manager from here on: the next one
- * could speak another dialect. Returns if it can't be executed. */
+/* After a roll to a new program file the manager executes it as well, since the messages of a later
+ * version may differ. Returns if it can't be executed. */
 static void execute_anew(struct manager *manager)
 {
     static const atomic_bool never;

@@ -17,15 +17,15 @@ struct ended {
 };
 
 static struct {
-    pthread_mutex_t mutex; /* guards the rest; held for copies alone */
+    pthread_mutex_t mutex; /* guards the rest; held only while values are copied */
     int wake_fd;
-    /* Numbers of reloads, from 1: of the last that was asked for, that reload_take has told of, for
-     * which workers are being replaced, that has ended. */
+    /* Numbers of requests, from 1: the last one that was asked for, that reload_take has told of,
+     * for which workers are being replaced, and that has ended. */
     unsigned asked, taken, begun, ended;
     struct ended ends[ENDS_KEPT];
 } reloads = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* The control thread's */
+/* For the control thread */
 
 static unsigned ask(void)
 {
@@ -74,7 +74,7 @@ void reload_begin(void)
     pthread_mutex_unlock(&reloads.mutex);
 }
 
-/* Those after a number, but for those that were refused meanwhile. With the mutex held. */
+/* Ends the requests after that number that were not refused meanwhile. With the mutex held. */
 static void end_after(unsigned number, bool is_done, const char *text)
 {
     while (number != reloads.taken) {

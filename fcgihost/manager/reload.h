@@ -4,16 +4,16 @@
 
 #include <stdbool.h>
 
-/* From here on the control thread takes requests. wake_fd: an eventfd that is written to with each.
- * Main thread, before the control thread is started. */
+/* From now on the control thread accepts requests for a reload; each one is written to wake_fd, an
+ * eventfd. Main thread, before the control thread is started. */
 void reload_open(int wake_fd);
-/* Has somebody asked since the last call? The manager's loop. */
+/* Has a reload been asked for since the last call? This and the rest: the manager's loop. */
 bool reload_take(void);
-/* Workers are being replaced for what reload_take has told of, … */
+/* Workers are being replaced for the requests that reload_take has told of, … */
 void reload_begin(void);
-/* … or not, and why: what is under way for others goes on. */
+/* … or they are not, and why. A reload that was already under way goes on. */
 void reload_refuse(const char *text);
-/* How everything ended that reload_take has told of; text: one line for people. */
+/* How all requests ended that reload_take has told of; text: one line for people. */
 void reload_end(bool is_done, const char *text);
 
 #endif

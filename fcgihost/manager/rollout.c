@@ -45,7 +45,8 @@ static int read_config(char **argv, struct config *config, struct config_error *
     return config_check_scripts(config, error);
 }
 
-/* heir: what comes instead, or NULL. */
+/* Drops the next configuration and closes the sockets that only it has. heir: the one that replaces
+ * it, whose sockets stay open; or NULL. */
 static void forget_next(struct rollout *rollout, const struct crew_outfit *heir)
 {
     if (!rollout->has_next)

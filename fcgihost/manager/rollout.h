@@ -12,7 +12,7 @@
 struct rollout {
     char **argv;
     struct crew_outfit current, next;
-    struct config *configs[2]; /* the heap's; NULL: none, or the first start's */
+    struct config *configs[2]; /* on the heap; NULL: none, or that of the first start */
     bool has_next;
 };
 
@@ -21,16 +21,16 @@ int rollout_init(struct rollout *rollout, char **argv, const struct config *conf
                  struct config_error *error);
 /* Opens those of [status] listen. 0, or -1 with one line in error. */
 int rollout_open_status(struct rollout *rollout, struct config_error *error);
-/* Reads the configuration anew and opens new sockets. What it says now; NULL: it is wrong, the log
- * says where, and nothing has changed. */
+/* Reads the configuration anew and opens new sockets. Returns it; NULL: it is wrong, the log says
+ * where, and nothing has changed. */
 const struct config *rollout_begin(struct rollout *rollout);
-/* All workers are of the new configuration: sockets that it does not have are closed. */
+/* All workers have the new configuration: closes the sockets that it does not name. */
 void rollout_succeed(struct rollout *rollout);
-/* The old configuration stays, and is returned. */
+/* The new configuration is dropped; returns the old one, which stays. */
 const struct config *rollout_fail(struct rollout *rollout);
 const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next);
-/* The end has begun, and the status goes on: nobody finds the way in any more, and who has queued
- * up is served by those workers that still accept. */
+/* The host stops, and the status goes on: new connections are refused, and those in the queues are
+ * left to the workers that still accept. */
 void rollout_close(struct rollout *rollout);
 void rollout_clear(struct rollout *rollout);
 

@@ -62,8 +62,8 @@ static struct roster_action action_of(enum roster_action_kind kind, int worker)
 static const struct roster_action nothing = {ACTION_NONE, ROSTER_NOBODY, ROSTER_NOBODY,
                                              REPLACE_NOT};
 
-/* A worker that takes the place of one that died gets what the others have, unless nobody serves.
- */
+/* A worker that replaces one that died gets the generation of those that serve; if none does, the
+ * new one. */
 static unsigned choose_generation(const struct roster *roster, bool is_rolled)
 {
     bool is_new = is_rolled || (roster->roll == ROLL_RUNNING && !roster_is_serving(roster));
@@ -100,7 +100,7 @@ static struct roster_action stop(struct roster *roster, int slot, uint64_t now_m
     return action_of(ACTION_STOP, slot);
 }
 
-/* Those whose time to end is over. */
+/* Kills a worker that has not exited by its deadline. */
 static struct roster_action kill_late(struct roster *roster, uint64_t now_ms)
 {
     for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
@@ -128,8 +128,8 @@ static struct roster_action stop_all(struct roster *roster, uint64_t now_ms)
     return nothing;
 }
 
-/* May another worker be started in a vacant place? Where nothing can be loaded one worker tries,
- * not all of them. */
+/* May a worker be started in a vacant place? As long as nothing could be loaded only one worker
+ * tries. */
 static bool may_start(const struct roster *roster)
 {
     if (roster_is_serving(roster))
@@ -150,7 +150,7 @@ static struct roster_action fill_vacancy(struct roster *roster, uint64_t now_ms)
     return nothing;
 }
 
-/* Of several that can't load the same thing one goes on trying. */
+/* Of several workers that can't load, one goes on trying and the others stop. */
 static struct roster_action stop_second_failure(struct roster *roster, uint64_t now_ms)
 {
     bool is_one_trying = false;
@@ -164,8 +164,8 @@ static struct roster_action stop_second_failure(struct roster *roster, uint64_t 
     return nothing;
 }
 
-/* Those that have loaded; while nobody has, one that tells the requests so. Successors wait until
- * they are judged. */
+/* Workers that have loaded accept connections; while none has, one does, to answer 503. Successors
+ * wait for their verdict. */
 static struct roster_action let_accept(struct roster *roster)
 {
     bool is_serving = roster_is_serving(roster), is_one_accepting = false;
@@ -193,12 +193,12 @@ static unsigned failures(const struct roster_worker *worker)
 
 enum verdict { VERDICT_WAIT, VERDICT_BETTER, VERDICT_WORSE };
 
-/* Is the successor fit to take its predecessor's place? */
+/* May the successor take its predecessor's place? */
 static enum verdict judge(const struct roster_worker *successor,
                           const struct roster_worker *current, enum roster_reason reason)
 {
     const struct roster_report *new = &successor->report, *old = &current->report;
-    if (current->state != WORKER_SERVING) /* it can't load either, and is of older code perhaps */
+    if (current->state != WORKER_SERVING) /* the predecessor has nothing to lose */
         return new->is_loaded || new->is_refused ? VERDICT_BETTER : VERDICT_WAIT;
     unsigned allowed = old->failed_applications;
     if (!new->is_loaded)
@@ -235,18 +235,18 @@ static void fail_replacement(struct roster *roster, struct roster_place *place, 
     bool is_superseded = roster->roll == ROLL_RUNNING &&
                          roster->workers[place->successor].generation < roster->generation;
     if (is_superseded) {
-        kind = ACTION_NONE; /* the newer roll tries again */
+        kind = ACTION_NONE; /* the newer roll replaces it again */
     } else if (place->reason == REPLACE_ROLL) {
         kind = ACTION_ROLL_FAILED;
         roster->roll = ROLL_FAILED;
     } else if (place->reason == REPLACE_HEAL && place->current != ROSTER_NOBODY) {
-        roster->workers[place->current].wanted = REPLACE_NOT; /* until it asks again */
+        roster->workers[place->current].wanted = REPLACE_NOT; /* until the worker asks again */
     } else {
         begin_retry(place, now_ms);
     }
     roster->news = action_of(kind, place->successor);
     roster->news.reason = place->reason;
-    place->successor = ROSTER_NOBODY; /* stop_unwanted stops it */
+    place->successor = ROSTER_NOBODY; /* stop_unwanted() stops the process */
 }
 
 static struct roster_action end_replacement(struct roster *roster, uint64_t now_ms)
@@ -286,7 +286,7 @@ static bool is_wanted(const struct roster *roster, int slot)
     return false;
 }
 
-/* Successors whose replacement failed, or began anew. */
+/* Stops successors that no place wants any more. */
 static struct roster_action stop_unwanted(struct roster *roster, uint64_t now_ms)
 {
     for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
@@ -297,7 +297,7 @@ static struct roster_action stop_unwanted(struct roster *roster, uint64_t now_ms
     return nothing;
 }
 
-/* Where several miss the same thing, one finds out whether it can be loaded by now. */
+/* If several workers lack the same application, one of them finds out whether it loads by now. */
 static bool is_first_to_heal(const struct roster *roster, const struct roster_place *place)
 {
     for (const struct roster_place *p = roster->places; p < place; p++)
@@ -348,7 +348,7 @@ static struct roster_action begin_replacement(struct roster *roster, uint64_t no
     return nothing;
 }
 
-/* Has every place a worker of the new generation that serves? */
+/* The roll is done once a worker of the new generation serves in every place. */
 static struct roster_action end_roll(struct roster *roster)
 {
     if (roster->roll != ROLL_RUNNING || is_replacing(roster))
@@ -454,7 +454,7 @@ void roster_ask(struct roster *roster, int worker, enum roster_reason reason)
         the_worker->wanted = reason;
 }
 
-/* A vacancy: the younger they die, the longer it stays one. */
+/* When a vacant place gets a worker again: if workers die young, after a delay that doubles. */
 static uint64_t delay_start(struct roster_place *place, const struct roster_worker *worker,
                             uint64_t now_ms)
 {
@@ -490,8 +490,8 @@ uint64_t roster_exited(struct roster *roster, int worker, uint64_t now_ms)
     return delay_ms;
 }
 
-/* A successor of the roll before may go on: with reloads that come faster than the application
- * loads none would ever end. It is replaced again afterwards. */
+/* A successor of the previous roll may go on loading, and is replaced afterwards: otherwise no roll
+ * would ever end while reloads come faster than the application loads. */
 void roster_roll(struct roster *roster, uint64_t now_ms)
 {
     roster->generation++;
