@@ -193,7 +193,8 @@ static void answer_timeout(struct python_thread *thread, struct request *request
     const char *what = response->is_ended       ? "its response was whole by then"
                        : response->is_head_sent ? "its response had begun, the connection is closed"
                                                 : "answered with 504";
-    bool is_stack_logged = thread->interruption.is_stack_logged; /* or the errand came too late */
+    bool is_stack_logged =
+        thread->interruption.is_stack_logged; /* or the request ended before the errand ran */
     char name[REQUEST_TEXT_BYTES];
     request_describe(request, name, sizeof(name));
     PyObject *result = py_module_call_with(

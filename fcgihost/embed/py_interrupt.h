@@ -18,9 +18,9 @@ struct request;
 
 /* All functions: with the GIL. The first four are for a thread that serves. */
 
-/* The application's own code begins for the request: an exception may come from now on. */
+/* The request enters the application's own code: an exception may be raised from now on. */
 void py_interrupt_open(struct python_thread *thread, struct request *request);
-/* It has ended: none may come. No effect if none may already. */
+/* It has left that code: none may be raised any more. May be called again. */
 void py_interrupt_close(struct python_thread *thread, struct request *request);
 /* Raises what is due in the calling thread, also when request_time has just passed. 0, or -1 with
  * the exception set. For C code that waited, and for waits of the package. */
@@ -31,7 +31,7 @@ int py_interrupt_check(void);
 bool py_interrupt_answer(struct python_thread *thread, struct request *request,
                          PyObject *exception);
 
-/* For the errand: does what the supervisor wants done (work_want): logs stacks, raises. */
+/* For the errand: does what the supervisor wants (work_want): logs stacks, raises exceptions. */
 void py_interrupt_run(const struct activities *activities);
 
 #endif

@@ -25,7 +25,7 @@ int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *reques
 /* The request has ended: cuts the pointer. Waits, without the GIL, for a thread of the application
  * that is still using it. slot may be NULL. */
 void py_stream_detach(PyObject *slot);
-/* true: its request has not ended. Otherwise false, with ValueError set. */
+/* true: its request has not ended. false, with ValueError set: it has. */
 bool py_stream_is_alive(const struct py_stream *stream);
 /* Begins to use the request: other threads can't until py_stream_leave. NULL with an exception set
  * if it has ended, or if another thread is using it. */

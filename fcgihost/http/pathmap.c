@@ -191,7 +191,7 @@ static const char *skip_proxy(const char *script_filename)
     return authority + strcspn(authority, "/?#");
 }
 
-/* Cuts path behind the file in it, and copies what was behind to tail. */
+/* Cuts path after the file in it, and copies the rest to tail. */
 static bool cut_at_file(char *path, const struct path_files *files, char *tail)
 {
     size_t whole = strlen(path), n = whole;
@@ -224,7 +224,7 @@ bool pathmap_decode_path_info(struct path_source *source, char *buffer)
     if (!decode(source->path_info, path_info) || strcmp(path_info, source->path_info) == 0 ||
         !pathmap_decode_uri(source->request_uri, path) || !ends_with(path, path_info))
         return false;
-    /* From here on it is at the end of the path; SCRIPT_NAME has to be what is before, or more. */
+    /* The path ends with path_info; SCRIPT_NAME must be what is before that, or longer. */
     size_t prefix_bytes = strlen(path) - strlen(path_info);
     if (name_bytes < prefix_bytes || strncmp(path, source->script_name, name_bytes) != 0)
         return false;
@@ -250,8 +250,8 @@ void pathmap_clean_root(struct path_target *target, char *buffer)
     target->path_info = buffer;
 }
 
-/* The file of SCRIPT_FILENAME and what is behind it. A proxy's URL is percent-encoded, or not,
- * where it was made of a file's name. */
+/* The file of SCRIPT_FILENAME and what follows it. A proxy's URL is percent-encoded, unless it was
+ * made from a file's name. */
 static bool find_file(const char *script_filename, const struct path_files *files, char *file,
                       char *tail)
 {

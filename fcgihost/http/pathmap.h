@@ -76,7 +76,7 @@ const struct path_route *pathmap_choose(const struct path_source *source,
 bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target);
 /* For a script chosen by the web server: finds the file that SCRIPT_FILENAME names, and splits the
- * path behind it. SCRIPT_FILENAME may be a proxy's URL, and the rest of the path may be in it, in
+ * path after it. SCRIPT_FILENAME may be a proxy's URL, and the rest of the path may be in it, in
  * SCRIPT_NAME, or in REQUEST_URI alone. The results point into source or buffer. false: it names no
  * file; only target->file is set, to the path without a proxy's URL. */
 bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,

@@ -13,7 +13,7 @@ struct receiver;
 
 enum head_state {
     HEAD_MORE,    /* incomplete: wait for more */
-    HEAD_WHOLE,   /* the request is filled in; input.pos is behind the head */
+    HEAD_WHOLE,   /* the request is filled in; the head has been consumed from the input */
     HEAD_REFUSED, /* close the connection; connection->refusal says why, NULL: nothing to log */
 };
 

@@ -62,7 +62,7 @@ static int cgi_send(struct request *request, const struct iovec *pieces, size_t 
 {
     (void)is_last;
     if (request->send_wait != NULL)
-        request->send_wait->before(request->send_wait); /* any write may wait */
+        request->send_wait->before(request->send_wait); /* any write may block */
     for (size_t i = 0; i < count; i++) {
         const char *bytes = pieces[i].iov_base;
         size_t left = pieces[i].iov_len;
@@ -118,7 +118,7 @@ static int serve(const struct route_table *routes, struct request *request)
     struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
     struct activity activity;
     activity_init(&activity);
-    struct pace pace = {.weighted_us = 0}; /* nobody waits for the turn */
+    struct pace pace = {.weighted_us = 0}; /* there is no other thread that wants the turn */
     struct server server = {.routes = routes,
                             .readiness = &readiness,
                             .activity = &activity,

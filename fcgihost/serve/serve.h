@@ -13,7 +13,7 @@
 
 struct request;
 
-/* What a thread serves requests with. */
+/* What a thread needs to serve requests. */
 struct server {
     const struct config *config; /* for [status]; NULL: plain CGI, --call */
     const struct route_table *routes;
@@ -21,18 +21,18 @@ struct server {
     struct activity *activity;
     struct pace_runner runner;
     struct python_thread *python;
-    atomic_ullong *requests;          /* begun by all threads so far; NULL: nobody counts */
-    unsigned long long request_limit; /* the supervisor is woken when there are so many; 0: never */
+    atomic_ullong *requests;          /* how many all threads have begun; NULL: not counted */
+    unsigned long long request_limit; /* at this number the supervisor is woken; 0: never */
 };
 
-/* Chooses what serves the request. A request that the host answers itself, before any Python: true,
- * it has been answered. Without the GIL, here and below. */
+/* Chooses the route of a request. true: the host has answered it itself, without Python. Without
+ * the GIL, here and below. */
 bool serve_refuse(struct server *server, struct request *request);
-/* It has waited for a thread for longer than queue_time_ms: 503. */
+/* Answers 503: it has waited longer than queue_time_ms for a thread. */
 void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms);
-/* What it needs has not been loaded: 503. */
+/* Answers 503: the application that it needs has not been loaded. */
 void serve_refuse_unloaded(struct server *server, struct request *request);
-/* Answers one that was not refused, through the application. */
+/* Answers a request that was not refused, through the application. */
 enum py_wsgi_outcome serve_request(struct server *server, struct request *request);
 
 #endif
