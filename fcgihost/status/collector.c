@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "build_facts.h"
 #include "config/config_application.h"
+#include "status/past.h"
 #include "status/queue_length.h"
 #include "status/worker_socket.h"
 
@@ -44,6 +45,7 @@ static struct {
     struct worker_note workers[WORKERS_MAX];
     size_t worker_count;
     bool is_manager;
+    unsigned starts;     /* of a manager: how many places there have been */
     unsigned generation; /* of a lone host: the programs that it has executed; 1 at first */
     struct listener_note {
         int fd;
@@ -212,6 +214,9 @@ void collector_set_workers(const struct worker_note *workers, size_t count, unsi
     told.is_manager = true;
     told.generation = generation;
     told.worker_count = count < WORKERS_MAX ? count : WORKERS_MAX;
+    for (size_t i = 0; i < told.worker_count; i++)
+        if (workers[i].place > told.starts)
+            told.starts = workers[i].place;
     memcpy(told.workers, workers, told.worker_count * sizeof(*workers));
     pthread_mutex_unlock(&told.mutex);
 }
@@ -384,14 +389,17 @@ static void collect_workers(struct figures *figures)
     for (size_t i = 0; figures->processes != NULL && i < count; i++) {
         struct process_figures *process =
             clock_ms() < end_ms ? worker_fetch_figures(workers[i].pid) : NULL;
-        if (process == NULL)
+        bool is_silent = process == NULL;
+        if (is_silent)
             process = describe_silent(&workers[i]);
         if (process == NULL)
             return;
+        past_see(process, is_silent);
         process->place = workers[i].place;
         process->generation = workers[i].generation;
         figures->processes[figures->process_count++] = process;
     }
+    past_end_round(&figures->ended, &figures->ended_log_dropped);
 }
 
 static void collect_self(struct figures *figures)
@@ -422,6 +430,7 @@ struct figures *collect_figures(void)
         figures->restarts[i] = atomic_load(&told.restarts[i]);
     pthread_mutex_lock(&told.mutex);
     bool is_manager = told.is_manager;
+    figures->starts = is_manager ? told.starts : 1;
     pthread_mutex_unlock(&told.mutex);
     if (is_manager)
         collect_workers(figures);

@@ -109,6 +109,9 @@ struct figures {
     uint64_t started_us, now_us, now_ms;
     unsigned generation;
     unsigned long long restarts[FIGURES_REASONS];
+    unsigned starts;              /* of processes that replaced none */
+    struct counters_totals ended; /* of workers that have ended */
+    unsigned long long ended_log_dropped;
     struct listener_figures *listeners;
     size_t listener_count;
     struct process_figures **processes;

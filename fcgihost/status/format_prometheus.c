@@ -106,8 +106,7 @@ static void put_processes(struct text *text, const struct figures *figures)
     char place[16];
     begin(text, "fcgihost_process_starts_total", "counter",
           "Processes started, at first and again for a reason.");
-    put_labelled(text, "fcgihost_process_starts_total", "reason", "start",
-                 (double)figures->process_count);
+    put_labelled(text, "fcgihost_process_starts_total", "reason", "start", figures->starts);
     for (int i = 0; i < FIGURES_REASONS; i++)
         put_labelled(text, "fcgihost_process_starts_total", "reason", figures_reasons[i],
                      (double)figures->restarts[i]);

@@ -4,24 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-static void add_totals(struct counters_totals *sum, const struct counters_totals *totals)
-{
-    sum->requests += totals->requests;
-    sum->gil_wait_us += totals->gil_wait_us;
-    sum->slow += totals->slow;
-    sum->timeouts += totals->timeouts;
-    for (int i = 0; i < COUNTERS_CLASSES; i++)
-        sum->by_class[i] += totals->by_class[i];
-    for (int i = 0; i <= COUNTERS_BOUNDS; i++) {
-        sum->wait.buckets[i] += totals->wait.buckets[i];
-        sum->duration.buckets[i] += totals->duration.buckets[i];
-    }
-    sum->wait.count += totals->wait.count;
-    sum->wait.sum_us += totals->wait.sum_us;
-    sum->duration.count += totals->duration.count;
-    sum->duration.sum_us += totals->duration.sum_us;
-}
-
 double larger_known(double a, double b)
 {
     return isnan(a) || b > a ? b : a;
@@ -29,10 +11,12 @@ double larger_known(double a, double b)
 
 void figures_sum(const struct figures *figures, struct figures_sums *sums)
 {
-    *sums = (struct figures_sums){.oldest_waiting_s = NAN};
+    *sums = (struct figures_sums){.oldest_waiting_s = NAN,
+                                  .totals = figures->ended,
+                                  .log_dropped = figures->ended_log_dropped};
     for (size_t i = 0; i < figures->process_count; i++) {
         const struct process_figures *process = figures->processes[i];
-        add_totals(&sums->totals, &process->totals);
+        counters_add_totals(&sums->totals, &process->totals);
         sums->threads_busy += process->threads_busy;
         sums->threads_busiest += process->threads_busiest;
         sums->threads += process->thread_count;

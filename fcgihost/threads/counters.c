@@ -53,3 +53,21 @@ void counters_sum(const struct counters *counters, struct counters_totals *total
     sum_histogram(&counters->duration, &totals->duration);
     totals->requests = totals->duration.count;
 }
+
+void counters_add_totals(struct counters_totals *sum, const struct counters_totals *totals)
+{
+    sum->requests += totals->requests;
+    sum->gil_wait_us += totals->gil_wait_us;
+    sum->slow += totals->slow;
+    sum->timeouts += totals->timeouts;
+    for (int i = 0; i < COUNTERS_CLASSES; i++)
+        sum->by_class[i] += totals->by_class[i];
+    for (int i = 0; i <= COUNTERS_BOUNDS; i++) {
+        sum->wait.buckets[i] += totals->wait.buckets[i];
+        sum->duration.buckets[i] += totals->duration.buckets[i];
+    }
+    sum->wait.count += totals->wait.count;
+    sum->wait.sum_us += totals->wait.sum_us;
+    sum->duration.count += totals->duration.count;
+    sum->duration.sum_us += totals->duration.sum_us;
+}

@@ -52,5 +52,6 @@ static inline void counters_add(atomic_ullong *counter, uint64_t n)
 void counters_count(struct counters *counters, int status, const struct request_times *times);
 /* Adds a thread's counters to the totals, which start at zero. Any thread. */
 void counters_sum(const struct counters *counters, struct counters_totals *totals);
+void counters_add_totals(struct counters_totals *sum, const struct counters_totals *totals);
 
 #endif

@@ -441,12 +441,19 @@ def test_a_worker_that_is_another_user_than_its_manager_answers_for_all(watched)
     assert len(fastcgi.exchange(one.host.address, "GET", "/status?format=json").json["processes"]) == 2
 
 
-def test_a_worker_that_died_is_counted(watched):
+def test_a_worker_that_died_is_counted_and_what_it_has_served_too(watched):
     one = watched(settings={"server": {"processes": 2}})
     wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
     assert one.json()["restarts"]["crash"] == 0
-    os.kill(one.json()["processes"][0]["pid"], signal.SIGKILL)
+    for _ in range(20):
+        fastcgi.exchange(one.host.address, "GET", "/")
+    before = one.json()
+    assert before["requests"]["total"] == before["requests"]["by_status"]["2xx"] >= 20
+    os.kill(max(before["processes"], key=lambda process: process["requests"])["pid"], signal.SIGKILL)
     wait_until(lambda: one.json()["restarts"]["crash"] == 1, "the death to be counted")
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "its successor")
+    assert one.json()["requests"]["total"] >= before["requests"]["total"]
+    assert 'fcgihost_process_starts_total{reason="start"} 2' in one.http("/metrics")[1].splitlines()
 
 
 def test_one_answer_covers_all_workers_of_a_manager(watched):
@@ -474,8 +481,10 @@ def test_one_answer_covers_all_workers_of_a_manager(watched):
     assert one.ask().returncode == 0
 
 
-def test_prometheus_samples_are_unique_and_each_has_its_type(watched):
-    one = watched(settings={"startup": {"import": ["json", "json"]}})
+@pytest.mark.parametrize("processes", [1, 2])
+def test_prometheus_samples_are_unique_and_each_has_its_type(watched, processes):
+    one = watched(settings={"server": {"processes": processes}, "startup": {"import": ["json", "json"]}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * processes, "all workers")
     fastcgi.exchange(one.host.address, "GET", "/")
     lines = one.http("/?format=prometheus")[1].splitlines()
     typed = {line.split()[2] for line in lines if line.startswith("# TYPE")}
