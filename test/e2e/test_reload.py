@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from host import ROOT, Host, can_import, write_file
+from host import PROGRAM, ROOT, Host, can_import, write_file
 from process import wait_until
 
 INTERVAL = {"reload": {"interval": "20ms"}}
@@ -77,6 +77,20 @@ class Body:
 
     def close(self):
         requests.pop()
+'''
+
+REDIRECTING = '''
+import os, time
+from fcgihost import handler
+
+def serve(request):
+    if request.path_info == "/slow":
+        open(%r, "w").close()
+        while not os.path.exists(%r):
+            time.sleep(0.01)
+    request.internal_redirect("/back")
+
+application = handler.adapt(serve)
 '''
 
 COUNTED = re.compile(r"^(load|cleanup) of version (\d+), load (\S+?)(?:, with (\d+) requests)?$", re.M)
@@ -235,12 +249,54 @@ def application(environ, start_response):
         site.host.log.wait("cleanup of the request\n(.|\n)*cleanup of the first\n")
 
 
+    def test_an_internal_redirect_leads_to_the_generation_that_its_request_began_with(self, tmp_path):
+        go, begun = str(tmp_path / "go"), str(tmp_path / "begun")
+        paths = {name: str(tmp_path / name) for name in ("front.py", "back.py")}
+        write_file(paths["front.py"], REDIRECTING % (begun, go))
+        write_file(paths["back.py"], answer("'back of the first'"))
+        host = Host(app=None, probe=False, settings={
+            "application": {"script": paths["front.py"], "mount": "/front"},
+            "application back": {"script": paths["back.py"], "mount": "/back"}, **INTERVAL})
+        ask = lambda path: host.exchange("GET", path).body.decode()
+        wait_until(lambda: ask("/back") == "back of the first" and ask("/front/quick") == "back of the first", "both")
+        results = []
+        client = threading.Thread(target=lambda: results.append(ask("/front/slow")))
+        client.start()
+        wait_until(lambda: os.path.exists(begun), "the request")
+        replace_file(paths["back.py"], answer("'back of the second'"))
+        wait_until(lambda: ask("/back") == ask("/front/quick") == "back of the second", "the second")
+        write_file(go, "")
+        client.join()
+        assert results == ["back of the first"]
+
+
 class TestWhatIsLookedAt:
     def test_mode_off_looks_at_nothing(self, make_site):
         site = make_site(answer("1"), {"reload": {"interval": "20ms", "mode": "off"}})
         replace_file(site.script, answer("2"))
         reads = [site.body() for _ in range(200)]
         assert set(reads) == {(200, "1")}
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+    @pytest.mark.parametrize("mode", ["script", "process"])
+    def test_a_folder_that_is_mounted_read_only(self, tmp_path, mode):
+        """As the host sees it; new code comes from elsewhere."""
+        source, seen = str(tmp_path / "source"), str(tmp_path / "seen")
+        os.mkdir(source, 0o755)
+        os.mkdir(seen)
+        write_file(source + "/app.py", answer("1"))
+        mount = "mount --bind %s %s && mount -o remount,ro,bind %s && exec %s \"$@\"" % (source, seen, seen, PROGRAM)
+        which = {"application": {"script": seen + "/app.py"}} if mode == "script" else \
+            {"application": {"wsgi": "app:application"}, "python": {"path": seen, "bytecode": "yes"}}
+        host = Host(app=None, probe=False, program=["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", mount,
+                                                    "fcgihost"],
+                    settings={**which, "reload": {"mode": mode, "interval": "20ms"}})
+        ask = lambda: host.exchange("GET", "/").body
+        wait_until(lambda: ask() == b"1", "the first")
+        with pytest.raises(OSError):
+            write_file("/proc/%d/root%s/new" % (host.pid, seen), "")
+        replace_file(source + "/app.py", answer("2"))
+        wait_until(lambda: ask() == b"2", "the second", 60)
 
     def test_a_script_that_has_gone_goes_on_serving(self, make_site):
         site = make_site(answer("1"))

@@ -96,9 +96,9 @@ class Watched:
         settings["status"] = {**SETTINGS["status"], "listen": listen_status or "unix:" + self.status_socket}
         settings["python"] = {"path": [str(folder)], "bytecode": "no"}
         self.connections = []
-        self.host = Host("watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, **more)
+        self.host = Host(None if "application" in settings else "watched_app:application", settings, environ=self.environ, wait=wait, probe=probe, **more)
         if wait:
-            self.host.log.wait("serving watched_app")
+            self.host.log.wait("serving .*watched_app")
         else:
             wait_until(lambda: os.path.exists(self.status_socket) and list(self.runtime.glob("fcgihost-*.sock")),
                        "the control thread")
@@ -263,6 +263,45 @@ def test_a_reload_takes_over_listen_path_and_ping_or_refuses_them(watched):
     assert fastcgi.exchange(one.host.address, "GET", "/health").text == "pong\n"
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_changed_code_that_can_not_be_loaded_is_told_of_until_it_can(watched, processes, expected_log):
+    expected_log("ZeroDivisionError")
+    one = watched(settings={"server": {"processes": processes}, "reload": {"mode": "process", "interval": "100ms"}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * processes, "all workers")
+    application = one.folder / "watched_app.py"
+
+    def edit(text):
+        (one.folder / "new").write_text(text)
+        os.rename(str(one.folder / "new"), str(application))
+    edit("1 / 0\n")
+    wait_until(lambda: one.json()["applications"][0]["reload_failed"], "the failure to be told")
+    told = one.json()["applications"][0]
+    assert (told["state"], "watched_app.py has changed, but can't be loaded" in told["last_error"]) == ("loaded", True)
+    assert "but its code has changed and can't be loaded" in one.ask().stdout
+    assert one.http("/ping") == (200, "pong\n")
+    edit(APP + "\n")
+    wait_until(lambda: (one.json()["generation"], one.json()["state"], one.json()["applications"][0]["reload_failed"]) ==
+               (2, "serving", False), "the new code")
+    wait_until(lambda: len(one.json()["processes"]) == processes, "the old workers to end")
+    assert one.json()["restarts"]["reload"] == processes
+
+
+def test_a_script_that_is_loaded_anew_is_a_generation_of_its_application(watched, tmp_path, expected_log):
+    expected_log("ZeroDivisionError")
+    one = watched(settings={"application": {"script": str(tmp_path / "watched_app.py")}, "reload": {"interval": "50ms"}})
+    told = lambda: one.json()["applications"][0]
+    script = tmp_path / "watched_app.py"
+    assert told()["generation"] == 1
+    script.write_text(APP + "\n")
+    wait_until(lambda: told()["generation"] == 2, "the second generation")
+    script.write_text("1 / 0\n")
+    wait_until(lambda: told()["reload_failed"], "the failure")
+    assert told()["last_error"] == "ZeroDivisionError: division by zero"
+    script.write_text(APP + "\n\n")
+    wait_until(lambda: told()["generation"] == 3, "the third generation")
+    assert (told()["reload_failed"], told()["last_error"]) == (False, None)
+
+
 def test_counts_are_right(watched):
     one = watched()
     for path in ("/a", "/b", "/c"):
@@ -294,6 +333,22 @@ def test_another_file_or_address_and_a_dead_host_are_not_found(watched, tmp_path
     two = Watched(tmp_path)
     assert len(list(two.runtime.glob("fcgihost-*.sock"))) == 1  # the next host did
     assert two.ask().returncode == 0
+
+
+def test_a_worker_whose_gil_is_held_in_c_hides_no_other_and_the_drain_is_seen(watched):
+    one = watched(settings={"server": {"processes": 2}, "shutdown": {"drain_timeout": "1m"}})
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")
+    one.begin("/wedge")
+    status = one.json()
+    assert [thread["path"] for process in status["processes"] for thread in process["threads"] if thread["path"]] == ["/wedge"]
+    assert [process["state"] for process in status["processes"]] == ["serving"] * 2
+    assert one.http("/ping") == (200, "pong\n")
+    one.host.popen.send_signal(signal.SIGTERM)
+    wait_until(lambda: one.json()["state"] == "draining", "the drain")
+    assert one.http("/ping") == (503, "draining\n")
+    assert "/wedge" in one.ask().stdout
+    one.let_go()
+    assert one.host.popen.wait(60) == 0
 
 
 @pytest.mark.parametrize("path, held", [("/wait", "while all threads wait"), ("/wedge", "while C holds the GIL")])

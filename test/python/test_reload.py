@@ -1,12 +1,14 @@
 """fcgihost.host.reload: what is loaded anew, when, and what the log says."""
+import contextlib
 import os
 import threading
 import unittest
+from unittest import mock
 
 import support
 from test_generations import Case
 from fcgihost import runtime
-from fcgihost.host import entry, files, loader, reload, scripts
+from fcgihost.host import entry, files, loader, programs, reload, scripts
 
 REGISTER = "import fcgihost, told_by_tests\nfcgihost.register_cleanup(told_by_tests.tell, %r)\n"
 
@@ -118,6 +120,17 @@ class ScriptTest(ReloadCase):
         del self.looked[:]
         self.settle()
         self.assertEqual((self.reloader.tend(), self.looked, self.value()), (None, [], (1, 1)))
+
+    def test_requests_look_at_no_file(self):
+        self.write("late.py", "import fcgihost\ndef application(e, s): return fcgihost.import_module('dep').VALUE\n")
+        unit = loader.load_script(os.path.join(self.folder, "late.py"), "application")
+        self.begin_request()
+        self.assertEqual(unit.application(None, None), 1)
+        with contextlib.ExitStack() as stack:
+            for name in ("os.stat", "os.lstat", "io.open", "builtins.open", "os.listdir", "os.scandir"):
+                stack.enter_context(mock.patch(name, side_effect=AssertionError(name)))
+            for _ in range(100):
+                self.assertEqual(programs.callables((programs.Script(unit.key),), self.store.current)[0](None, None), 1)
 
     def test_a_changed_dependency_loads_what_depends_on_it(self):
         self.write("dep.py", "VALUE = 2\n")

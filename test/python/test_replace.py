@@ -177,6 +177,44 @@ class ReplacerTest(support.FolderTestCase):
         self.change("b.html", "x")
         self.assertEqual(self.host.checks, 2)
 
+    def test_a_compiled_module_counts_if_watch_names_it(self):
+        self.modules["fast"] = Module(self.write("fast.so", "1"))
+        self.make()
+        self.change("fast.so", "2")
+        self.assertEqual(self.host.checks, 0)
+        self.make(os.path.join(self.folder, "*.so"))
+        self.change("fast.so", "3")
+        self.assertEqual(self.host.checks, 1)
+
+    def test_a_link_that_is_switched_to_another_release(self):
+        for release in "12":
+            self.write("releases/%s/shop.py" % release, "V = %s\n" % release)
+        current = os.path.join(self.folder, "current")
+        os.symlink("releases/1", current)
+        self.modules["shop"] = Module(os.path.join(current, "shop.py"))
+        self.make()
+        os.symlink("releases/2", current + "~")
+        os.rename(current + "~", current)
+        self.look(2)
+        self.assertEqual(self.host.checks, 1)
+        self.end_trial(0)
+        self.assertEqual(self.host.reloads, 1)
+
+    def test_files_are_looked_at_once_in_an_interval_at_most(self):
+        looks = []
+
+        def get_states(paths):
+            looks.append(self.now)
+            return files.states(paths)
+        replacer = replace.Replacer(self.host, reload.Settings(True, 1.0, ()), get_states, lambda: self.now, self.modules)
+        replacer.tend()
+        del looks[:]
+        for _ in range(40):
+            self.now += 0.25
+            replacer.tend()
+        self.assertLessEqual(len(set(looks)), 10)
+        self.assertGreater(len(set(looks)), 5)
+
     def test_a_module_that_is_imported_later_counts_from_then_on(self):
         self.modules["late"] = Module(self.write("late.py", ""))
         self.look(3)
