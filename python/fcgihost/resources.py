@@ -195,9 +195,7 @@ class _State:
             if is_mine:
                 self.made = None
                 self.is_closed = True
-        if is_mine:
-            telling.changed()
-        return is_mine
+            return is_mine  # the cleanup that runs, or the next attempt, is a change by itself
 
     def end(self, attempt):
         with self.mutex:

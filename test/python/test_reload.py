@@ -1,13 +1,15 @@
 """fcgihost.host.reload: what is loaded anew, when, and what the log says."""
 import contextlib
+import gc
 import os
 import threading
 import unittest
+import weakref
 from unittest import mock
 
 import support
 from test_generations import Case
-from fcgihost import runtime
+from fcgihost import generations, runtime
 from fcgihost.host import entry, files, loader, programs, reload, scripts
 
 REGISTER = "import fcgihost, told_by_tests\nfcgihost.register_cleanup(told_by_tests.tell, %r)\n"
@@ -257,6 +259,53 @@ class ScriptTest(ReloadCase):
         self.settle()
         self.assertEqual(self.value("current/app.py"), (2, 20))
 
+    def test_what_changes_while_it_is_loaded_is_not_loaded_twice_at_the_same_time(self):
+        self.write("app.py", SCRIPT_OF(2))
+        self.look(2)
+        self.write("dep.py", "VALUE = 9\n")
+        self.look(4)
+        self.assertEqual(len(self.host.threads), 1)
+        self.run_threads()
+        self.settle()
+        self.assertEqual(self.value(), (2, 9))
+
+    def test_a_load_that_did_not_go_with_what_others_loaded_is_tried_again_though_nothing_else_changes(self):
+        self.write("app.py", SCRIPT_OF(2))
+        with mock.patch.object(self.store, "publish", return_value=None):
+            self.settle()
+        self.assertEqual(self.value(), (1, 1))
+        self.settle()
+        self.assertEqual(self.value(), (2, 1))
+
+    def test_a_load_that_met_a_file_being_written_is_tried_again_though_nothing_else_changes(self):
+        self.write("app.py", SCRIPT_OF(2))
+        with mock.patch.object(self.store, "build", side_effect=generations.Changing("app.py")):
+            self.settle()
+        self.assertEqual((self.value(), self.levels()), ((1, 1), []))
+        self.settle()
+        self.assertEqual(self.value(), (2, 1))
+
+    def test_what_was_imported_late_counts_as_a_dependency(self):
+        """It may have kept something of it."""
+        self.write("late.py", "import fcgihost\nkept = []\ndef application(e, s):\n"
+                   "    kept.append(fcgihost.import_module('dep').VALUE)\n    return kept[0], None\n")
+        self.assertEqual(self.value("late.py"), (1, None))
+        self.write("dep.py", "VALUE = 2\n")
+        self.settle()
+        self.assertEqual(self.value("late.py"), (2, None))
+
+    def test_nothing_is_left_of_an_old_generation_after_the_next_look(self):
+        old = weakref.ref(self.load())  # a function and its module are a cycle
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.write("app.py", REGISTER % "two" + SCRIPT_OF(2))
+        self.settle()
+        self.write("app.py", SCRIPT_OF(3))
+        self.settle()
+        self.look(2)
+        self.assertEqual((self.value(), old()), ((3, 1), None))
+
     def test_a_file_that_changes_while_it_is_loaded_is_loaded_again(self):
         self.write("app.py", SCRIPT_OF(2))
         self.look(2)
@@ -378,6 +427,17 @@ class ScriptRootTest(ReloadCase):
         self.assertEqual(self.get(), 1)
         self.assertRaisesRegex(Exception, "everybody can write it",
                                self.root.get, os.path.join(self.folder, "root", "free.wsgi"))
+
+
+class StatesTest(support.FolderTestCase):
+    def test_links_are_followed(self):
+        link = os.path.join(self.folder, "link")
+        os.symlink(self.write("one", "1"), link)
+        before = files.states([link])
+        self.write("one", "2")
+        self.assertNotEqual(files.states([link]), before)
+        os.remove(os.path.join(self.folder, "one"))
+        self.assertEqual(files.states([link]), {link: None})
 
 
 class LookTest(unittest.TestCase):

@@ -101,6 +101,17 @@ class ReplacerTest(support.FolderTestCase):
         self.look()
         self.assertEqual(self.host.checks, 1)
 
+    def test_one_that_is_still_being_written_keeps_the_others_waiting(self):
+        self.modules["parts"] = Module(self.write("parts.py", ""))
+        self.look()
+        self.write("parts.py", "P = 2\n")
+        for count in range(4):
+            self.write("shop.py", "V = 2\n" * count)
+            self.look()
+        self.assertEqual(self.host.checks, 0)
+        self.look()
+        self.assertEqual(self.host.checks, 1)
+
     def test_a_trial_that_fails_leaves_all_as_it_is_and_the_next_change_is_tried(self):
         self.change(text="def (:\n")
         self.end_trial(4)

@@ -62,9 +62,11 @@ class TellerTest(Case):
 
     def test_a_forked_child_does_not_wake_its_parent(self):
         def child():
-            telling.wake = lambda: os._exit(3)
+            wakes = []
+            telling.wake = lambda: wakes.append(1)
             telling.changed()
-        in_child(child)
+            return wakes
+        self.assertEqual(in_child(child), "[]")
 
     def test_what_changes_during_the_look_is_told_the_next_time(self):
         class Restless:
@@ -179,6 +181,8 @@ class PoolTest(Case):
 
     def test_each_lease_and_each_object_that_is_closed_is_a_change(self):
         pool = fcgihost.Pool(object, size=1)
+        with pool.lease():
+            pass
         telling.collect()
         with pool.lease():
             self.assertTrue(telling.is_changed())
@@ -212,6 +216,11 @@ class LockTest(Case):
             self.assertGreaterEqual(item.seconds, 0)
         self.assertTrue(telling.is_changed())
         waiter.join()
+
+    def test_what_is_told_before_a_thread_has_it_is_told_again(self):
+        with mock.patch.object(locks._File, "write_holder", lambda *arguments: telling.collect()):
+            with fcgihost.lock("invoices"):
+                self.assertTrue(telling.is_changed())
 
     def test_one_that_another_process_holds_is_waited_for(self):
         turn = locks._Turn("far", locks._locks._token())
