@@ -60,6 +60,15 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_request_id(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    struct request *request = py_request_served();
+    if (request == NULL)
+        Py_RETURN_NONE;
+    return PyUnicode_FromString(request_id(request));
+}
+
 static PyObject *module_note_program(PyObject *self, PyObject *arguments)
 {
     (void)self;
@@ -453,6 +462,8 @@ static PyMethodDef methods[] = {
      "log(level, event, text, request_id=None, thread=None): one record in the host's log. level: "
      "LOG_ERROR to LOG_DEBUG; event: as fcgihost-messages(7) has it. Not given, the request is the "
      "calling thread's."},
+    {"request_id", module_request_id, METH_NOARGS,
+     "request_id(): of the request that the calling thread serves, or None."},
     {"note_program", module_note_program, METH_VARARGS,
      "note_program(is an import, number, \"loading\", \"loaded\" or \"failed\", attempts, error, "
      "seconds to the next attempt or -1): for the status."},

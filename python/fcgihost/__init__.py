@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ClientGone",
     "InternalRedirect",
+    "LogHandler",
     "Pool",
     "Request",
     "RequestTimeout",
@@ -36,8 +37,8 @@ __all__ = [
 # Imported when they are asked for: those that no application uses, as often none does, would be a tenth of the time
 # from the host's start to its first response. No module has the name of what it defines: while it is imported, another
 # thread would find the module in that place.
-_MODULES = {"InternalRedirect": "handler", "Pool": "pool", "Request": "handler", "import_module": "generations",
-            "lock": "locks", "resource": "resources", "stopping": "runtime"}
+_MODULES = {"InternalRedirect": "handler", "LogHandler": "logs", "Pool": "pool", "Request": "handler",
+            "import_module": "generations", "lock": "locks", "resource": "resources", "stopping": "runtime"}
 
 
 def __getattr__(name):

@@ -113,6 +113,14 @@ def outermost_request():
     return getattr(_local, "request", None)
 
 
+def request_id():
+    """What the log calls the request that this thread is serving; None if it serves none."""
+    if _has("request_id"):
+        return _host.request_id()
+    served = getattr(_local, "request", None)
+    return served and served.environ.get("fcgihost.request_id")
+
+
 def held():
     """The generations.Hold of the request that this thread serves; None: it has none, or there is no request."""
     if _has("held"):

@@ -99,6 +99,30 @@ def application(environ, start_response):
         assert "\u07ff\\ud800\U0001f40d errors" in wait_for(read, event("application-errors"))[0]["message"]
 
 
+class TestLogging:
+    """fcgihost.LogHandler"""
+    def test_records_keep_level_thread_and_request(self, make, tmp_path):
+        write_file(tmp_path / "logs.py", '''
+import logging, threading
+import fcgihost
+logging.basicConfig(handlers=[fcgihost.LogHandler()], level=logging.INFO)
+def application(environ, start_response):
+    logging.getLogger("shop").warning("in the request \\x1b[2J")
+    thread = threading.Thread(target=logging.info, args=("beside it",), name="loader")
+    thread.start()
+    thread.join()
+    start_response("200 OK", [])
+    return [b"done"]
+''')
+        host, read = make("logs:application")
+        assert host.exchange("GET", "/x", headers=[("X-Request-Id", "front-7")]).text == "done"
+        within, beside = [one for one in wait_for(read, event("application-log")) if one["request_id"] != "-"][-2:]
+        assert (within["message"], within["severity"]) == ("shop: in the request \x1b[2J", "warning")
+        assert within["request_id"] == "front-7" and within["thread"].startswith("fcgihost-")
+        assert (beside["message"], beside["severity"]) == ("root: beside it", "info")
+        assert (beside["request_id"], beside["thread"]) == (None, "loader")
+
+
 class TestPlaces:
     def test_why_it_can_not_start_is_an_object_too(self, folder):
         write_file(folder / "x.ini", "[server]\nlisten = unix:/none/x\n[application]\nwsgi = hello:application\n"

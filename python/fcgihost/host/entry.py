@@ -521,7 +521,7 @@ def _log_failed_cleanup(name, exception):
 
 
 def _report(what, exception):
-    _fcgihost.log(_fcgihost.LOG_ERROR, "application-thread-failed",
+    _fcgihost.log(_fcgihost.LOG_ERROR, "background-failed",
                   "%s failed\n%s" % (what, format_exception(exception)))
 
 
