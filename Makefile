@@ -288,10 +288,11 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 doc/*.md $(DESTDIR)$(PREFIX)/share/doc/fcgihost/doc
 	install -D -m 644 man/fcgihost.1 $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1
 	install -D -m 644 man/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
+	install -D -m 644 man/fcgihost-messages.7 $(DESTDIR)$(PREFIX)/share/man/man7/fcgihost-messages.7
 
 uninstall: ## what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/fcgihost $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1 \
-	      $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
+	      $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man7/fcgihost-messages.7
 	rm -rf $(DESTDIR)$(PREFIX)/share/fcgihost $(DESTDIR)$(PREFIX)/share/doc/fcgihost
 
 clean: ## remove build/

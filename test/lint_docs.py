@@ -13,8 +13,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import messages
+
 ROOT = Path(__file__).resolve().parents[1]
 MAN_1, MAN_5 = ROOT / "man/fcgihost.1", ROOT / "man/fcgihost.ini.5"
+MAN_7 = ROOT / messages.MAN
 INI = ROOT / "fcgihost.ini"
 
 problems = []
@@ -25,6 +28,7 @@ def main(program):
     check_ini(printed)
     check_keys(keys_of_program(printed), keys_of_man(MAN_5.read_text()))
     check_flags(flags_of_program(run(program, "--help")), flags_of_man(MAN_1.read_text()))
+    problems.extend(messages.problems())
     check_man_pages()
     for problem in problems:
         print(problem)
@@ -128,7 +132,7 @@ def dashes(flag):
 def check_man_pages():
     if not shutil.which("mandoc"):
         return
-    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", name(MAN_1), name(MAN_5)],
+    lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", name(MAN_1), name(MAN_5), name(MAN_7)],
                           cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     problems.extend(lint.stdout.splitlines())
 
