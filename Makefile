@@ -11,6 +11,7 @@
 #             APPLICATIONS="klaus hgweb"    for test-applications; for test, which runs them as well
 #             SUITES="bookworm trixie"  for test-fresh
 #             PORT=8080                 for demo
+#             ROWS=gcc,3.13             for matrix
 #             HOURS=1                   for torture
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
@@ -30,12 +31,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture matrix test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture matrix bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -202,6 +203,9 @@ run-applications: all
 test-fresh: deps-fresh ## make test and make demo as the first commands on bare roots of Debian (takes root)
 	@T='$(T)' sh test/fresh.sh $(SUITES)
 SUITES ?= bookworm trixie
+
+matrix: deps-test ## every suite: Pythons, compilers, sanitizers, bare systems (T=, ROWS=gcc,3.13); hours without T=
+	@T='$(T)' ROWS='$(ROWS)' /usr/bin/python3 -B test/matrix.py
 
 test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
