@@ -3,10 +3,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import threading
+import urllib.request
 
 import pytest
 
+import process
+from fronts import AS_ROOT, changed, example, needs
 from host import PROGRAM, ROOT, Host, can_import, write_file
 from process import wait_until
 
@@ -323,6 +327,11 @@ class TestWhatIsLookedAt:
         assert ask()[0] == 404
 
 
+def nothing_listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
 class TestExample:
     def test_the_example_does_what_its_readme_says(self, tmp_path, expected_log):
         expected_log("NameError")
@@ -331,7 +340,21 @@ class TestExample:
         path = os.path.join(folder, "host.sock")
         host = Host(listen=["unix:" + path], use_ini=False, probe=False, args=[
             "-c", os.path.join(folder, "fcgihost.ini"), "--listen", "unix:" + path, "--set", "python.bytecode=no"])
-        body = lambda: host.exchange("GET", "/").body.decode()
+        port = process.free_port()
+        conf = os.path.join(folder, "changed.conf")
+        write_file(conf, ("user root;\n" if AS_ROOT else "") + changed(example("reload/nginx.conf"), {
+            "127.0.0.1:8080": "127.0.0.1:%d" % port, "127.0.0.1:9004": "unix:" + path}))
+        nginx = process.start([needs("nginx", "nginx-light"), "-p", folder, "-c", conf])
+        try:
+            self.follow_the_readme(folder, host, port)
+        finally:
+            process.stop(nginx)
+
+    def follow_the_readme(self, folder, host, port):
+        def body():
+            with urllib.request.urlopen("http://127.0.0.1:%d/" % port, timeout=60) as answer:
+                return answer.read().decode()
+        wait_until(lambda: not nothing_listens(port), "nginx")
         assert body() == "Hello (visit 1, generation 1)\n"
         replace_file(os.path.join(folder, "greeting.py"), "TEXT = 'Good morning'\n")
         host.log.wait(r"script \S*/app.py and 1 more: loaded anew as generation 2 in \S+ s, because \S*/greeting.py has "
