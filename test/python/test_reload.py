@@ -259,6 +259,26 @@ class ScriptTest(ReloadCase):
         self.settle()
         self.assertEqual(self.value("current/app.py"), (2, 20))
 
+    def test_what_a_failed_load_had_changed_is_loaded_with_what_mends_it(self):
+        self.write("dep.py", "VALUE = 2\n")
+        self.write("app.py", "1 / 0\n")
+        self.settle()
+        self.assertEqual(self.value(), (1, 1))
+        self.write("app.py", SCRIPT_OF(2))
+        self.settle()
+        self.assertEqual(self.value(), (2, 2))
+
+    def test_what_a_failed_load_had_changed_and_is_as_before_again_is_not(self):
+        self.write("dep.py", "import told_by_tests\ntold_by_tests.tell('dep')\nVALUE = 1\n")
+        self.settle()
+        before = files.states([os.path.join(self.folder, "dep.py")])
+        self.write("app.py", "1 / 0\n")
+        self.settle()
+        self.write("app.py", SCRIPT_OF(2))
+        self.settle()
+        self.assertEqual((self.value(), self.told), ((2, 1), ["dep"]))
+        self.assertEqual(files.states(before), before)
+
     def test_what_changes_while_it_is_loaded_is_not_loaded_twice_at_the_same_time(self):
         self.write("app.py", SCRIPT_OF(2))
         self.look(2)

@@ -134,7 +134,11 @@ class Reloader:
             keys = keys - self._forget_gone(keys, path)
         if any(state is not None for state in changed.values()) and keys:
             states = {key[0]: self._known.get(key[0], units[key].state) for key in keys}
-            self._start(_dependents(units, set(changed), keys), _why(changed), states)
+            self._start(_dependents(units, changed.keys() | self._outdated(units, keys), keys), _why(changed), states)
+
+    def _outdated(self, units, keys):
+        """The paths of units that a load that failed was to replace: their files are not what has been loaded."""
+        return {key[0] for key in keys if self._known.get(key[0]) not in (None, units[key].state)}
 
     def _forget_gone(self, keys, path):
         """Returns the keys of what is not served any more, as its file has gone."""
