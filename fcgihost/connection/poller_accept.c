@@ -223,15 +223,22 @@ static void stop_listening(struct poller *poller, struct listener *listener,
     pthread_mutex_unlock(&poller->mutex);
 }
 
-/* A manager's worker does not refuse for its siblings. */
+/* A manager's worker does not refuse for its siblings; what has queued up is theirs if they serve
+ * and this one does not, as a successor that could not load its application. */
+static enum listener_owner owner_of(const struct poller *poller, const struct listener *listener)
+{
+    if (atomic_load(&poller->is_held))
+        return LISTENER_SHARED;
+    return poller->is_managed ? LISTENER_UNKNOWN : listener_find_owner(listener);
+}
+
 void poller_stop_accepting(struct poller *poller)
 {
     atomic_store(&poller->is_draining, true);
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
         if (listener->fd >= 0)
-            stop_listening(poller, listener,
-                           poller->is_managed ? LISTENER_UNKNOWN : listener_find_owner(listener));
+            stop_listening(poller, listener, owner_of(poller, listener));
     }
 }
 

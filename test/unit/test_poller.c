@@ -465,6 +465,27 @@ static void test_workers_and_watch_end_when_it_quits(void **state)
     assert_true(poller_is_recalled(&poller));
 }
 
+static void test_a_worker_that_ends_takes_what_has_queued_up_unless_others_serve_it(void **state)
+{
+    (void)state;
+    for (int is_held = 0; is_held <= 1; is_held++) {
+        poller.is_managed = true;
+        connect_peer(0);
+        if (is_held)
+            poller_hold(&poller);
+        int copy = dup(listener.fd);
+        poller_stop_accepting(&poller);
+        assert_int_equal(poller.connection_count, is_held ? 0 : 1);
+        int fd = accept4(copy, NULL, NULL, SOCK_NONBLOCK);
+        assert_int_equal(fd >= 0, is_held);
+        if (fd >= 0)
+            close(fd);
+        close(copy);
+        tear_down(state);
+        assert_int_equal(set_up(state), 0);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -484,6 +505,7 @@ int main(void)
         TEST(test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again),
         TEST(test_those_that_another_process_has_are_gone_from_the_queue),
         TEST(test_the_load_counts_what_is_open_idle_and_waits),
+        TEST(test_a_worker_that_ends_takes_what_has_queued_up_unless_others_serve_it),
         TEST(test_workers_and_watch_end_when_it_quits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
