@@ -10,9 +10,9 @@ from fcgihost import errors, interrupt, telling
 _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
 _local = Local()            # .stack: the scopes that are active in this thread
-_loads = []                 # the scopes that were active somewhere and are neither adopted nor closed
+_loads = []                 # scopes that have been active, and are neither adopted nor closed
 _orders = itertools.count()
-_mutex = RLock()            # guards all scopes; reentrant, for a finaliser may come in between
+_mutex = RLock()            # guards all scopes; reentrant, as a finaliser may run at any point
 
 
 class Scope:
@@ -22,8 +22,8 @@ class Scope:
     """
 
     def __init__(self, name, module=None):
-        """module: the name of the one that is loaded while this scope is active, if it is a script's, which is loaded
-        anew. Then ordinary is the scope of what ordinary modules register that are imported meanwhile: they stay."""
+        """module: for a script's scope, the name of the module that is loaded while it is active. Ordinary modules that
+        are imported meanwhile stay when the script is loaded anew: what they register goes to the scope ordinary."""
         self.name = name
         self.module = module
         self.ordinary = Scope("what %s imports" % name) if module is not None else None
@@ -63,8 +63,8 @@ class Scope:
         """Calls the cleanups, last in first out, each once ever; then the scope is closed. Returns how many ran.
 
         log(name, exception) gets what a cleanup raised, SystemExit and KeyboardInterrupt too; on_start(name)
-        is called before each: a cleanup that hangs is the last one named. In a forked child those of its
-        parent are not called. While a run is going on, another one returns 0 at once.
+        is called before each: a cleanup that hangs is the last one named. A forked child does not call those of
+        its parent. While one run is going on, another returns 0 at once.
         """
         with _mutex:
             if self._is_running:
@@ -93,7 +93,7 @@ class Scope:
         return [telling.Item("cleanups", scope.name, size=count) for scope, count in scopes if count or scope is self]
 
     def adopt(self, scope):
-        """Takes over the cleanups of scope, behind its own, in their order, and what is registered there later.
+        """Takes over the cleanups of scope, after its own and in their order, and those registered there later.
 
         Raises RuntimeError if this scope is closed (then scope keeps them), ValueError if it is scope itself.
         """
@@ -175,7 +175,7 @@ class _Cleanup:
         try:
             with interrupt.possible():
                 self.func(*self.args, **self.kwargs)
-        except BaseException as exception:  # a SystemExit too must not keep the others from running
+        except BaseException as exception:  # not even a SystemExit keeps the others from running
             _try(log, self.name, exception)
 
 
@@ -211,19 +211,19 @@ telling.add(process_scope)
 
 
 def register_cleanup(func, /, *args, **kwargs):
-    """Has func(*args, **kwargs) called when what registers it ends; returns func, so it decorates.
+    """Calls func(*args, **kwargs) at the end of what registers it; returns func, so that it can be a decorator.
 
-    In a start-up import that is the attempt, if it fails, else the process; in a script file, and in what it gets with
-    import_module(), this load of it; anywhere else the process. Cleanups run last in first out, each once, in the process that registered them
-    and in none of its forked children; one that raises is logged, and the others still run. Outside the host
-    they run at the interpreter's exit. Raises TypeError if func can't be called, RuntimeError if the cleanups
-    have all run.
+    Registered in a start-up import, it is called when that attempt fails, else when the process stops; in a script
+    file, or a module that it got by import_module(), once that load of it has been replaced and its last request has
+    ended; anywhere else, when the process stops. Cleanups run last in first out, each once, in the process that
+    registered them and in no forked child; one that raises is logged, and the others still run. Outside the host they
+    run at the interpreter's exit. Raises TypeError if func can't be called, RuntimeError if the cleanups have run.
     """
     return current().register(func, *args, **kwargs)
 
 
 def unregister_cleanup(func):
-    """Forgets func, wherever it was registered (but for requests). Does nothing if it was not."""
+    """Forgets func, wherever it was registered, except on requests. Does nothing if it was not registered."""
     with _mutex:
         scopes = [process_scope, *_loads]
     for scope in scopes:

@@ -8,7 +8,7 @@ import sys
 
 
 class ResourceUnavailable(Exception):
-    """Something that the application needs is not available now, but may be later.
+    """Something that the application needs is unavailable now, but may be available later.
 
     A request that raises it is answered with 503 and Retry-After. Applications may raise it too:
 
@@ -26,8 +26,9 @@ class ResourceUnavailable(Exception):
 class RequestTimeout(BaseException):
     """Raised in a request that has taken longer than [limits] request_time; the host answers 504.
 
-    It may come between any two instructions of the application's own code, once for each request: `with` and `finally`
-    do their work. What catches it should raise it again: a request that goes on for 5 s has the process replaced.
+    It may be raised between any two instructions of the application's own code, once for each request; `with` and
+    `finally` work as usual. Code that catches it should raise it again: if the request goes on for 5 s more, the
+    process is replaced.
     """
 
     def __str__(self):
@@ -37,7 +38,7 @@ class RequestTimeout(BaseException):
 class ClientGone(BaseException):
     """Raised in a request whose client has left, with [limits] client_gone = interrupt. Nothing is answered.
 
-    It comes as RequestTimeout does.
+    It is raised in the same way as RequestTimeout.
     """
 
     def __str__(self):
@@ -67,7 +68,7 @@ def report(what, exception):
     try:
         (_reporter or _print)(what, exception)
     except Exception:
-        pass  # there is nowhere to report this to
+        pass  # there is nowhere else to report it
 
 
 def report_to(reporter):

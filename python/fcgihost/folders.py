@@ -1,12 +1,12 @@
 """A folder that the processes of one user share, and that no other user can put anything into.
 
-Below a run-time directory if there is one: it belongs to the user, and nobody tidies it up. In /tmp others may have
-taken the name before; so there are several, and all processes take the first one that they find.
+It is made in a run-time directory if there is one, which is the user's and which no cleaner touches. In /tmp others may
+have taken the name; so there are several names, and all processes use the first that they can.
 """
 
 import os
 
-_NAMES = 8  # in one place, of which others may have taken the first ones
+_NAMES = 8  # in one place; others may have taken the first ones
 
 
 def places(environ):
@@ -39,7 +39,7 @@ def find(candidates):
 
 
 def _is_ours(place):
-    """May this user make something there, and not everybody take it away?"""
+    """Can this user make files there, and nobody else remove them?"""
     try:
         status = os.stat(place)
     except OSError:

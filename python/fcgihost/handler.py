@@ -10,7 +10,7 @@ from http import HTTPStatus
 from fcgihost import headers, redirect, runtime
 from fcgihost.redirect import InternalRedirect
 
-BUFFER_BYTES = 64 * 1024   # what is written waits until it is that much, or flush(), or the handler's end
+BUFFER_BYTES = 64 * 1024   # written data is kept until there is this much, flush() is called, or the handler ends
 DEFAULT_TYPE = "text/plain; charset=utf-8"
 
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
@@ -20,14 +20,14 @@ class Request(runtime.CurrentRequest):
     """What a handler is given: the request to read, the response to write.
 
     method, uri, script_name, path_info and query say what was asked for: uri and query as the client sent them,
-    script_name and path_info decoded, with what is no UTF-8 escaped as os.fsdecode does. environ is WSGI's.
+    script_name and path_info decoded; bytes that are not UTF-8 are escaped as by os.fsdecode. environ is WSGI's.
     headers_in and headers_out are fcgihost.headers.Headers. prev is the Request that was redirected to this one
     (internal_redirect), or None.
 
-    What is written leaves when 64 KiB have come together, at flush() or when the handler returns, which lets the
-    response have a Content-Length. Headers, content_type and status have to be set before the first write.
-    A Request is used by one thread at a time. Once the handler has returned it can still be looked at; what would
-    read or write raises RuntimeError.
+    What is written is sent once there are 64 KiB of it, at flush(), or when the handler returns; a short response so
+    gets a Content-Length. Headers, content_type and status must be set before the first write.
+    Only one thread may use a Request at a time. Once the handler has returned, its attributes can still be read;
+    methods that read or write raise RuntimeError.
     """
 
     def __init__(self, environ, start_response, scope=None, prev=None):
@@ -38,10 +38,10 @@ class Request(runtime.CurrentRequest):
         self._start_response = start_response
         self._write = None             # start_response's, once the head has been given to it
         self._status = 200
-        self._parts = []               # bytes and _File: what is written and has not left
+        self._parts = []               # bytes and _File: written, but not sent yet
         self._buffered_bytes = 0
         self._is_begun = False         # something was written, or flushed
-        self._is_redirected = False    # the response is another one's
+        self._is_redirected = False    # internal_redirect() has made the response
         self._is_over = False
         self._handler = None           # the _Handler that serves it; None: no handler does, or not yet
         self._thread = threading.get_ident()
@@ -91,7 +91,7 @@ class Request(runtime.CurrentRequest):
 
     @property
     def is_client_gone(self):
-        """Is it known that nobody waits for the response any more? Some web servers don't tell."""
+        """Is it known that the client has left? Some web servers don't tell."""
         return self._is_over or runtime.is_client_gone()
 
     def read(self, size=-1):
@@ -109,10 +109,10 @@ class Request(runtime.CurrentRequest):
         return iter(self.readline, b"")
 
     def write(self, data):
-        """Adds bytes to the response's body, or str in the charset of content_type (what is not in it raises).
+        """Adds bytes to the response's body, or str, encoded in the charset of content_type.
 
-        In the host BrokenPipeError, here and by flush(), ends who goes on when nothing more can be sent: to HEAD, with
-        204 and 304, when Content-Length has been reached, or nobody waits any more.
+        In the host, write() and flush() raise BrokenPipeError once nothing more can be sent: after HEAD, with 204 and
+        304, when Content-Length has been reached, or when the client has left.
         """
         self._check_usable("write()")
         if isinstance(data, str):
@@ -134,7 +134,7 @@ class Request(runtime.CurrentRequest):
         self._send()
 
     def send_file(self, path):
-        """Adds a file's content to the response's body; it is read block by block, when it leaves.
+        """Adds a file's content to the response's body; it is read block by block while it is sent.
 
         If nothing was written yet and content_type not set, it is guessed from the path. Raises OSError if the file
         can't be opened, ValueError if it is no regular file.
@@ -152,12 +152,12 @@ class Request(runtime.CurrentRequest):
         self.environ["wsgi.errors"].write(text if text.endswith("\n") else text + "\n")
 
     def internal_redirect(self, uri, method=None):
-        """Has the response made by what serves uri, "/path?query", in this process and thread, before it returns.
+        """Lets the handler or application that serves uri, "/path?query", make the response; returns when it has.
 
-        What serves it is given a new Request whose prev is this one. It is a GET (a HEAD if this is one) without a
-        body; if a method is given it is that, and unless that is GET or HEAD, what was not read of the body yet is
-        there to read. Afterwards nothing can be written here. Raises RuntimeError if something was, or if there are
-        more than 10 in a row; ValueError if uri is no path on this server; else what the target raises.
+        It runs in this process and thread, and is given a new Request whose prev is this one. That is a GET (a HEAD if
+        this is one) without a body; with another method, it has that method and what has not been read of this body.
+        Afterwards nothing can be written here. Raises RuntimeError if something was written before, or after more than
+        10 redirects in a row; ValueError if uri is not a path on this server; else what the target raises.
         """
         self._check_usable("internal_redirect()")
         if self._is_begun:
@@ -193,7 +193,7 @@ class Request(runtime.CurrentRequest):
             self.headers_out.freeze("it comes too late: the response has begun")
 
     def _start(self, body_bytes):
-        """Gives the head away. body_bytes: how long the body is, None if that is not known."""
+        """Passes the head to start_response. body_bytes: the length of the body, None if it is not known."""
         items = self.headers_out.items()
         names = {name.lower() for name, _ in items}
         if self._status in (204, 304):
@@ -226,7 +226,7 @@ class Request(runtime.CurrentRequest):
             _close_files(parts)
 
     def _finish(self, returned):
-        """What a WSGI callable returns, after the handler has."""
+        """After the handler has returned: what the WSGI callable returns."""
         if self._is_redirected:
             return self._parts
         if returned is not None:
@@ -262,7 +262,7 @@ class AuthorizerRequest(Request):
         self.variables = _Variables()
 
     def internal_redirect(self, uri, method=None):
-        """Raises RuntimeError: what another one answers is no verdict."""
+        """Raises RuntimeError: another handler's answer is not a verdict."""
         raise RuntimeError("internal_redirect(): an authorizer has to decide itself")
 
     def _send(self):
@@ -322,7 +322,7 @@ class FilterRequest(Request):
 
 
 class _Variables(dict):
-    """Names and values that can be headers."""
+    """Names and values, checked: they are sent as headers."""
 
     def __setitem__(self, name, value):
         headers.check_token("a variable's name", name)
@@ -330,7 +330,7 @@ class _Variables(dict):
         super().__setitem__(name, value)
 
     def headers(self):
-        for name, value in self.items():  # also those that came by update()
+        for name, value in self.items():  # checks those set by update() as well
             self[name] = value
         return [("Variable-" + name, value) for name, value in self.items()]
 

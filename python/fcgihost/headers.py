@@ -1,4 +1,4 @@
-"""HTTP headers as a table: names in any case, a name as often as it is needed, nothing that can't be sent."""
+"""HTTP headers as a table: names in any case, several values for a name, nothing that can't be sent."""
 
 import re
 from collections.abc import MutableMapping
@@ -14,9 +14,9 @@ _SERVERS = frozenset((
 class Headers(MutableMapping):
     """Names and values, in the order in which they came; both are str.
 
-    table["Name"] is the first value of that name, get_all() has the others; setting it replaces all of them, add()
-    adds one more. items() has every pair. What can't be sent raises where it is set: ValueError, or TypeError if it
-    is no str. RuntimeError if the table can't be changed any more.
+    table["Name"] is the first value of that name; get_all() returns all of them; setting it replaces them, add() adds
+    one. items() has every pair. What can't be sent raises ValueError when it is set, or TypeError if it is not a str.
+    RuntimeError: the table can't be changed any more.
     """
 
     def __init__(self, items=()):
@@ -29,7 +29,7 @@ class Headers(MutableMapping):
         return "<fcgihost headers: %s>" % ", ".join(name for name, _ in self._items)  # values may be secrets
 
     def add(self, name, value):
-        """One more header, whether there is one of that name or not: Set-Cookie, for example."""
+        """Adds a header, whether there is one of that name or not: Set-Cookie, for example."""
         self._check_open(name)
         check(name, value)
         if name.lower() == "content-length" and name in self:
