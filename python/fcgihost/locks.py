@@ -15,9 +15,9 @@ import weakref
 
 from fcgihost import folders, runtime, telling
 
-_POLL = 0.05      # seconds between two looks at what another process holds
-_PATIENCE = 0.5   # seconds after which a process lets no other one pass
-_RECORDS = 1024   # who holds a lock is noted in one of so many places of the file, for messages only
+_POLL = 0.05      # seconds between two attempts while another process has the lock
+_PATIENCE = 0.5   # seconds after which a waiting process closes the gate
+_RECORDS = 1024   # the file has this many records of who holds a lock, for messages only
 _RECORD_BYTES = 256
 OWN = "[reload] "     # the host's own locks are called so, and not shown
 
@@ -25,12 +25,11 @@ OWN = "[reload] "     # the host's own locks are called so, and not shown
 def lock(name, *, timeout=None):
     """A context in which the thread has the lock called name: with fcgihost.lock("invoices"): ...
 
-    While a thread has it, no other thread has, in no process of the host. A thread that has it may take it
-    again. It may be entered any number of times, by any thread. name: any text. timeout: seconds that
-    entering waits at most, 0 not at all, None for ever; beyond it entering raises TimeoutError, which says
-    who has the lock. If its process dies, the lock is free; a forked child has none of its parent's.
-    Outside the host, all processes of a user share the locks. Raises TypeError or ValueError for arguments of a
-    wrong kind, OSError if the file of the locks can't be used.
+    Only one thread at a time has it, in all processes of the host. A thread that has it may enter again. The object may
+    be used any number of times, by any thread. name: any text. timeout: the seconds to wait; 0: not at all; None: for
+    ever; then entering raises TimeoutError, which says who has the lock. When its process dies the lock is free; a
+    forked child has none of its parent's locks. Outside the host all processes of a user share the locks. Raises
+    TypeError or ValueError for arguments of a wrong kind, OSError if the file of the locks can't be used.
     """
     if not isinstance(name, str):
         raise TypeError("the name of a lock is text, not %s" % type(name).__name__)
@@ -56,7 +55,7 @@ class _Lock:
 
 
 class Locks:
-    """The locks that this process holds and waits for, and the file where it meets the others."""
+    """The locks that this process holds or waits for, and the file that it shares with the others."""
 
     _clock = staticmethod(time.monotonic)
     _sleep = staticmethod(time.sleep)
@@ -131,7 +130,7 @@ class Locks:
         return queue[0] if queue else None
 
     def _join(self, turn):
-        """Queues up; returns whether it is this turn's turn."""
+        """Joins the queue; returns whether turn is at its head."""
         with self._mutex:
             queue = self._queues.setdefault(turn.name, collections.deque())
             queue.append(turn)
@@ -140,7 +139,7 @@ class Locks:
         return is_first
 
     def _leave(self, turn):
-        """Gives up the lock, or the wait for it, all of it even if an exception comes in between."""
+        """Gives up the lock, or the wait for it; completely, even if an exception is raised in between."""
         try:
             self._pass_on(turn)
         except BaseException:

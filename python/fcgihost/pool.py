@@ -12,19 +12,20 @@ _inherited = []  # in a forked child, what its parent made: to drop it might end
 class Pool:
     """A pool of objects that are lent: with pool.lease() as connection: ...
 
-    create: called without arguments, makes an object; what it raises goes to who asked for the lease.
-    size: how many objects there may be at once, at least 1. close: called with each object, once: when check
-    refused it, a block that had it raised (GeneratorExit too), it was idle for too long, or as a cleanup; it
-    belongs to the start-up import that is being run at the first creation, else to the start-up import or the load of
-    a script that defined the pool, else to the process. The cleanup closes what is idle; what is out then is closed
-    when it comes back. check: called with an object that was used before, in each lease(), but for nested
-    ones; if it returns something false or raises, the object is closed and a new one created. max_idle:
-    seconds; idle objects that are older are closed, whenever some thread begins or ends a lease. timeout:
-    seconds that a lease waits for an object; None is for ever. Raises TypeError or ValueError for arguments
-    of a wrong kind.
+    create: called without arguments, makes an object; what it raises reaches the caller of lease().
+    size: the most objects at a time, at least 1.
+    close: called once with each object: when check refused it, when the block that had it raised (GeneratorExit too),
+    when it was idle for too long, or as a cleanup. The cleanup belongs to the start-up import that runs while the first
+    object is created, else to the start-up import or script that defined the pool, else to the process. It closes idle
+    objects; one that is lent then is closed when it comes back.
+    check: called in each lease(), except nested ones, with an object that was used before; if it returns a false value
+    or raises, the object is closed and a new one created.
+    max_idle: seconds; objects that are idle for longer are closed whenever a thread begins or ends a lease.
+    timeout: seconds that a lease waits for an object; None: for ever.
+    Raises TypeError or ValueError for arguments of a wrong kind.
 
-    Threads that wait get objects in the order in which they came. After os.fork() the child's pool is empty:
-    its parent's objects it neither uses nor closes.
+    Threads that wait get objects in the order in which they came. After os.fork() the child's pool is empty: it neither
+    uses nor closes its parent's objects.
     """
 
     _clock = staticmethod(time.monotonic)
@@ -60,18 +61,18 @@ class Pool:
             waiting=len(state.waiters), seconds=max(self._clock() - min(since), 0.0) if since else None)]
 
     def lease(self):
-        """A context that lends the thread an object of its own; inside another one, in the same thread, the same.
+        """A context that lends the thread an object; nested in the same thread, it lends the same object again.
 
-        Entering it raises TimeoutError after waiting for longer than timeout, and what create raises.
+        Entering raises TimeoutError after waiting for timeout seconds, and whatever create raises.
         """
         return _Lease(self)
 
     def _fill(self, holding):
-        """Gives holding one of the size places, and an object."""
+        """Gets a place, of which there are size, and an object for holding."""
         state = holding.state
         self._close_leftovers(state)
         with state.mutex:
-            if not state.grant(holding, self.size):  # there is no place while others wait
+            if not state.grant(holding, self.size):  # others were waiting first
                 holding.granted = threading.Lock()
                 holding.granted.acquire()
                 state.waiters.append(holding)
@@ -106,7 +107,7 @@ class Pool:
             return False
 
     def _make(self, state):
-        epoch = state.epoch  # a cleanup that runs meanwhile counts for this object
+        epoch = state.epoch  # a cleanup that runs meanwhile closes this object too
         entry = _Entry(self._create(), epoch)
         with state.mutex:
             is_registered = state.is_registered or state is not self._state
@@ -121,7 +122,7 @@ class Pool:
         return entry
 
     def _release(self, holding):
-        """Takes back holding's place and object; harmless if it has been, or came only half the way."""
+        """Takes back holding's place and object; harmless if that was done, or if it never got both."""
         state = holding.state
         if state is not self._state:
             return  # its parent's, in a forked child
@@ -130,7 +131,7 @@ class Pool:
         self._close_leftovers(state)
 
     def _discard(self, holding):
-        """Closes holding's object, and only then gives the place to another: there are never more than size."""
+        """Closes holding's object before its place goes to another, so that there are never more than size objects."""
         try:
             self._close_entry(holding)
         finally:
@@ -151,7 +152,7 @@ class Pool:
             errors.report("close of pool " + self.name, error)
 
     def _close_leftovers(self, state):
-        """Closes what is idle for too long, and what was lent to leases that are gone."""
+        """Closes objects that are idle for too long, and those whose lease was lost."""
         if self._max_idle is not None:
             state.give_up_idle(self._clock() - self._max_idle)
         while state.leftovers:
@@ -172,7 +173,7 @@ class Pool:
         self._close_leftovers(state)
 
     def _abandon(self, holding):
-        """A lease is gone that was not left. For finalisers: they may come in while this thread has the mutex."""
+        """A lease was garbage-collected without being left. For finalisers, which may run while the mutex is held."""
         state = holding.state
         state.leftovers.append(holding)
         if state is self._state and state.mutex.acquire(blocking=False):
@@ -265,7 +266,7 @@ class _Entry:
 
 
 class _Holding:
-    """A thread's hold on a place of the pool, shared by its nested leases."""
+    """A thread's place in the pool, shared by its nested leases."""
 
     __slots__ = ("state", "thread", "since", "entry", "granted", "leases", "is_broken", "is_over")
 

@@ -15,7 +15,7 @@ _resolver = _rest_resolver = None
 
 
 class InternalRedirect(Exception):
-    """Raised in a handler, however deep in its calls, it is request.internal_redirect(uri, method).
+    """Raised anywhere in a handler, it does what request.internal_redirect(uri, method) does.
 
         raise fcgihost.InternalRedirect("/login?back=/cart")
     """
@@ -77,7 +77,7 @@ def set_resolver(resolver, rest=None):
 
 
 def resolve(request, uri, method):
-    """What serves uri, a WSGI callable, and the environ for it. Raises what internal_redirect() says."""
+    """The WSGI callable that serves uri, and the environ for it. Raises as internal_redirect() does."""
     path, _, query = check_uri(uri).partition("?")
     _check_depth(request, uri)
     path = normalise(unquote_to_bytes(path).decode("utf-8", "surrogateescape"))

@@ -16,13 +16,14 @@ def resource(create=None, *, close=None, check=None, name=None, retry_delay=1.0)
         @fcgihost.resource(retry_delay=5)
         def index(): ...                     # index.get()
 
-    create: called without arguments, makes the object. close: called with it, once, as a cleanup; it belongs
-    to the start-up import that is being run while the object is created, else to the start-up import or the load
-    of a script that defined the resource, else to the process. None closes nothing. check: called with it in each
-    get(), in the calling thread, so perhaps in several at once, but not right after its creation; if it
-    returns something false or raises, the object is closed and a new one created. name: for messages;
-    "module.qualname" of create if None. retry_delay: seconds during which a failed creation is not tried
-    again. Raises TypeError or ValueError for arguments of a wrong kind.
+    create: called without arguments, makes the object.
+    close: called with it once, as a cleanup. That belongs to the start-up import that runs while the object is created,
+    else to the start-up import or script that defined the resource, else to the process. None: nothing is called.
+    check: called with the object in each get(), except right after its creation, in the calling thread, so perhaps in
+    several at once; if it returns a false value or raises, the object is closed and a new one created.
+    name: for messages; None: "module.qualname" of create.
+    retry_delay: seconds during which a failed creation is not tried again.
+    Raises TypeError or ValueError for arguments of a wrong kind.
     """
     if create is None:
         return lambda create: Resource(create, close=close, check=check, name=name, retry_delay=retry_delay)
@@ -64,10 +65,10 @@ class Resource:
     def get(self):
         """The object, created if there is none or if check refuses it; while a thread creates it the others wait.
 
-        Raises ResourceUnavailable if the creation failed, with what it raised as __cause__, and without a new
-        try until retry_delay has passed; retry_after says how long that is. If the creation raised a
-        ResourceUnavailable itself, that one's retry_after counts if it is longer. What is no Exception
-        (KeyboardInterrupt) passes through in the thread that creates. Raises RuntimeError if create calls get().
+        Raises ResourceUnavailable if the creation failed, with its exception as __cause__; it is not tried again until
+        retry_delay has passed, and retry_after says how long that is. If the creation itself raised
+        ResourceUnavailable, the longer retry_after counts. In the thread that creates, a BaseException such as
+        KeyboardInterrupt passes through. Raises RuntimeError if create calls get().
         """
         while True:
             state = self._state
@@ -90,7 +91,7 @@ class Resource:
             return False
 
     def _create_or_wait(self, state):
-        """What was made, by this thread or by the one that it waited for; None: look again."""
+        """The object made by this thread, or by the one that it waited for; None: look again."""
         mine = _Attempt()
         try:
             attempt = self._join(state, mine)
@@ -107,7 +108,7 @@ class Resource:
         return attempt.made
 
     def _join(self, state, mine):
-        """The attempt that is going on, or mine, from now on; None if there is an object by now."""
+        """The attempt that is under way, else mine, which then is; None if there is an object by now."""
         with state.mutex:
             if state.made is not None:
                 return None
@@ -186,10 +187,10 @@ class _State:
         self.attempt = None        # the _Attempt that is going on
         self.failure = None        # the _Failure of the last attempt
         self.is_registered = False
-        self.is_closed = False     # it was there, and is no more
+        self.is_closed = False     # there was an object, and it is closed
 
     def take(self, made):
-        """Is it the caller who closes made? True for one caller only; get() doesn't return it any more."""
+        """Must the caller close made? True for one caller only; get() does not return it any more."""
         with self.mutex:
             is_mine = self.made is made
             if is_mine:

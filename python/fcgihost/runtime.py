@@ -1,4 +1,4 @@
-"""What the package knows of the process and of the request that a thread serves; and waiting, and forking."""
+"""The process, the request that a thread serves, waiting, and forking."""
 
 import os
 import time
@@ -14,7 +14,7 @@ except ImportError:
 
 _STARTED = time.time()
 _PID = os.getpid()
-SLICE = 1.0  # seconds: what waits can be reached, by an exception raised in its thread, that often
+SLICE = 1.0  # seconds: how often a wait of the package lets an exception through that was raised in its thread
 
 _local = Local()         # .request, outside the host
 _reset_in_child = set()  # references
@@ -57,7 +57,7 @@ class Process:
 
     @property
     def stopping(self):
-        """True once it has begun to end."""
+        """True once it has begun to stop."""
         return _has_begun_to_end() or self.state in ("draining", "cleaning")
 
 
@@ -65,10 +65,10 @@ process = Process()
 
 
 class CurrentRequest:
-    """A request that is being served, for code that was not handed it."""
+    """The request that is being served, for code that has no access to it otherwise."""
 
     def __init__(self, environ, scope=None):
-        """scope: the cleanups of the request that this one is a part of; None: it has its own."""
+        """scope: the cleanups of the request that this one belongs to; None: it has its own."""
         self.environ = environ
         self._scope = scope or cleanup.Scope("request %s %s" % (self.method, self.uri))
         self._hold = None   # outside the host: what held() returns
@@ -84,11 +84,11 @@ class CurrentRequest:
 
     @property
     def uri(self):
-        """The path and the query as the client sent them, or as they can be put together again."""
+        """The path and the query as the client sent them; if that is unknown, put together from their parts."""
         return self.environ.get("REQUEST_URI") or _join_uri(self.environ)
 
     def register_cleanup(self, func, /, *args, **kwargs):
-        """Has func(*args, **kwargs) called after the response has left; returns func, so it decorates.
+        """Calls func(*args, **kwargs) after the response has been sent; returns func, so that it can be a decorator.
 
         Raises TypeError if func can't be called, RuntimeError once the request's cleanups have run.
         """
@@ -174,12 +174,12 @@ def leave_request():
 
 
 def is_client_gone():
-    """Is it known that nobody waits for what this thread answers? Always False outside the host."""
+    """Is it known that the client of this thread's request has left? Always False outside the host."""
     return os.getpid() == _PID and _has("is_client_gone") and bool(_host.is_client_gone())
 
 
 def is_response_over(is_silent):
-    """Can nothing more be sent of what this thread answers? Always False outside the host.
+    """Can nothing more be sent of this thread's response? Always False outside the host.
 
     is_silent: nothing has been sent just now, of which the web server's end would be known.
     """
@@ -187,9 +187,9 @@ def is_response_over(is_silent):
 
 
 def check_interrupt():
-    """For code of the package that waits, between two waits: raises RequestTimeout or ClientGone if one is due.
+    """Called by code of the package between two waits: raises RequestTimeout or ClientGone if one is due.
 
-    Code of the package is interrupted nowhere else: it never has to be undone half way.
+    Code of the package is interrupted nowhere else, so that nothing is left half done.
     """
     if _has("check_interrupt"):
         _host.check_interrupt()
@@ -206,12 +206,12 @@ def sent_parameters():
 
 
 def restart():
-    """Asks for the process to be replaced by a fresh one; returns at once. Raises RuntimeError outside the host."""
+    """Asks for a fresh process to take this one's place; returns at once. Raises RuntimeError outside the host."""
     _ask("restart")
 
 
 def shutdown():
-    """Asks the process to end as SIGTERM does; returns at once. Raises RuntimeError outside the host."""
+    """Asks the process to stop, as SIGTERM does; returns at once. Raises RuntimeError outside the host."""
     _ask("shutdown")
 
 

@@ -21,7 +21,7 @@ class Watch:
         return self._states
 
     def resume(self, state):
-        """Goes on where another process's Watch was."""
+        """Continues from the state of another process's Watch."""
         self._states = state
 
     def note(self, error, files=()):
@@ -196,7 +196,7 @@ def _check_callable(application, target):
 
 
 def _file_of(module):
-    """The file that the module was loaded from, or None: also where a module makes fun of us."""
+    """The file that the module was loaded from, or None, whatever the module has made of its attributes."""
     file = getattr(module, "__dict__", {}).get("__file__")
     return file if isinstance(file, str) else None
 

@@ -10,7 +10,7 @@ from fcgihost import generations, runtime
 from fcgihost.errors import ScriptError
 from fcgihost.host import loader
 
-_MAX_BYTES = 16 << 20  # no script is that large, but a file that is served by mistake may be
+_MAX_BYTES = 16 << 20  # no script is larger, but a file that is named by mistake may be
 _MAX_FOLDERS = 64        # more than a script lies in: a client chooses how many there seem to be
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -24,8 +24,8 @@ class ScriptRoot:
     attribute: the name of the WSGI callable in a script. retry_delay: seconds until a script that could not be loaded
     is tried again, if no file of it changes before.
 
-    That it was chosen says nothing: of /uploads/me.gif/x.wsgi a web server makes a script's path by its last part,
-    and what is there on the disk is what somebody has uploaded.
+    That the web server chose a file proves nothing: it takes /uploads/me.gif/x.wsgi for a script by its last part, and
+    the file on the disk is one that somebody has uploaded.
     """
 
     def __init__(self, root, attribute="application", retry_delay=1.0, extensions=(".py", ".wsgi"),
@@ -44,7 +44,7 @@ class ScriptRoot:
         return "<fcgihost scripts below %s>" % self._root
 
     def __call__(self, environ, start_response):
-        """Has the script that SCRIPT_FILENAME names answer. Raises ScriptError, or what the script raises."""
+        """Lets the script that SCRIPT_FILENAME names answer. Raises ScriptError, or what the script raises."""
         path = environ.get("SCRIPT_FILENAME", "")
         if not path:
             raise ScriptError(500, "the web server sent no SCRIPT_FILENAME, which says what file to run: nginx does "
@@ -133,7 +133,7 @@ class ScriptRoot:
         return source
 
     def _forget(self, path):
-        """The file has gone: if it comes back it is another one."""
+        """The file has gone: one that appears there later counts as a new one."""
         with self._mutex:
             self._failures.pop(path, None)
         self._store.forget((path, self.role))

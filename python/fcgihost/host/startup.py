@@ -1,4 +1,4 @@
-"""Start-up: imports what is to be there before requests come, and tries again what fails until it works."""
+"""Start-up: runs the imports and loads the applications, and tries again what fails until it succeeds."""
 
 import os
 import time
@@ -6,7 +6,7 @@ import time
 from fcgihost import cleanup, interrupt
 
 _LOOK = 0.25   # seconds between two looks whether a file of what failed has changed
-_HOPELESS = 3  # failures in an interpreter that can't be replaced, and somebody should look
+_HOPELESS = 3  # failures in an interpreter that can't be replaced, after which the log advises a restart
 
 
 class Settings:
@@ -46,7 +46,7 @@ class Task:
                 self.watch.state())
 
     def resume(self, state):
-        """Goes on where the task of another process was; its clock is this one's."""
+        """Continues from the state of another process's task, which used the same clock."""
         self.attempts, self.due, self.began, self.failure, self.was_loaded, watched = state
         self.watch.resume(watched)
         if self.was_loaded:
@@ -54,11 +54,11 @@ class Task:
 
 
 class Stopped(Exception):
-    """The process ends before everything was loaded."""
+    """The process stops before everything has been loaded."""
 
 
 class Failed(Exception):
-    """Something could not be loaded, and the settings say that the process ends then."""
+    """Something could not be loaded, and [startup] on_failure says to exit."""
 
 
 class Afresh(Exception):
@@ -95,7 +95,7 @@ class Startup:
         return [task.state() for task in self._all]
 
     def resume(self, state):
-        """Goes on where that of another process was, with the same settings."""
+        """Continues from the state of another process with the same settings."""
         for task, its_state in zip(self._all, state):
             task.resume(its_state)
             if task.failure is not None and not task.was_loaded:
@@ -189,13 +189,13 @@ class Startup:
         return self._imports and self._settings.require
 
     def _tasks(self):
-        """Those whose turn it is."""
+        """The tasks that may be tried now."""
         return self._imports[:1] + ([] if self._is_held() else self._applications)
 
     def _next(self):
-        """What is to be tried next: the one that is due first; before one that failed, one that was not tried yet.
+        """The task to try next: one that has not been tried before one that failed, else the one that is due first.
 
-        Else an import that can't succeed could keep the applications, which can do without it, from ever being tried.
+        Otherwise an import that never succeeds could keep applications that don't need it from being tried.
         """
         now = self._clock()
         return min(self._tasks(), key=lambda task: (max(task.due, now), task.attempts > 0))
