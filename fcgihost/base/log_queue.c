@@ -8,9 +8,11 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 enum {
@@ -89,6 +91,26 @@ static void append(struct log_record *record)
     queue.added++;
 }
 
+/* In memory that a process shares which collects; NULL: there is none. */
+static atomic_ullong *dropped_elsewhere;
+
+void log_queue_share_dropped(void)
+{
+    if (dropped_elsewhere != NULL)
+        return;
+    void *memory = mmap(NULL, sizeof(*dropped_elsewhere), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    dropped_elsewhere = memory != MAP_FAILED ? memory : NULL;
+}
+
+static void count_dropped(void)
+{
+    queue.dropped++;
+    queue.untold++;
+    if (queue.is_collecting && dropped_elsewhere != NULL)
+        atomic_fetch_add(dropped_elsewhere, 1);
+}
+
 /* The first one has been written, or is given up. */
 static void remove_first(bool is_written)
 {
@@ -101,10 +123,8 @@ static void remove_first(bool is_written)
     queue.is_stalled = false;
     if (queue.waiting > 0)
         pthread_cond_broadcast(&queue.moved);
-    if (!is_written) {
-        queue.dropped++;
-        queue.untold++;
-    }
+    if (!is_written)
+        count_dropped();
     free(record);
 }
 
@@ -218,8 +238,7 @@ void log_queue_add(const struct log_origin *origin, const char *text, size_t tex
     if (record != NULL)
         wait_for_disk(record);
     if (record == NULL || !has_room(record)) {
-        queue.dropped++;
-        queue.untold++;
+        count_dropped();
         free(record);
     } else {
         if (queue.untold > 0 && queue.first != NULL)
@@ -414,6 +433,8 @@ unsigned long long log_queue_dropped(void)
 {
     pthread_mutex_lock(&queue.mutex);
     unsigned long long dropped = queue.dropped;
+    if (dropped_elsewhere != NULL)
+        dropped += atomic_load(dropped_elsewhere);
     pthread_mutex_unlock(&queue.mutex);
     return dropped;
 }

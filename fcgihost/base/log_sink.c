@@ -221,11 +221,23 @@ static ssize_t write_some(const char *bytes, size_t count)
     return n;
 }
 
+/* What could be written of a record, on a full disk, say, is taken back, so that no line is half
+ * one; unless another process has written behind it, or the sink is no file. */
+static bool take_back(size_t bytes)
+{
+    struct stat status;
+    off_t end = lseek(sink.fd, 0, SEEK_CUR);
+    return sink.kind == LOG_SINK_FILE && fstat(sink.fd, &status) == 0 && S_ISREG(status.st_mode) &&
+           end >= (off_t)bytes && status.st_size == end &&
+           ftruncate(sink.fd, end - (off_t)bytes) == 0;
+}
+
 static enum log_sink_result failure(const struct log_record *record)
 {
     if (errno == EAGAIN)
         return LOG_SINK_WAIT;
-    sink.is_torn = sink.is_torn || record->done > 0;
+    if (record->done > 0 && !take_back(record->done))
+        sink.is_torn = true;
     return LOG_SINK_FAILED;
 }
 
@@ -268,6 +280,8 @@ int log_sink_reopen(void)
     int result = fd >= 0 ? dup3(fd, sink.fd, O_CLOEXEC) : -1, error = errno;
     if (fd >= 0)
         close(fd);
+    if (result >= 0)
+        sink.is_torn = false;
     errno = error;
     return result < 0 ? -1 : 0;
 }

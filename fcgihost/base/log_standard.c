@@ -158,6 +158,7 @@ static int start_relay(int fd)
     static struct relay relay;
     relay = (struct relay){.fd = fd, .pid = (long)getpid()};
     collect_relays();
+    log_queue_share_dropped();
     long child = syscall(SYS_clone, 0, 0, 0, 0, 0);
     if (child == 0)
         become_relay(&relay);

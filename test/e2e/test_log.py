@@ -1,11 +1,13 @@
 """The log: nobody waits for it, and what an application prints reaches it, whatever it is."""
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -324,6 +326,74 @@ def application(environ, start_response):
         assert len(lines) == 1200
         assert all(re.fullmatch(r"\S+ \[\d+\] (error: GET /: begin \d+ x{500} end \(request \w+\)|"
                                 r"info: begin printed\d+ end)", line) for line in lines)
+
+
+# A file system of its own, for this host alone.
+SMALL = 'mount -t tmpfs -o size=64k none "$1" && shift && exec "$@"'
+
+
+@needs_mount
+class TestFullDisk:
+    """The log's file system is a tmpfs of 64 KiB that only the host has."""
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_what_is_lost_is_counted_and_told_of_when_it_works_again(self, printing, form):
+        small = printing / "small"
+        small.mkdir()
+        path = write_file(printing / "x.ini", ini_text(merged(base_settings("printing:application"), settings(
+            printing, destination=str(small / "log"), format=form, level="info"), {
+                "server": {"listen": "unix:%s/s" % printing}, "status": {"path": "/status"}})))
+        host = process.start(["unshare", "-m", "--propagation", "private", "sh", "-c", SMALL, "sh", str(small), PROGRAM,
+                              "-c", str(path)])
+        host.address = str(printing / "s")
+        wait_until(lambda: answers(host), "an answer")
+        inside = "/proc/%d/root%s/" % (host.pid, small)
+        with open(inside + "filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(b"x" * 512)
+        for _ in range(100):
+            assert [get(host, path).text for path in ("/print", "/zone")] == ["done"] * 2
+        wait_until(lambda: dropped(host) >= 500, "messages that are dropped")
+        os.remove(inside + "filler")
+        log = LogFile(inside + "log")
+
+        def is_told():
+            assert [get(host, path).text for path in ("/print", "/zone")] == ["done"] * 2
+            return len(re.findall(r"\d+ messages were dropped", log.read())) >= 2
+        wait_until(is_told, "the host and the relay to say so")
+        lines = log.read().splitlines()
+        start = r"\S+ \[\d+\] \w+: |  " if form == "text" else r'\{"timestamp":.*\}$'
+        assert all(re.match(start, line) for line in lines)
+        assert process.stop(host) == 0
+
+
+def dropped(host):
+    return json.loads(get(host, "/status?format=json").body)["log"]["dropped"]
+
+
+class TestSeveralHosts:
+    def test_lines_of_two_hosts_on_one_file_are_whole(self, printing, expected_log):
+        log = LogFile(printing / "log")
+        long = "y" * 3000
+        write_file(printing / "many.py", '''
+def application(environ, start_response):
+    for number in range(200):
+        environ["wsgi.errors"].write("begin %%s %%d %s end\\n" %% (environ["QUERY_STRING"], number))
+        print("begin printed%%s %%d %s end" %% (environ["QUERY_STRING"], number))
+    start_response("200 OK", [])
+    return [b""]
+''' % (long, long))
+        hosts = [Host("many:application", settings(printing, destination=log.path)) for _ in range(2)]
+        clients = [threading.Thread(target=get, args=(host, "/?%d" % number)) for number, host in enumerate(hosts)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        for number in range(2):
+            log.wait("begin printed%d 199 " % number)
+        lines = [line for line in log.read().splitlines() if "begin" in line]
+        assert len(lines) >= 800 and all(re.fullmatch(
+            r"\S+ \[\d+\] (error: GET /\w*: begin \d* \d+ y{3000} end \(request \w+\)|"
+            r"info: begin printed\d* \d+ y{3000} end)", line) for line in lines)
 
 
 class TestSecrets:

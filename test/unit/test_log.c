@@ -13,6 +13,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <regex.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -295,6 +297,34 @@ static void test_errno_is_kept(void **state)
     assert_int_equal(errno, 4711);
     log_text(LOG_LEVEL_INFO, &topic, "x", 1);
     assert_int_equal(errno, 4711);
+}
+
+/* Stands for a full disk: a write stops at the limit. */
+static void limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_what_does_not_fit_leaves_no_half_line_and_is_told_of_later(void **state)
+{
+    (void)state;
+    log_info("test-message", "first");
+    size_t first_bytes = strlen(read_file(path));
+    limit_file_size(first_bytes + 20);
+    log_info("test-message", "second");
+    log_info("test-message", "third");
+    assert_int_equal(strlen(read_file(path)), first_bytes);
+    assert_int_equal(log_dropped(), 2);
+    limit_file_size(RLIM_INFINITY);
+    log_info("test-message", "fourth");
+    const char *text = read_file(path);
+    assert_non_null(strstr(text, "info: fourth\n"));
+    assert_non_null(strstr(text, "warning: 2 messages were dropped, as the log could not be written\n"));
+    assert_null(strstr(text, "\n\n"));
 }
 
 static void assert_mode(mode_t mask)
@@ -616,6 +646,7 @@ int main(void)
         TEST(test_messages_of_every_length_around_the_buffer),
         TEST(test_long_text_is_whole),
         TEST(test_errno_is_kept),
+        TEST(test_what_does_not_fit_leaves_no_half_line_and_is_told_of_later),
         TEST(test_file_is_appended_to_private_and_not_inherited),
         TEST(test_reopen_follows_a_rotation_with_the_same_descriptor),
         TEST(test_reopen_that_fails_keeps_the_old_file),
