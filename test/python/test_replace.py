@@ -93,6 +93,27 @@ class ReplacerTest(support.FolderTestCase):
         self.look(5)
         self.assertEqual((self.host.checks, self.host.log_lines), (0, []))
 
+    def test_a_second_edit_within_a_second_is_not_hidden_by_the_bytecode_of_the_first(self):
+        import py_compile
+
+        os.utime(self.path, ns=(10**18, 10**18))
+        cached = py_compile.compile(self.path, doraise=True)
+        self.make()
+        with open(self.path, "w") as file:
+            file.write("V = 2\n")
+        os.utime(self.path, ns=(10**18 + 5, 10**18 + 5))
+        self.look(2)
+        self.assertEqual((self.host.checks, os.path.exists(cached)), (1, False))
+
+    def test_bytecode_that_python_would_not_take_stays_where_it_is(self):
+        import py_compile
+
+        cached = py_compile.compile(self.path, doraise=True)
+        self.change(text="V = 22\n")
+        self.change("none.py", "")
+        self.assertTrue(os.path.exists(cached))
+        files.forget_stale_bytecode({self.path: None, "/no/such/file.py": (1, 1, 1), "page.html": (1, 1, 1)})
+
     def test_one_that_is_still_being_written_waits(self):
         for count in range(4):
             self.write("shop.py", "V = 2\n" * count)

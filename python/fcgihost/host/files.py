@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 
 try:
     import _fcgihost as _host
@@ -26,6 +27,23 @@ def _state(path):
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def forget_stale_bytecode(states):
+    """Removes the .pyc of files that Python would take for that of their present text: it compares the size and the second
+    of the modification alone, so that a second edit within a second is not seen. states: path -> state."""
+    for path, state in states.items():
+        if state is None or not path.endswith(".py"):
+            continue
+        try:
+            cached = sys.modules["_frozen_importlib_external"].cache_from_source(path)
+            with open(cached, "rb") as file:
+                head = file.read(16)
+            if head[4:] == b"".join((number & 0xFFFFFFFF).to_bytes(4, "little") for number in (
+                    0, state[0] // 10**9, state[1])):
+                os.unlink(cached)
+        except (OSError, NotImplementedError):
+            pass  # there is none, or it is not ours to remove
 
 
 def find(patterns):

@@ -128,6 +128,7 @@ class Replacer:
         self._why = "%s%s changed" % (paths[0], " and %d more have" % (len(paths) - 1) if paths[1:] else " has")
         self._widen()
         self._mark = "%08x" % loader.checksum(repr(sorted(changed.items())).encode("utf-8", "surrogateescape"))
+        files.forget_stale_bytecode(changed)
         self._end_trial()
         if not self._host.claim(self._mark):
             return
