@@ -401,6 +401,19 @@ class WatchTest(support.FolderTestCase):
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         self.assertTrue(self.watch.has_changed())
 
+    def test_a_second_edit_within_a_second_is_not_hidden_by_the_bytecode_of_the_first(self):
+        import py_compile
+
+        path = self.write("quick_module.py", "1 / 0\n")
+        os.utime(path, ns=(10**18, 10**18))
+        py_compile.compile(path, doraise=True)
+        self.assertRaises(ZeroDivisionError, loader.load_module, "quick_module:V", self.watch)
+        with open(path, "w") as file:
+            file.write("V=int\n")
+        os.utime(path, ns=(10**18 + 5, 10**18 + 5))
+        self.assertTrue(self.watch.has_changed())
+        self.assertIs(loader.load_module("quick_module:V", self.watch), int)
+
     def test_nothing_has_changed_if_nothing_has(self):
         self.fail_script("1 / 0\n")
         for _ in range(3):

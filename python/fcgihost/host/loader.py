@@ -14,7 +14,10 @@ class Watch:
 
     def has_changed(self):
         """Has a file that the last failed load touched changed since?"""
-        return any(_state(file) != state for file, state in self._states.items())
+        now = files.states(self._states)
+        changed = {file: state for file, state in now.items() if state != self._states[file]}
+        files.forget_stale_bytecode(changed)
+        return bool(changed)
 
     def state(self):
         """What resume() wants to know, of objects that the marshal module takes."""
