@@ -5,6 +5,7 @@
 #                                       shared: the system's libpython; auto: static where libpythonX.Y.a is
 #             CC=gcc                    or clang
 #             SAN=address,undefined     a build with sanitizers (or SAN=thread), in a folder of its own
+#             PGO=use                   for install and the like after make pgo: what that has built
 #             PREFIX=/usr/local DESTDIR=
 #             V=1                       print whole commands
 #             T=pattern                 for the test targets: only tests whose name contains it
@@ -22,6 +23,7 @@ DESTDIR ?=
 PORT    ?= 8080
 CASE    ?=
 AGAINST ?=
+PGO     ?=
 ROUNDS  ?= 7
 SECONDS ?= 0.6
 SAN     ?=
@@ -31,7 +33,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture matrix test-fresh bench run-bench lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
@@ -66,7 +68,7 @@ PY_LDLIBS  := $(wordlist 6,99,$(python_facts))
 
 # A folder for each combination, so that objects of one never meet those of another.
 comma   := ,
-VARIANT := py$(PY_VERSION)$(if $(filter shared,$(PY_LINK)),-shared)$(if $(filter clang%,$(CC)),-$(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+VARIANT := py$(PY_VERSION)$(if $(filter shared,$(PY_LINK)),-shared)$(if $(filter clang%,$(CC)),-$(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(PGO),-pgo)
 BUILD   := build/$(VARIANT)
 PROGRAM := $(BUILD)/fcgihost
 
@@ -74,11 +76,22 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
            -Wpointer-arith -Wundef -Wwrite-strings -Wno-missing-field-initializers
 HARDEN  := $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(SAN),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
+# PGO=train: the program writes at its exit how often each branch was taken; PGO=use: it is compiled by that. Both have
+# one folder, as gcc looks for an object's counts beside it. What the training never did is optimised as usual.
+PGO_FLAGS-gcc-train   := -O3 -fprofile-generate -fprofile-update=prefer-atomic
+PGO_FLAGS-gcc-use     := -O3 -flto=auto -fprofile-use -fprofile-partial-training -Wno-missing-profile
+PGO_FLAGS-clang-train := -O3 -fprofile-instr-generate -fprofile-update=prefer-atomic
+PGO_FLAGS-clang-use   := -O3 -fprofile-instr-use=$(BUILD)/profile -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date
+PGO_COMPILER := $(if $(filter clang%,$(CC)),clang,gcc)
+PGO_FLAGS    := $(PGO_FLAGS-$(PGO_COMPILER)-$(PGO))
+ifneq ($(and $(filter use,$(PGO)),$(if $(wildcard $(BUILD)/*.gcda $(BUILD)/profile),,none)),)
+$(error PGO=use, but there is no profile in $(BUILD): make pgo makes one)
+endif
 # libpythonX.Y.a is not position independent, as Debian's python3 is not. Its functions are exported, for extensions; the
 # program's own are hidden: an extension that has one of the same name must get its own.
 NO_PIE  := $(filter static,$(PY_LINK))
-ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) -fvisibility=hidden $(CFLAGS) $(if $(NO_PIE),-fno-pie) -MMD -MP
-ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS) $(if $(NO_PIE),-no-pie)
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) -fvisibility=hidden $(CFLAGS) $(PGO_FLAGS) $(if $(NO_PIE),-fno-pie) -MMD -MP
+ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS) $(if $(PGO),$(CFLAGS) $(PGO_FLAGS)) $(if $(NO_PIE),-no-pie)
 LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
 
 PY_LINK_TEXT := $(if $(filter static,$(PY_LINK)),built in,as shared library)
@@ -146,6 +159,18 @@ FORCE:
 
 # Which headers an object was made from.
 -include $(patsubst %.o,%.d,$(OBJECTS) $(call objects_of,$(TEST_SOURCES)))
+
+# The profile is taken anew; from the same profile, BUILD-pgo without its objects, comes the same program.
+pgo: $(BUILD)/bench/load ## build/fcgihost with -O3, LTO and a profile that it makes itself (half a minute)
+	@rm -rf $(BUILD)-pgo
+	@$(MAKE) --no-print-directory -s PGO=train $(BUILD)-pgo/fcgihost
+	@echo 'training: $(BUILD)-pgo/fcgihost serves test/bench/apps'
+	@LLVM_PROFILE_FILE=$(abspath $(BUILD)-pgo)/part-%p.profraw FCGIHOST=$(abspath $(BUILD)-pgo/fcgihost) \
+	    /usr/bin/python3 -B test/bench/train.py --load $(BUILD)/bench/load
+ifeq ($(PGO_COMPILER),clang)
+	@$$($(CC) -print-prog-name=llvm-profdata) merge -o $(BUILD)-pgo/profile $(BUILD)-pgo/*.profraw
+endif
+	@$(MAKE) --no-print-directory PGO=use all
 
 ##@ From a fresh machine
 
