@@ -263,7 +263,7 @@ bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CA
 	@$(MAKE) --no-print-directory run-bench
 
 run-bench: all $(BUILD)/bench/load
-	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
+	@FCGIHOST=$(abspath $(PROGRAM)) PYTHON=$(PYTHON) /usr/bin/python3 -B test/bench/bench.py --load $(BUILD)/bench/load \
 	   --case '$(CASE)' $(if $(AGAINST),--against '$(AGAINST)') --rounds $(ROUNDS) --seconds $(SECONDS) --json build/bench.json
 
 $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o

@@ -6,6 +6,9 @@ each figure, every response checked.
 """
 import argparse
 import fnmatch
+import glob
+import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -18,6 +21,9 @@ import figures
 import measure
 import peers
 from cases import CASES, UNITS
+
+
+PYTHON = os.environ.get("PYTHON") or "/usr/bin/python3"  # the one that is embedded
 
 
 class Bench:
@@ -42,6 +48,18 @@ class Bench:
         self.sites += 1
         folder = os.path.join(self.folder, "site-%d" % self.sites)
         os.mkdir(folder)
+        return folder
+
+    def venv(self, kind):
+        """A virtual environment in which nothing is installed, or Django alone."""
+        folder = os.path.join(self.folder, "venv-" + kind)
+        if not os.path.exists(folder):
+            subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder], check=True)
+            packages, = glob.glob(os.path.join(folder, "lib", "python3*", "site-packages"))
+            for name in ("django", "asgiref", "sqlparse", "pytz") if kind == "django" else ():
+                found = importlib.util.find_spec(name)
+                if found is not None:
+                    os.symlink(os.path.dirname(found.origin), os.path.join(packages, name))
         return folder
 
     def expected_file(self, case):
@@ -107,6 +125,10 @@ def versions():
         "mod_wsgi": "mod_wsgi " + first_line("dpkg-query", "-W", "-f", "${Version}",
                                              "libapache2-mod-wsgi-py3"),
         "gunicorn": first_line("gunicorn", "--version"),
+        "php-fpm": first_line("php-fpm", "-v").partition(" (")[0],
+        "flask, django": ", ".join(
+            "%s %s" % (name, importlib.metadata.version(name)) for name in ("Flask", "Django")
+            if importlib.util.find_spec(name.lower())),
     }
 
 

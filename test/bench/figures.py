@@ -49,9 +49,11 @@ def medians(rounds):
 
 def load_figures(result, cpu_seconds):
     """The figures of one run of the load generator, given what it printed."""
-    served, p99 = result["served"], percentile(result["latencies_ns"], 0.99)
+    served = result["served"]
+    p50, p99 = (percentile(result["latencies_ns"], share) for share in (0.5, 0.99))
     return {"cpu_us": cpu_seconds * 1e6 / served if served else None,
             "requests_a_second": served / result["seconds"],
+            "p50_ms": p50 / 1e6 if p50 is not None else None,
             "p99_ms": p99 / 1e6 if p99 is not None else None}
 
 
@@ -80,8 +82,9 @@ def verdict(goal, is_judged, figure, figure_ratio, problems):
 # What /proc says
 
 
-def resident_kib(smaps_rollup):
-    return int(re.search(r"^Rss:\s+(\d+) kB", smaps_rollup, re.M).group(1))
+def proportional_kib(smaps_rollup):
+    """Resident memory, in which a page that several processes share counts as its part."""
+    return int(re.search(r"^Pss:\s+(\d+) kB", smaps_rollup, re.M).group(1))
 
 
 def parent_and_reaped_ticks(stat):
@@ -129,13 +132,13 @@ def aligned(rows, left):
 
 def case_lines(case):
     """The table of one case, as it stands in the JSON."""
-    rows = [("", "CPU µs", "requests/s", "p99 ms", case["unit"], "ratio", "goal", "")]
+    rows = [("", "CPU µs", "requests/s", "p50 ms", "p99 ms", case["unit"], "ratio", "goal", "")]
     for peer in case["peers"]:
         figures = peer["figures"]
-        own = case["figure"] not in ("cpu_us", "p99_ms")
+        own = case["figure"] not in ("cpu_us", "p50_ms", "p99_ms")
         rows.append((peer["title"], number_text(figures.get("cpu_us")),
                      number_text(figures.get("requests_a_second")),
-                     number_text(figures.get("p99_ms")),
+                     number_text(figures.get("p50_ms")), number_text(figures.get("p99_ms")),
                      number_text(figures.get(case["figure"])) if own else "",
                      "%.2f" % peer["ratio"] if peer["ratio"] is not None else "-",
                      case["goal"] if peer["is_judged"] else "", peer["verdict"]))
@@ -153,8 +156,8 @@ def case_lines(case):
 
 
 def summary_rows(report):
-    """A row for each case: fcgihost beside the baseline."""
-    rows = [("", "fcgihost", "uWSGI", "ratio", "goal", "")]
+    """A row for each case: fcgihost beside the baseline, uWSGI where the title names no other."""
+    rows = [("", "fcgihost", "peer", "ratio", "goal", "")]
     for case in report["cases"]:
         baseline, *others = case["peers"]
         judged = next((peer for peer in others if peer["is_judged"]), None)

@@ -1,4 +1,5 @@
 """The servers that are compared, each with its whole configuration in a temporary folder."""
+import glob
 import json
 import mmap
 import os
@@ -42,6 +43,9 @@ class Peer(namedtuple("Peer", "title protocol application front keeps_connection
 
 
 def find_program(name):
+    if name == "php-fpm":  # php-fpm8.2
+        found = sorted(glob.glob("/usr/sbin/php-fpm*"))
+        return found[-1] if found else None
     if name in OWN_PROGRAMS:
         return os.environ.get(OWN_PROGRAMS[name])
     return shutil.which(name, path=SEARCH_PATH)
@@ -68,8 +72,9 @@ def write(path, text):
 def own(name):
     @runs(name)
     def command(site):
+        home = ["--set", "python.home=" + site.venv] if site.venv else []
         return [find_program(name), "--listen", "unix:" + site.socket, "--threads", THREADS,
-                site.app]
+                *home, site.app]
     return command
 
 
@@ -80,7 +85,8 @@ def uwsgi(option):
             backlog = min(511, int(file.read()))
         return [find_program("uwsgi"), "--plugin", "python3", option, site.socket, "--processes",
                 "1", "--threads", THREADS, "--enable-threads", "--listen", str(backlog),
-                "--disable-logging", "--need-app", "--die-on-term", "--wsgi-file", site.app]
+                "--disable-logging", "--need-app", "--die-on-term", "--wsgi-file", site.app,
+                *(["--virtualenv", site.venv] if site.venv else [])]
     return command
 
 
@@ -90,6 +96,26 @@ def gunicorn(site):
     return [find_program("gunicorn"), "--worker-class", "gthread", "--workers", "1", "--threads",
             THREADS, "--keep-alive", "60", "--backlog", "511", "--log-level", "error", "--bind",
             "unix:" + site.socket, module + ":application"]
+
+
+PHP_FPM = """
+[global]
+daemonize = no
+error_log = %(folder)s/log
+[www]
+listen = %(socket)s
+%(user)s
+pm = static
+pm.max_children = %(threads)s
+"""
+
+
+@runs("php-fpm")
+def php_fpm(site):
+    path = write(os.path.join(site.folder, "php-fpm.conf"), PHP_FPM % {
+        "folder": site.folder, "socket": site.socket, "threads": THREADS,
+        "user": "user = root\ngroup = root" if AS_ROOT else ""})
+    return [find_program("php-fpm"), "--fpm-config", path, *(["-R"] if AS_ROOT else [])]
 
 
 # -------------------------------------------------------------------------------
@@ -109,6 +135,7 @@ http {
     fastcgi_temp_path %(folder)s/nginx-fastcgi;
     scgi_temp_path %(folder)s/nginx-scgi;
     uwsgi_temp_path %(folder)s/nginx-uwsgi;
+    %(buffers)s
     upstream application { server unix:%(socket)s; %(keepalive)s }
     server {
         listen unix:%(front_socket)s;
@@ -124,6 +151,22 @@ NGINX_FASTCGI = """
             %s
             fastcgi_pass application;
 """
+NGINX_PHP = """
+            include /etc/nginx/fastcgi.conf;
+            fastcgi_param SCRIPT_FILENAME %s/hello.php;
+            %%s
+            fastcgi_pass application;
+""" % os.path.join(HERE, "apps")
+NGINX_UWSGI = """
+            include /etc/nginx/uwsgi_params;
+            uwsgi_pass application;
+"""
+# By the name that a case gives them. "example": as examples/nginx has them. The same for all peers.
+NGINX_BUFFERS = {
+    "": "",
+    "example": "client_body_buffer_size 1m;",
+    "no files": "fastcgi_max_temp_file_size 0; uwsgi_max_temp_file_size 0;",
+}
 NGINX_SCGI = """
             include /etc/nginx/scgi_params;
             scgi_param SCRIPT_NAME "";
@@ -146,6 +189,7 @@ def nginx(location, option_if_kept="", option_if_new=""):
         path = write(os.path.join(site.folder, "nginx.conf"), NGINX % {
             "folder": site.folder, "socket": site.socket, "front_socket": site.front_socket,
             "user": "user root;" if AS_ROOT else "",
+            "buffers": NGINX_BUFFERS[site.case.buffers],
             "keepalive": "keepalive 64;" if site.is_kept else "",
             "location": location % option if "%s" in location else location})
         return [find_program("nginx"), "-c", path, "-p", site.folder, "-e",
@@ -199,6 +243,7 @@ fcgihost, other_fcgihost = own("fcgihost"), own("other-fcgihost")
 uwsgi_fastcgi, uwsgi_scgi = uwsgi("--fastcgi-socket"), uwsgi("--scgi-socket")
 nginx_fastcgi = nginx(NGINX_FASTCGI, "fastcgi_keep_conn on;")
 nginx_scgi = nginx(NGINX_SCGI)
+uwsgi_own, nginx_uwsgi = uwsgi("--uwsgi-socket"), nginx(NGINX_UWSGI)
 
 PEERS = {
     # uWSGI closes every connection after its request, whatever the client asks.
@@ -208,6 +253,9 @@ PEERS = {
     "fcgihost-scgi": Peer("fcgihost, SCGI", "scgi", fcgihost, keeps_connections=False),
     "nginx+uwsgi": Peer("nginx and uWSGI, FastCGI", "http", uwsgi_fastcgi, nginx_fastcgi),
     "nginx+uwsgi-scgi": Peer("nginx and uWSGI, SCGI", "http", uwsgi_scgi, nginx_scgi),
+    "nginx+uwsgi-own": Peer("nginx and uWSGI, its own protocol", "http", uwsgi_own, nginx_uwsgi),
+    "nginx+php-fpm": Peer("nginx and PHP-FPM", "http", php_fpm,
+                          nginx(NGINX_PHP, "fastcgi_keep_conn on;")),
     "nginx+fcgihost": Peer("nginx and fcgihost, FastCGI", "http", fcgihost, nginx_fastcgi),
     "nginx+fcgihost-scgi": Peer("nginx and fcgihost, SCGI", "http", fcgihost, nginx_scgi),
     "nginx+gunicorn": Peer("nginx and gunicorn", "http", gunicorn,
@@ -229,6 +277,7 @@ class Site:
         self.peer, self.case, self.bench = peer, case, bench
         self.is_kept, self.folder = case.is_kept, bench.site_folder()
         self.app = os.path.join(bench.folder, "apps", case.app)
+        self.venv = bench.venv(case.venv) if case.venv else None
         self.socket = os.path.join(self.folder, "app.sock")
         self.front_socket = os.path.join(self.folder, "front.sock")
         self.address = "unix:" + self.socket
@@ -297,6 +346,8 @@ class Site:
         # Web browsers keep theirs; whether the upstream connection is kept is the front's business.
         if self.peer.protocol == "http" or case.is_kept and self.peer.keeps_connections:
             command.append("--keep")
+        if case.is_rich:
+            command.append("--rich")
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=seconds + grace + 20)
         return json.loads(done.stdout.decode()) if done.returncode == 0 else None
@@ -328,12 +379,12 @@ class Site:
                 pass  # it has ended: its time is its parent's now
         return total
 
-    def resident_kib(self):
+    def memory_kib(self):
         total = 0
         for pid in self.pids():
             try:
                 with open("/proc/%d/smaps_rollup" % pid) as file:
-                    total += figures.resident_kib(file.read())
+                    total += figures.proportional_kib(file.read())
             except OSError:
                 pass
         return total

@@ -1,6 +1,7 @@
 /* FastCGI, SCGI and HTTP as the benchmark's client builds and checks them. */
 #include "wire.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,37 @@ static const char accepted[] = "text/html,application/xhtml+xml,application/xml;
                                "image/avif,image/webp,*/*;q=0.8";
 static const char cookie[] = "sessionid=8f3c1b2a9d7e4f60a1b2c3d4e5f60718; "
                              "csrftoken=q1w2e3r4t5y6u7i8o9p0";
+/* Of a rich request: 10 cookies more, and headers more, so that there are 30. */
+static const char more_cookies[] =
+    "; theme=dark; lang=en-GB; consent=necessary%2Cstatistics; seen=2026-11-28; cart=0; "
+    "_ga=GA1.1.1213141516.1700000000; _gid=GA1.1.171819.1700000000; tz=Europe%2FBerlin; "
+    "ab=variant-b; last=%2Fshop%2Fitems";
+static const char *const more_headers[][2] = {
+    {"Accept-Charset", "utf-8"},
+    {"Cache-Control", "max-age=0"},
+    {"DNT", "1"},
+    {"Forwarded", "for=192.0.2.7;proto=https"},
+    {"If-Modified-Since", "Sat, 28 Nov 2020 12:00:00 GMT"},
+    {"If-None-Match", "\"8f3c1b2a\""},
+    {"Origin", "http://localhost"},
+    {"Pragma", "no-cache"},
+    {"Priority", "u=0, i"},
+    {"Referer", "http://localhost/shop/items"},
+    {"Sec-CH-UA", "\"Firefox\";v=\"115\""},
+    {"Sec-CH-UA-Mobile", "?0"},
+    {"Sec-CH-UA-Platform", "\"Linux\""},
+    {"Sec-Fetch-Dest", "document"},
+    {"Sec-Fetch-Mode", "navigate"},
+    {"Sec-Fetch-Site", "same-origin"},
+    {"Sec-Fetch-User", "?1"},
+    {"Sec-GPC", "1"},
+    {"Upgrade-Insecure-Requests", "1"},
+    {"Via", "1.1 proxy.example"},
+    {"X-Forwarded-For", "192.0.2.7"},
+    {"X-Forwarded-Host", "localhost"},
+    {"X-Request-Id", "5f0c2d3e4b6a798801234567"},
+};
+enum { MORE_HEADERS = sizeof(more_headers) / sizeof(*more_headers) };
 
 /* -------------------------------------------------------------------------------
  * The request */
@@ -39,10 +71,21 @@ static void put_parameter(FILE *out, enum wire_protocol protocol, const char *na
     }
 }
 
+/* "Sec-GPC" as "HTTP_SEC_GPC". */
+static void put_header(FILE *out, enum wire_protocol protocol, const char *name, const char *value)
+{
+    char variable[64];
+    snprintf(variable, sizeof(variable), "HTTP_%s", name);
+    for (char *c = variable; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+    put_parameter(out, protocol, variable, value);
+}
+
 /* What nginx sends for a browser's request with its fastcgi_params, or scgi_params. */
 static void put_parameters(FILE *out, const struct wire_exchange *exchange)
 {
-    char length[24];
+    char length[24], cookies[512];
+    snprintf(cookies, sizeof(cookies), "%s%s", cookie, exchange->is_rich ? more_cookies : "");
     snprintf(length, sizeof(length), "%zu", exchange->upload_bytes);
     bool is_post = exchange->upload_bytes > 0;
     const char *parameters[][2] = {
@@ -71,13 +114,15 @@ static void put_parameters(FILE *out, const struct wire_exchange *exchange)
         {"HTTP_ACCEPT_LANGUAGE", "en-GB,en;q=0.5"},
         {"HTTP_ACCEPT_ENCODING", "gzip, deflate, br"},
         {"HTTP_CONNECTION", "keep-alive"},
-        {"HTTP_COOKIE", cookie},
+        {"HTTP_COOKIE", cookies},
     };
     for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
         put_parameter(out, exchange->protocol, parameters[i][0], parameters[i][1]);
         if (i == 0 && exchange->protocol == WIRE_SCGI)
             put_parameter(out, exchange->protocol, "SCGI", "1");
     }
+    for (size_t i = 0; exchange->is_rich && i < MORE_HEADERS; i++)
+        put_header(out, exchange->protocol, more_headers[i][0], more_headers[i][1]);
 }
 
 static void put_record(FILE *out, int type, const char *content, size_t n)
@@ -101,8 +146,10 @@ static void put_http_request(FILE *out, const struct wire_exchange *exchange)
     fprintf(out, "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: %s\r\nAccept: %s\r\n",
             exchange->upload_bytes > 0 ? "POST" : "GET", exchange->path, browser, accepted);
     fprintf(out, "Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n");
-    fprintf(out, "Cookie: %s\r\nConnection: %s\r\n", cookie,
-            exchange->is_kept ? "keep-alive" : "close");
+    fprintf(out, "Cookie: %s%s\r\nConnection: %s\r\n", cookie,
+            exchange->is_rich ? more_cookies : "", exchange->is_kept ? "keep-alive" : "close");
+    for (size_t i = 0; exchange->is_rich && i < MORE_HEADERS; i++)
+        fprintf(out, "%s: %s\r\n", more_headers[i][0], more_headers[i][1]);
     if (exchange->upload_bytes > 0)
         fprintf(out, "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n",
                 exchange->upload_bytes);

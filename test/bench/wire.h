@@ -17,6 +17,7 @@ struct wire_exchange {
     size_t upload_bytes; /* above 0 it is a POST */
     const char *expected_body;
     size_t expected_bytes;
+    bool is_rich; /* 30 headers and 12 cookies, as a browser sends them through proxies */
 };
 
 /* The whole request as sent; the caller frees it. NULL: no memory. */

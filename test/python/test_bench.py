@@ -74,12 +74,12 @@ class ArithmeticTest(unittest.TestCase):
     def test_figures_of_a_run(self):
         result = {"served": 200, "seconds": 0.5, "latencies_ns": [[1000000, 150], [3000000, 50]]}
         self.assertEqual(figures.load_figures(result, 0.002),
-                         {"cpu_us": 10.0, "requests_a_second": 400.0, "p99_ms": 3.0})
+                         {"cpu_us": 10.0, "requests_a_second": 400.0, "p50_ms": 1.0, "p99_ms": 3.0})
 
     def test_figures_of_a_run_that_served_nobody(self):
         result = {"served": 0, "seconds": 0.5, "latencies_ns": []}
         self.assertEqual(figures.load_figures(result, 0.002),
-                         {"cpu_us": None, "requests_a_second": 0, "p99_ms": None})
+                         {"cpu_us": None, "requests_a_second": 0, "p50_ms": None, "p99_ms": None})
 
     def test_problems_of_a_run(self):
         def problems(**more):
@@ -118,8 +118,8 @@ class GoalTest(unittest.TestCase):
 
 class ProcTest(unittest.TestCase):
     def test_resident_memory(self):
-        self.assertEqual(figures.resident_kib("55-7f rw-p 0 [rollup]\nRss:        17404 kB\n"
-                                              "Pss:        100 kB\n"), 17404)
+        self.assertEqual(figures.proportional_kib("55-7f rw-p 0 [rollup]\nRss:        17404 kB\n"
+                                                  "Pss:        100 kB\n"), 100)
 
     def test_stat_of_a_process_with_a_nasty_name(self):
         stat = "42 (a) b (c) S 7 42 42 0 -1 4194560 1 2 3 4 50 60 11 12 20 0 5 0 99 0 0"
@@ -167,7 +167,7 @@ class CasesTest(unittest.TestCase):
         for one in CASES:
             self.assertLessEqual(set(one.peers), set(peers.PEERS))
             self.assertIn(one.figure, UNITS)
-            self.assertIn("uwsgi", one.baseline())
+            self.assertNotIn("fcgihost", one.baseline())
 
     def test_the_case_says_what_an_upload_answers(self):
         body = b"abcdefghijklmnopqrstuvwxyz" * 2

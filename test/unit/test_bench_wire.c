@@ -14,7 +14,8 @@ static const char http_response[] =
 
 static struct wire_exchange exchange_of(enum wire_protocol protocol, size_t upload_bytes)
 {
-    return (struct wire_exchange){protocol, true, "/path", upload_bytes, body, sizeof(body) - 1};
+    return (struct wire_exchange){protocol,         true, "/path", upload_bytes, body,
+                                  sizeof(body) - 1, false};
 }
 
 /* The response, in two parts that are cut at every place, ends with the verdict and no sooner. */
@@ -103,6 +104,33 @@ static void test_scgi_requests_are_read_by_the_host(void **state)
     assert_int_equal(head.content_length, 100);
     assert_int_equal(n - head.head_bytes, 100);
     assert_memory_equal(request + head.head_bytes, "abcdefghijklmnopqrstuvwxyzabcd", 30);
+    free(request);
+}
+
+static size_t count_of(const char *text, size_t n, const char *wanted)
+{
+    size_t count = 0, length = strlen(wanted);
+    for (size_t i = 0; i + length <= n; i++)
+        count += memcmp(text + i, wanted, length) == 0;
+    return count;
+}
+
+static void test_a_rich_request_has_30_headers_and_12_cookies(void **state)
+{
+    (void)state;
+    struct wire_exchange exchange = exchange_of(WIRE_HTTP, 0);
+    exchange.is_rich = true;
+    size_t n;
+    char *request = wire_build_request(&exchange, &n);
+    assert_non_null(request);
+    assert_int_equal(count_of(request, n, "\r\n"), 1 + 30 + 1);
+    const char *cookies = strstr(request, "\r\nCookie: ") + 10;
+    assert_int_equal(count_of(cookies, strcspn(cookies, "\r"), "; "), 12 - 1);
+    free(request);
+    exchange.protocol = WIRE_SCGI;
+    request = wire_build_request(&exchange, &n);
+    assert_int_equal(count_of(request, n, "HTTP_"), 30);
+    assert_int_equal(count_of(request, n, "HTTP_SEC_CH_UA_MOBILE"), 1);
     free(request);
 }
 
@@ -236,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_fastcgi_requests_pass_the_gate),
         cmocka_unit_test(test_a_long_value_has_a_long_length),
         cmocka_unit_test(test_scgi_requests_are_read_by_the_host),
+        cmocka_unit_test(test_a_rich_request_has_30_headers_and_12_cookies),
         cmocka_unit_test(test_http_requests),
         cmocka_unit_test(test_the_expected_response_is_whole),
         cmocka_unit_test(test_a_body_in_several_records),
