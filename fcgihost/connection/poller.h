@@ -1,5 +1,5 @@
-/* The epoll set that the workers share: it accepts, it keeps the idle, it hands over what is ready.
- */
+/* The epoll set that the workers share: it accepts connections, keeps idle ones, and returns those
+ * that are ready. */
 #ifndef FCGIHOST_POLLER_H
 #define FCGIHOST_POLLER_H
 
@@ -23,12 +23,12 @@ struct poller_queue {
     struct connection *first, *last;
 };
 
-/* What waits in it. */
+/* What is waiting in it. */
 struct poller_load {
     size_t open, idle;          /* connections; idle: kept, between two requests */
     size_t max;                 /* [limits] connections */
     size_t waiting;             /* requests that wait for a thread */
-    uint64_t oldest_waiting_ms; /* how long the first of them has */
+    uint64_t oldest_waiting_ms; /* how long the first of them has waited */
     size_t parked;              /* requests that wait for the application to be loaded */
 };
 
@@ -40,7 +40,7 @@ struct poller {
     int event_count, next_event;
     struct listener *last_listener; /* that has had … */
     atomic_int accepts_in_row;      /* … so many connections, without another event between */
-    int wake_fd;                    /* readable once the workers are to end */
+    int wake_fd;                    /* readable once the workers must end */
     int change_fd; /* an eventfd of the supervisor's: told when the last connection has gone */
     uint64_t io_timeout_ms;
     struct poller_listener *listeners;
@@ -67,7 +67,7 @@ struct poller {
     struct poller_queue parked; /* their requests wait for the application */
     struct poller_queue ready;  /* theirs for a thread, first come first served */
     atomic_bool has_ready;      /* some may be there */
-    int ready_fd;               /* an eventfd: whoever waits in epoll has to look after them */
+    int ready_fd;               /* an eventfd: the thread that waits in epoll must look at them */
     atomic_bool is_recalled;    /* a worker wants the turn of the watch */
 };
 
@@ -76,16 +76,16 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
                 int change_fd);
 void poller_clear(struct poller *poller);
 
-/* The next connection that has something to say, new ones included: the caller owns it until it
- * calls poller_watch, poller_park, poller_queue or poller_close. NULL: the worker is to end. By the
- * thread that has the turn (threads/turn.h), as the next one. */
+/* The next connection on which something has come, new ones included: the caller owns it until it
+ * calls poller_watch, poller_park, poller_queue or poller_close. NULL: the worker must end. Called,
+ * like the next one, by the thread that has the turn (threads/turn.h). */
 struct connection *poller_next(struct poller *poller);
-/* The same for the watch, but none that is in the queue; NULL also after timeout_ms, and when a
+/* The same for the watch, without connections of the queue; NULL also after timeout_ms, and when a
  * worker wants the turn. */
 struct connection *poller_lead(struct poller *poller, int timeout_ms);
 /* A worker wants the turn that the watch has. Any thread, with or without the GIL. */
 void poller_recall(struct poller *poller);
-/* Must the watch pass the turn? By the watch, as the next one, which it calls once it has. */
+/* Must the watch pass the turn? Called by the watch, like the next one, once it has passed it. */
 bool poller_is_recalled(const struct poller *poller);
 void poller_end_recall(struct poller *poller);
 /* Gives a connection back whose request waits for a thread: poller_next returns it in its turn. */
@@ -101,32 +101,31 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
 /* Gives a connection with a request that can't be served yet back until poller_unpark, or until
  * park_end_ms; poller_next then returns it. */
 void poller_park(struct poller *poller, struct connection *connection);
-/* What they wait for is there, or will not come. */
+/* Parked requests can go on: what they wait for is there, or will not come. */
 void poller_unpark(struct poller *poller);
 void poller_close(struct poller *poller, struct connection *connection);
 size_t poller_connection_count(struct poller *poller);
-/* Walks all connections with the mutex held: for a page that somebody reads, not for each request.
- */
+/* Walks all connections with the mutex held: for the status, not for each request. */
 void poller_get_load(struct poller *poller, struct poller_load *load);
 /* -1: it is closed. Any thread. */
 int poller_listener_fd(struct poller *poller, size_t i);
 /* "unix:/run/x.sock", for messages. */
 const char *poller_listener_name(const struct poller *poller, size_t i);
 
-/* The supervisor's: ends what is past its deadline, takes up accepting again; call it at least once
- * a second. */
+/* For the supervisor, at least once a second: closes connections past their deadline, and accepts
+ * again when there is room. */
 void poller_tend(struct poller *poller, uint64_t now_ms);
-/* The socket files go and the listeners are closed. What has queued up is still accepted, unless
- * other processes accept on the same socket. From here on no connection outlives its request. */
+/* Removes the socket files and closes the listeners. Queued connections are still accepted, unless
+ * other processes accept on the same socket. From now on no connection outlives its request. */
 void poller_stop_accepting(struct poller *poller);
-/* Does it serve the one socket that a web server made for this very process? */
+/* Does it serve a single socket, which a web server made for this process? */
 bool poller_is_spawners(struct poller *poller);
 /* Stops accepting, but leaves the listeners open for the next process: connections queue up there. Nothing
  * new is begun on connections either; requests in flight go on. */
 void poller_begin_handover(struct poller *poller);
-/* The process ends after all: what was left is taken up again, to be ended. */
+/* The process exits after all: what was left for the next one is closed in order. */
 void poller_give_up_handover(struct poller *poller);
-/* How many connections have still something to finish here. */
+/* How many connections still have a request or a response to finish. */
 size_t poller_busy_count(struct poller *poller);
 /* Adds the listeners, and the connections without a running request, to what is handed over; they stay open.
  * After the workers have ended, or with the process about to leave whatever they do. -1: out of memory. */
@@ -136,10 +135,9 @@ void poller_take_over(struct poller *poller, const struct handover *handover);
 /* After poller_begin_handover: describes up to max connections without a running request, which stay here
  * until poller_release_picked. How many there are. One thread at a time. */
 size_t poller_pick_movable(struct poller *poller, size_t max, struct handover *handover);
-/* is_gone: another process has them; else they stay. Frees what was described, but for the array. */
+/* is_gone: another process has them; otherwise they stay. Frees the descriptions, not the array. */
 void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone);
-/* For workers of a manager: whether what waits on the listeners wakes this process. The thread that
- * leads. */
+/* For workers of a manager: do new connections wake this process? Called by the leader. */
 void poller_leave_to_siblings(struct poller *poller, bool is_left);
 /* Has poller_lead accepted a connection last, so that more may wait? */
 bool poller_accepts_in_row(const struct poller *poller);
@@ -149,7 +147,7 @@ void poller_release(struct poller *poller);
 /* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
  * new, and those whose request is answered but not all of its body there. */
 void poller_close_idle(struct poller *poller, bool is_every);
-/* Breaks off every connection that is not handed over, so that no thread waits for a peer any more. */
+/* Shuts down every connection that is not handed over, so that no thread waits for a peer. */
 void poller_cut(struct poller *poller);
 /* Every poller_next returns NULL from now on. */
 void poller_quit(struct poller *poller);

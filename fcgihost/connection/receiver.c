@@ -1,4 +1,4 @@
-/* What a thread receives requests with. */
+/* A thread's means to receive requests. */
 #include "connection/receiver.h"
 
 #include "http/request.h"
