@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -452,9 +453,13 @@ static void execute_child(const struct memory *memory, int error_fd)
 }
 
 /* Likewise. */
-static void execute_check(char *const *argv, char *const *environment)
+static void execute_check(char *const *argv, char *const *environment, pid_t parent)
 {
     sigset_t mask;
+    /* Nobody else would end it, should it hang, if this process is killed. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(127);
     sigemptyset(&mask);
     for (int number = 1; number < SIGNAL_MAX; number++)
         if (start.signal_mask >> number & 1)
@@ -491,7 +496,7 @@ pid_t reexec_check(const char *modules)
 {
     static char flag[] = "--check";
     sigset_t all, before;
-    pid_t pid = -1;
+    pid_t pid = -1, self = getpid();
     char *setting = NULL;
     if (asprintf(&setting, "FCGIHOST_CHECK_MODULES=%s", modules) < 0)
         return -1;
@@ -501,7 +506,7 @@ pid_t reexec_check(const char *modules)
     if (argv != NULL && environment != NULL)
         pid = fork();
     if (pid == 0)
-        execute_check(argv, environment);
+        execute_check(argv, environment, self);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     free(argv);

@@ -38,7 +38,7 @@ pid_t reexec_spawn(struct handover *handover);
 /* Starts the program as it is now with --check as a child process: as this one was started, without
  * input or output; its messages go where this one's went at first. modules: what it imports
  * besides, as entry.start_up_once() reads it. The child's process id, which the caller reaps; or -1
- * with errno. */
+ * with errno. It is killed when the calling thread ends: main thread. */
 pid_t reexec_check(const char *modules);
 /* Executes the program anew, as it was started, and with what is in handover. Children of this
  * process are killed if its start failed and is tried again, otherwise handed over. Returns only on

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import threading
 import urllib.request
@@ -477,6 +478,24 @@ class TestProcessMode:
 
     def test_good_edits_are_served_and_a_broken_one_is_not(self, tmp_path, processes, expected_log):
         self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log, processes > 1)
+
+    def test_a_trial_that_hangs_ends_with_the_process_that_began_it(self, tmp_path, processes):
+        host = start_shop(tmp_path, processes)
+        wait_until(lambda: len(re.findall("serving shop", host.log.read())) == processes, "all workers")
+        replace_file(str(tmp_path / "shop_parts.py"), "import time\ntime.sleep(1000)\n")
+        host.log.wait(r"process \d+ tries whether it can be loaded")
+        worker, trial = (int(number) for number in re.search(
+            r"\[(\d+)\] info: \[reload\].*process (\d+) tries", host.log.read()).groups())
+        assert process.state(trial) not in (None, "Z")
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: process.state(trial) in (None, "Z"), "the trial's end")
+        if processes == 1:
+            host.expected_status = -signal.SIGKILL
+            host.wait_exit()
+            os.remove(host.socket_files[0])
+            return
+        replace_file(str(tmp_path / "shop_parts.py"), "TEXT = b'two'\n")  # its successor would hang
+        wait_until(lambda: host.exchange("GET", "/").body == b"two", "the next version", 60)
 
     @pytest.mark.skipif(not can_import("django"), reason="needs Django")
     def test_so_they_are_with_django(self, tmp_path, processes, expected_log):
