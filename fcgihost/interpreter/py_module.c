@@ -15,8 +15,10 @@
 #include "life/supervisor.h"
 #include "status/collector.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static struct supervisor *the_supervisor;
 static double started;
@@ -369,6 +371,15 @@ static PyObject *state_new(const struct stat *status)
                          (unsigned long long)status->st_ino);
 }
 
+/* st_mode is 0 if there is no file, st_ino if this user may not read it. */
+static void look_at(const char *path, struct stat *status)
+{
+    if (stat(path, status) < 0)
+        status->st_mode = 0;
+    else if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0)
+        status->st_ino = 0;
+}
+
 /* Each os.stat() would give up the GIL, and wait for it again behind all threads that serve. */
 static PyObject *module_file_states(PyObject *self, PyObject *paths)
 {
@@ -386,8 +397,7 @@ static PyObject *module_file_states(PyObject *self, PyObject *paths)
     else if (copy != NULL) {
         Py_BEGIN_ALLOW_THREADS;
         for (Py_ssize_t i = 0; i < count; i++)
-            if (stat(PyBytes_AS_STRING(PyTuple_GET_ITEM(copy, i)), &states[i]) < 0)
-                states[i].st_mode = 0;
+            look_at(PyBytes_AS_STRING(PyTuple_GET_ITEM(copy, i)), &states[i]);
         Py_END_ALLOW_THREADS;
         list = PyList_New(count);
     }
@@ -515,7 +525,9 @@ static PyMethodDef methods[] = {
      "these responders, and keep hold to their end; number: its generation."},
     {"wake", module_wake, METH_NOARGS, "wake(): the main thread calls entry.do_chores() soon."},
     {"file_states", module_file_states, METH_O,
-     "file_states([path as bytes]) -> [(mtime in ns, size, inode) or None]: without the GIL."},
+     "file_states([path as bytes]) -> [(mtime in ns, size, inode, 0 if it may not be read) or "
+     "None]: "
+     "without the GIL."},
     {"start_check", module_start_check, METH_VARARGS,
      "start_check(modules as bytes) -> the process id of a child that runs this program with "
      "--check "

@@ -12,7 +12,7 @@ import pytest
 
 import process
 from fronts import AS_ROOT, changed, example, needs
-from host import PROGRAM, ROOT, Host, can_import, write_file
+from host import PROGRAM, ROOT, Host, can_import, temporary_folder, write_file
 from process import wait_until
 
 INTERVAL = {"reload": {"interval": "20ms"}}
@@ -302,6 +302,20 @@ class TestWhatIsLookedAt:
             write_file("/proc/%d/root%s/new" % (host.pid, seen), "")
         replace_file(source + "/app.py", answer("2"))
         wait_until(lambda: ask() == b"2", "the second", 60)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes a user who may not read a file")
+    def test_a_file_that_may_not_be_read_is_tried_again_once_it_may(self):
+        folder = temporary_folder()
+        site = Site(folder, answer("1"), {"server": {"user": "nobody", "socket_mode": "0666"}})
+        site.host.socket_files = []  # it may not remove its socket from root's folder
+        write_file(site.script + "~", answer("2"))
+        os.chmod(site.script + "~", 0o600)
+        os.rename(site.script + "~", site.script)
+        site.host.log.wait("generation 1 goes on serving.*\n.*PermissionError")
+        assert site.body() == (200, "1")
+        os.chmod(site.script, 0o644)
+        site.wait_body("2")
+        shutil.rmtree(folder)
 
     def test_a_script_that_has_gone_goes_on_serving(self, make_site):
         site = make_site(answer("1"))

@@ -460,6 +460,14 @@ class StatesTest(support.FolderTestCase):
         self.assertEqual(files.states([link]), {link: None})
 
 
+    def test_a_file_that_may_not_be_read_is_another_once_it_may(self):
+        path = self.write("one", "1")
+        with mock.patch("os.access", return_value=False):
+            before = files.states([path])
+        self.assertEqual(before[path][2], 0)
+        self.assertEqual(files.states([path])[path][2], os.stat(path).st_ino)
+
+
 class LookTest(unittest.TestCase):
     def test_what_differs_between_two_looks_is_still_changing(self):
         now = {}

@@ -13,7 +13,8 @@ except ImportError:
 def states(paths):
     """path -> what changes when the file does (modification time in ns, size, inode); None where there is no file.
 
-    Links are followed, so that one that is switched to another file is a change.
+    Links are followed, so that one that is switched to another file is a change. A file that may not be read has inode
+    0: so it changes when it may.
     """
     if hasattr(_host, "file_states"):
         paths = list(paths)
@@ -26,7 +27,7 @@ def _state(path):
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino if os.access(path, os.R_OK) else 0
 
 
 def forget_stale_bytecode(states):
