@@ -183,7 +183,8 @@ def test_every_name_is_in_the_json_and_what_the_application_has_acquired(watched
     one = watched(settings={"server": {"processes": processes, "threads": 2}, "startup": {"import": ["json"]}})
     wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * processes, "all workers")
     one.begin("/use")
-    wait_until(lambda: one.json()["locks"] and len(one.json()["pools"]) == processes, "all to be told")
+    wait_until(lambda: [lock["state"] for lock in one.json()["locks"]] == ["held"] and
+               len(one.json()["pools"]) == processes, "all to be told")
     status = one.json()
     assert_complete(status)
     [lock] = status["locks"]
