@@ -39,7 +39,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
 INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture matrix bench lint
-NEEDS_NO_PACKAGE := $(INSTALLING) help clean format uninstall lint-includes lint-python test-fuzz
+NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
 ifneq ($(and $(word 2,$(goals)),$(filter $(INSTALLING),$(goals))),)
@@ -75,7 +75,12 @@ PROGRAM := $(BUILD)/fcgihost
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 \
            -Wpointer-arith -Wundef -Wwrite-strings -Wno-missing-field-initializers
-HARDEN  := $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(SAN),-fstack-protector-strong -D_FORTIFY_SOURCE=2)
+# Those that this compiler knows without a warning, for this machine.
+known_flags = $(shell for flag in $(1); do \
+    echo '#include <stdio.h>' | $(CC) -O2 -Werror -U_FORTIFY_SOURCE $$flag -x c -c -o /dev/null - 2>/dev/null && echo $$flag; done)
+HARDEN  := $(if $(SAN),-fno-omit-frame-pointer -fsanitize=$(SAN),-fstack-protector-strong -U_FORTIFY_SOURCE \
+           $(or $(call known_flags,-D_FORTIFY_SOURCE=3),-D_FORTIFY_SOURCE=2) \
+           $(call known_flags,-fstack-clash-protection -fcf-protection))
 # PGO=train: the program writes at its exit how often each branch was taken; PGO=use: it is compiled by that. Both have
 # one folder, as gcc looks for an object's counts beside it. What the training never did is optimised as usual.
 PGO_FLAGS-gcc-train   := -O3 -fprofile-generate -fprofile-update=prefer-atomic
@@ -90,8 +95,8 @@ endif
 # libpythonX.Y.a is not position independent, as Debian's python3 is not. Its functions are exported, for extensions; the
 # program's own are hidden: an extension that has one of the same name must get its own.
 NO_PIE  := $(filter static,$(PY_LINK))
-ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) -fvisibility=hidden $(CFLAGS) $(PGO_FLAGS) $(if $(NO_PIE),-fno-pie) -MMD -MP
-ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS) $(if $(PGO),$(CFLAGS) $(PGO_FLAGS)) $(if $(NO_PIE),-no-pie)
+ALL_CFLAGS  = -std=c11 -D_GNU_SOURCE -pthread -Ifcgihost -I$(BUILD) $(WARN) $(HARDEN) -fvisibility=hidden $(CFLAGS) $(PGO_FLAGS) $(if $(NO_PIE),-fno-pie,-fPIE) -MMD -MP
+ALL_LDFLAGS = -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS) $(if $(PGO),$(CFLAGS) $(PGO_FLAGS)) $(if $(NO_PIE),-no-pie,-pie)
 LDLIBS      = -lfcgi -linih $(PY_LDLIBS) -ldl -lm
 
 PY_LINK_TEXT := $(if $(filter static,$(PY_LINK)),built in,as shared library)
@@ -190,6 +195,8 @@ deps-lint:
 	@.ci/deps build lint
 deps-fresh:
 	@.ci/deps fresh
+deps-deb:
+	@.ci/deps deb
 
 demo: deps-demo ## serve examples/ behind nginx on 127.0.0.1:8080 (PORT=) until interrupted
 	@$(MAKE) --no-print-directory all
@@ -311,18 +318,42 @@ install: all ## into DESTDIR and PREFIX
 	install -m 644 python/fcgihost/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
 	install -m 644 python/fcgihost/host/*.py $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost/host
 	$(PYTHON) -m compileall -q $(and $(DESTDIR),-s $(DESTDIR) -p /) $(DESTDIR)$(PREFIX)/share/fcgihost/python/fcgihost
-	install -D -m 644 fcgihost.ini $(DESTDIR)$(PREFIX)/share/doc/fcgihost/fcgihost.ini
-	install -m 644 README CHANGES LICENSE SECURITY.md $(DESTDIR)$(PREFIX)/share/doc/fcgihost
-	install -d $(DESTDIR)$(PREFIX)/share/doc/fcgihost/doc
-	install -m 644 doc/*.md $(DESTDIR)$(PREFIX)/share/doc/fcgihost/doc
-	install -D -m 644 man/fcgihost.1 $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1
-	install -D -m 644 man/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5
-	install -D -m 644 man/fcgihost-messages.7 $(DESTDIR)$(PREFIX)/share/man/man7/fcgihost-messages.7
+	install -D -m 644 fcgihost.ini $(DOC)/fcgihost.ini
+	install -m 644 README CHANGES LICENSE SECURITY.md $(DOC)
+	install -d $(DOC)/doc
+	install -m 644 doc/*.md $(DOC)/doc
+	cd examples && find . -type f ! -name '*.pyc' -exec sh -c 'for file; do \
+	   install -D -m $$([ -x "$$file" ] && echo 755 || echo 644) "$$file" "$(abspath $(DOC))/examples/$$file"; done' sh {} +
+	$(foreach page,$(wildcard man/*.[1-8]),install -D -m 644 $(page) $(MAN)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) :
+	install -d $(UNITS)
+	sed 's,@BINDIR@,$(PREFIX)/bin,' packaging/systemd/fcgihost@.service >$(UNITS)/fcgihost@.service
+	install -m 644 packaging/systemd/fcgihost@.socket $(UNITS)
+	chmod 644 $(UNITS)/fcgihost@.service
+	install -D -m 644 packaging/systemd/tmpfiles.conf $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/fcgihost.conf
+	install -D -m 644 packaging/bash-completion/fcgihost $(COMPLETION)
+
+DOC   = $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+MAN   = $(DESTDIR)$(PREFIX)/share/man
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fcgihost
 
 uninstall: ## what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/fcgihost $(DESTDIR)$(PREFIX)/share/man/man1/fcgihost.1 \
-	      $(DESTDIR)$(PREFIX)/share/man/man5/fcgihost.ini.5 $(DESTDIR)$(PREFIX)/share/man/man7/fcgihost-messages.7
-	rm -rf $(DESTDIR)$(PREFIX)/share/fcgihost $(DESTDIR)$(PREFIX)/share/doc/fcgihost
+	rm -f $(DESTDIR)$(PREFIX)/bin/fcgihost $(addprefix $(MAN)/,$(foreach page,$(wildcard man/*.[1-8]),man$(subst .,,$(suffix $(page)))/$(notdir $(page)))) \
+	      $(UNITS)/fcgihost@.service $(UNITS)/fcgihost@.socket $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/fcgihost.conf $(COMPLETION)
+	rm -rf $(DESTDIR)$(PREFIX)/share/fcgihost $(DOC)
+
+.PHONY: dist deb deps-deb test-package
+dist: ## a source archive of what is committed, build/fcgihost-VERSION.tar.gz
+	@mkdir -p build
+	@[ -z "$$(git status --porcelain)" ] || echo "dist: what is not committed is not in it"
+	@git archive --prefix=fcgihost-$(VERSION)/ HEAD | gzip -9n >build/fcgihost-$(VERSION).tar.gz
+	@echo build/fcgihost-$(VERSION).tar.gz
+
+deb: ## a Debian package for this release, build/fcgihost_VERSION_ARCH.deb (make deps-deb)
+	@VERSION=$(VERSION) PYTHON=$(PYTHON) MAKE='$(MAKE)' sh packaging/deb.sh
+
+test-package: ## dist, deb and the image's steps, tried on bare roots of Debian (takes root; SUITES=)
+	@GOALS=package sh test/fresh.sh $(SUITES)
 
 clean: ## remove build/
 	rm -rf build

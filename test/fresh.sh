@@ -145,6 +145,7 @@ try() {
     worked=yes
     case $1 in
     demo) enter "$TRY_DEMO" >"$log" 2>&1 || worked=no ;;
+    package) enter "sh test/package.sh" >"$log" 2>&1 || worked=no ;;
     test) enter "make test" >"$log" 2>&1 && has_counts "$log" || worked=no ;;
     *)    enter "make $1" >"$log" 2>&1 || worked=no ;;
     esac
