@@ -37,6 +37,7 @@
 #include "status/identity.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -403,10 +404,12 @@ static int run(char **argv, const struct command_line *line, const struct config
     log_set_format(config->log_format);
     if (log_open(config->log_destination, config->log_level) < 0) {
         const char *why = own_file_refusal(errno);
+        char place[PATH_MAX];
+        config_describe_place(config, "log", "destination", place, sizeof(place));
         config_error_set(
             &error,
-            "[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
-            config->log_destination, why != NULL ? why : config_error_describe(errno));
+            "%s[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
+            place, config->log_destination, why != NULL ? why : config_error_describe(errno));
         return fail(&error, EXIT_CONFIG);
     }
     if (line->command == COMMAND_CALL)

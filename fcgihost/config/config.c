@@ -44,6 +44,8 @@ void config_clear(struct config *config)
     free(config->file);
     free(config->file_text);
     free(config->environment_text);
+    free(config->key_lines);
+    config->key_lines = NULL;
     config->file = config->file_text = config->environment_text = NULL;
 }
 
@@ -82,8 +84,31 @@ static int apply_flag(struct config *config, struct config_setting *setting, con
     setting->folder = folder;
     setting->source = CONFIG_FROM_COMMAND_LINE;
     result = config_apply(config, setting, where, error);
+    if (config->key_lines != NULL)
+        config->key_lines[config_option_place(setting->option)] = 0;
     free(folder);
     return result;
+}
+
+/* Of several values of one key the last one's line is known, and which of them is meant is not. */
+static bool has_several(const struct config *config, const struct config_option *option)
+{
+    const void *list = (const char *)config + option->offset;
+    return option->is_repeatable && ((const struct config_list *)list)->count > 1;
+}
+
+void config_describe_place(const struct config *config, const char *section, const char *key,
+                           char *text, size_t text_bytes)
+{
+    const struct config_option *option = config_option_find(section, key);
+    unsigned line = option != NULL && config->key_lines != NULL && !has_several(config, option)
+                        ? config->key_lines[config_option_place(option)]
+                        : 0;
+    text[0] = '\0';
+    if (line > 0)
+        snprintf(text, text_bytes, "%s:%u: ", config->file, line);
+    else if (config->file != NULL)
+        snprintf(text, text_bytes, "%s: ", config->file);
 }
 
 /* The dot between section and key: the last one, as an application's name may contain dots; for

@@ -21,6 +21,11 @@ int config_set(struct config *config, const char *assignment, struct config_erro
 int config_set_flag(struct config *config, const char *flag, const char *assignment,
                     struct config_error *error);
 
+/* Where a value stands, for the beginning of a message: "fcgihost.ini:3: "; "fcgihost.ini: " where
+ * that line is not known; "" without a file. Not for sections of applications. */
+void config_describe_place(const struct config *config, const char *section, const char *key,
+                           char *text, size_t text_bytes);
+
 /* Checks that take more than one key: one program in each section, a mount of its own for each,
  * keys that need another key. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);

@@ -363,8 +363,13 @@ static int parse_ini(struct ini_file *file)
         file->line_number = result > 0 ? (unsigned)result : file->line_number;
         return fail(file, "not understood: write KEY = VALUE, [SECTION] or a comment");
     }
+    free(file->config->key_lines);
     file->config->file = strdup(file->path);
-    return file->config->file != NULL ? 0 : config_error_set(file->error, "out of memory");
+    file->config->key_lines = malloc(sizeof(file->key_lines));
+    if (file->config->file == NULL || file->config->key_lines == NULL)
+        return config_error_set(file->error, "out of memory");
+    memcpy(file->config->key_lines, file->key_lines, sizeof(file->key_lines));
+    return 0;
 }
 
 /* Caller frees; NULL with errno. */

@@ -276,6 +276,11 @@ size_t config_option_count(void)
     return OPTION_COUNT;
 }
 
+size_t config_option_place(const struct config_option *option)
+{
+    return (size_t)(option - options);
+}
+
 const struct config_option *config_option_at(size_t place)
 {
     return &options[place];

@@ -42,6 +42,8 @@ struct config_option {
     const char *help;         /* lines of at most 68 characters */
 };
 
+/* Its place in the table. */
+size_t config_option_place(const struct config_option *option);
 enum { CONFIG_OPTIONS_MAX = 96 };
 
 size_t config_option_count(void);

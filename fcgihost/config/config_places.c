@@ -3,6 +3,7 @@
 
 #include "base/address.h"
 #include "base/user.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -70,8 +71,9 @@ static void tell(struct check *check, const char *what, const char *value, const
                  const char *advice)
 {
     struct config_error error;
-    char place[PATH_MAX];
-    describe_place(check->config, 0, place, sizeof(place));
+    char place[PATH_MAX], section[32] = "", key[32] = "";
+    sscanf(what, "[%31[a-z]] %31s", section, key);
+    config_describe_place(check->config, section, key, place, sizeof(place));
     config_error_set(&error, "%s%s \"%s\": %s: %s", place, what, value, reason, advice);
     check->report(&error);
     check->problems++;
@@ -131,16 +133,24 @@ static void check_names(struct check *check)
     check_group(check, "[server] socket_group", check->config->socket_group);
 }
 
-static void check_listen(struct check *check)
+/* A socket that is there may be a running host's, which the start replaces or not. */
+static const char *refuses_socket(const char *path)
 {
-    for (size_t i = 0; i < check->config->listen.count; i++) {
-        const char *text = check->config->listen.items[i], *reason;
+    struct stat status;
+    if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+        return "is there, and no socket";
+    return refuses_file(path);
+}
+
+static void check_listen(struct check *check, const char *what, const struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        const char *text = list->items[i], *reason;
         struct address address;
         if (address_parse(text, &address, &reason) < 0)
-            tell(check, "[server] listen", text, reason,
-                 "write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
-        else if (address.kind == ADDRESS_UNIX && (reason = refuses_file(address.path)) != NULL)
-            tell(check, "[server] listen", text, reason,
+            tell(check, what, text, reason, "write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
+        else if (address.kind == ADDRESS_UNIX && (reason = refuses_socket(address.path)) != NULL)
+            tell(check, what, text, reason,
                  "make the socket in a folder that this user may write to");
     }
 }
@@ -159,7 +169,8 @@ unsigned config_check_places(const struct config *config,
             check.problems++;
         }
     }
-    check_listen(&check);
+    check_listen(&check, "[server] listen", &config->listen);
+    check_listen(&check, "[status] listen", &config->status_listen);
     check_names(&check);
     check_directory(&check);
     check_file(&check, "[server] pid_file", config->pid_file);

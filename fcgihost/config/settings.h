@@ -151,6 +151,8 @@ struct config {
     char *file;      /* the ini file that was read, or NULL */
     char *file_text; /* what it contained then: the program that is executed anew goes on with it */
     size_t file_bytes;
+    unsigned *key_lines; /* in it, by a key's place in the table of options; 0: the value is not the
+                            file's. NULL: no file */
     char *environment_text; /* likewise, of environment_file */
     size_t environment_bytes;
     struct config_kept kept;

@@ -2,9 +2,11 @@
 #include "life/privileges.h"
 
 #include "base/log.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -18,9 +20,9 @@ static const gid_t NO_GROUP = (gid_t)-1;
 static int fail_key(const struct config *config, const char *key, const char *value,
                     const char *reason, struct config_error *error)
 {
-    return config_error_set(error, "%s%s[server] %s \"%s\": %s",
-                            config->file != NULL ? config->file : "",
-                            config->file != NULL ? ": " : "", key, value, reason);
+    char place[PATH_MAX];
+    config_describe_place(config, "server", key, place, sizeof(place));
+    return config_error_set(error, "%s[server] %s \"%s\": %s", place, key, value, reason);
 }
 
 static int find_user(const struct config *config, struct privileges *privileges,

@@ -5,9 +5,11 @@
 #include "base/log.h"
 #include "base/log_sink.h"
 #include "base/own_file.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,14 @@ void process_raise_descriptors(const struct config *config, bool is_told)
             (unsigned long long)limit.rlim_max, (unsigned long long)need);
 }
 
+/* Of a key of [server], for a message; good until the next call. */
+static const char *place(const struct config *config, const char *key)
+{
+    static char text[PATH_MAX];
+    config_describe_place(config, "server", key, text, sizeof(text));
+    return text;
+}
+
 /* The default folder may be missing; one that was configured may not. */
 static int check_temporary(const struct config *config, struct config_error *error)
 {
@@ -80,9 +90,9 @@ static int check_temporary(const struct config *config, struct config_error *err
         number = ENOTDIR;
     return number == 0 ? 0
                        : config_error_set(error,
-                                          "[server] temporary \"%s\": %s: name a folder that the "
+                                          "%s[server] temporary \"%s\": %s: name a folder that the "
                                           "process's user may write to",
-                                          folder, config_error_describe(number));
+                                          place(config, "temporary"), folder, config_error_describe(number));
 }
 
 int process_become(const struct config *config, const struct privileges *privileges,
@@ -95,8 +105,8 @@ int process_become(const struct config *config, const struct privileges *privile
         umask((mode_t)config->umask_mode);
     if (config->directory != NULL && chdir(config->directory) < 0)
         return config_error_set(
-            error, "[server] directory \"%s\": %s: name a folder that the process may enter",
-            config->directory, config_error_describe(errno));
+            error, "%s[server] directory \"%s\": %s: name a folder that the process may enter",
+            place(config, "directory"), config->directory, config_error_describe(errno));
     return check_temporary(config, error);
 }
 
@@ -117,8 +127,8 @@ int process_write_pid_file(const struct config *config, struct config_error *err
         const char *why = own_file_refusal(errno);
         return config_error_set(
             error,
-            "[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
-            config->pid_file, why != NULL ? why : config_error_describe(errno));
+            "%s[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
+            place(config, "pid_file"), config->pid_file, why != NULL ? why : config_error_describe(errno));
     }
     pid_file_fd = descriptors_above_standard(own_file_open(config->pid_file, O_RDWR | O_NONBLOCK, 0));
     return 0;

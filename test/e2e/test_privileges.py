@@ -3,6 +3,7 @@ import grp
 import json
 import os
 import pwd
+import resource
 import shutil
 import stat
 
@@ -144,6 +145,30 @@ class TestUser:
         assert status.st_uid == pwd.getpwnam(USER).pw_uid and stat.S_IMODE(status.st_mode) == 0o640
 
 
+class TestLimits:
+    def started(self, folder, soft, hard, threads):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        host = Host(APP, {"server": {"threads": threads, "user": USER}}, listen=["unix:%s/x.sock" % folder],
+                    run_first=limit)
+        host.socket_files = []
+        limits = read("/proc", str(host.pid), "limits")
+        text = host.log.read()
+        assert not host.stop()
+        host.clean_up()
+        os.unlink(os.path.join(folder, "x.sock"))
+        return [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")], text
+
+    def test_open_files_are_raised_to_what_the_configuration_needs(self, folder):
+        soft, text = self.started(folder, 256, 4096, threads=16)
+        assert int(soft[0]) >= 256 + 511 + 16 and "files can be open" not in text
+
+    def test_where_they_can_not_be_one_line_says_what_to_raise(self, folder):
+        soft, text = self.started(folder, 256, 400, threads=16)
+        assert soft == ["400"]
+        assert text.count("only 400 files can be open") == 1 and "LimitNOFILE=" in text
+
+
 class TestWarning:
     def test_root_without_a_user_is_warned_once(self):
         for args in ([], ["-p", "2"]):
@@ -181,7 +206,8 @@ class TestCheck:
     @pytest.mark.parametrize("key, value", [
         ("user", "no-such-user"), ("group", "no-such-group"), ("temporary", "/no/such/folder"),
         ("directory", "/no/such/folder"), ("environment_file", "/no/such/file"),
-        ("pid_file", "/no/such/folder/pid"), ("listen", "unix:/no/such/folder/sock")])
+        ("pid_file", "/no/such/folder/pid"), ("listen", "unix:/no/such/folder/sock"), ("socket_owner", "no-such-user"),
+        ("socket_group", "no-such-group"), ("listen", "unix:/etc/passwd")])
     def test_it_refuses_what_the_start_would_refuse(self, folder, key, value):
         settings = merged({"python": {"path": APPS}, "application": {"wsgi": APP},
                            "server": {"listen": "unix:" + os.path.join(folder, "sock")}}, {"server": {key: value}})
@@ -189,6 +215,30 @@ class TestCheck:
         check = run("--check", "-c", path)
         assert check.returncode == 3 and key.encode() in check.stderr and b"Traceback" not in check.stderr
         assert run("-c", path).returncode in (1, 3)
+
+    @pytest.mark.parametrize("section, key, value", [
+        ("log", "destination", "/no/such/folder/log"), ("status", "listen", "unix:/no/such/folder/sock"),
+        ("application", "script", "/no/such/script.py"), ("application", "script_root", "/no/such/folder")])
+    def test_also_of_the_other_sections(self, folder, section, key, value):
+        settings = {"server": {"listen": "unix:" + os.path.join(folder, "sock")}, "python": {"path": APPS}}
+        settings.update({"application": {"wsgi": APP}} if section != "application" else {})
+        path = write_file(os.path.join(folder, "x.ini"), ini_text(merged(settings, {section: {key: value}})))
+        check = run("--check", "-c", path)
+        assert check.returncode == 3 and value.rpartition(":")[2].encode() in check.stderr
+        assert run("-c", path).returncode in (1, 3)
+
+    @pytest.mark.parametrize("args", [["--check"], []], ids=["check", "start"])
+    @pytest.mark.parametrize("key, value", [("user", "no-such-user"), ("group", "no-such-group"),
+                                            ("directory", "/no/such"), ("pid_file", "/no/such/pid")])
+    def test_the_message_names_the_file_and_the_line(self, folder, key, value, args):
+        lines = ["[application]", "wsgi = " + APP, "[python]", "path = " + APPS, "[server]",
+                 "listen = unix:" + os.path.join(folder, "sock"), "; a comment", "%s = %s" % (key, value), ""]
+        path = write_file(os.path.join(folder, "x.ini"), "\n".join(lines))
+        done = run(*args, "-c", path)
+        said = ('%s:8: [server] %s "%s": ' % (path, key, value)).encode()
+        assert said in done.stderr and done.returncode in (1, 3)
+        over = run(*args, "-c", path, "--set", "server.%s=%s" % (key, value + "-2"))
+        assert b"x.ini:8" not in over.stderr and over.returncode in (1, 2, 3)
 
     def test_it_is_done_as_the_user(self, folder):
         write_file(os.path.join(folder, "root", "private_app.py"), "application = print\n")

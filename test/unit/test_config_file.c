@@ -308,9 +308,34 @@ static void test_files_that_cannot_be_read(void **state)
     }
 }
 
+static void assert_place(const struct fixture *fixture, const char *section, const char *key,
+                         const char *expected)
+{
+    char text[128];
+
+    config_describe_place(&fixture->config, section, key, text, sizeof(text));
+    assert_string_equal(text, expected);
+}
+
+static void test_where_a_value_stands_is_known_unless_a_flag_has_replaced_it(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_place(fixture, "server", "user", "");
+    read_text(fixture, "[server]\n\nuser = app\nlisten = unix:a\n[status]\nlisten = unix:b\n"
+                       "listen = unix:c\n");
+    assert_place(fixture, "server", "user", "fcgihost.ini:3: ");
+    assert_place(fixture, "server", "listen", "fcgihost.ini:4: ");
+    assert_place(fixture, "status", "listen", "fcgihost.ini: "); /* which of the two? */
+    assert_place(fixture, "server", "group", "fcgihost.ini: ");
+    set(fixture, "server.user=other");
+    assert_place(fixture, "server", "user", "fcgihost.ini: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_where_a_value_stands_is_known_unless_a_flag_has_replaced_it),
         TEST(test_layout_of_lines),
         TEST(test_empty_file_is_fine),
         TEST(test_unknown_names_in_a_file),
