@@ -17,6 +17,9 @@
 
 enum {
     ROOM_BYTES = 1 << 20,
+    /* So that an object fits into a datagram, however much of it is escaped; to cut it would leave
+     * no object. */
+    SYSLOG_TEXT_BYTES = 16 << 10,
     LOOK_MS = 1000,    /* at the file: was it moved? */
     STUCK_MS = 100,    /* between two tries, where poll(2) says that it goes and it does not */
     PATIENCE_MS = 1000 /* at the end, and without a thread, for one who takes nothing */
@@ -57,6 +60,8 @@ static void append_message(struct log_line *line, const struct log_origin *origi
                            size_t text_bytes)
 {
     bool is_syslog = log_sink_kind() == LOG_SINK_SYSLOG;
+    if (format == LOG_FORMAT_JSON && is_syslog && text_bytes > SYSLOG_TEXT_BYTES)
+        text_bytes = SYSLOG_TEXT_BYTES;
     if (format == LOG_FORMAT_JSON)
         log_json_append(line, origin, text, text_bytes);
     else if (is_syslog)

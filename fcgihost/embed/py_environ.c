@@ -236,7 +236,10 @@ static PyObject *fill_new(const struct request *request)
 static int set_request_id(PyObject *environ, struct request *request)
 {
     const char *id = request_id(request);
-    PyObject *text = PyUnicode_FromStringAndSize(id, (Py_ssize_t)strlen(id));
+    size_t n = strlen(id);
+    PyObject *text = PyUnicode_New((Py_ssize_t)n, 127); /* it is ASCII: nothing to decode */
+    if (text != NULL)
+        memcpy(PyUnicode_1BYTE_DATA(text), id, n);
     int result = text != NULL ? PyDict_SetItem(environ, key_id, text) : -1;
     Py_XDECREF(text);
     return result;

@@ -631,6 +631,30 @@ static void test_syslog(void **state)
     assert_in_child(log_to_syslog);
 }
 
+/* Also of the longest text, each byte of which is escaped. */
+static int log_objects_to_syslog(void)
+{
+    static char text[1 << 18];
+    memset(text, 0x1b, sizeof(text));
+    CHECK(open_syslog() == 0);
+    log_set_format(LOG_FORMAT_JSON);
+    CHECK(log_open("syslog", LOG_LEVEL_INFO) == 0);
+    log_text(LOG_LEVEL_INFO, &topic, text, sizeof(text));
+    log_info("test-message", "next");
+    const char *object = next_syslog();
+    CHECK(strstr(object, "\"message\":\"\\u001b\\u001b") != NULL);
+    CHECK(strcmp(strstr(object, ",\"event_id\""), ",\"event_id\":\"test-message\"}") == 0);
+    CHECK(strstr(next_syslog(), "\"message\":\"next\"") != NULL);
+    unlink(log_syslog_path);
+    return 0;
+}
+
+static void test_syslog_gets_whole_objects(void **state)
+{
+    (void)state;
+    assert_in_child(log_objects_to_syslog);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -659,6 +683,7 @@ int main(void)
         TEST(test_closed_stderr_becomes_syslog_and_is_plugged),
         TEST(test_file_never_becomes_descriptor_2),
         TEST(test_syslog),
+        TEST(test_syslog_gets_whole_objects),
     };
 
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
