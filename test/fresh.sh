@@ -3,7 +3,7 @@
 #
 #   test/fresh.sh SUITE...     Debian's: bookworm, trixie, … (make test-fresh SUITES=trixie)
 #
-#   GOALS="test demo"   the goals of make to try      T=pattern   for its tests
+#   GOALS="test demo"   the goals of make to try, or package: test/package.sh      T=pattern   for its tests
 #   FRESH=build/fresh   where bare roots, fetched packages and the commands' output stay
 #   MIRROR=http://deb.debian.org/debian   PORT=8093 for the demo
 #
