@@ -178,7 +178,7 @@ def application(environ, start_response):
                 mark = host.log.mark()
                 response = connection.exchange("POST", "/", b"x" * (100 * number))
                 assert (response.text, response.ended) == ("whole", True)
-                host.log.wait("read %d\n" % (100 * number), mark)
+                host.log.wait(r"read %d\b" % (100 * number), mark)
 
 
 class TestThePeerHasLeft:
