@@ -71,7 +71,7 @@ static void put_parameter(FILE *out, enum wire_protocol protocol, const char *na
     }
 }
 
-/* "Sec-GPC" as "HTTP_SEC_GPC". */
+/* By the name that CGI has for it. */
 static void put_header(FILE *out, enum wire_protocol protocol, const char *name, const char *value)
 {
     char variable[64];
