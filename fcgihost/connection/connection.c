@@ -1,9 +1,10 @@
 /* One connection of a web server: what it sent, what is to be done next. */
 #include "connection/connection.h"
 
-#include "http/reply.h"
 #include "base/clock.h"
+#include "connection/sender.h"
 #include "http/meta_variables.h"
+#include "http/reply.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -65,7 +66,7 @@ struct connection *connection_take_over(const struct handover_connection *left)
 bool connection_can_move(const struct connection *connection)
 {
     if (connection->is_queued)
-        return true;
+        return !connection->is_sending;
     /* A worker may take one that lingers, end it and watch it again meanwhile: is_lingering changes
      * only while it is not watched. */
     return atomic_load(&connection->is_watched) && !atomic_load(&connection->is_lingering) &&
@@ -226,8 +227,9 @@ static void resume_intake(struct receiver *receiver, struct connection *connecti
 /* Can it be served without taking its body in, as that is whole, or not waited for? */
 static bool needs_no_intake(struct receiver *receiver, struct request *request)
 {
-    if (request->content_length >= 0 ? request->ops->is_body_here(request)
-                                     : meta_is_body_unlikely(request))
+    request->is_body_here = request->content_length >= 0 ? request->ops->is_body_here(request)
+                                                         : meta_is_body_unlikely(request);
+    if (request->is_body_here)
         return true;
     return request->role == ROLE_FILTER || meta_is_length_refused(request) ||
            meta_is_streamed(request, &receiver->routes->roles[request->role]);
@@ -236,14 +238,15 @@ static bool needs_no_intake(struct receiver *receiver, struct request *request)
 static enum connection_step wait_for_body(struct receiver *receiver, struct connection *connection)
 {
     struct request *request = connection->request;
-    if (request->intake == INTAKE_DONE || request->content_length == 0 ||
+    request->is_body_here = request->intake == INTAKE_DONE || request->content_length == 0;
+    if (request->is_body_here ||
         (request->intake == INTAKE_NONE && needs_no_intake(receiver, request)))
         return CONNECTION_READY;
     if (keep_head(connection) < 0)
         return CONNECTION_CLOSE;
-    return request_take_in_body(request, receiver->store, receiver->config->body_memory_bytes)
-               ? CONNECTION_READY
-               : CONNECTION_WAIT;
+    request->is_body_here =
+        request_take_in_body(request, receiver->store, receiver->config->body_memory_bytes);
+    return request->is_body_here ? CONNECTION_READY : CONNECTION_WAIT;
 }
 
 static enum connection_step look(struct receiver *receiver, struct connection *connection)
@@ -273,6 +276,8 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
         request->fd = connection->fd;
         request->io_timeout_ms = receiver->config->io_timeout_ms;
         request->min_rate = receiver->config->min_rate_bytes;
+        request->outbox.sender = receiver->sender;
+        request->outbox.patience_ms = SENDER_PATIENCE_MS;
         meta_read_content_length(request, receiver->config->request_body_bytes);
         if (meta_drop_body(request, &receiver->routes->roles[request->role]) < 0) {
             connection->refusal = "its body can't be left out: out of memory";
@@ -289,7 +294,8 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
 static int keep_head(struct connection *connection)
 {
     const struct input *input = &connection->input;
-    if (connection->request == NULL || connection->is_answered || connection->head != NULL)
+    if (connection->request == NULL || connection->is_answered || connection->is_sending ||
+        connection->head != NULL)
         return 0;
     connection->head = malloc(connection->head_bytes);
     if (connection->head == NULL)
@@ -326,7 +332,7 @@ enum connection_step connection_advance(struct receiver *receiver, struct connec
 {
     if (prepare_input(receiver, connection) < 0)
         return CONNECTION_CLOSE;
-    if (connection->is_answered)
+    if (connection->is_answered || connection->is_sending)
         return connection_finish_request(receiver, connection);
     if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
         errno != ENOBUFS) {
@@ -363,11 +369,38 @@ static void release_request(struct receiver *receiver, struct connection *connec
     receiver_give_request(receiver, request);
 }
 
+enum connection_rest connection_leave_rest(struct connection *connection)
+{
+    struct request *request = connection->request;
+    if (!atomic_load(&request->outbox.is_used))
+        return CONNECTION_REST_NONE;
+    connection->is_sending = true;
+    if (keep_input(connection) == CONNECTION_CLOSE) {
+        request->must_close = true; /* what has come of the next request is lost */
+        input_clear(&connection->input);
+    }
+    return sender_finish(request) ? CONNECTION_REST_WAITS : CONNECTION_REST_SENT;
+}
+
+/* All of the response has left, or can't: what is still sent waits for the peer. */
+static void close_outbox(struct connection *connection)
+{
+    struct request *request = connection->request;
+    connection->is_sending = false;
+    if (request->outbox.error != 0) {
+        request->response.is_peer_gone = true;
+        request->must_close = true;
+    }
+    request->outbox.sender = NULL;
+    atomic_store(&request->outbox.is_used, false);
+}
+
 enum connection_step connection_finish_request(struct receiver *receiver,
                                                struct connection *connection)
 {
     struct request *request = connection->request;
     const struct response *response = &request->response;
+    close_outbox(connection);
     bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
     if (!connection->is_answered) /* until now the peer may have been busy with the response */
         request->peer_deadline_ms = request->rate_end_ms = 0;

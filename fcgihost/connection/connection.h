@@ -29,11 +29,13 @@ struct connection {
     const char *refusal; /* why it is closed, for the log; NULL: nothing to say */
     unsigned long served;
     bool is_answered;       /* its request has been: what is left of the body is being dropped */
+    bool is_sending;        /* its request has been served, and the sender has what the peer has not
+                               taken of the response, or had */
     unsigned cuts;          /* foreign records taken out of the head that is arriving */
     bool is_registered;     /* epoll knows the descriptor */
     atomic_bool is_watched; /* epoll waits for it; else a worker owns it */
     atomic_bool has_head;   /* a whole head has come: it is a request; for those who don't own it */
-    atomic_bool is_lingering;  /* as is_answered; for those who don't own it */
+    atomic_bool is_lingering;  /* as is_answered, or is_sending; for those who don't own it */
     atomic_bool is_expired;    /* the deadline passed, and the poller shut it down */
     atomic_ullong deadline_ms; /* by then something must have come; 0: an idle kept connection may
                                   wait for ever */
@@ -71,6 +73,14 @@ enum connection_step connection_advance(struct receiver *receiver, struct connec
 /* The connection goes back to the poller with its request: keeps what is in the worker's buffer.
  * WAIT, or CLOSE when out of memory. */
 enum connection_step connection_keep_request(struct connection *connection);
+/* After the application: if the sender has some of the response, it may now have the connection,
+ * which comes back once that has left. */
+enum connection_rest {
+    CONNECTION_REST_NONE,
+    CONNECTION_REST_SENT,  /* it has left, or can't; connection_advance goes on */
+    CONNECTION_REST_WAITS, /* the connection is no longer the caller's */
+};
+enum connection_rest connection_leave_rest(struct connection *connection);
 /* After the response: drops what is left of the body, without waiting for it, and then releases the
  * request. READY when the next request is there already, WAIT, also for the rest of the body, or
  * CLOSE. */

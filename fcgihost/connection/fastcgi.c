@@ -1,6 +1,7 @@
 /* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
  * written here. */
 #include "connection/connection.h"
+#include "connection/sender.h"
 #include "http/request.h"
 #include "net/socket_io.h"
 #include "protocol/gate.h"
@@ -194,7 +195,7 @@ static enum body_state receive_body(struct request *request, uint64_t deadline_m
 static int reply_beside(struct request *request, const struct stream_step *step)
 {
     struct response *response = &request->response;
-    if (atomic_exchange(&response->is_sending, true))
+    if (atomic_load(&request->outbox.is_used) || atomic_exchange(&response->is_sending, true))
         return 0;
     int result = reply(request->fd, step->reply, step->reply_bytes, 0);
     if (result < 0)
@@ -262,9 +263,7 @@ static int flush_batch(struct batch *batch)
     size_t count = batch->piece_count;
     batch->piece_count = 0;
     batch->record_count = 0;
-    const struct request *request = batch->request;
-    return socket_send(request->fd, batch->pieces, count, request->io_timeout_ms,
-                       request->send_wait, request->input);
+    return sender_send(batch->request, batch->pieces, count);
 }
 
 static void add_piece(struct batch *batch, const void *bytes, size_t n)

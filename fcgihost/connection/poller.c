@@ -137,7 +137,7 @@ static bool take_connection(struct poller *poller, struct connection *connection
     if (connection->fd < 0)
         return false; /* another process has it */
     atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
-    if (!atomic_load(&poller->is_handing_over) || connection->is_answered)
+    if (!atomic_load(&poller->is_handing_over) || connection->is_answered || connection->is_sending)
         return true;
     pthread_mutex_lock(&poller->mutex);
     bool is_left = atomic_load(&poller->is_handing_over);
@@ -229,13 +229,14 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
         atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
     connection->is_registered = true;
     atomic_store(&connection->has_head, connection->request != NULL);
-    atomic_store(&connection->is_lingering, connection->is_answered);
+    atomic_store(&connection->is_lingering, connection->is_answered || connection->is_sending);
+    uint32_t events = poller_events_of(connection);
     atomic_store(&connection->deadline_ms, deadline_ms);
     if (deadline_ms == 0)
         atomic_store(&connection->idle_ms, clock_ms());
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may have it, and may even have closed it. */
-    int result = poller_control(poller, operation, fd, WATCHED_EVENTS, connection);
+    int result = poller_control(poller, operation, fd, events, connection);
     if (atomic_load_explicit(&poller->is_handing_over, memory_order_relaxed))
         eventfd_write(poller->change_fd, 1);
     return result;

@@ -30,7 +30,7 @@ void poller_give_up_handover(struct poller *poller)
     poller_heed_ready(poller, true);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
         if (atomic_load(&c->is_watched))
-            poller_control(poller, EPOLL_CTL_MOD, c->fd, WATCHED_EVENTS, c);
+            poller_control(poller, EPOLL_CTL_MOD, c->fd, poller_events_of(c), c);
     pthread_mutex_unlock(&poller->mutex);
 }
 

@@ -17,6 +17,12 @@ struct poller_queue;
 
 enum { WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT };
 
+/* Its response has just left: it is to be looked at once there is room for more. */
+static inline uint32_t poller_events_of(const struct connection *connection)
+{
+    return connection->is_sending ? WATCHED_EVENTS | EPOLLOUT : WATCHED_EVENTS;
+}
+
 struct poller_listener {
     enum pollable pollable;
     struct listener *listener;

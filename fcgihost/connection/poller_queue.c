@@ -87,14 +87,29 @@ static bool is_overdue(const struct connection *connection, uint64_t before_us)
     return connection != NULL && connection->request != NULL && connection->queued_us <= before_us;
 }
 
+/* The others are the next process's. */
+static struct connection *dequeue_sent(struct poller_queue *queue)
+{
+    struct connection *before = NULL, *c = queue->first;
+    for (; c != NULL && !c->is_sending; c = c->next_parked)
+        before = c;
+    if (c == NULL || before == NULL)
+        return c != NULL ? dequeue(queue) : NULL;
+    before->next_parked = c->next_parked;
+    if (queue->last == c)
+        queue->last = before;
+    return c;
+}
+
 struct connection *poller_take_ready(struct poller *poller, uint64_t before_us)
 {
     struct connection *connection = NULL;
     if (!poller_has_ready(poller))
         return NULL;
     pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) &&
-        (before_us == UINT64_MAX || is_overdue(poller->ready.first, before_us)))
+    if (atomic_load(&poller->is_handing_over))
+        connection = before_us == UINT64_MAX ? dequeue_sent(&poller->ready) : NULL;
+    else if (before_us == UINT64_MAX || is_overdue(poller->ready.first, before_us))
         connection = dequeue(&poller->ready);
     if (connection != NULL)
         connection->is_queued = false;

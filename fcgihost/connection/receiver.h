@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct request;
+struct sender;
 struct spool_store;
 
 struct receiver {
@@ -19,6 +20,7 @@ struct receiver {
     const struct gate_limits *gate_limits;
     const struct route_table *routes;
     struct spool_store *store; /* for bodies that are taken in; NULL: only in memory */
+    struct sender *sender; /* of what peers don't take of responses; NULL: they are waited for */
     uint8_t *buffer;
     size_t buffer_bytes;
     struct request *spare; /* to be used again; or NULL */

@@ -1,9 +1,9 @@
 /* SCGI: a head that scgi_head.c understands, a body of CONTENT_LENGTH bytes, a response that ends
  * with the connection. */
 #include "connection/connection.h"
+#include "connection/sender.h"
 #include "http/request.h"
 #include "protocol/scgi_head.h"
-#include "net/socket_io.h"
 
 #include <errno.h>
 #include <string.h>
@@ -103,11 +103,12 @@ static int scgi_send(struct request *request, const struct iovec *pieces, size_t
     struct iovec copy[RESPONSE_PIECES];
     for (size_t i = 0; i < count; i++)
         copy[i] = pieces[i];
-    if (socket_send(request->fd, copy, count, request->io_timeout_ms, request->send_wait,
-                    request->input) < 0)
+    if (sender_send(request, copy, count) < 0)
         return -1;
     /* The connection's end is the response's, and comes as soon as the application has ended. */
-    return is_last && request->response.is_early ? shutdown(request->fd, SHUT_WR) : 0;
+    if (is_last && request->response.is_early)
+        sender_shut(request);
+    return 0;
 }
 
 static int scgi_send_error(struct request *request, const char *text, size_t text_bytes)

@@ -358,6 +358,35 @@ static enum py_wsgi_outcome send_with_gil(struct python_thread *thread, struct r
     return thread->is_gil_kept ? PY_WSGI_SERVED_WITH_GIL : PY_WSGI_SERVED;
 }
 
+/* What Python has to do once the response has left. */
+struct after {
+    PyObject *request, *hold;
+};
+
+/* Leaves it to py_wsgi_end_sent if the peer has not taken all of the response yet. */
+static void leave_for_after(struct python_thread *thread, struct request *request)
+{
+    if ((thread->request == NULL && thread->hold == NULL) || !atomic_load(&request->outbox.is_used))
+        return;
+    struct after *after = malloc(sizeof(*after));
+    if (after == NULL)
+        return; /* then it comes too early */
+    *after = (struct after){.request = thread->request, .hold = thread->hold};
+    thread->request = thread->hold = NULL;
+    request->after = after;
+}
+
+void py_wsgi_end_sent(struct python_thread *thread, struct request *request)
+{
+    struct after *after = request->after;
+    release_gil(&thread->send_wait);
+    thread->request = after->request;
+    thread->hold = after->hold;
+    request->after = NULL;
+    free(after);
+    end_request(thread, NULL);
+}
+
 enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
                                    struct request *request)
 {
@@ -396,6 +425,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
         pace_pass_turn(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
         reply_send_last(request, rest.pieces, rest.count);
+    leave_for_after(thread, request);
     if (rest.held != NULL || thread->request != NULL || thread->hold != NULL)
         end_request(thread, rest.held);
     return PY_WSGI_SERVED;

@@ -31,6 +31,10 @@ enum py_wsgi_outcome {
  * has the GIL (threads/pace.h). Called without the GIL. */
 enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
                                    struct request *request);
+/* Where request->after is set: the response has left, and what Python does then is due, as the
+ * request's cleanups. Any thread that serves, without the GIL (or as after PY_WSGI_SERVED_WITH_GIL,
+ * which it then releases). */
+void py_wsgi_end_sent(struct python_thread *thread, struct request *request);
 /* After PY_WSGI_SERVED_WITH_GIL. No effect if the GIL is not held, or was released since. */
 void py_wsgi_release_gil(struct python_thread *thread);
 

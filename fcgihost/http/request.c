@@ -58,6 +58,7 @@ void request_reset(struct request *request)
     arena_reset(&arena);
     struct response response = request->response;
     spool_clear(&request->body);
+    spool_clear(&request->outbox.bytes);
     memset(request, 0, offsetof(struct request, state));
     request->params = params;
     request->param_capacity = capacity;
@@ -77,6 +78,7 @@ void request_free(struct request *request)
     arena_free(&request->arena);
     response_clear(&request->response);
     spool_clear(&request->body);
+    spool_clear(&request->outbox.bytes);
     free(request->params);
     free(request);
 }

@@ -70,6 +70,24 @@ struct request_times {
     uint64_t ended_us; /* its response has left */
 };
 
+/* What of its response the peer has not taken, as bytes of its protocol: connection/sender.h. All
+ * but the first two with the sender's mutex held. */
+struct outbox {
+    struct sender *sender; /* NULL: sending waits for the peer */
+    atomic_bool is_used;   /* what is sent goes there; the worker's */
+    unsigned patience_ms;  /* so long a peer is waited for before that; likewise */
+    struct spool bytes;
+    uint32_t slot, serial;            /* its place with the sender, if it is registered */
+    bool is_registered, is_armed;     /* armed: its epoll will tell when the peer takes more */
+    bool is_finished;                 /* the application is done: the connection comes back once all
+                                         has left */
+    bool is_shut_due;                 /* SHUT_WR once all has left */
+    int error;                        /* errno of what has ended it; 0 */
+    uint64_t taken_bytes;             /* by the peer */
+    uint64_t deadline_ms;             /* by then the peer must have taken something */
+    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, taken_bytes at its start */
+};
+
 struct request {
     const struct transport_ops *ops;
     struct connection *connection; /* NULL for plain CGI */
@@ -99,6 +117,7 @@ struct request {
     struct spool body;    /* what of it was taken in, and is still to be read */
     uint64_t taken_bytes; /* how much was taken in */
     bool is_body_ended;
+    bool is_body_here; /* all of it had arrived when it was given a thread */
     bool is_data; /* the body is FCGI_DATA now */
     enum drain_state drain;
     uint64_t dropped_bytes;           /* by request_drain_body */
@@ -108,6 +127,8 @@ struct request {
     enum body_failure body_failure;
     int body_errno;
 
+    struct outbox outbox;
+    void *after; /* embed/py_wsgi.h: what Python has to do once the response has left, or NULL */
     struct request_times times;
     struct response response;
     uint64_t looked_ms; /* when request_is_unwanted last checked; 0: never */
@@ -245,6 +266,8 @@ bool request_is_unwanted(struct request *request, bool is_silent);
 bool request_has_read_body(struct request *request);
 /* Can n bytes be read without blocking? For callers that release the GIL only if not. */
 bool request_is_body_at_hand(struct request *request, size_t n);
+/* Has the peer nothing more to send, as its body has been received? */
+bool request_is_body_received(struct request *request);
 /* Drops what has arrived of the body's rest. Never blocks: on DRAIN_WAIT call it again when more
  * arrives, and at peer_deadline_ms. On DRAIN_FAILED the connection can't be reused. */
 enum drain_state request_drain_body(struct request *request);

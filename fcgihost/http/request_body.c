@@ -240,6 +240,13 @@ enum drain_state request_drain_body(struct request *request)
     return request->drain;
 }
 
+bool request_is_body_received(struct request *request)
+{
+    return request->is_body_here || request->is_body_ended || request->drain == DRAIN_DONE ||
+           (request->content_length >= 0 &&
+            request->body_bytes >= (uint64_t)request->content_length);
+}
+
 static bool drop_body(void *owner)
 {
     return request_drain_body(owner) == DRAIN_WAIT;

@@ -68,6 +68,20 @@ static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, 
     }
 }
 
+/* So many bytes of the pieces have been sent. */
+static void pass(struct iovec **pieces, size_t *count, size_t sent)
+{
+    while (*count > 0 && sent >= (*pieces)->iov_len) {
+        sent -= (*pieces)->iov_len;
+        (*pieces)++;
+        (*count)--;
+    }
+    if (*count > 0) {
+        (*pieces)->iov_base = (char *)(*pieces)->iov_base + sent;
+        (*pieces)->iov_len -= sent;
+    }
+}
+
 int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
                 struct socket_wait *wait, struct input *input)
 {
@@ -86,15 +100,45 @@ int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
                 continue;
             return -1;
         }
-        size_t left = (size_t)sent;
-        while (count > 0 && left >= pieces->iov_len) {
-            left -= pieces->iov_len;
-            pieces++;
-            count--;
-        }
-        if (count > 0) {
-            pieces->iov_base = (char *)pieces->iov_base + left;
-            pieces->iov_len -= left;
+        pass(&pieces, &count, (size_t)sent);
+    }
+    return 0;
+}
+
+/* false: it is not waited for any longer. */
+static bool wait_briefly(int fd, unsigned wait_ms, unsigned *patience_ms, struct socket_wait *wait)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
+    uint64_t before_ms = clock_ms();
+    if (*patience_ms == 0)
+        return false;
+    if (wait != NULL)
+        wait->before(wait);
+    int ready = poll(&pollfd, 1, (int)(wait_ms < *patience_ms ? wait_ms : *patience_ms));
+    uint64_t took_ms = clock_ms() - before_ms;
+    *patience_ms -= took_ms < *patience_ms ? (unsigned)took_ms : *patience_ms;
+    if (ready == 0)
+        *patience_ms = 0; /* it is not one that soon goes on */
+    return ready > 0;
+}
+
+int socket_send_some(int fd, struct iovec **pieces, size_t *count, unsigned wait_ms,
+                     unsigned *patience_ms, struct socket_wait *wait)
+{
+    bool is_enlarged = false;
+    while (*count > 0) {
+        struct msghdr message = {.msg_iov = *pieces, .msg_iovlen = *count};
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent >= 0) {
+            pass(pieces, count, (size_t)sent);
+        } else if (errno == EAGAIN && !is_enlarged) {
+            enlarge_buffer(fd);
+            is_enlarged = true;
+        } else if (errno == EAGAIN || errno == ENOBUFS) {
+            if (!wait_briefly(fd, wait_ms, patience_ms, wait))
+                return 0;
+        } else if (errno != EINTR) {
+            return -1;
         }
     }
     return 0;

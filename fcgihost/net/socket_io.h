@@ -23,4 +23,11 @@ enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input that has this capacity does no
 int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
                 struct socket_wait *wait, struct input *input);
 
+/* Sends what the peer takes, and waits up to wait_ms for it each time, as long as *patience_ms
+ * lasts, from which that is taken. 0: *pieces and *count are what is left; -1 with errno. wait may
+ * be NULL.
+ */
+int socket_send_some(int fd, struct iovec **pieces, size_t *count, unsigned wait_ms,
+                     unsigned *patience_ms, struct socket_wait *wait);
+
 #endif

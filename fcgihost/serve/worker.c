@@ -20,6 +20,7 @@ int worker_init(struct worker *worker, struct worker_pool *pool, unsigned number
                                          .gate_limits = &pool->gate_limits,
                                          .routes = &pool->routes,
                                          .store = &pool->store,
+                                         .sender = &pool->sender,
                                          .is_draining = &pool->poller->is_draining,
                                          .is_handing_over = &pool->poller->is_handing_over};
     worker->server = (struct server){.config = pool->config,
@@ -79,6 +80,8 @@ static void close_connection(struct worker *worker, struct connection *connectio
                   "connection closed: %s", refusal);
     }
     if (connection->request != NULL) {
+        if (connection->request->after != NULL && !is_watch(worker))
+            py_wsgi_end_sent(worker->server.python, connection->request);
         connection->request->ops->release(connection->request);
         receiver_give_request(&worker->receiver, connection->request);
     }
@@ -136,10 +139,11 @@ static void begin_request(struct worker *worker, struct request *request)
     times->taken_us = times->begun_us = clock_us(); /* until the application begins */
     if (times->ready_us == 0)
         times->ready_us = times->taken_us;
-    if (is_watch(worker))
-        request->io_timeout_ms =
-            0; /* it waits for nobody who does not take a short answer at once */
-    else
+    if (is_watch(worker)) {
+        /* It waits for nobody who does not take a short answer at once. */
+        request->io_timeout_ms = 0;
+        request->outbox.patience_ms = 0;
+    } else
         activities_enter(&worker->pool->activities);
 }
 
@@ -211,9 +215,45 @@ static enum fate handle(struct worker *worker, struct connection *connection)
     return fate;
 }
 
+/* The application is done: what the peer has not taken yet leaves without this thread. */
+static enum connection_step finish(struct worker *worker, struct connection *connection,
+                                   bool *is_gone)
+{
+    switch (connection_leave_rest(connection)) {
+    case CONNECTION_REST_WAITS:
+        *is_gone = true;
+        return CONNECTION_WAIT;
+    case CONNECTION_REST_SENT:
+        if (connection->request->after != NULL)
+            py_wsgi_end_sent(worker->server.python, connection->request);
+        return connection_advance(&worker->receiver, connection);
+    case CONNECTION_REST_NONE:
+        break;
+    }
+    return connection_finish_request(&worker->receiver, connection);
+}
+
+/* Its response has left, and Python had to wait for that. false: a thread with Python has to do it.
+ */
+static bool end_sent(struct worker *worker, struct connection *connection)
+{
+    if (connection->request->after == NULL)
+        return true;
+    if (is_watch(worker)) {
+        poller_queue(worker->pool->poller, connection);
+        return false;
+    }
+    pace_pass_turn(&worker->server.runner);
+    py_wsgi_end_sent(worker->server.python, connection->request);
+    return true;
+}
+
 void worker_serve(struct worker *worker, struct connection *connection)
 {
     enum fate fate = ANSWERED;
+    bool is_gone = false;
+    if (connection->is_sending && !end_sent(worker, connection))
+        return;
     if (connection->is_answered)
         pace_pass_turn(&worker->server.runner); /* the peer may go on sending for long */
     else if (connection->request != NULL)
@@ -225,9 +265,11 @@ void worker_serve(struct worker *worker, struct connection *connection)
             return;
         connection->park_end_ms = 0;
         pace_offer_turn(&worker->server.runner); /* much of the body may be left */
-        step = connection_finish_request(&worker->receiver, connection);
-        if (step == CONNECTION_READY && fate == ANSWERED_WITH_GIL)
+        step = finish(worker, connection, &is_gone);
+        if ((step == CONNECTION_READY || is_gone) && fate == ANSWERED_WITH_GIL)
             py_wsgi_release_gil(worker->server.python);
+        if (is_gone)
+            return;
     }
     uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
     if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)

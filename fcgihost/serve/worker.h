@@ -6,6 +6,7 @@
 #include "config/settings.h"
 #include "connection/poller.h"
 #include "connection/receiver.h"
+#include "connection/sender.h"
 #include "http/route.h"
 #include "protocol/gate.h"
 #include "serve/serve.h"
@@ -36,6 +37,7 @@ struct worker_pool {
     struct readiness *readiness;
     struct board *board; /* where a manager sees what the threads do; NULL: there is none */
     struct gate_limits gate_limits;
+    struct sender sender;
     struct spool_store store; /* the temporary files of bodies and responses */
     struct route_table routes;
     struct pace pace; /* who of them waits for requests */

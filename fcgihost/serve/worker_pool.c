@@ -41,6 +41,15 @@ static const char *find_temporary(const struct config *config)
     return strdup(folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
 }
 
+/* A response has left, by the sender. */
+static void give_back(void *owner, struct connection *connection)
+{
+    struct worker_pool *pool = owner;
+    uint64_t deadline_ms = clock_ms() + pool->config->io_timeout_ms;
+    if (poller_watch(pool->poller, connection, deadline_ms) < 0)
+        poller_queue(pool->poller, connection);
+}
+
 int worker_pool_start(struct worker_pool *pool)
 {
     const struct config *config = pool->config;
@@ -51,6 +60,14 @@ int worker_pool_start(struct worker_pool *pool)
                                        .limit = config->temporary_space_bytes};
     if (pool->store.folder == NULL)
         return -1;
+    if (sender_init(&pool->sender) < 0)
+        return -1;
+    pool->sender.store = &pool->store;
+    pool->sender.memory_max = config->response_memory_bytes;
+    pool->sender.io_timeout_ms = config->io_timeout_ms;
+    pool->sender.min_rate = config->min_rate_bytes;
+    pool->sender.give_back = give_back;
+    pool->sender.owner = pool;
     pace_init(&pool->pace);
     watch_prepare(pool);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
@@ -79,6 +96,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
         worker_clear(&pool->workers[i]);
     }
     worker_clear(&pool->watch);
+    sender_clear(&pool->sender);
     free((void *)(uintptr_t)pool->store.folder);
     /* The activities stay: who asks what threads do may come until Python's end. */
     route_table_clear(&pool->routes);

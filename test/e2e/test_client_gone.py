@@ -84,7 +84,7 @@ class TestByTheProtocol:
 
     @PROTOCOLS
     def test_in_the_middle_of_the_body(self, start, protocol, is_tcp):
-        host = start(is_tcp, limits={"io_timeout": "1h"})
+        host = start(is_tcp, limits={"io_timeout": "1h"}, application=dict(HANDLER["application"], stream="yes"))
         connection = protocol.Connection(host.address)
         data = protocol.request_bytes("POST", "/silent?first", b"x" * 200000)
         connection.send(data[:150000])

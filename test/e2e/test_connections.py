@@ -421,6 +421,7 @@ class TestTimeouts:
         connection.send(protocol.request_bytes("GET", "/big?size=20000000"))
         assert len(connection.receive_exactly(1000)) == 1000
         assert serves(host, 10)
+        wait_until(lambda: not host.connections(), "the host to close the connection")
         received = 1000
         while True:
             data = connection.receive()

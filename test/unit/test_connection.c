@@ -4,6 +4,7 @@
  * links: connection.c input.c spool.c descriptors.c */
 #include "unit.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -153,6 +154,11 @@ bool meta_is_body_unlikely(const struct request *asked)
 {
     (void)asked;
     return false;
+}
+
+bool sender_finish(struct request *finished)
+{
+    return spool_bytes(&finished->outbox.bytes) > 0;
 }
 
 int reply_send_end(struct request *ended)
@@ -525,6 +531,43 @@ static void test_a_request_that_waits_is_handed_over_with_its_head_and_body(void
     connection_free(next);
 }
 
+static void
+test_a_response_that_waits_for_its_peer_keeps_what_came_of_the_next_request(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n1 b 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_int_equal(connection_leave_rest(connection), CONNECTION_REST_NONE);
+    atomic_store(&request.outbox.is_used, true);
+    spool_begin(&request.outbox.bytes, NULL, 10);
+    assert_int_equal(spool_append(&request.outbox.bytes, "rest", 4), 0);
+    assert_int_equal(connection_leave_rest(connection), CONNECTION_REST_WAITS);
+    memset(buffer, 0, sizeof(buffer)); /* by another connection */
+    atomic_store(&connection->is_watched, true);
+    atomic_store(&connection->is_lingering, true);
+    assert_false(connection_can_move(connection));
+    atomic_store(&connection->is_watched, false);
+    connection->is_queued = true;
+    assert_false(connection_can_move(connection));
+    connection->is_queued = false;
+    spool_clear(&request.outbox.bytes);
+    assert_int_equal(advance(), CONNECTION_READY); /* the next one */
+    assert_false(connection->is_sending);
+    assert_int_equal(connection->served, 1);
+}
+
+static void test_a_response_that_did_not_leave_ends_the_connection(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    atomic_store(&request.outbox.is_used, true);
+    request.outbox.error = EPIPE;
+    assert_int_equal(connection_leave_rest(connection), CONNECTION_REST_SENT);
+    assert_int_equal(advance(), CONNECTION_CLOSE);
+    assert_true(request.response.is_peer_gone);
+}
+
 static void test_only_what_nobody_serves_can_move(void **state)
 {
     (void)state;
@@ -563,6 +606,8 @@ int main(void)
         TEST(test_the_rest_of_a_body_is_waited_for_without_a_thread),
         TEST(test_a_body_that_cannot_be_dropped_ends_the_connection),
         TEST(test_a_request_that_waits_is_handed_over_with_its_head_and_body),
+        TEST(test_a_response_that_waits_for_its_peer_keeps_what_came_of_the_next_request),
+        TEST(test_a_response_that_did_not_leave_ends_the_connection),
         TEST(test_only_what_nobody_serves_can_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ static struct transport_ops transport;
 static enum connection_step steps[4]; /* what connection_advance and connection_finish_request say */
 static unsigned step;
 static enum py_wsgi_outcome outcome;
+static enum connection_rest rest; /* of the response */
 static bool is_refused; /* by the host, without the application */
 static bool is_withdrawn_meanwhile;
 static char told[512];
@@ -176,6 +177,19 @@ void py_wsgi_release_gil(struct python_thread *thread)
     tell("release-gil");
 }
 
+enum connection_rest connection_leave_rest(struct connection *left)
+{
+    (void)left;
+    return rest;
+}
+
+void py_wsgi_end_sent(struct python_thread *thread, struct request *sent)
+{
+    (void)thread;
+    sent->after = NULL;
+    tell("end-sent");
+}
+
 bool request_has_peer_left(struct request *asked)
 {
     (void)asked;
@@ -247,6 +261,7 @@ static int set_up(void **state)
     steps[1] = CONNECTION_WAIT;
     step = 0;
     outcome = PY_WSGI_SERVED;
+    rest = CONNECTION_REST_NONE;
     is_refused = is_withdrawn_meanwhile = false;
     told[0] = '\0';
     if (activities_init(&pool.activities, 1) < 0)
@@ -325,6 +340,42 @@ static void test_requests_that_the_host_answers_itself_are_in_the_access_log(voi
     config.log_access = config.log_access_query = true;
     is_refused = true;
     serve_by(&pool.watch, "access with query finish watch-idle ");
+}
+
+static void test_what_the_peer_does_not_take_leaves_the_thread_to_others(void **state)
+{
+    (void)state;
+    rest = CONNECTION_REST_WAITS;
+    request.after = &request;
+    serve_by(&worker, "serve ");
+    assert_int_equal(get_totals().requests, 1);
+}
+
+static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    connection.is_sending = true;
+    request.after = &request;
+    steps[0] = CONNECTION_WAIT;
+    serve_by(&worker, "end-sent watch ");
+}
+
+static void test_what_has_left_before_the_application_was_done_is_finished_at_once(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    rest = CONNECTION_REST_SENT;
+    request.after = &request;
+    serve_by(&worker, "serve end-sent watch ");
+}
+
+static void test_the_watch_leaves_what_python_has_to_do_to_a_thread(void **state)
+{
+    (void)state;
+    connection.is_sending = true;
+    request.after = &request;
+    serve_by(&pool.watch, "queue ");
 }
 
 static void test_half_a_request_waits_for_the_rest(void **state)
@@ -458,6 +509,10 @@ int main(void)
         TEST(test_the_access_log_is_written_without_the_gil),
         TEST(test_requests_that_the_host_answers_itself_are_in_the_access_log),
         TEST(test_a_gil_that_is_kept_is_released_before_the_next_request_and_at_the_end),
+        TEST(test_what_the_peer_does_not_take_leaves_the_thread_to_others),
+        TEST(test_once_the_rest_has_left_python_does_what_waited_for_that),
+        TEST(test_what_has_left_before_the_application_was_done_is_finished_at_once),
+        TEST(test_the_watch_leaves_what_python_has_to_do_to_a_thread),
         TEST(test_half_a_request_waits_for_the_rest),
         TEST(test_what_the_host_answers_itself_does_not_reach_the_application),
         TEST(test_a_refused_connection_is_closed_and_the_log_says_why),

@@ -1,0 +1,350 @@
+/* What peers do not take of their responses leaves without a thread of the application. */
+#include "connection/sender.h"
+
+#include "base/clock.h"
+#include "net/socket_io.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    /* A peer that reads takes more in less time; to hand it over costs a copy and two changes of
+     * threads. A slow one holds a thread for no longer. */
+    WAIT_MS = 5,
+    TICK_MS = 1000, /* between two looks at deadlines */
+    EVENTS = 16,
+    TURN_BYTES = 256 << 10, /* sent to one peer before the next one's turn */
+    WAKE_SLOT = UINT32_MAX,
+};
+
+int sender_init(struct sender *sender)
+{
+    pthread_condattr_t attributes;
+    *sender = (struct sender){.epoll_fd = epoll_create1(EPOLL_CLOEXEC),
+                              .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    pthread_mutex_init(&sender->mutex, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&sender->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WAKE_SLOT};
+    if (sender->epoll_fd < 0 || sender->wake_fd < 0)
+        return -1;
+    return epoll_ctl(sender->epoll_fd, EPOLL_CTL_ADD, sender->wake_fd, &event);
+}
+
+void sender_clear(struct sender *sender)
+{
+    pthread_mutex_lock(&sender->mutex);
+    sender->is_ending = true;
+    bool has_thread = sender->has_thread;
+    pthread_mutex_unlock(&sender->mutex);
+    if (has_thread) {
+        eventfd_write(sender->wake_fd, 1);
+        pthread_join(sender->thread, NULL);
+    }
+    close(sender->epoll_fd);
+    close(sender->wake_fd);
+    free(sender->slots);
+    pthread_cond_destroy(&sender->progress);
+    pthread_mutex_destroy(&sender->mutex);
+}
+
+/* With the mutex held, here and below where nothing else is said. */
+static int arm(struct sender *sender, struct request *request, int operation)
+{
+    struct outbox *outbox = &request->outbox;
+    outbox->is_armed = true;
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT,
+                                .data.u64 = outbox->slot | (uint64_t)outbox->serial << 32};
+    return epoll_ctl(sender->epoll_fd, operation, request->fd, &event);
+}
+
+/* A free one, or -1 when out of memory. */
+static long find_slot(struct sender *sender)
+{
+    for (uint32_t i = 0; sender->used < sender->slot_count && i < sender->slot_count; i++)
+        if (sender->slots[i].request == NULL)
+            return i;
+    uint32_t count = sender->slot_count > 0 ? 2 * sender->slot_count : EVENTS;
+    struct sender_slot *slots = realloc(sender->slots, count * sizeof(*slots));
+    if (slots == NULL)
+        return -1;
+    for (uint32_t i = sender->slot_count; i < count; i++)
+        slots[i] = (struct sender_slot){.request = NULL};
+    long slot = sender->slot_count;
+    sender->slots = slots;
+    sender->slot_count = count;
+    return slot;
+}
+
+static void restart_times(const struct sender *sender, struct outbox *outbox, uint64_t now_ms)
+{
+    outbox->deadline_ms = now_ms + sender->io_timeout_ms;
+    outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
+    outbox->rate_bytes = outbox->taken_bytes;
+}
+
+static void unregister(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    if (!outbox->is_registered)
+        return;
+    epoll_ctl(sender->epoll_fd, EPOLL_CTL_DEL, request->fd, NULL);
+    sender->slots[outbox->slot].request = NULL;
+    sender->used--;
+    outbox->is_registered = outbox->is_armed = false;
+}
+
+static void *run(void *argument);
+
+/* Sees to it that what is in the outbox is sent. 0 or -1. */
+static int set_going(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    restart_times(sender, outbox, clock_ms());
+    if (!sender->has_thread)
+        sender->has_thread = pthread_create(&sender->thread, NULL, run, sender) == 0;
+    if (!sender->has_thread)
+        return -1;
+    if (outbox->is_registered)
+        return arm(sender, request, EPOLL_CTL_MOD);
+    long slot = find_slot(sender);
+    if (slot < 0)
+        return -1;
+    outbox->slot = (uint32_t)slot;
+    outbox->serial = ++sender->slots[slot].serial;
+    if (arm(sender, request, EPOLL_CTL_ADD) < 0)
+        return -1;
+    sender->slots[slot].request = request;
+    sender->used++;
+    outbox->is_registered = true;
+    return 0;
+}
+
+static void fail(struct sender *sender, struct request *request, int error)
+{
+    request->outbox.error = error;
+    spool_clear(&request->outbox.bytes);
+    unregister(sender, request);
+}
+
+/* What the peer takes now. */
+static void flush(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    uint64_t before = outbox->taken_bytes;
+    while (spool_bytes(&outbox->bytes) > 0 && outbox->taken_bytes - before < TURN_BYTES) {
+        const uint8_t *bytes;
+        long n = spool_peek(&outbox->bytes, &bytes);
+        ssize_t sent = n > 0 ? send(request->fd, bytes, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT) : n;
+        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR))
+            break;
+        if (sent < 0) {
+            fail(sender, request, errno);
+            return;
+        }
+        spool_take(&outbox->bytes, (size_t)sent);
+        outbox->taken_bytes += (uint64_t)sent;
+    }
+    if (outbox->taken_bytes > before)
+        outbox->deadline_ms = clock_ms() + sender->io_timeout_ms;
+}
+
+static void look_at_deadline(struct sender *sender, struct request *request, uint64_t now_ms)
+{
+    struct outbox *outbox = &request->outbox;
+    if (spool_bytes(&outbox->bytes) == 0)
+        return;
+    uint64_t taken = outbox->taken_bytes - outbox->rate_bytes;
+    bool is_period_over = now_ms >= outbox->rate_end_ms;
+    if (now_ms >= outbox->deadline_ms ||
+        (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
+        fail(sender, request, ETIMEDOUT);
+        shutdown(request->fd, SHUT_RDWR);
+    } else if (is_period_over) {
+        outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
+        outbox->rate_bytes = outbox->taken_bytes;
+    }
+}
+
+/* After a look at it: arms it again, or gives its connection back. */
+static void conclude(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    if (outbox->error == 0 && spool_bytes(&outbox->bytes) > 0) {
+        arm(sender, request, EPOLL_CTL_MOD);
+        return;
+    }
+    if (outbox->error == 0 && outbox->is_shut_due)
+        shutdown(request->fd, SHUT_WR);
+    outbox->is_shut_due = false;
+    if (!outbox->is_finished)
+        return;
+    struct connection *connection = request->connection;
+    unregister(sender, request);
+    outbox->is_finished = false;
+    pthread_mutex_unlock(&sender->mutex);
+    sender->give_back(sender->owner, connection); /* its worker may have freed it by now */
+    pthread_mutex_lock(&sender->mutex);
+}
+
+static void look_at_all(struct sender *sender, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < sender->slot_count; i++) {
+        struct request *request = sender->slots[i].request;
+        if (request == NULL)
+            continue;
+        look_at_deadline(sender, request, now_ms);
+        if (request->outbox.error != 0)
+            conclude(sender, request);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct sender *sender = argument;
+    uint64_t looked_ms = clock_ms();
+    pthread_setname_np(pthread_self(), "sender");
+    pthread_mutex_lock(&sender->mutex);
+    while (!sender->is_ending) {
+        struct epoll_event events[EVENTS];
+        int timeout_ms = sender->used > 0 ? TICK_MS : -1;
+        pthread_mutex_unlock(&sender->mutex);
+        int count = epoll_wait(sender->epoll_fd, events, EVENTS, timeout_ms);
+        pthread_mutex_lock(&sender->mutex);
+        for (int i = 0; i < count; i++) {
+            uint32_t slot = (uint32_t)events[i].data.u64,
+                     serial = (uint32_t)(events[i].data.u64 >> 32);
+            struct request *request =
+                slot < sender->slot_count ? sender->slots[slot].request : NULL;
+            if (request == NULL || sender->slots[slot].serial != serial)
+                continue;
+            request->outbox.is_armed = false;
+            flush(sender, request);
+            conclude(sender, request);
+        }
+        if (sender->waiting > 0)
+            pthread_cond_broadcast(&sender->progress);
+        if (clock_ms() >= looked_ms + TICK_MS) {
+            looked_ms = clock_ms();
+            look_at_all(sender, looked_ms);
+        }
+    }
+    pthread_mutex_unlock(&sender->mutex);
+    return NULL;
+}
+
+/* The files have no room: waits, as without a sender, until the peer has taken all. 0, or -1. */
+static int wait_until_empty(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    uint64_t end_ms = request->send_wait != NULL ? request->send_wait->end_ms : 0;
+    sender->waiting++;
+    while (outbox->error == 0 && spool_bytes(&outbox->bytes) > 0) {
+        uint64_t now_ms = clock_ms(), left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+        struct timespec tick =
+            clock_deadline(end_ms > 0 && left_ms < TICK_MS ? (unsigned)left_ms : TICK_MS);
+        pthread_cond_timedwait(&sender->progress, &sender->mutex, &tick);
+        if (end_ms > 0 && clock_ms() >= end_ms)
+            fail(sender, request, ETIMEDOUT);
+    }
+    sender->waiting--;
+    errno = outbox->error;
+    return outbox->error == 0 ? 0 : -1;
+}
+
+static int append(struct sender *sender, struct request *request, const struct iovec *piece)
+{
+    struct outbox *outbox = &request->outbox;
+    if (spool_append(&outbox->bytes, piece->iov_base, piece->iov_len) == 0)
+        return 0;
+    if (wait_until_empty(sender, request) < 0)
+        return -1;
+    if (spool_append(&outbox->bytes, piece->iov_base, piece->iov_len) == 0)
+        return 0;
+    /* A large piece, and no room even now: it goes directly. */
+    struct iovec copy = *piece;
+    pthread_mutex_unlock(&sender->mutex);
+    int result =
+        socket_send(request->fd, &copy, 1, request->io_timeout_ms, request->send_wait, NULL);
+    pthread_mutex_lock(&sender->mutex);
+    return result;
+}
+
+static int put(struct sender *sender, struct request *request, struct iovec *pieces, size_t count)
+{
+    struct outbox *outbox = &request->outbox;
+    unsigned none = 0;
+    if (outbox->error == 0 && spool_bytes(&outbox->bytes) == 0 &&
+        socket_send_some(request->fd, &pieces, &count, 0, &none, NULL) < 0)
+        outbox->error = errno;
+    for (size_t i = 0; i < count && outbox->error == 0; i++) {
+        if (append(sender, request, &pieces[i]) < 0 && outbox->error == 0)
+            outbox->error = errno;
+        if (outbox->error == 0 && !outbox->is_armed && spool_bytes(&outbox->bytes) > 0 &&
+            set_going(sender, request) < 0)
+            outbox->error = ENOMEM;
+    }
+    errno = outbox->error;
+    return outbox->error == 0 ? 0 : -1;
+}
+
+int sender_send(struct request *request, struct iovec *pieces, size_t count)
+{
+    struct outbox *outbox = &request->outbox;
+    struct sender *sender = outbox->sender;
+    if (!atomic_load_explicit(&outbox->is_used, memory_order_relaxed)) {
+        if (sender == NULL || !request_is_body_received(request))
+            return socket_send(request->fd, pieces, count, request->io_timeout_ms,
+                               request->send_wait, request->input);
+        if (socket_send_some(request->fd, &pieces, &count, WAIT_MS, &outbox->patience_ms,
+                             request->send_wait) < 0)
+            return -1;
+        if (count == 0)
+            return 0;
+        spool_begin(&outbox->bytes, sender->store, sender->memory_max);
+        atomic_store(&outbox->is_used, true);
+    }
+    if (request->send_wait != NULL)
+        request->send_wait->before(request->send_wait); /* never a mutex with the GIL held */
+    pthread_mutex_lock(&sender->mutex);
+    int result = put(sender, request, pieces, count);
+    int error = errno;
+    pthread_mutex_unlock(&sender->mutex);
+    errno = error;
+    return result;
+}
+
+void sender_shut(struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    bool is_due = true;
+    if (atomic_load(&outbox->is_used)) {
+        pthread_mutex_lock(&outbox->sender->mutex);
+        is_due = spool_bytes(&outbox->bytes) == 0;
+        outbox->is_shut_due = !is_due;
+        pthread_mutex_unlock(&outbox->sender->mutex);
+    }
+    if (is_due)
+        shutdown(request->fd, SHUT_WR);
+}
+
+bool sender_finish(struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    struct sender *sender = outbox->sender;
+    if (!atomic_load(&outbox->is_used))
+        return false;
+    pthread_mutex_lock(&sender->mutex);
+    outbox->is_finished = outbox->error == 0 && spool_bytes(&outbox->bytes) > 0;
+    bool is_waiting = outbox->is_finished;
+    if (!is_waiting)
+        unregister(sender, request);
+    pthread_mutex_unlock(&sender->mutex);
+    return is_waiting;
+}

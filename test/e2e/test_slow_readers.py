@@ -1,0 +1,176 @@
+"""What peers do not take of a response leaves without the thread of its request."""
+import socket
+
+import pytest
+
+import fastcgi
+import fronts
+import scgi
+from conftest import serves
+from host import Host, write_file
+from process import deadline, wait_until
+
+protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
+SIZE = 3000000
+APP = '''
+import threading
+import fcgihost
+
+go, cleaned = threading.Event(), []
+
+def application(environ, start_response):
+    path, ask = environ["PATH_INFO"], environ["QUERY_STRING"]
+    if path == "/go":
+        go.set()
+    if path == "/cleanup":
+        fcgihost.request().register_cleanup(cleaned.append, ask)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/cleanup":
+        return [b"x" * 3000000]
+    if path == "/events":
+        return events()
+    return [repr(cleaned).encode() if path == "/cleaned" else b"ready"]
+
+def events():
+    yield b"x" * 3000000
+    go.wait(60)
+    yield b"the end"
+'''
+
+
+def start(settings=None, **kwargs):
+    found = {"server": {"threads": 4, "temporary": "."}, "limits": {"response_memory": "64K"}}
+    for section, keys in (settings or {}).items():
+        found.setdefault(section, {}).update(keys)
+    return Host(settings=found, **kwargs)
+
+
+def start_script(tmp_path, settings=None):
+    script = write_file(str(tmp_path / "app.py"), APP)
+    return start(dict({"application": {"script": script}}, **(settings or {})), app=None)
+
+
+def temporary_files(host):
+    return [name for name in host.descriptors().values()
+            if name.startswith(host.folder) and name.endswith("(deleted)")]
+
+
+class TestReaders:
+    @protocols
+    @pytest.mark.parametrize("path", ["/big?size=%d" % SIZE, "/download?size=%d" % SIZE, "/file?path=%s"])
+    def test_64_readers_that_stand_still_hold_none_of_4_threads(self, protocol, path, tmp_path):
+        host = start()
+        if "%s" in path:
+            path %= write_file(str(tmp_path / "file"), "0123456789" * (SIZE // 10))
+        whole = protocol.exchange(host.address, "GET", path).body
+        assert len(whole) == SIZE
+        peers = [protocol.Connection(host.address) for _ in range(64)]
+        for peer in peers:
+            peer.send(protocol.request_bytes("GET", path))
+        assert serves(host, 200)
+        wait_until(lambda: len(temporary_files(host)) == 64, "all responses to wait in files")
+        assert serves(host, 200)
+        for peer in peers:
+            assert peer.read_response().body == whole
+        wait_until(lambda: not temporary_files(host), "the temporary files to go")
+
+    def test_a_kept_connection_goes_on_after_a_response_that_waited(self):
+        host = start()
+        with fastcgi.Connection(host.address) as connection:
+            for _ in range(3):
+                connection.send(fastcgi.request_bytes("GET", "/download?size=%d" % SIZE))
+                wait_until(lambda: temporary_files(host), "the response to wait")
+                connection.send(fastcgi.request_bytes("POST", "/echo?token=next", b"x" * 100000))
+                assert len(connection.read_response().body) == SIZE
+                assert connection.read_response().json["size"] == 100000
+
+    def test_a_peer_that_leaves_in_the_middle_of_what_waits(self):
+        host = start()
+        for size in (SIZE, 30000000):
+            connection = fastcgi.Connection(host.address)
+            connection.send(fastcgi.request_bytes("GET", "/download?size=%d" % size))
+            wait_until(lambda: temporary_files(host), "the response to wait")
+            connection.close()
+            wait_until(lambda: not temporary_files(host) and not host.connections(),
+                       "connection and file to go")
+        assert serves(host, 10)
+
+    @protocols
+    def test_without_space_the_application_waits_for_its_peer(self, protocol):
+        host = start({"limits": {"temporary_space": "2M"}})
+        path = "/download?size=20000000"
+        peers = [protocol.Connection(host.address) for _ in range(3)]
+        for peer in peers:
+            peer.send(protocol.request_bytes("GET", path))
+        assert serves(host, 20)
+        for peer in peers:
+            assert len(peer.read_response().body) == 20000000
+        wait_until(lambda: not temporary_files(host), "the temporary files to go")
+
+    @protocols
+    def test_a_stop_waits_for_what_is_still_being_sent(self, protocol):
+        host = start({"shutdown": {"drain_timeout": "60s"}})
+        with protocol.Connection(host.address) as connection:
+            connection.send(protocol.request_bytes("GET", "/big?size=%d" % SIZE))
+            wait_until(lambda: temporary_files(host), "the response to wait")
+            host.popen.terminate()
+            host.log.wait("SIGTERM: stopping")
+            assert len(connection.read_response().body) == SIZE
+        assert host.wait_exit() == 0
+
+
+class TestApplications:
+    @protocols
+    def test_a_request_s_cleanups_run_once_its_response_has_left(self, protocol, tmp_path):
+        host = start_script(tmp_path)
+        peers = [protocol.Connection(host.address) for _ in range(8)]
+        for number, peer in enumerate(peers):
+            peer.send(protocol.request_bytes("GET", "/cleanup?%d" % number))
+        wait_until(lambda: len(temporary_files(host)) == 8, "the responses to wait")
+        assert protocol.exchange(host.address, "GET", "/cleaned").text == "[]"
+        peers.pop().close()  # one leaves: its cleanup runs too
+        wait_until(lambda: protocol.exchange(host.address, "GET", "/cleaned").text == "['7']",
+                   "the cleanup of the one that left")
+        for peer in peers:
+            assert len(peer.read_response().body) == SIZE
+        wait_until(lambda: len(eval(protocol.exchange(host.address, "GET", "/cleaned").text)) == 8,
+                   "all cleanups")
+
+    @protocols
+    def test_what_waits_leaves_while_the_application_prepares_more(self, protocol, tmp_path):
+        host = start_script(tmp_path)
+        with protocol.Connection(host.address) as connection:
+            connection.send(protocol.request_bytes("GET", "/events"))
+            wait_until(lambda: temporary_files(host), "the response to wait")
+            assert len(connection.receive_exactly(SIZE)) == SIZE  # and the application waits
+            protocol.exchange(host.address, "GET", "/go")
+            rest = b""
+            while b"the end" not in rest:
+                more = connection.receive()
+                assert more
+                rest += more
+
+
+class TestThroughHaproxy:
+    def test_64_slow_clients_are_not_noticed_by_others(self, tmp_path):
+        """HAProxy does not buffer: as its example configures it."""
+        site = fronts.HaproxyFastcgi("wsgi_app:application", "/app", {"server": {"threads": 4}})
+        clients = []
+        for number in range(64):
+            client = socket.socket()
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(deadline(60))
+            client.connect(("127.0.0.1", site.port))
+            if number % 2:
+                client.sendall(b"GET /app/big?size=8000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+            else:
+                client.sendall(b"POST /app/echo?token=x HTTP/1.1\r\nHost: x\r\n"
+                               b"Content-Length: 200000\r\n\r\n" + b"x" * 150000)
+            clients.append(client)
+        failures = [number for number in range(200) if site.get("/ready").text != "ready"]
+        assert failures == []
+        for number, client in enumerate(clients):
+            if number % 2 == 0:
+                client.sendall(b"x" * 50000)
+                assert client.recv(15).startswith(b"HTTP/1.1 200")
+            client.close()

@@ -1,0 +1,237 @@
+/* The thread that sends what peers do not take at once, with peers that are pairs of sockets.
+ *
+ * links: sender.c spool.c descriptors.c socket_io.c input.c */
+#include "unit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "connection/sender.h"
+
+enum { LARGE_BYTES = 8 << 20, STEP_MS = 5, STEPS = 2000 };
+
+static struct sender sender;
+static struct spool_store store;
+static struct request *request;
+static int peer;
+static bool is_body_received;
+static atomic_int given_back;
+static uint8_t *large;
+
+/* Fakes */
+
+bool request_is_body_received(struct request *asked)
+{
+    (void)asked;
+    return is_body_received;
+}
+
+static void give_back(void *owner, struct connection *connection)
+{
+    assert_ptr_equal(owner, &sender);
+    assert_ptr_equal(connection, request->connection);
+    atomic_fetch_add(&given_back, 1);
+}
+
+/* Tests */
+
+static int set_up(void **state)
+{
+    (void)state;
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 || sender_init(&sender) < 0)
+        return -1;
+    store = (struct spool_store){.folder = "/tmp", .limit = 64 << 20};
+    sender.store = &store;
+    sender.memory_max = 1 << 20;
+    sender.io_timeout_ms = 60000;
+    sender.give_back = give_back;
+    sender.owner = &sender;
+    request = calloc(1, sizeof(*request));
+    request->fd = pair[0];
+    request->io_timeout_ms = 60000;
+    request->connection = (struct connection *)(void *)&peer;
+    request->outbox.sender = &sender;
+    peer = pair[1];
+    is_body_received = true;
+    atomic_store(&given_back, 0);
+    large = malloc(LARGE_BYTES);
+    for (size_t i = 0; i < LARGE_BYTES; i++)
+        large[i] = (uint8_t)(i * 7 + i / 256);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    sender_clear(&sender);
+    spool_clear(&request->outbox.bytes);
+    close(request->fd);
+    if (peer >= 0)
+        close(peer);
+    free(request);
+    free(large);
+    return atomic_load(&store.used) != 0;
+}
+
+static int send_bytes(const void *bytes, size_t n)
+{
+    struct iovec pieces[2] = {{.iov_base = (void *)(uintptr_t)bytes, .iov_len = n / 2},
+                              {.iov_base = (char *)(uintptr_t)bytes + n / 2, .iov_len = n - n / 2}};
+    return sender_send(request, pieces, 2);
+}
+
+static void expect(const uint8_t *bytes, size_t n)
+{
+    uint8_t buffer[1 << 16];
+    for (size_t got = 0; got < n;) {
+        struct pollfd pollfd = {.fd = peer, .events = POLLIN};
+        assert_int_equal(poll(&pollfd, 1, STEP_MS * STEPS), 1);
+        ssize_t now = read(peer, buffer, n - got < sizeof(buffer) ? n - got : sizeof(buffer));
+        assert_true(now > 0);
+        assert_memory_equal(buffer, bytes + got, (size_t)now);
+        got += (size_t)now;
+    }
+}
+
+static bool waits_until_given_back(void)
+{
+    for (int i = 0; i < STEPS && atomic_load(&given_back) == 0; i++)
+        usleep(STEP_MS * 1000);
+    return atomic_load(&given_back) == 1;
+}
+
+static void test_what_the_peer_takes_needs_no_sender(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes("hello", 5), 0);
+    expect((const uint8_t *)"hello", 5);
+    assert_false(sender_finish(request));
+    assert_false(sender.has_thread);
+}
+
+static void test_a_peer_that_does_not_read_does_not_hold_the_caller(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(atomic_load(&store.used) > 0); /* beyond the memory, in a file */
+    assert_true(sender_finish(request));
+    assert_int_equal(atomic_load(&given_back), 0);
+    expect(large, LARGE_BYTES);
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, 0);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+static void test_what_is_sent_later_leaves_later(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < LARGE_BYTES; at += LARGE_BYTES / 64)
+        assert_int_equal(send_bytes(large + at, LARGE_BYTES / 64), 0);
+    assert_int_equal(send_bytes("the end", 7), 0);
+    expect(large, LARGE_BYTES);
+    expect((const uint8_t *)"the end", 7);
+    /* The application goes on, and its peer reads: nothing is kept back. */
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(send_bytes("event", 5), 0);
+        expect((const uint8_t *)"event", 5);
+    }
+    assert_false(sender_finish(request));
+}
+
+static void test_a_peer_that_leaves_ends_the_response(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    close(peer);
+    peer = -1;
+    assert_true(waits_until_given_back());
+    assert_int_not_equal(request->outbox.error, 0);
+    assert_int_equal(send_bytes("x", 1), -1);
+}
+
+static void test_a_peer_that_takes_nothing_in_time_is_given_up(void **state)
+{
+    (void)state;
+    sender.io_timeout_ms = 1;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, ETIMEDOUT);
+}
+
+static void test_a_peer_below_the_least_rate_is_given_up(void **state)
+{
+    (void)state;
+    sender.min_rate = 1000;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    pthread_mutex_lock(&sender.mutex);
+    request->outbox.rate_end_ms = 1; /* as if that time were over */
+    pthread_mutex_unlock(&sender.mutex);
+    assert_true(sender_finish(request));
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, ETIMEDOUT);
+}
+
+static void test_the_end_that_the_connection_s_end_is_comes_after_what_waits(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    sender_shut(request);
+    expect(large, LARGE_BYTES);
+    uint8_t byte;
+    assert_int_equal(read(peer, &byte, 1), 0);
+    assert_false(sender_finish(request));
+}
+
+static void *read_all(void *unused)
+{
+    (void)unused;
+    usleep(20000);
+    expect(large, LARGE_BYTES);
+    return NULL;
+}
+
+static void test_without_space_the_caller_waits_for_the_peer(void **state)
+{
+    (void)state;
+    pthread_t reader;
+    store.limit = 1 << 20;
+    assert_int_equal(pthread_create(&reader, NULL, read_all, NULL), 0);
+    for (size_t at = 0; at < LARGE_BYTES; at += 1 << 16)
+        assert_int_equal(send_bytes(large + at, 1 << 16), 0);
+    pthread_join(reader, NULL);
+    sender_finish(request);
+}
+
+static void test_a_peer_that_has_to_send_its_body_first_is_waited_for(void **state)
+{
+    (void)state;
+    is_body_received = false;
+    request->io_timeout_ms = 1;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), -1);
+    assert_int_equal(errno, ETIMEDOUT);
+    assert_false(sender.has_thread);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_the_peer_takes_needs_no_sender),
+        TEST(test_a_peer_that_does_not_read_does_not_hold_the_caller),
+        TEST(test_what_is_sent_later_leaves_later),
+        TEST(test_a_peer_that_leaves_ends_the_response),
+        TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),
+        TEST(test_a_peer_below_the_least_rate_is_given_up),
+        TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),
+        TEST(test_without_space_the_caller_waits_for_the_peer),
+        TEST(test_a_peer_that_has_to_send_its_body_first_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
