@@ -18,7 +18,7 @@ from pathlib import Path
 FOREIGN = set("""
     FCGI_ABORT_REQUEST FCGI_BEGIN_REQUEST FCGI_DATA FCGI_GET_VALUES FCGI_GET_VALUES_RESULT FCGI_KEEP_CONN FCGI_PARAMS
     FCGI_STDIN FCGI_UNKNOWN_TYPE fcgiapp.c fcgios.h fastcgi_index ini_handler ini_reader days_from_civil crypt
-    cart.py shop/database.py shop/wsgi.py Python.h handle_path fcgihost/one pages.py test/fuzz/corpus/NAME net/input_internal.h
+    HTTP_SEC_GPC cart.py shop/database.py shop/wsgi.py Python.h handle_path fcgihost/one pages.py test/fuzz/corpus/NAME net/input_internal.h
 """.split())
 
 C_TOKEN = re.compile(r"""/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S)
