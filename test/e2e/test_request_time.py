@@ -16,10 +16,11 @@ protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda modu
 
 
 def start(request_time="300ms", app="time_app:application", wait=True, **more):
-    settings = {"limits": {"request_time": request_time}, "server": {"threads": 3}, "shutdown": {"drain_timeout": "200ms"}}
+    settings = {"limits": {"request_time": request_time}, "server": {"threads": 3}, "shutdown": {"drain_timeout": "200ms"},
+                "application": {"wsgi": app}}
     for section, keys in more.items():
         settings.setdefault(section, {}).update(keys)
-    return Host(app, settings, wait=wait)
+    return Host(settings=settings, wait=wait)
 
 
 def whoami(host):
@@ -96,7 +97,7 @@ class TestInterrupted:
     @protocols
     def test_a_body_that_does_not_come(self, protocol):
         """The wait for it ends in time, and the process is not retired for what its peer does."""
-        host = start()
+        host = start(application={"stream": "yes"})
         before = whoami(host)
         with protocol.Connection(host.address) as connection:
             connection.send(protocol.request_bytes("POST", "/read", b"x" * 300000)[:200000])
