@@ -20,6 +20,31 @@ void spool_begin(struct spool *spool, struct spool_store *store, size_t memory_m
     spool->memory_max = memory_max;
 }
 
+static void count_memory(struct spool_store *store, size_t before, size_t now)
+{
+    if (store != NULL)
+        atomic_fetch_add(&store->memory_used, (unsigned long long)now - before);
+}
+
+static int resize(struct spool *spool, size_t capacity)
+{
+    uint8_t *memory = realloc(spool->memory, capacity);
+    if (memory == NULL)
+        return -1;
+    count_memory(spool->store, spool->capacity, capacity);
+    spool->memory = memory;
+    spool->capacity = capacity;
+    return 0;
+}
+
+/* So many peers could wait that what each of them may have in memory would be too much together. */
+static bool may_grow(const struct spool *spool, size_t capacity)
+{
+    const struct spool_store *store = spool->store;
+    return store == NULL || store->memory_limit == 0 ||
+           atomic_load(&store->memory_used) + capacity - spool->capacity <= store->memory_limit;
+}
+
 /* Makes room for n more bytes in memory, if it may hold so many. false: it may not, or there is
  * none. */
 static bool make_room(struct spool *spool, size_t n)
@@ -39,12 +64,7 @@ static bool make_room(struct spool *spool, size_t n)
         capacity *= 2;
     if (capacity > spool->memory_max)
         capacity = spool->memory_max;
-    uint8_t *memory = realloc(spool->memory, capacity);
-    if (memory == NULL)
-        return false;
-    spool->memory = memory;
-    spool->capacity = capacity;
-    return true;
+    return may_grow(spool, capacity) && resize(spool, capacity) == 0;
 }
 
 /* Without a name, so that it goes with its descriptor, however the process ends. */
@@ -67,12 +87,12 @@ static int open_file(const char *folder)
 }
 
 /* false: there is no space left for n more bytes. */
-static bool take_space(struct spool_store *store, size_t n)
+static bool take_space(atomic_ullong *account, uint64_t limit, size_t n)
 {
-    unsigned long long used = atomic_fetch_add(&store->used, n);
-    if (n <= store->limit && used <= store->limit - n)
+    unsigned long long used = atomic_fetch_add(account, n);
+    if (n <= limit && used <= limit - n)
         return true;
-    atomic_fetch_sub(&store->used, n);
+    atomic_fetch_sub(account, n);
     return false;
 }
 
@@ -95,7 +115,7 @@ static int write_file(struct spool *spool, const uint8_t *bytes, size_t n)
 
 static int append_to_file(struct spool *spool, const uint8_t *bytes, size_t n)
 {
-    if (spool->store == NULL || !take_space(spool->store, n)) {
+    if (spool->store == NULL || !take_space(&spool->store->used, spool->store->limit, n)) {
         errno = ENOSPC;
         return -1;
     }
@@ -155,13 +175,8 @@ static ssize_t read_file(struct spool *spool, void *buffer, size_t n)
 static int refill(struct spool *spool)
 {
     spool->begin = spool->end = 0;
-    if (spool->capacity < READ_BYTES) {
-        uint8_t *memory = realloc(spool->memory, READ_BYTES);
-        if (memory == NULL)
-            return -1;
-        spool->memory = memory;
-        spool->capacity = READ_BYTES;
-    }
+    if (spool->capacity < READ_BYTES && resize(spool, READ_BYTES) < 0)
+        return -1;
     ssize_t got = read_file(spool, spool->memory, READ_BYTES);
     if (got < 0)
         return -1;
@@ -214,6 +229,7 @@ void spool_move(struct spool *to, struct spool *from, struct spool_store *store,
     *from = (struct spool){0};
     to->store = store;
     to->memory_max = memory_max;
+    count_memory(store, 0, to->capacity);
     if (store != NULL)
         atomic_fetch_add(&store->used, (unsigned long long)to->file_end);
 }
@@ -225,6 +241,7 @@ void spool_clear(struct spool *spool)
         if (spool->store != NULL)
             atomic_fetch_sub(&spool->store->used, (unsigned long long)spool->file_end);
     }
+    count_memory(spool->store, spool->capacity, 0);
     free(spool->memory);
     *spool = (struct spool){0};
 }

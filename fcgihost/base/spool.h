@@ -9,11 +9,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Where the files of all spools are, and how much they hold together. Any thread. */
+/* Where the files of all spools are, and how much they hold together; and so of their memory. Any
+ * thread. */
 struct spool_store {
     const char *folder;
     uint64_t limit;
     atomic_ullong used;
+    uint64_t memory_limit; /* beyond it a spool's bytes go to its file at once; 0: none */
+    atomic_ullong memory_used;
 };
 
 /* Zeroed, it is empty. */

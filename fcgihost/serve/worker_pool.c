@@ -9,6 +9,10 @@
 #include <string.h>
 #include <time.h>
 
+/* What slow peers' bodies and responses have in memory together; beyond it they go to files early. A
+ * thousand of them would otherwise take a gigabyte. */
+enum { BUFFERS_MAX_BYTES = 64 << 20 };
+
 static int start_thread(struct worker *worker, void *(*run)(void *))
 {
     int error = pthread_create(&worker->thread, NULL, run, worker);
@@ -57,7 +61,8 @@ int worker_pool_start(struct worker_pool *pool)
                                              .max_connections = config->backlog,
                                              .roles = pool->routes.role_bits};
     pool->store = (struct spool_store){.folder = find_temporary(config),
-                                       .limit = config->temporary_space_bytes};
+                                       .limit = config->temporary_space_bytes,
+                                       .memory_limit = BUFFERS_MAX_BYTES};
     if (pool->store.folder == NULL)
         return -1;
     if (sender_init(&pool->sender) < 0)

@@ -8,7 +8,7 @@ import fronts
 import scgi
 from conftest import serves
 from host import Host, write_file
-from process import deadline, wait_until
+from process import SAN, deadline, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
 SIZE = 3000000
@@ -53,6 +53,27 @@ def start_script(tmp_path, settings=None):
 def temporary_files(host):
     return [name for name in host.descriptors().values()
             if name.startswith(host.folder) and name.endswith("(deleted)")]
+
+
+def resident_mib(host):
+    with open("/proc/%d/status" % host.pid) as file:
+        return int(next(line for line in file if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+@pytest.mark.skipif(bool(SAN), reason="a sanitizer's memory is not the program's")
+class TestMemory:
+    def test_of_all_responses_that_wait_is_bounded_however_many_they_are(self):
+        host = start({"limits": {"response_memory": "1M"}})
+        before = resident_mib(host)
+        readers = []
+        for _ in range(150):
+            readers.append(fastcgi.Connection(host.address))
+            readers[-1].send(fastcgi.request_bytes("GET", "/big?size=%d" % SIZE))  # two thirds fit into the socket
+        wait_until(lambda: len(temporary_files(host)) > 50, "files")
+        assert serves(host)
+        assert resident_mib(host) - before < 64 + 40
+        for reader in readers:
+            assert len(reader.read_response().body) == SIZE
 
 
 class TestReaders:

@@ -2,6 +2,7 @@
 /* What is sent to the socket that NOTIFY_SOCKET names, read from the other end. */
 #include "unit.h"
 
+#include "base/log.h"
 #include "life/notify.h"
 
 #include <stdarg.h>

@@ -151,6 +151,35 @@ static void test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_spac
     assert_int_equal(append(0, 10), 0);
 }
 
+static void test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_to_files(void **state)
+{
+    (void)state;
+    struct spool other = {0};
+    uint8_t bytes[600] = {0};
+    store.memory_limit = 10000;
+    store.limit = 100000;
+    spool_begin(&spool, &store, 100000);
+    spool_begin(&other, &store, 100000);
+    for (int i = 0; i < 12; i++) {
+        assert_int_equal(append((uint64_t)i * 600, 600), 0);
+        assert_int_equal(spool_append(&other, bytes, sizeof(bytes)), 0);
+        assert_true(atomic_load(&store.memory_used) <= 10000);
+    }
+    assert_true(spool_is_in_file(&spool) && spool_is_in_file(&other));
+    assert_int_equal(spool_bytes(&spool), 7200);
+    for (int i = 0; i < 7200;) {
+        uint8_t read[1000];
+        long n = spool_read(&spool, read, sizeof(read));
+        assert_true(n > 0);
+        expect((uint64_t)i, read, (size_t)n);
+        i += (int)n;
+    }
+    spool_clear(&spool);
+    spool_clear(&other);
+    assert_int_equal(atomic_load(&store.memory_used), 0);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
 static void test_without_a_store_only_memory_is_used(void **state)
 {
     (void)state;
@@ -202,6 +231,7 @@ int main(void)
         TEST(test_a_file_gives_its_space_back_once_it_was_read),
         TEST(test_all_files_together_are_bounded),
         TEST(test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_space),
+        TEST(test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_to_files),
         TEST(test_without_a_store_only_memory_is_used),
         TEST(test_another_spool_takes_over_memory_and_file),
     };

@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 
+#include "http/request_log.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "embed/py_wsgi.h"
