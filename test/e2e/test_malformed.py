@@ -28,6 +28,15 @@ def shared_host():
     end_shared(host)
 
 
+@pytest.fixture(scope="module")
+def streaming_host():
+    """Its application gets a body as it comes: without `stream` it is called once the body is there."""
+    host = Host(settings={"server": {"threads": 2}, "application": {"wsgi": "wsgi_app:application", "stream": "yes"}},
+                shared=True)
+    yield host
+    end_shared(host)
+
+
 class TestManagementRecords:
     VALUES = record(fastcgi.GET_VALUES, pairs([("FCGI_MAX_CONNS", ""), ("FCGI_MAX_REQS", ""),
                                                ("FCGI_MPXS_CONNS", "")]), 0)
@@ -209,16 +218,16 @@ class TestProtocolErrors:
             assert self.last(shared_host) in ("OSError", "None")  # told, or not asked at all
         assert serves(shared_host, 4)
 
-    def test_abort_while_the_application_reads(self, shared_host):
-        fastcgi.exchange(shared_host.address, "GET", "/last?reset=1")
+    def test_abort_while_the_application_reads(self, streaming_host):
+        fastcgi.exchange(streaming_host.address, "GET", "/last?reset=1")
         parameters = message.parameters("POST", "/cut", b"x" * 800000)
-        with fastcgi.Connection(shared_host.address) as connection:
+        with fastcgi.Connection(streaming_host.address) as connection:
             connection.send(head(parameters) + stream(STDIN, b"x" * 400000, end=False))
-            wait_until(lambda: self.last(shared_host) == "reading", "the application to read")
+            wait_until(lambda: self.last(streaming_host) == "reading", "the application to read")
             connection.send(fastcgi.abort())
-            wait_until(lambda: self.last(shared_host) == "OSError", "the application to be told")
+            wait_until(lambda: self.last(streaming_host) == "OSError", "the application to be told")
             connection.read_raw()
-        assert serves(shared_host, 4)
+        assert serves(streaming_host, 4)
 
     def last(self, host):
         return fastcgi.exchange(host.address, "GET", "/last").text
@@ -380,17 +389,17 @@ class TestBodyCutShort:
     @pytest.mark.parametrize("how", ["in-a-record", "between-records", "before-the-body",
                                      "in-a-record-header"])
     @pytest.mark.parametrize("end", ["half-close", "close"])
-    def test_a_fastcgi_peer_that_ends_makes_read_raise(self, shared_host, how, end):
+    def test_a_fastcgi_peer_that_ends_makes_read_raise(self, streaming_host, how, end):
         whole = record(STDIN, b"x" * 1000)
         sent = {"in-a-record": whole[:500], "between-records": whole, "before-the-body": b"",
                 "in-a-record-header": whole + whole[:3]}[how]
-        self.cut(shared_host, fastcgi, head(POST_CUT) + sent, end)
+        self.cut(streaming_host, fastcgi, head(POST_CUT) + sent, end)
 
     @pytest.mark.parametrize("sent", [0, 1, 4999])
     @pytest.mark.parametrize("end", ["half-close", "close"])
-    def test_an_scgi_peer_that_ends_makes_read_raise(self, shared_host, sent, end):
+    def test_an_scgi_peer_that_ends_makes_read_raise(self, streaming_host, sent, end):
         request = scgi.request_bytes("POST", "/cut", b"x" * 5000)
-        self.cut(shared_host, scgi, request[:len(request) - 5000 + sent], end)
+        self.cut(streaming_host, scgi, request[:len(request) - 5000 + sent], end)
 
     def cut(self, host, protocol, data, end):
         fastcgi.exchange(host.address, "GET", "/last?reset=1")
@@ -404,24 +413,24 @@ class TestBodyCutShort:
         assert self.last(host) == "OSError"
         assert serves(host, 2)
 
-    def test_a_stream_that_ends_before_its_content_length_makes_read_raise(self, shared_host):
-        with fastcgi.Connection(shared_host.address) as connection:
+    def test_a_stream_that_ends_before_its_content_length_makes_read_raise(self, streaming_host):
+        with fastcgi.Connection(streaming_host.address) as connection:
             connection.send(head(POST_CUT) + stream(STDIN, b"x" * 1000))
             assert connection.read_response().text == "OSError"
-        assert serves(shared_host, 2)
+        assert serves(streaming_host, 2)
 
     @pytest.mark.parametrize("end", ["half-close", "close"])
-    def test_without_a_length_the_end_of_the_stream_is_awaited(self, shared_host, end):
+    def test_without_a_length_the_end_of_the_stream_is_awaited(self, streaming_host, end):
         parameters = message.parameters("POST", "/cut", b"x" * 5000, extra={"CONTENT_LENGTH": None})
-        self.cut(shared_host, fastcgi, head(parameters) + record(STDIN, b"x" * 5000), end)
+        self.cut(streaming_host, fastcgi, head(parameters) + record(STDIN, b"x" * 5000), end)
 
-    def test_an_application_that_lets_it_pass_has_failed(self, shared_host, expected_log):
-        mark = shared_host.log.mark()
-        with fastcgi.Connection(shared_host.address) as connection:
+    def test_an_application_that_lets_it_pass_has_failed(self, streaming_host, expected_log):
+        mark = streaming_host.log.mark()
+        with fastcgi.Connection(streaming_host.address) as connection:
             parameters = message.parameters("POST", "/echo", b"x" * 5000)
             connection.send(head(parameters) + stream(STDIN, b"x" * 1000))
             out, _, _ = connection.read_raw()
             assert b"Status: 200" not in out
-        assert serves(shared_host, 2)
-        if "Traceback" in shared_host.log.read(mark):
+        assert serves(streaming_host, 2)
+        if "Traceback" in streaming_host.log.read(mark):
             expected_log("OSError|Error")
