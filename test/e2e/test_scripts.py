@@ -330,7 +330,7 @@ class TestFailures:
             assert response.status == 500 and "a.wsgi" not in response.text
         log = host.log.read()
         line = re.escape(path) + " can't be loaded: " + error + \
-            ".*; it is tried again in [0-9.]+ s, or when a file of it changes\n"
+            ".*; it is tried again in [0-9.]+ s, or when a file of it changes \\(request [0-9a-f]+\\)\n"
         assert len(re.findall("GET /a.wsgi/x: 500: " + line, log)) == 5
         assert len(re.findall("(?m)^ *(?:[A-Za-z]*Error|SystemExit): ", log)) == 1
         assert log.count("Traceback") == traceback_count
@@ -383,4 +383,4 @@ class TestFailures:
         path = script(root, "a.wsgi", "def application(environ, start_response):\n"
                       "    raise ValueError('announced failure')\n")
         assert ask(host, path).status == 500
-        host.log.wait("GET /a.wsgi/: the application failed: answered with 500\n.*Traceback")
+        host.log.wait(r"GET /a.wsgi/: the application failed: answered with 500 \(request [0-9a-f]+\)\n.*Traceback")
