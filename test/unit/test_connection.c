@@ -210,6 +210,7 @@ static int tear_down(void **state)
 {
     (void)state;
     connection_free(connection);
+    spool_clear(&request.body);
     if (peer >= 0)
         close(peer);
     return 0;
