@@ -17,7 +17,8 @@
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
 PYTHON  ?= /usr/bin/python3
-PYTHON_LINK ?= auto
+# Leaks of CPython's own are told apart by its library's name (test/e2e/lsan.supp).
+PYTHON_LINK ?= $(if $(SAN),shared,auto)
 PREFIX  ?= /usr/local
 DESTDIR ?=
 PORT    ?= 8080
