@@ -6,6 +6,8 @@
 #include "base/fork.h"
 #include "base/log.h"
 #include "connection/poller_internal.h"
+#include "http/request.h"
+#include "http/transport.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -76,6 +78,10 @@ void poller_clear(struct poller *poller)
     the_poller = NULL;
     while (poller->buried != NULL) {
         struct connection *next = poller->buried->next;
+        if (poller->buried->request != NULL) { /* half of its body had come */
+            poller->buried->request->ops->release(poller->buried->request);
+            request_free(poller->buried->request);
+        }
         connection_free(poller->buried);
         poller->buried = next;
     }

@@ -16,6 +16,7 @@
 #include "base/fork.h"
 #include "base/log.h"
 #include "connection/poller.h"
+#include "http/transport.h"
 
 enum { PEERS = 8, LONG_AGO_MS = 60000 };
 
@@ -27,6 +28,7 @@ static struct sockaddr_un address;
 static socklen_t address_bytes;
 static int peers[PEERS];
 static struct request request;
+static bool is_request_released;
 static char logged[512];
 static unsigned lines;
 
@@ -46,6 +48,18 @@ void connection_free(struct connection *connection)
     if (connection->fd >= 0)
         close(connection->fd);
     free(connection);
+}
+
+static void release(struct request *released)
+{
+    assert_ptr_equal(released, &request);
+    is_request_released = true;
+}
+
+void request_free(struct request *freed)
+{
+    assert_ptr_equal(freed, &request);
+    assert_true(is_request_released);
 }
 
 bool connection_can_move(const struct connection *connection)
@@ -236,6 +250,8 @@ static struct connection *accept_kept(unsigned i)
 static struct connection *accept_queued(unsigned i)
 {
     struct connection *connection = accept_peer(i);
+    static const struct transport_ops ops = {.release = release};
+    request.ops = &ops;
     connection->request = &request;
     poller_queue(&poller, connection);
     return connection;
