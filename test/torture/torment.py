@@ -141,7 +141,8 @@ class Request:
         if head.split(b" ")[0] != self.token.encode():
             raise Found("another one's answer: %r instead of %s" % (head[:100], self.token))
         if rest != self.body:
-            raise Found("a body of %d bytes came back as %d" % (len(self.body), len(rest)))
+            raise Found("a body of %d bytes came back as %d, to %s over %s" %
+                        (len(self.body), len(rest), self.path, "SCGI" if self.is_scgi else "FastCGI"))
 
 
 def send_in_pieces(connection, data, random):
