@@ -27,6 +27,12 @@ int ladder_init(struct ladder *ladder, const struct config *config, struct activ
     return ladder->entries != NULL ? 0 : -1;
 }
 
+void ladder_clear(struct ladder *ladder)
+{
+    free(ladder->entries);
+    ladder->entries = NULL;
+}
+
 /* "GET /path", or that it is unknown. */
 static void describe(struct activity *activity, struct activity_report *report)
 {

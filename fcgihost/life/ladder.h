@@ -23,6 +23,7 @@ struct ladder {
 
 /* The activities must have been started. 0, or -1 when out of memory. */
 int ladder_init(struct ladder *ladder, const struct config *config, struct activities *activities);
+void ladder_clear(struct ladder *ladder);
 /* Does what is due. true, once: the process must be retired, and the log says why. */
 bool ladder_step(struct ladder *ladder, uint64_t now_ms);
 /* Can Python not be entered, so that no request can be served? */

@@ -483,5 +483,6 @@ void supervisor_finish(struct supervisor *supervisor)
     event_set(&supervisor->is_done);
     supervisor_wake(supervisor);
     pthread_join(supervisor->thread, NULL);
+    ladder_clear(&supervisor->ladder);
     /* event_fd stays open: signal handlers still write to it. */
 }
