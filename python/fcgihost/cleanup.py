@@ -341,6 +341,7 @@ def _try(function, *args):
 def _forget_load(scope):
     if scope in _loads:
         _loads.remove(scope)
+        telling.changed()  # it is shown no longer, whoever runs its cleanups
 
 
 def _arrange_exit():

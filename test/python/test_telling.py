@@ -266,6 +266,16 @@ class CleanupsTest(Case):
         self.process.run(lambda name, error: self.fail(name))
         self.assertEqual(seen, [(True, 0)])
 
+    def test_those_of_several_lifetimes_that_end_together_are_a_change(self):
+        first, second = cleanup.Scope("script a.py"), cleanup.Scope("script b.py")
+        for scope in first, second:
+            with scope.active():
+                fcgihost.register_cleanup(int)
+        telling.collect()
+        self.assertEqual(cleanup.run_together([first, second], None), 2)
+        self.assertTrue(telling.is_changed())
+        self.assertFalse({"script a.py", "script b.py"} & set(self.items()))
+
     def test_those_of_requests_are_not_shown(self):
         fcgihost.runtime.begin_request({"REQUEST_METHOD": "GET"})
         fcgihost.request().register_cleanup(lambda: None)
