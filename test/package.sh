@@ -5,6 +5,15 @@ set -eu
 cd "$(dirname "$0")/.."
 [ "${CI:-}" = true ] && [ ! -e /run/systemd/system ] || { echo "package: only on a bare root: make test-package"; exit 2; }
 fail() { echo "package: $*"; exit 1; }
+# wait_for PORT PID WORDS: until that process answers a ping; WORDS say what is wrong if it does not.
+wait_for() {
+    tries=0
+    until curl -sf "http://127.0.0.1:$1/ping" >/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] && kill -0 "$2" || fail "$3"
+        sleep 0.1
+    done
+}
 export DEBIAN_FRONTEND=noninteractive PAGER=cat
 get="apt-get -q -y -o DPkg::Lock::Timeout=300"
 
@@ -53,12 +62,7 @@ install -d -o fcgihost-demo /run/fcgihost-demo
 as_service="setpriv --reuid=fcgihost-demo --regid=fcgihost-demo --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all --reset-env"
 $as_service sh -c 'umask 27; RUNTIME_DIRECTORY=/run/fcgihost-demo exec fcgihost -c /etc/fcgihost/demo.ini' &
 host=$!
-tries=0
-until curl -sf http://127.0.0.1:9180/ping >/dev/null; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] && kill -0 $host || fail "it does not serve"
-    sleep 0.1
-done
+wait_for 9180 $host "it does not serve"
 for process in $host $(cat /proc/$host/task/$host/children); do
     grep -qx "CapBnd:[[:space:]]*0*" /proc/$process/status && grep -qx "NoNewPrivs:[[:space:]]*1" /proc/$process/status ||
         fail "$process has privileges: $(cat /proc/$process/status)"
@@ -82,12 +86,7 @@ cp -r "/root/fcgihost-$version"/packaging/image/* "$package" /root/image/
 sh /root/image/steps install /root/image
 setpriv --reuid=www-data --regid=www-data --clear-groups --reset-env sh /usr/local/bin/serve &
 serve=$!
-tries=0
-until curl -sf http://127.0.0.1:8080/ping >/dev/null; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] && kill -0 $serve || fail "the container does not serve"
-    sleep 0.1
-done
+wait_for 8080 $serve "the container does not serve"
 curl -sf http://127.0.0.1:8080/ | grep -q "fcgihost serves" || fail "the application does not answer"
 kill $serve
 wait $serve || fail "the container did not stop in order"

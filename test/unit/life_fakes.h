@@ -6,6 +6,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -55,6 +56,15 @@ static inline void forget(void)
     pthread_mutex_lock(&told_mutex);
     told[0] = '\0';
     pthread_mutex_unlock(&told_mutex);
+}
+
+/* Descriptors that are open. */
+static inline int count_open(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
 }
 
 #define FAKE_LOG(name)                                                                             \

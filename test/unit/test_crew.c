@@ -40,15 +40,6 @@ struct handover_listener listener_describe(const struct listener *listener)
         .fd = listener->fd, .name = listener->name, .path = listener->path};
 }
 
-/* Descriptors that are open. */
-static int count_open(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static int set_up(void **state)
 {
     (void)state;

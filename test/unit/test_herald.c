@@ -1,68 +1,12 @@
 /* links: herald.c roster.c */
 /* What the service manager hears of a manager, and which workers its watchdog ends. */
-#include "unit.h"
+#include "notify_fakes.h"
 
-#include "config/config_application.h"
-#include "life/notify.h"
 #include "manager/herald.h"
 
-#include <stdarg.h>
-
-static char told[1024];
-static uint64_t watchdog_ms;
 static struct roster roster;
 static struct herald herald;
 static struct config config = {.processes = 2, .threads = 1};
-
-static void tell(const char *format, ...)
-{
-    size_t used = strlen(told);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(told + used, sizeof(told) - used, format, arguments);
-    va_end(arguments);
-}
-
-void config_describe_applications(const struct config *of, char *text, size_t text_bytes)
-{
-    (void)of;
-    snprintf(text, text_bytes, "shop:app");
-}
-
-uint64_t notify_watchdog_ms(void)
-{
-    return watchdog_ms;
-}
-
-void notify_starting(const char *status, uint64_t extend_ms)
-{
-    tell("starting %s %llu|", status, (unsigned long long)extend_ms);
-}
-
-void notify_ready(const char *status)
-{
-    tell("ready %s|", status);
-}
-
-void notify_reloading(const char *status)
-{
-    (void)status;
-    tell("reloading|");
-}
-
-void notify_stopping(const char *status, uint64_t extend_ms)
-{
-    tell("%s %llu|", status, (unsigned long long)extend_ms);
-}
-
-void notify_alive(void)
-{
-    tell("alive|");
-}
-
-void notify_again(void)
-{
-}
 
 static int set_up(void **state)
 {
@@ -72,12 +16,6 @@ static int set_up(void **state)
     roster_init(&roster, 2, 10000);
     herald = (struct herald){.is_ready = false};
     return 0;
-}
-
-static void expect_told(const char *text)
-{
-    assert_string_equal(told, text);
-    told[0] = '\0';
 }
 
 static void test_it_is_ready_once_a_worker_serves(void **state)
@@ -122,6 +60,15 @@ static void test_the_end_of_a_reload_does_not_make_it_ready_that_never_served(vo
     expect_told("ready the old ones stay|");
 }
 
+static void test_a_reload_and_the_end_are_told_with_their_reason_and_time(void **state)
+{
+    (void)state;
+    herald_tell_reload();
+    expect_told("reloading replacing the workers, one by one|");
+    herald_tell_stop("SIGTERM", 7000);
+    expect_told("stopping: SIGTERM 12000|");
+}
+
 static void test_the_watchdog_is_fed_four_times_in_its_time(void **state)
 {
     (void)state;
@@ -159,6 +106,7 @@ int main(void)
         TEST(test_it_is_ready_once_a_worker_serves),
         TEST(test_a_worker_that_starts_beside_others_is_not_told),
         TEST(test_the_end_of_a_reload_does_not_make_it_ready_that_never_served),
+        TEST(test_a_reload_and_the_end_are_told_with_their_reason_and_time),
         TEST(test_the_watchdog_is_fed_four_times_in_its_time),
         TEST(test_a_worker_that_has_answered_and_is_silent_for_too_long_is_found_once),
     };

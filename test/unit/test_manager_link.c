@@ -54,14 +54,6 @@ void poller_take_over(struct poller *taking, const struct handover *handover)
     }
 }
 
-static int count_open(void)
-{
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static int set_up(void **state)
 {
     static int ends[2];

@@ -1,44 +1,23 @@
 /* links: service.c */
 /* What a process tells the service manager, or its own, and when Python is asked. */
-#include "unit.h"
+#include "notify_fakes.h"
 
 #include "base/log_line.h"
-#include "config/config_application.h"
 #include "embed/py_errand.h"
-#include "life/notify.h"
 #include "life/reexec.h"
 #include "life/service.h"
 #include "status/collector.h"
 
-#include <stdarg.h>
-
-static char told[1024];
 static struct handover *fake_predecessor;
 static struct program_figures start;
 static bool has_start, is_errand_under_way;
-static uint64_t watchdog_ms;
 static struct config config = {.threads = 4, .drain_timeout_ms = 5000, .cleanup_timeout_ms = 2000};
 static struct manager_link fake_link;
 static struct service service;
 
-static void tell(const char *format, ...)
-{
-    size_t used = strlen(told);
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(told + used, sizeof(told) - used, format, arguments);
-    va_end(arguments);
-}
-
 const struct handover *reexec_predecessor(void)
 {
     return fake_predecessor;
-}
-
-void config_describe_applications(const struct config *of, char *text, size_t text_bytes)
-{
-    (void)of;
-    snprintf(text, text_bytes, "shop:app");
 }
 
 void log_line_split_time(const struct timespec *time, struct tm *fields)
@@ -65,40 +44,6 @@ bool py_errand_is_under_way(enum py_errand errand)
     return is_errand_under_way;
 }
 
-uint64_t notify_watchdog_ms(void)
-{
-    return watchdog_ms;
-}
-
-void notify_starting(const char *status, uint64_t extend_ms)
-{
-    tell("starting %s %llu|", status, (unsigned long long)extend_ms);
-}
-
-void notify_ready(const char *status)
-{
-    tell("ready %s|", status);
-}
-
-void notify_reloading(const char *status)
-{
-    tell("reloading %s|", status);
-}
-
-void notify_stopping(const char *status, uint64_t extend_ms)
-{
-    tell("%s %llu|", status, (unsigned long long)extend_ms);
-}
-
-void notify_alive(void)
-{
-    tell("alive|");
-}
-
-void notify_again(void)
-{
-}
-
 void manager_link_tell_start(struct manager_link *link, const struct worker_start *message)
 {
     (void)link;
@@ -122,12 +67,6 @@ static int set_up(void **state)
     start = (struct program_figures){.name = "shop:app", .state = PROGRAM_LOADING, .attempts = 1};
     service_init(&service, &config, &fake_link);
     return 0;
-}
-
-static void expect_told(const char *text)
-{
-    assert_string_equal(told, text);
-    told[0] = '\0';
 }
 
 /* The attempt fails; the next one comes 4 s after 1000. */
