@@ -203,5 +203,12 @@ int config_check(const struct config *config, struct config_error *error)
                                 "longer time, or a shorter retry_delay",
                                 file, colon);
     }
+    if (config->status_path != NULL && config->status_ping != NULL &&
+        strcmp(config->status_path, config->status_ping) == 0) {
+        char place[512];
+        config_describe_place(config, "status", "ping", place, sizeof(place));
+        return config_error_set(error, "%s[status] ping: is [status] path too: write another path",
+                                place);
+    }
     return 0;
 }

@@ -304,6 +304,8 @@ int config_value_parse_mount(const char *text, char *normal, struct config_value
     for (const char *at = text; *at != '\0'; at++)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
             return refuse(reason, "holds a control character: write a URL prefix like /shop");
+        else if (*at == '?' || *at == '#')
+            return refuse(reason, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
     while (length > 0 && text[length - 1] == '/')
         length--;
     memcpy(normal, text, length);

@@ -388,8 +388,8 @@ static void close_outbox(struct connection *connection)
     struct request *request = connection->request;
     connection->is_sending = false;
     if (request->outbox.error != 0) {
+        reply_break_off(request);
         request->response.is_peer_gone = true;
-        request->must_close = true;
     }
     request->outbox.sender = NULL;
     atomic_store(&request->outbox.is_used, false);

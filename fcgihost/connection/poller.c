@@ -367,10 +367,15 @@ void poller_close_idle(struct poller *poller, bool is_every)
 
 void poller_cut(struct poller *poller)
 {
+    static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (!atomic_load(&poller->is_handing_over) || !connection_can_move(c))
+        if (!atomic_load(&poller->is_handing_over) || !connection_can_move(c)) {
+            /* What is cut short must not look whole, where the connection's end is the response's. */
+            if (!atomic_load(&c->is_lingering))
+                setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
             shutdown(c->fd, SHUT_RDWR);
+        }
     pthread_mutex_unlock(&poller->mutex);
 }
 

@@ -2,6 +2,7 @@
 #include "connection/sender.h"
 
 #include "base/clock.h"
+#include "http/transport.h"
 #include "net/socket_io.h"
 
 #include <errno.h>
@@ -121,14 +122,16 @@ static int set_going(struct sender *sender, struct request *request)
     if (arm(sender, request, EPOLL_CTL_ADD) < 0)
         return -1;
     sender->slots[slot].request = request;
-    sender->used++;
     outbox->is_registered = true;
+    if (sender->used++ == 0)
+        eventfd_write(sender->wake_fd, 1); /* else it would wait without a look at deadlines */
     return 0;
 }
 
 static void fail(struct sender *sender, struct request *request, int error)
 {
     request->outbox.error = error;
+    request->outbox.lost_bytes = spool_bytes(&request->outbox.bytes);
     spool_clear(&request->outbox.bytes);
     unregister(sender, request);
 }
@@ -165,7 +168,8 @@ static void look_at_deadline(struct sender *sender, struct request *request, uin
     if (now_ms >= outbox->deadline_ms ||
         (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
         fail(sender, request, ETIMEDOUT);
-        shutdown(request->fd, SHUT_RDWR);
+        if (!request->ops->is_end_implied) /* else it would look whole: close_outbox() resets it */
+            shutdown(request->fd, SHUT_RDWR);
     } else if (is_period_over) {
         outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
         outbox->rate_bytes = outbox->taken_bytes;
@@ -205,6 +209,20 @@ static void look_at_all(struct sender *sender, uint64_t now_ms)
     }
 }
 
+static void take_event(struct sender *sender, const struct epoll_event *event)
+{
+    uint32_t slot = (uint32_t)event->data.u64, serial = (uint32_t)(event->data.u64 >> 32);
+    struct request *request = slot < sender->slot_count ? sender->slots[slot].request : NULL;
+    eventfd_t wakes;
+    if (slot == WAKE_SLOT)
+        eventfd_read(sender->wake_fd, &wakes);
+    if (request == NULL || sender->slots[slot].serial != serial)
+        return;
+    request->outbox.is_armed = false;
+    flush(sender, request);
+    conclude(sender, request);
+}
+
 static void *run(void *argument)
 {
     struct sender *sender = argument;
@@ -217,17 +235,8 @@ static void *run(void *argument)
         pthread_mutex_unlock(&sender->mutex);
         int count = epoll_wait(sender->epoll_fd, events, EVENTS, timeout_ms);
         pthread_mutex_lock(&sender->mutex);
-        for (int i = 0; i < count; i++) {
-            uint32_t slot = (uint32_t)events[i].data.u64,
-                     serial = (uint32_t)(events[i].data.u64 >> 32);
-            struct request *request =
-                slot < sender->slot_count ? sender->slots[slot].request : NULL;
-            if (request == NULL || sender->slots[slot].serial != serial)
-                continue;
-            request->outbox.is_armed = false;
-            flush(sender, request);
-            conclude(sender, request);
-        }
+        for (int i = 0; i < count; i++)
+            take_event(sender, &events[i]);
         if (sender->waiting > 0)
             pthread_cond_broadcast(&sender->progress);
         if (clock_ms() >= looked_ms + TICK_MS) {

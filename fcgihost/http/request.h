@@ -83,6 +83,7 @@ struct outbox {
                                          has left */
     bool is_shut_due;                 /* SHUT_WR once all has left */
     int error;                        /* errno of what has ended it; 0 */
+    uint64_t lost_bytes;              /* that it did not take before that error */
     uint64_t taken_bytes;             /* by the peer */
     uint64_t deadline_ms;             /* by then the peer must have taken something */
     uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, taken_bytes at its start */

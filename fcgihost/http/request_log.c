@@ -52,6 +52,15 @@ static uint64_t time_between(uint64_t from_us, uint64_t to_us)
     return to_us > from_us ? to_us - from_us : 0;
 }
 
+/* Of the body; lost_bytes has what the protocol puts around it too. */
+static uint64_t sent_bytes(const struct request *request)
+{
+    uint64_t body = request->response.body_bytes, lost = request->outbox.lost_bytes;
+    if (reply_is_bodyless(request))
+        return 0;
+    return body > lost ? body - lost : 0;
+}
+
 void request_log_access(struct request *request, bool with_query)
 {
     const struct request_times *times = &request->times;
@@ -59,7 +68,7 @@ void request_log_access(struct request *request, bool with_query)
     struct log_access access = {
         .method = value_or(request, "REQUEST_METHOD", "-"),
         .status = response->status,
-        .body_bytes = reply_is_bodyless(request) ? 0 : response->body_bytes,
+        .body_bytes = sent_bytes(request),
         .duration_us = time_between(times->ready_us, times->ended_us),
         .wait_us = time_between(times->ready_us, times->begun_us),
     };

@@ -8,6 +8,7 @@
 #include "http/request_id.h"
 #include "http/request_log.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -147,6 +148,24 @@ static void begin_request(struct worker *worker, struct request *request)
         activities_enter(&worker->pool->activities);
 }
 
+/* Its response has left, or will not: for the status and the log. */
+static void record(struct worker *worker, struct request *request)
+{
+    bool was_too_slow = request->outbox.error == ETIMEDOUT, with_access = worker->pool->config->log_access;
+    request->times.ended_us = clock_us();
+    counters_count(counters_of(worker), request->response.status, &request->times);
+    if (!was_too_slow && !with_access)
+        return;
+    if (!is_watch(worker))
+        py_wsgi_release_gil(worker->server.python);
+    if (was_too_slow)
+        request_log(request, "connection-closed",
+                    "connection closed: the peer did not take the rest of its response within [limits] "
+                    "io_timeout, or more slowly than min_rate");
+    if (with_access)
+        request_log_access(request, worker->pool->config->log_access_query);
+}
+
 static void end_request(struct worker *worker, struct connection *connection, enum fate fate)
 {
     if (!is_watch(worker))
@@ -157,13 +176,8 @@ static void end_request(struct worker *worker, struct connection *connection, en
     request->io_timeout_ms = worker->pool->config->io_timeout_ms;
     if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
         return;
-    request->times.ended_us = clock_us();
-    counters_count(counters_of(worker), request->response.status, &request->times);
-    if (!worker->pool->config->log_access)
-        return;
-    if (fate == ANSWERED_WITH_GIL)
-        py_wsgi_release_gil(worker->server.python);
-    request_log_access(request, worker->pool->config->log_access_query);
+    if (!atomic_load_explicit(&request->outbox.is_used, memory_order_relaxed))
+        record(worker, request);
 }
 
 /* Through the application. */
@@ -226,6 +240,7 @@ static enum connection_step finish(struct worker *worker, struct connection *con
     case CONNECTION_REST_SENT:
         if (connection->request->after != NULL)
             py_wsgi_end_sent(worker->server.python, connection->request);
+        record(worker, connection->request);
         return connection_advance(&worker->receiver, connection);
     case CONNECTION_REST_NONE:
         break;
@@ -237,14 +252,16 @@ static enum connection_step finish(struct worker *worker, struct connection *con
  */
 static bool end_sent(struct worker *worker, struct connection *connection)
 {
-    if (connection->request->after == NULL)
-        return true;
-    if (is_watch(worker)) {
+    struct request *request = connection->request;
+    if (request->after != NULL && is_watch(worker)) {
         poller_queue(worker->pool->poller, connection);
         return false;
     }
-    pace_pass_turn(&worker->server.runner);
-    py_wsgi_end_sent(worker->server.python, connection->request);
+    if (request->after != NULL) {
+        pace_pass_turn(&worker->server.runner);
+        py_wsgi_end_sent(worker->server.python, request);
+    }
+    record(worker, request);
     return true;
 }
 

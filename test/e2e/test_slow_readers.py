@@ -8,7 +8,7 @@ import fronts
 import scgi
 from conftest import serves
 from host import Host, write_file
-from process import SAN, deadline, wait_until
+from process import SAN, deadline, free_port, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
 SIZE = 3000000
@@ -138,6 +138,55 @@ class TestReaders:
             host.log.wait("SIGTERM: stopping")
             assert len(connection.read_response().body) == SIZE
         assert host.wait_exit() == 0
+
+
+class TestReadersThatAreGivenUp:
+    SETTINGS = {"limits": {"io_timeout": "1s", "min_rate": "0"}, "log": {"access": "yes"}}
+
+    @staticmethod
+    def read_late(host, protocol):
+        """Asks for 20 MB, reads nothing until the host has had enough, then the rest: its bytes, and how it ended."""
+        connection = protocol.Connection(host.address, receive_buffer=4096)
+        connection.send(protocol.request_bytes("GET", "/download?size=20000000"))
+        host.log.wait("did not take the rest of its response")
+        received = b""
+        try:
+            while True:
+                data = connection.socket.recv(65536)
+                if not data:
+                    return received, "end"
+                received += data
+        except ConnectionResetError:
+            return received, "reset"
+
+    def test_over_scgi_the_cut_response_does_not_look_whole(self):
+        host = start(dict(self.SETTINGS), listen=["127.0.0.1:%d" % free_port()])
+        received, ending = self.read_late(host, scgi)
+        assert len(received) < 20000000 and ending == "reset"
+        assert serves(host)
+
+    def test_so_is_one_that_comes_when_the_sender_has_had_nothing_to_do_for_a_while(self):
+        host = start(dict(self.SETTINGS), listen=["127.0.0.1:%d" % free_port()])
+        assert len(fastcgi.exchange(host.address, "GET", "/download?size=20000000").body) == 20000000
+        for _ in range(2):
+            mark = host.log.mark()
+            connection = fastcgi.Connection(host.address, receive_buffer=4096)
+            connection.send(fastcgi.request_bytes("GET", "/download?size=20000000"))
+            host.log.wait("did not take the rest of its response", mark)
+            connection.close()
+
+    def test_over_fastcgi_there_is_no_end_of_the_request(self):
+        host = start(dict(self.SETTINGS), listen=["127.0.0.1:%d" % free_port()])
+        received, _ = self.read_late(host, fastcgi)
+        assert len(received) < 20000000 and fastcgi.record(fastcgi.END_REQUEST, b"\0" * 8) not in received
+        assert serves(host)
+
+    def test_the_access_line_comes_once_and_says_what_left_and_how_long_it_took(self):
+        host = start(dict(self.SETTINGS), listen=["127.0.0.1:%d" % free_port()])
+        self.read_late(host, fastcgi)
+        line = host.log.wait(r"GET /download 200 (\d+) bytes ([0-9.]+) ms")
+        assert 0 < int(line.group(1)) < 20000000 and float(line.group(2)) >= 1000
+        assert host.log.read().count("GET /download 200") == 1
 
 
 class TestApplications:

@@ -618,6 +618,16 @@ static void test_check_lets_roles_share_a_mount(void **state)
                           "takes: set mount");
 }
 
+static void test_check_wants_two_paths_for_status_and_ping(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.wsgi=a:b");
+    set(fixture, "status.path=/s");
+    set(fixture, "status.ping=/s/");
+    assert_check(fixture, "[status] ping: is [status] path too: write another path");
+}
+
 static void test_check_wants_the_longest_delay_to_be_the_longest(void **state)
 {
     struct fixture *fixture = *state;
@@ -670,6 +680,7 @@ int main(void)
         TEST(test_check_wants_a_program_in_each_application),
         TEST(test_check_wants_a_mount_of_its_own_for_each_application),
         TEST(test_check_lets_roles_share_a_mount),
+        TEST(test_check_wants_two_paths_for_status_and_ping),
         TEST(test_check_wants_the_longest_delay_to_be_the_longest),
         TEST(test_imports_keep_their_order),
     };

@@ -334,6 +334,8 @@ static void test_mounts(void **state)
     assert_mount("/a/../b", NULL, dots);
     assert_mount("/a/..", NULL, dots);
     assert_mount("/./", NULL, dots);
+    assert_mount("/s?x", NULL, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
+    assert_mount("/s#x", NULL, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
     assert_mount("/a\nb", NULL, "holds a control character: write a URL prefix like /shop");
 }
 

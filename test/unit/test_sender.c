@@ -10,12 +10,14 @@
 
 #include "base/clock.h"
 #include "connection/sender.h"
+#include "http/transport.h"
 
 enum { LARGE_BYTES = 8 << 20, STEP_MS = 5, STEPS = 2000 };
 
 static struct sender sender;
 static struct spool_store store;
 static struct request *request;
+static struct transport_ops transport;
 static int peer;
 static bool is_body_received;
 static atomic_int given_back;
@@ -52,6 +54,8 @@ static int set_up(void **state)
     sender.owner = &sender;
     request = calloc(1, sizeof(*request));
     request->fd = pair[0];
+    request->ops = &transport;
+    transport.is_end_implied = false;
     request->io_timeout_ms = 60000;
     request->connection = (struct connection *)(void *)&peer;
     request->outbox.sender = &sender;
@@ -164,6 +168,32 @@ static void test_a_peer_that_takes_nothing_in_time_is_given_up(void **state)
     assert_int_equal(request->outbox.error, ETIMEDOUT);
 }
 
+static bool has_ended(void)
+{
+    static uint8_t rest[1 << 16];
+    ssize_t n;
+    while ((n = recv(peer, rest, sizeof(rest), MSG_DONTWAIT)) > 0)
+        continue;
+    return n == 0;
+}
+
+/* The end of the connection would be that of the response: the worker resets it instead. */
+static void test_where_the_end_is_the_connection_s_a_cut_response_gets_none(void **state)
+{
+    (void)state;
+    for (int is_end_implied = 1; is_end_implied >= 0; is_end_implied--) {
+        transport.is_end_implied = is_end_implied;
+        sender.io_timeout_ms = 1;
+        assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+        assert_true(sender_finish(request));
+        assert_true(waits_until_given_back());
+        assert_true(request->outbox.lost_bytes > 0);
+        assert_int_equal(has_ended(), !is_end_implied);
+        request->outbox = (struct outbox){.sender = &sender, .patience_ms = 0};
+        atomic_store(&given_back, 0);
+    }
+}
+
 static void test_a_peer_below_the_least_rate_is_given_up(void **state)
 {
     (void)state;
@@ -228,6 +258,7 @@ int main(void)
         TEST(test_what_is_sent_later_leaves_later),
         TEST(test_a_peer_that_leaves_ends_the_response),
         TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),
+        TEST(test_where_the_end_is_the_connection_s_a_cut_response_gets_none),
         TEST(test_a_peer_below_the_least_rate_is_given_up),
         TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),
         TEST(test_without_space_the_caller_waits_for_the_peer),

@@ -5,6 +5,8 @@
  * readiness.c work.c */
 #include "unit.h"
 
+#include <errno.h>
+
 #include <stdarg.h>
 
 #include "http/request_log.h"
@@ -226,6 +228,12 @@ const char *request_id(struct request *identified)
     return "1";
 }
 
+void request_log(struct request *logged, const char *event, const char *what)
+{
+    (void)logged, (void)what;
+    tell(event);
+}
+
 void request_log_access(struct request *answered, bool with_query)
 {
     (void)answered;
@@ -348,8 +356,10 @@ static void test_what_the_peer_does_not_take_leaves_the_thread_to_others(void **
     (void)state;
     rest = CONNECTION_REST_WAITS;
     request.after = &request;
+    atomic_store(&request.outbox.is_used, true);
+    config.log_access = true;
     serve_by(&worker, "serve ");
-    assert_int_equal(get_totals().requests, 1);
+    assert_int_equal(get_totals().requests, 0); /* it has not left */
 }
 
 static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **state)
@@ -359,7 +369,18 @@ static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **
     connection.is_sending = true;
     request.after = &request;
     steps[0] = CONNECTION_WAIT;
-    serve_by(&worker, "end-sent watch ");
+    config.log_access = true;
+    serve_by(&worker, "end-sent release-gil access watch ");
+    assert_int_equal(get_totals().requests, 1);
+}
+
+static void test_a_peer_that_was_given_up_is_told_of(void **state)
+{
+    (void)state;
+    connection.is_sending = true;
+    request.outbox.error = ETIMEDOUT;
+    steps[0] = CONNECTION_WAIT;
+    serve_by(&worker, "release-gil connection-closed watch ");
 }
 
 static void test_what_has_left_before_the_application_was_done_is_finished_at_once(void **state)
@@ -368,7 +389,9 @@ static void test_what_has_left_before_the_application_was_done_is_finished_at_on
     connection.served = 1;
     rest = CONNECTION_REST_SENT;
     request.after = &request;
+    atomic_store(&request.outbox.is_used, true);
     serve_by(&worker, "serve end-sent watch ");
+    assert_int_equal(get_totals().requests, 1);
 }
 
 static void test_the_watch_leaves_what_python_has_to_do_to_a_thread(void **state)
@@ -512,6 +535,7 @@ int main(void)
         TEST(test_a_gil_that_is_kept_is_released_before_the_next_request_and_at_the_end),
         TEST(test_what_the_peer_does_not_take_leaves_the_thread_to_others),
         TEST(test_once_the_rest_has_left_python_does_what_waited_for_that),
+        TEST(test_a_peer_that_was_given_up_is_told_of),
         TEST(test_what_has_left_before_the_application_was_done_is_finished_at_once),
         TEST(test_the_watch_leaves_what_python_has_to_do_to_a_thread),
         TEST(test_half_a_request_waits_for_the_rest),
