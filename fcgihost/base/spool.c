@@ -1,5 +1,4 @@
-/* Bytes that wait: the first ones in memory, what does not fit there in an unnamed temporary file.
- */
+/* A queue of bytes: the first ones in memory, the others in an unnamed temporary file. */
 #include "base/spool.h"
 
 #include "base/descriptors.h"
@@ -11,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_BYTES = 4 << 10, READ_BYTES = 64 << 10 /* of a file at once */ };
+enum { FIRST_BYTES = 4 << 10, READ_BYTES = 64 << 10 /* read from a file at once */ };
 
 void spool_begin(struct spool *spool, struct spool_store *store, size_t memory_max)
 {
@@ -37,7 +36,7 @@ static int resize(struct spool *spool, size_t capacity)
     return 0;
 }
 
-/* So many peers could wait that what each of them may have in memory would be too much together. */
+/* Many spools, each within its own limit, could together take too much memory. */
 static bool may_grow(const struct spool *spool, size_t capacity)
 {
     const struct spool_store *store = spool->store;
@@ -45,8 +44,7 @@ static bool may_grow(const struct spool *spool, size_t capacity)
            atomic_load(&store->memory_used) + capacity - spool->capacity <= store->memory_limit;
 }
 
-/* Makes room for n more bytes in memory, if it may hold so many. false: it may not, or there is
- * none. */
+/* Makes room for n more bytes in memory. false: they exceed a limit, or memory is exhausted. */
 static bool make_room(struct spool *spool, size_t n)
 {
     size_t used = spool->end - spool->begin;
@@ -67,7 +65,7 @@ static bool make_room(struct spool *spool, size_t n)
     return may_grow(spool, capacity) && resize(spool, capacity) == 0;
 }
 
-/* Without a name, so that it goes with its descriptor, however the process ends. */
+/* Without a name: it vanishes with its descriptor, however the process ends. */
 static int open_file(const char *folder)
 {
     int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -142,7 +140,7 @@ int spool_append(struct spool *spool, const void *bytes, size_t n)
     return 0;
 }
 
-/* All of the file has been read: its space goes back. */
+/* The whole file has been read: gives its space back. */
 static void empty_file(struct spool *spool)
 {
     close(spool->fd);
@@ -162,7 +160,7 @@ static ssize_t read_file(struct spool *spool, void *buffer, size_t n)
         got = pread(spool->fd, buffer, n, spool->file_begin);
     while (got < 0 && errno == EINTR);
     if (got == 0)
-        errno = EIO; /* somebody else has cut it */
+        errno = EIO; /* somebody else has truncated it */
     if (got <= 0)
         return -1;
     spool->file_begin += got;
@@ -171,7 +169,7 @@ static ssize_t read_file(struct spool *spool, void *buffer, size_t n)
     return got;
 }
 
-/* The memory is empty: its block takes what comes next of the file. */
+/* The memory has been read: fills it from the file. */
 static int refill(struct spool *spool)
 {
     spool->begin = spool->end = 0;

@@ -1,4 +1,4 @@
-/* One connection of a web server: what it sent, what is to be done next. */
+/* One connection from a web server: what has been received on it, and what to do next. */
 #include "connection/connection.h"
 
 #include "base/clock.h"
@@ -67,14 +67,14 @@ bool connection_can_move(const struct connection *connection)
 {
     if (connection->is_queued)
         return !connection->is_sending;
-    /* A worker may take one that lingers, end it and watch it again meanwhile: is_lingering changes
-     * only while it is not watched. */
+    /* A worker may take a lingering connection, finish it and watch it again between these loads:
+     * is_lingering changes only while is_watched is false, hence the second look. */
     return atomic_load(&connection->is_watched) && !atomic_load(&connection->is_lingering) &&
            atomic_load(&connection->is_watched);
 }
 
-/* What was taken in of the body of its request, or was by the process before this one. NULL:
- * nothing was. */
+/* The part of the request's body that this process, or the one before it, has buffered. NULL:
+ * none. */
 static const struct spool *taken_in(const struct connection *connection)
 {
     const struct request *request = connection->request;
@@ -163,7 +163,7 @@ static const char *describe_stranger(const uint8_t *bytes, size_t n)
     return "neither FastCGI nor SCGI";
 }
 
-/* Is nothing in its buffer that is needed? */
+/* Does the input hold nothing that is still needed? */
 static bool is_spent(const struct connection *connection)
 {
     const struct request *request = connection->request;
@@ -171,8 +171,8 @@ static bool is_spent(const struct connection *connection)
            (request == NULL || connection->is_answered || request->intake != INTAKE_NONE);
 }
 
-/* What is left over of a body that is taken in is part of a record: few bytes, which go to the
- * worker's buffer, so that much is received at once. */
+/* Moves the few bytes of an incomplete record to the worker's large buffer, so that one receive
+ * gets much. */
 static void lend_buffer(struct receiver *receiver, struct input *input)
 {
     size_t n = input_available(input);
@@ -187,7 +187,8 @@ static void lend_buffer(struct receiver *receiver, struct input *input)
                             .is_at_eof = is_at_eof};
 }
 
-/* Makes room for what comes next, out of the worker's buffer while nothing is left over. */
+/* Makes room for the next receive, in the worker's buffer unless unread bytes have been kept
+ * elsewhere. */
 static int prepare_input(struct receiver *receiver, struct connection *connection)
 {
     struct input *input = &connection->input;
@@ -212,7 +213,7 @@ static int prepare_input(struct receiver *receiver, struct connection *connectio
 
 static int keep_head(struct connection *connection);
 
-/* A predecessor has begun to take the body in. */
+/* Goes on buffering a body that a predecessor process had begun to buffer. */
 static void resume_intake(struct receiver *receiver, struct connection *connection)
 {
     struct request *request = connection->request;
@@ -224,7 +225,7 @@ static void resume_intake(struct receiver *receiver, struct connection *connecti
     request->ops->pass_taken(request, request->taken_bytes);
 }
 
-/* Can it be served without taking its body in, as that is whole, or not waited for? */
+/* Can the request be served without buffering its body: it is here already, or will be streamed? */
 static bool needs_no_intake(struct receiver *receiver, struct request *request)
 {
     request->is_body_here = request->content_length >= 0 ? request->ops->is_body_here(request)
@@ -289,8 +290,8 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
     return wait_for_body(receiver, connection);
 }
 
-/* The head stands before what is left of the input, until more is received. The request waits:
- * should it be handed over to another process, that one has to read it again. -1: out of memory. */
+/* Copies the head, which still lies in front of the unread input, as the request now waits: if it
+ * is handed over, the next process must parse the head again. -1: out of memory. */
 static int keep_head(struct connection *connection)
 {
     const struct input *input = &connection->input;
@@ -305,7 +306,7 @@ static int keep_head(struct connection *connection)
     return 0;
 }
 
-/* The worker's buffer goes on to the next connection: what is in it must be kept elsewhere. */
+/* The worker's buffer will be used for the next connection: copies what is still needed from it. */
 static enum connection_step keep_input(struct connection *connection)
 {
     struct input *input = &connection->input;
@@ -344,11 +345,11 @@ enum connection_step connection_advance(struct receiver *receiver, struct connec
     return step == CONNECTION_WAIT ? keep_input(connection) : step;
 }
 
-/* What is left of the body has still to come. */
+/* The response is complete, but the rest of the request's body has not arrived. */
 static enum connection_step wait_for_rest(struct connection *connection, bool is_kept)
 {
-    /* The response has left. The peer must be able to tell that it is whole, and to read it: to
-     * close over bytes that were not received would reset the connection. */
+    /* The peer must see that the response has ended, and be able to read it: closing a socket with
+     * unread data would reset the connection. */
     if (!is_kept && !connection->is_answered)
         shutdown(connection->fd, SHUT_WR);
     connection->is_answered = true;
@@ -376,13 +377,13 @@ enum connection_rest connection_leave_rest(struct connection *connection)
         return CONNECTION_REST_NONE;
     connection->is_sending = true;
     if (keep_input(connection) == CONNECTION_CLOSE) {
-        request->must_close = true; /* what has come of the next request is lost */
+        request->must_close = true; /* the beginning of the next request is lost */
         input_clear(&connection->input);
     }
     return sender_finish(request) ? CONNECTION_REST_WAITS : CONNECTION_REST_SENT;
 }
 
-/* All of the response has left, or can't: what is still sent waits for the peer. */
+/* The response has been sent, or never will be: what follows goes directly to the socket. */
 static void close_outbox(struct connection *connection)
 {
     struct request *request = connection->request;
@@ -402,7 +403,7 @@ enum connection_step connection_finish_request(struct receiver *receiver,
     const struct response *response = &request->response;
     close_outbox(connection);
     bool is_kept = request->is_keep_wanted && !request->must_close && response->is_ended;
-    if (!connection->is_answered) /* until now the peer may have been busy with the response */
+    if (!connection->is_answered) /* the peer was reading the response until now */
         request->peer_deadline_ms = request->rate_end_ms = 0;
     enum drain_state drain = response->is_peer_gone ? DRAIN_FAILED : request_drain_body(request);
     if (drain != DRAIN_WAIT || !is_kept)
@@ -415,7 +416,7 @@ enum connection_step connection_finish_request(struct receiver *receiver,
         input_clear(&connection->input);
         return CONNECTION_CLOSE;
     }
-    /* What has come of the next request is the next process's. */
+    /* During a handover the next request is left to the next process. */
     if (input_available(&connection->input) == 0 || atomic_load(receiver->is_handing_over))
         return keep_input(connection);
     enum connection_step step = look(receiver, connection);

@@ -1,5 +1,5 @@
-/* FastCGI: libfcgi parses the heads that the gate let pass; streams and responses are walked and
- * written here. */
+/* FastCGI: libfcgi parses the heads that the gate accepted; body records are parsed, and responses
+ * written, here. */
 #include "connection/connection.h"
 #include "connection/sender.h"
 #include "http/request.h"
@@ -36,8 +36,8 @@ static int reply(int fd, const uint8_t *bytes, size_t n, uint64_t timeout_ms)
     return socket_send(fd, &piece, 1, timeout_ms, NULL, NULL);
 }
 
-/* libfcgi forgets to pass over the padding of FCGI_BEGIN_REQUEST: moves the record up to what
- * follows. The head then begins that many bytes later. */
+/* libfcgi does not skip the padding of FCGI_BEGIN_REQUEST: moves that record up to the next one.
+ * The head then begins that many bytes later. */
 static size_t drop_begin_padding(uint8_t *head)
 {
     struct record begin = record_parse(head);
@@ -49,8 +49,8 @@ static size_t drop_begin_padding(uint8_t *head)
     return begin.padding_bytes;
 }
 
-/* All that libfcgi learns is the head: it never sees the connection, so no byte that the gate has
- * not looked at. */
+/* libfcgi gets the head alone: it never reads the connection, so it sees no byte that the gate has
+ * not checked. */
 static int parse_head(struct request *request, uint8_t *head, size_t head_bytes, size_t param_count)
 {
     struct fastcgi_state *state = state_of(request);
@@ -78,8 +78,8 @@ static int add_params(struct request *request, char **envp)
     return 0;
 }
 
-/* FastCGI 1.0, section 6.3: no FCGI_STDIN comes to an authorizer, and no CONTENT_LENGTH. A server
- * that sends them all the same has its records dropped by the gate. */
+/* FastCGI 1.0, section 6.3: an authorizer gets no FCGI_STDIN and no CONTENT_LENGTH. If a web server
+ * sends FCGI_STDIN anyway, the gate drops the records. */
 static int set_role(struct request *request, unsigned role)
 {
     request->role = role;
@@ -126,7 +126,7 @@ static enum head_state accept_head(struct receiver *receiver, struct connection 
     return HEAD_WHOLE;
 }
 
-/* At the start, where most are, nothing is moved. */
+/* Foreign records are mostly at the start, where nothing needs to be moved. */
 static void cut_out(struct input *input, size_t offset, size_t n)
 {
     if (offset > 0) {
@@ -157,8 +157,8 @@ static enum head_state fastcgi_begin(struct receiver *receiver, struct connectio
                 return HEAD_REFUSED;
             }
             cut_out(input, result.cut_offset, result.cut_bytes);
-            /* A peer that does not even take these few bytes is not waited for: this thread serves
-             * others. */
+            /* Does not wait for a peer that can't even take these few bytes: this thread has others
+             * to serve. */
             if (result.reply_bytes > 0 &&
                 reply(connection->fd, result.reply, result.reply_bytes, 0) < 0)
                 return HEAD_REFUSED;
@@ -190,8 +190,8 @@ static enum body_state receive_body(struct request *request, uint64_t deadline_m
     return BODY_CUT;
 }
 
-/* To a management record in the middle of a body. While the response is being sent, perhaps by
- * another thread, an answer could come into the middle of a record: then there is none. */
+/* Replies to a management record in the middle of a body, unless a response is being sent, perhaps
+ * by another thread: the reply could end up inside one of its records. */
 static int reply_beside(struct request *request, const struct stream_step *step)
 {
     struct response *response = &request->response;
@@ -199,7 +199,7 @@ static int reply_beside(struct request *request, const struct stream_step *step)
         return 0;
     int result = reply(request->fd, step->reply, step->reply_bytes, 0);
     if (result < 0)
-        response->is_peer_gone = true; /* part of a record may have left */
+        response->is_peer_gone = true; /* part of a record may have been sent */
     atomic_store(&response->is_sending, false);
     return result;
 }
@@ -248,7 +248,7 @@ static void fastcgi_take_body(struct request *request, size_t bytes)
     record_stream_take(&state_of(request)->body, bytes);
 }
 
-/* Records that are being gathered for one sendmsg. */
+/* Collects records for one sendmsg. */
 struct batch {
     struct request *request;
     uint16_t id;
@@ -272,7 +272,7 @@ static void add_piece(struct batch *batch, const void *bytes, size_t n)
         (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
 }
 
-/* Puts the pieces into records as large as they may be, whatever the pieces' own borders. */
+/* Packs the pieces into records of the largest size, regardless of where pieces begin and end. */
 static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces,
                       size_t count)
 {
@@ -348,7 +348,8 @@ static void fastcgi_begin_data(struct request *request)
         .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
 }
 
-/* Is there an FCGI_ABORT_REQUEST in what has come of the body, or behind it? Nothing is taken. */
+/* Is there an FCGI_ABORT_REQUEST in or after the part of the body that has arrived? Consumes
+ * nothing. */
 static bool find_abort(const struct request *request)
 {
     const struct fastcgi_state *state = (const void *)request->state;
@@ -381,14 +382,14 @@ static bool find_abort(const struct request *request)
 static bool fastcgi_is_abandoned(const struct request *request)
 {
     if (!input_enter(request->input))
-        return false; /* a thread that reads the body will find it */
+        return false; /* another thread is reading the body, and will find it */
     bool is_found = find_abort(request);
     input_leave(request->input);
     return is_found;
 }
 
-/* A header that announces what is left of the current record: of content, of padding, or of a
- * record of somebody else's, which the next reader too passes over. */
+/* Writes a record header for what is left of the current record: content, padding, or another
+ * request's record, which the next process must skip too. */
 static size_t fastcgi_put_place(const struct request *request, uint8_t *out)
 {
     const struct record_stream *body =
@@ -410,7 +411,7 @@ static size_t fastcgi_put_place(const struct request *request, uint8_t *out)
 static void fastcgi_pass_taken(struct request *request, uint64_t taken_bytes)
 {
     (void)request;
-    (void)taken_bytes; /* its place in the stream tells */
+    (void)taken_bytes; /* not needed: the position in the stream tells */
 }
 
 static void fastcgi_release(struct request *request)

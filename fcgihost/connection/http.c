@@ -1,4 +1,4 @@
-/* Plain HTTP/1, for the status alone: one GET for each connection. */
+/* Plain HTTP/1, for the status sockets only: one GET for each connection. */
 #include "connection/connection.h"
 #include "http/request.h"
 #include "net/socket_io.h"
@@ -64,7 +64,7 @@ static enum head_state http_begin(struct receiver *receiver, struct connection *
     return HEAD_WHOLE;
 }
 
-/* A body, which a GET rarely has, is left in the socket, and the connection is closed. */
+/* A GET rarely has a body; one that has is not read, and the connection is closed. */
 static bool http_is_body_here(struct request *request)
 {
     (void)request;
@@ -87,7 +87,7 @@ static void http_take_body(struct request *request, size_t bytes)
     (void)bytes;
 }
 
-/* The first piece is the head in CGI's form: "Status: 200 OK", headers, an empty line. */
+/* The first piece is a CGI head: "Status: 200 OK", headers, an empty line. */
 static int http_send(struct request *request, const struct iovec *pieces, size_t count,
                      bool is_last)
 {

@@ -1,4 +1,4 @@
-/* The epoll set that all threads share: what comes next, what is overdue. */
+/* The epoll set that all threads share: which connection is next, which has timed out. */
 #include "connection/poller.h"
 
 #include "base/clock.h"
@@ -17,15 +17,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HEALED_MS = 2000 /* so long without a lack of descriptors, and it is over */ };
+enum { HEALED_MS = 2000 /* the lack of descriptors is over after so long without one */ };
 
 static enum pollable wake_pollable = POLLABLE_WAKE, ready_pollable = POLLABLE_READY;
 
-/* The poller whose descriptors a forked child must not hold: the process has one. */
+/* The process's only poller, for close_in_child(). */
 static struct poller *the_poller;
 
-/* A child of os.fork() does not serve: with the sockets open it would keep others from listening,
- * and clients waiting for an end that the host has long sent. */
+/* A child of os.fork() does not serve. If it kept the sockets open, nobody else could listen on
+ * them, and clients would wait for the end of a connection that the host has closed. */
 static void close_in_child(void)
 {
     struct poller *poller = the_poller;
@@ -78,7 +78,7 @@ void poller_clear(struct poller *poller)
     the_poller = NULL;
     while (poller->buried != NULL) {
         struct connection *next = poller->buried->next;
-        if (poller->buried->request != NULL) { /* half of its body had come */
+        if (poller->buried->request != NULL) { /* its body was being received */
             poller->buried->request->ops->release(poller->buried->request);
             request_free(poller->buried->request);
         }
@@ -135,14 +135,14 @@ void poller_end_recall(struct poller *poller)
     atomic_store(&poller->is_recalled, false);
 }
 
-/* It is this worker's now. false: no, it stays as it is for the next process; epoll does not speak of it
- * again. Whoever counts the busy ones either sees that it is not watched, or its worker sees that it is to
- * be left. */
+/* Gives the connection to this worker. false: it is left for the next process, and epoll will not
+ * report it again. The mutex orders this against poller_busy_count(): either that sees the
+ * connection as busy, or the worker sees that it must leave it. */
 static bool take_connection(struct poller *poller, struct connection *connection)
 {
     if (connection->fd < 0)
-        return false; /* another process has it */
-    atomic_exchange(&connection->is_watched, false); /* sees what its last owner wrote */
+        return false;                                /* it has been given to another process */
+    atomic_exchange(&connection->is_watched, false); /* sees its last owner's writes */
     if (!atomic_load(&poller->is_handing_over) || connection->is_answered || connection->is_sending)
         return true;
     pthread_mutex_lock(&poller->mutex);
@@ -153,7 +153,7 @@ static bool take_connection(struct poller *poller, struct connection *connection
     return !is_left;
 }
 
-/* NULL: the time is over, or a signal came. */
+/* NULL: the timeout has passed, or a signal arrived. */
 static enum pollable *next_pollable(struct poller *poller, int timeout_ms)
 {
     if (poller->next_event >= poller->event_count) {
@@ -164,8 +164,8 @@ static enum pollable *next_pollable(struct poller *poller, int timeout_ms)
     return poller->event_count > 0 ? poller->events[poller->next_event++].data.ptr : NULL;
 }
 
-/* Where one connection came, more may wait: to ask the listener first saves an epoll_wait for each
- * of them, 0.5 of 21 µs. Not for ever, as the others wait meanwhile. */
+/* Where one connection arrived, more may wait: asking the listener first saves an epoll_wait for
+ * each of them, 0.5 of 21 µs. Only so many in a row, as other connections wait meanwhile. */
 static struct connection *accept_another(struct poller *poller)
 {
     struct connection *connection = NULL;
@@ -187,7 +187,7 @@ static struct connection *accept_first(struct poller *poller, struct listener *l
     return connection;
 }
 
-/* What epoll tells next. NULL: no connection. */
+/* Waits for the next event. NULL: it was not about a connection. */
 static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
 {
     eventfd_t count;
@@ -230,7 +230,7 @@ struct connection *poller_lead(struct poller *poller, int timeout_ms)
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
 {
     int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
-    /* A new one's request has not come yet, so that more connections have not either. */
+    /* If the request of a new connection has not arrived yet, more connections are unlikely. */
     if (!connection->is_registered && connection->served == 0)
         atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
     connection->is_registered = true;
@@ -241,7 +241,7 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
     if (deadline_ms == 0)
         atomic_store(&connection->idle_ms, clock_ms());
     atomic_store(&connection->is_watched, true);
-    /* From here on another worker may have it, and may even have closed it. */
+    /* From here on another worker may own it, or even have closed it. */
     int result = poller_control(poller, operation, fd, events, connection);
     if (atomic_load_explicit(&poller->is_handing_over, memory_order_relaxed))
         eventfd_write(poller->change_fd, 1);
@@ -266,7 +266,8 @@ void poller_close(struct poller *poller, struct connection *connection)
     poller_unlink(poller, connection);
     bool is_last = poller->connection_count == 0;
     pthread_mutex_unlock(&poller->mutex);
-    /* A forked child may hold a copy, so closing ours would tell the peer nothing. */
+    /* A forked child may hold a copy of the descriptor; then close() alone would not tell the
+     * peer. */
     if (fork_has_happened())
         shutdown(connection->fd, SHUT_RDWR);
     connection_free(connection);
@@ -332,7 +333,7 @@ static void expire(struct poller *poller, uint64_t now_ms)
         uint64_t deadline_ms = atomic_load(&c->deadline_ms);
         if (deadline_ms == 0 || now_ms < deadline_ms || !poller_is_silent(c))
             continue;
-        /* The worker that epoll gives it to then finds its end, and closes it. */
+        /* The worker that gets the event finds the end of the stream, and closes it. */
         atomic_store(&c->is_expired, true);
         shutdown(c->fd, SHUT_RD);
     }
@@ -371,7 +372,8 @@ void poller_cut(struct poller *poller)
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
         if (!atomic_load(&poller->is_handing_over) || !connection_can_move(c)) {
-            /* What is cut short must not look whole, where the connection's end is the response's. */
+            /* Where closing the connection ends the response, a truncated response must not look
+             * complete. */
             if (!atomic_load(&c->is_lingering))
                 setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
             shutdown(c->fd, SHUT_RDWR);

@@ -34,12 +34,12 @@ struct poller_load {
 
 struct poller {
     int epoll_fd;
-    /* What epoll_wait returned and poller_next has not yet: half a microsecond less for each
-     * request of a busy host. */
+    /* Events that epoll_wait returned and poller_next has not; taking several at once saves half a
+     * microsecond for each request of a busy host. */
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
-    struct listener *last_listener; /* that has had … */
-    atomic_int accepts_in_row;      /* … so many connections, without another event between */
+    struct listener *last_listener; /* the listener that accepted … */
+    atomic_int accepts_in_row;      /* … so many connections in a row */
     int wake_fd;                    /* readable once the workers must end */
     int change_fd; /* an eventfd of the supervisor's: told when the last connection has gone */
     uint64_t io_timeout_ms;

@@ -1,5 +1,5 @@
-/* Accepting connections, for as long as there is room for them. The poller's mutex is held in
- * static functions. */
+/* Accepts connections while there is room for them. Static functions are called with the poller's
+ * mutex held. */
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/log.h"
@@ -16,7 +16,7 @@
 
 enum {
     LONG_IDLE_MS = 1000,
-    /* How many connections are accepted where [limits] connections does not say. */
+    /* The default of [limits] connections. */
     CONNECTIONS_BASE = 4096,
     CONNECTIONS_FOR_THREAD = 64,
 };
@@ -45,7 +45,7 @@ int poller_parse_allow(struct poller *poller, const struct config *config)
     return 0;
 }
 
-/* true: it is the first time since new ones had to wait, so that the log has to tell. */
+/* true: this is the first pause for a while, so it should be logged. */
 static bool pause_accepting(struct poller *poller)
 {
     bool is_news = !poller->is_pause_logged;
@@ -78,7 +78,7 @@ void poller_resume_accepting(struct poller *poller)
     pthread_mutex_unlock(&poller->mutex);
 }
 
-/* Looks only where the last connection got a number near the limit. */
+/* Asks the kernel only if the latest descriptor was close to the limit. */
 static bool has_descriptor(const struct poller *poller)
 {
     return poller->last_fd < poller->descriptor_limit - 1 || atomic_load(&poller->is_draining) ||
@@ -87,8 +87,8 @@ static bool has_descriptor(const struct poller *poller)
 
 enum room { ROOM_NONE, ROOM_LATER, ROOM_SOON };
 
-/* Shuts the connection down that has been idle for longest, if its peer seems not to need it; the
- * thread that epoll gives it to then closes it, and accepting goes on. */
+/* Shuts down the connection that has been idle longest, if its peer seems not to need it. The
+ * thread that gets its event closes it and resumes accepting. */
 static enum room make_room(struct poller *poller)
 {
     struct connection *longest = NULL;
@@ -108,7 +108,8 @@ static enum room make_room(struct poller *poller)
 
 enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, NO_DESCRIPTOR, TOO_MANY, NO_ROOM_YET };
 
-/* New ones wait in the backlog until one has closed. reason: NO_DESCRIPTOR or TOO_MANY. */
+/* Stops accepting until a connection has been closed; new ones stay in the backlog. reason:
+ * NO_DESCRIPTOR or TOO_MANY. */
 static enum acceptance wait_for_room(struct poller *poller, enum acceptance reason)
 {
     enum room room = make_room(poller);
@@ -119,7 +120,7 @@ static enum acceptance wait_for_room(struct poller *poller, enum acceptance reas
     return is_news && is_fault ? reason : NO_ROOM_YET;
 }
 
-/* errno says why there is no descriptor. */
+/* errno says why no descriptor was available. */
 static enum acceptance accept_descriptor(struct poller *poller, const struct listener *listener,
                                          int *fd)
 {
@@ -195,7 +196,7 @@ struct connection *poller_accept(struct poller *poller, struct listener *listene
     return connection;
 }
 
-/* What has queued up is served. */
+/* Accepts everything in the backlog, to serve it. */
 static void accept_queue(struct poller *poller, const struct listener *listener)
 {
     int fd;
@@ -223,8 +224,8 @@ static void stop_listening(struct poller *poller, struct listener *listener,
     pthread_mutex_unlock(&poller->mutex);
 }
 
-/* A manager's worker does not refuse for its siblings; what has queued up is theirs if they serve
- * and this one does not, as a successor that could not load its application. */
+/* A worker of a manager leaves the backlog to its siblings: they serve it even if this one does
+ * not, for example a successor that could not load its application. */
 static enum listener_owner owner_of(const struct poller *poller, const struct listener *listener)
 {
     if (atomic_load(&poller->is_held))

@@ -1,4 +1,4 @@
-/* Handing connections over to another process, and taking them over from one. */
+/* Hands connections to another process, and takes over those of a previous one. */
 #include "connection/poller.h"
 
 #include "base/clock.h"
@@ -71,7 +71,7 @@ int poller_hand_over(struct poller *poller, struct handover *handover)
     return result;
 }
 
-/* What came with it is looked at at once: epoll would not tell of it. */
+/* If bytes came with the connection it goes into the queue: epoll would not report them. */
 static void take_over_connection(struct poller *poller, const struct handover_connection *left)
 {
     struct connection *connection = connection_take_over(left);
@@ -92,18 +92,19 @@ static void take_over_connection(struct poller *poller, const struct handover_co
 void poller_take_over(struct poller *poller, const struct handover *handover)
 {
     pthread_mutex_lock(&poller->mutex);
-    if (handover->connection_count > 0) /* their numbers may be high */
+    if (handover->connection_count > 0) /* their descriptors may be close to the limit */
         poller->last_fd = poller->descriptor_limit;
     pthread_mutex_unlock(&poller->mutex);
-    /* The list grows at its front: the last one first, so that the next process sees them as this
-     * one did. */
+    /* Connections are inserted at the front of the list: adding the last one first keeps the
+     * order. */
     for (size_t i = handover->connection_count; i > 0; i--)
         take_over_connection(poller, &handover->connections[i - 1]);
 }
 
-/* Giving connections away while the process goes on */
+/* Giving connections away while this process goes on */
 
-/* In a queue or watched, and nobody else's: describes it. With the mutex held. */
+/* Describes the connection, if it is queued or watched, so that no thread owns it. With the mutex
+ * held. */
 static bool pick(struct connection *connection, struct handover_connection *item)
 {
     return !connection->is_picked && connection_can_move(connection) &&
@@ -142,8 +143,8 @@ static void take_from_queue(struct poller_queue *queue, struct connection *conne
         queue->last = before;
 }
 
-/* Events that epoll_wait has returned may still point to it: it is closed now, and freed at the
- * end. */
+/* Closes the connection now, but frees it only in poller_clear(): events that epoll_wait has
+ * returned may still point to it. */
 static void bury(struct poller *poller, struct connection *connection)
 {
     if (connection->is_queued) {

@@ -1,5 +1,5 @@
-/* What the files of the poller share, and nobody else. Called with the poller's mutex held where
- * nothing else is said. */
+/* Shared by the poller's own files only. Functions are called with the poller's mutex held unless a
+ * comment says otherwise. */
 #ifndef FCGIHOST_POLLER_INTERNAL_H
 #define FCGIHOST_POLLER_INTERNAL_H
 
@@ -17,7 +17,8 @@ struct poller_queue;
 
 enum { WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT };
 
-/* Its response has just left: it is to be looked at once there is room for more. */
+/* When the sender has just sent a response, an event is wanted as soon as the socket is
+ * writable. */
 static inline uint32_t poller_events_of(const struct connection *connection)
 {
     return connection->is_sending ? WATCHED_EVENTS | EPOLLOUT : WATCHED_EVENTS;
@@ -31,34 +32,35 @@ struct poller_listener {
 /* epoll_ctl(2), with or without the mutex. */
 int poller_control(struct poller *poller, int operation, int fd, uint32_t events, void *pollable);
 void poller_set_listener_events(struct poller *poller, uint32_t events);
-/* Whether connections in the ready queue wake anybody. */
+/* Whether a connection in the ready queue wakes the thread that waits in epoll. */
 void poller_heed_ready(struct poller *poller, bool is_heeded);
 void poller_link(struct poller *poller, struct connection *connection);
 void poller_unlink(struct poller *poller, struct connection *connection);
-/* Does it wait for its next request? */
+/* Is it idle between two requests? */
 bool poller_is_idle(const struct connection *connection);
-/* Has it nothing to read, so that whoever waits for it, waits for its peer? */
+/* Is it watched, with nothing to read? Then it is the peer that keeps it waiting. */
 bool poller_is_silent(const struct connection *connection);
 
 /* poller_accept.c */
-/* For poller_init: how many connections may be open, and who may connect. -1 with errno. */
+/* For poller_init: how many connections may be open; who may connect (-1 with errno). */
 size_t poller_find_max(const struct poller *poller, const struct config *config);
 int poller_parse_allow(struct poller *poller, const struct config *config);
-/* The next one of the listener's backlog, linked; NULL: none is there, or no room. Without the
- * mutex, as the next one. */
+/* Accepts and links the next connection of the listener's backlog. NULL: none is waiting, or there
+ * is no room. Called, like the next function, without the mutex. */
 struct connection *poller_accept(struct poller *poller, struct listener *listener);
-/* There may be room again. */
+/* Called when there may be room again. */
 void poller_resume_accepting(struct poller *poller);
 
 /* poller_queue.c */
-/* At the end of the queue. */
+/* Appends to the queue. */
 void poller_enqueue(struct poller_queue *queue, struct connection *connection);
-/* At the end of the queue for a thread. */
+/* Appends to the queue of those that wait for a thread. */
 void poller_enqueue_ready(struct poller *poller, struct connection *connection);
-/* The first one that waits for a thread, if it does so since before_us (UINT64_MAX: in any case);
- * else NULL. Without the mutex. */
+/* Takes the first connection that waits for a thread, if it has waited since before_us (UINT64_MAX:
+ * in any case); else NULL. Without the mutex. */
 struct connection *poller_take_ready(struct poller *poller, uint64_t before_us);
-/* The wait of those that have parked until then is over; they are in the order of their ends. */
+/* Moves connections parked until until_ms, or earlier, to the ready queue; the parked queue is
+ * sorted by that time. */
 void poller_release_parked(struct poller *poller, uint64_t until_ms);
 size_t poller_count_queue(const struct poller_queue *queue);
 

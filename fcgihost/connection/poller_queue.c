@@ -16,7 +16,7 @@ void poller_enqueue(struct poller_queue *queue, struct connection *connection)
     queue->last = connection;
 }
 
-/* The first one, or NULL. */
+/* Takes the first connection, or NULL. */
 static struct connection *dequeue(struct poller_queue *queue)
 {
     struct connection *connection = queue->first;
@@ -31,7 +31,7 @@ void poller_enqueue_ready(struct poller *poller, struct connection *connection)
 {
     connection->queued_us = clock_us();
     poller_enqueue(&poller->ready, connection);
-    if (!atomic_exchange(&poller->has_ready, true)) /* else who waits in epoll knows of others */
+    if (!atomic_exchange(&poller->has_ready, true)) /* otherwise it has been woken already */
         eventfd_write(poller->ready_fd, 1);
 }
 
@@ -41,7 +41,8 @@ void poller_release_parked(struct poller *poller, uint64_t until_ms)
         poller_enqueue_ready(poller, dequeue(&poller->parked));
 }
 
-/* Nearly always the last one; one that was released too early comes back with its old end. */
+/* Inserts by park_end_ms. Nearly always at the end; a connection that was released too early
+ * returns with its earlier time. */
 static void insert_by_end(struct poller_queue *queue, struct connection *connection)
 {
     struct connection **next = &queue->first;
@@ -87,7 +88,8 @@ static bool is_overdue(const struct connection *connection, uint64_t before_us)
     return connection != NULL && connection->request != NULL && connection->queued_us <= before_us;
 }
 
-/* The others are the next process's. */
+/* Takes the first connection whose response has been sent. The others are left for the next
+ * process. */
 static struct connection *dequeue_sent(struct poller_queue *queue)
 {
     struct connection *before = NULL, *c = queue->first;

@@ -1,5 +1,5 @@
-/* SCGI: a head that scgi_head.c understands, a body of CONTENT_LENGTH bytes, a response that ends
- * with the connection. */
+/* SCGI: a head (parsed by scgi_head.c), a body of CONTENT_LENGTH bytes, and a response that ends
+ * when the connection is closed. */
 #include "connection/connection.h"
 #include "connection/sender.h"
 #include "http/request.h"
@@ -105,7 +105,8 @@ static int scgi_send(struct request *request, const struct iovec *pieces, size_t
         copy[i] = pieces[i];
     if (sender_send(request, copy, count) < 0)
         return -1;
-    /* The connection's end is the response's, and comes as soon as the application has ended. */
+    /* Closing the connection ends the response, and that happens only when the application has
+     * returned: end it now. */
     if (is_last && request->response.is_early)
         sender_shut(request);
     return 0;

@@ -1,4 +1,4 @@
-/* What peers do not take of their responses leaves without a thread of the application. */
+/* Sends the responses that slow peers do not take at once. */
 #include "connection/sender.h"
 
 #include "base/clock.h"
@@ -13,12 +13,12 @@
 #include <unistd.h>
 
 enum {
-    /* A peer that reads takes more in less time; to hand it over costs a copy and two changes of
-     * threads. A slow one holds a thread for no longer. */
+    /* How long a thread waits for its peer. A peer that reads is ready sooner; handing the rest
+     * over costs a copy and two context switches. */
     WAIT_MS = 5,
-    TICK_MS = 1000, /* between two looks at deadlines */
+    TICK_MS = 1000, /* between two checks of the deadlines */
     EVENTS = 16,
-    TURN_BYTES = 256 << 10, /* sent to one peer before the next one's turn */
+    TURN_BYTES = 256 << 10, /* sent to one peer before others are served */
     WAKE_SLOT = UINT32_MAX,
 };
 
@@ -55,7 +55,7 @@ void sender_clear(struct sender *sender)
     pthread_mutex_destroy(&sender->mutex);
 }
 
-/* With the mutex held, here and below where nothing else is said. */
+/* The mutex is held here and below unless a comment says otherwise. */
 static int arm(struct sender *sender, struct request *request, int operation)
 {
     struct outbox *outbox = &request->outbox;
@@ -65,7 +65,7 @@ static int arm(struct sender *sender, struct request *request, int operation)
     return epoll_ctl(sender->epoll_fd, operation, request->fd, &event);
 }
 
-/* A free one, or -1 when out of memory. */
+/* A free slot, or -1 when out of memory. */
 static long find_slot(struct sender *sender)
 {
     for (uint32_t i = 0; sender->used < sender->slot_count && i < sender->slot_count; i++)
@@ -103,7 +103,7 @@ static void unregister(struct sender *sender, struct request *request)
 
 static void *run(void *argument);
 
-/* Sees to it that what is in the outbox is sent. 0 or -1. */
+/* Has the sender's thread send what is in the outbox. 0 or -1. */
 static int set_going(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
@@ -124,7 +124,7 @@ static int set_going(struct sender *sender, struct request *request)
     sender->slots[slot].request = request;
     outbox->is_registered = true;
     if (sender->used++ == 0)
-        eventfd_write(sender->wake_fd, 1); /* else it would wait without a look at deadlines */
+        eventfd_write(sender->wake_fd, 1); /* it waits without a timeout */
     return 0;
 }
 
@@ -136,7 +136,7 @@ static void fail(struct sender *sender, struct request *request, int error)
     unregister(sender, request);
 }
 
-/* What the peer takes now. */
+/* Sends as much as the peer takes now. */
 static void flush(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
@@ -168,7 +168,7 @@ static void look_at_deadline(struct sender *sender, struct request *request, uin
     if (now_ms >= outbox->deadline_ms ||
         (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
         fail(sender, request, ETIMEDOUT);
-        if (!request->ops->is_end_implied) /* else it would look whole: close_outbox() resets it */
+        if (!request->ops->is_end_implied) /* otherwise close_outbox() resets it */
             shutdown(request->fd, SHUT_RDWR);
     } else if (is_period_over) {
         outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
@@ -176,7 +176,7 @@ static void look_at_deadline(struct sender *sender, struct request *request, uin
     }
 }
 
-/* After a look at it: arms it again, or gives its connection back. */
+/* Waits for the peer again, or gives the connection back if nothing is left to send. */
 static void conclude(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
@@ -193,7 +193,7 @@ static void conclude(struct sender *sender, struct request *request)
     unregister(sender, request);
     outbox->is_finished = false;
     pthread_mutex_unlock(&sender->mutex);
-    sender->give_back(sender->owner, connection); /* its worker may have freed it by now */
+    sender->give_back(sender->owner, connection); /* may be freed as soon as a worker has it */
     pthread_mutex_lock(&sender->mutex);
 }
 
@@ -248,7 +248,7 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* The files have no room: waits, as without a sender, until the peer has taken all. 0, or -1. */
+/* The temporary files are full: waits until the peer has taken everything. 0, or -1. */
 static int wait_until_empty(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
@@ -276,7 +276,7 @@ static int append(struct sender *sender, struct request *request, const struct i
         return -1;
     if (spool_append(&outbox->bytes, piece->iov_base, piece->iov_len) == 0)
         return 0;
-    /* A large piece, and no room even now: it goes directly. */
+    /* Still no room, as the piece is larger than the limit: sends it directly. */
     struct iovec copy = *piece;
     pthread_mutex_unlock(&sender->mutex);
     int result =
@@ -320,7 +320,7 @@ int sender_send(struct request *request, struct iovec *pieces, size_t count)
         atomic_store(&outbox->is_used, true);
     }
     if (request->send_wait != NULL)
-        request->send_wait->before(request->send_wait); /* never a mutex with the GIL held */
+        request->send_wait->before(request->send_wait); /* no mutex with the GIL held */
     pthread_mutex_lock(&sender->mutex);
     int result = put(sender, request, pieces, count);
     int error = errno;

@@ -1,5 +1,5 @@
-/* What peers do not take of their responses leaves without a thread of the application: one thread
- * sends it, for all of them, as they take it. It begins when the first one needs it. */
+/* Sends the responses that slow peers do not take at once. One thread, started when first needed,
+ * does so for all connections, so that the application's threads need not wait. */
 #ifndef FCGIHOST_SENDER_H
 #define FCGIHOST_SENDER_H
 
@@ -14,49 +14,48 @@
 
 struct connection;
 
-enum { SENDER_PATIENCE_MS = 50 /* outbox.patience_ms of a request at its start */ };
+enum { SENDER_PATIENCE_MS = 50 /* initial outbox.patience_ms of a request */ };
 
 struct sender_slot {
     struct request *request; /* NULL: free */
-    uint32_t serial;         /* of its last use: an event of an earlier one is recognised */
+    uint32_t serial;         /* counts its uses; marks events of earlier ones */
 };
 
 struct sender {
     struct spool_store *store;
-    size_t memory_max;      /* of one response; the rest goes to the store */
-    uint64_t io_timeout_ms; /* … as [limits] says, as the next one */
+    size_t memory_max;      /* memory for one response; the rest goes to a temporary file */
+    uint64_t io_timeout_ms; /* [limits] io_timeout and min_rate */
     uint64_t min_rate;
-    /* All of the response has left, or it will not: the connection is the caller's again. By the
-     * sender's thread, without its mutex and without the GIL. */
+    /* Called when the response has been sent or never will be: the connection belongs to the caller
+     * again. By the sender's thread, without its mutex and without the GIL. */
     void (*give_back)(void *owner, struct connection *connection);
     void *owner;
 
-    pthread_mutex_t mutex;   /* guards what follows, and the outboxes */
-    pthread_cond_t progress; /* some peer has taken something */
-    unsigned waiting;        /* threads that wait for it */
+    pthread_mutex_t mutex;   /* guards the members below, and every outbox */
+    pthread_cond_t progress; /* signalled when a peer has taken something */
+    unsigned waiting;        /* number of threads that wait for progress */
     struct sender_slot *slots;
     uint32_t slot_count;
-    size_t used; /* slots */
+    size_t used; /* slots in use */
     int epoll_fd, wake_fd;
     pthread_t thread;
     bool has_thread, is_ending;
 };
 
-/* 0, or -1 with errno. The members above the mutex are the caller's to set afterwards. */
+/* 0, or -1 with errno. The caller then sets the members above the mutex. */
 int sender_init(struct sender *sender);
-/* Ends its thread. Nobody sends any more. */
+/* Ends the thread. Nothing may be sent after this. */
 void sender_clear(struct sender *sender);
-/* Sends the pieces, and uses the array up: what the peer does not take soon waits in the request's
- * outbox, without this thread. Only where all files together are as large as they may be, and while
- * the peer has still to send its body, it waits for the peer, as socket_send does. 0, or -1 with
- * errno: the peer is gone. By a thread that has entered the response; request->send_wait is heeded.
- */
+/* Sends the pieces (and modifies the array). What the peer does not take soon is put into the
+ * request's outbox and sent by the sender's thread. Blocks like socket_send only if temporary_space
+ * is used up, or if the peer has not sent its whole body yet. 0, or -1 with errno: the peer is
+ * gone. The caller has called response_enter; request->send_wait is honoured. */
 int sender_send(struct request *request, struct iovec *pieces, size_t count);
-/* The connection's end, or SHUT_WR, is the response's: now, or once what waits has left. */
+/* Shuts down the sending side, which ends the response: now, or once the outbox is empty. */
 void sender_shut(struct request *request);
-/* The application is done with its request. true: some of the response waits; the sender has the
- * connection until give_back. false: all has left, or can't. The worker that owns the connection.
- */
+/* Called by the worker that owns the connection when the application has returned. true: part of
+ * the response is unsent, and the sender owns the connection until give_back. false: nothing is
+ * left to send, or it can't be sent. */
 bool sender_finish(struct request *request);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sends a response: how much of it may still be sent, and when its end. */
+/* Sends a response: how much of it may still be sent, and when to send its end. */
 #include "http/reply.h"
 
 #include "base/fork.h"
@@ -20,7 +20,7 @@ bool reply_is_bodyless(const struct request *request)
     return status == 204 || status == 304 || request->is_head;
 }
 
-/* Takes over as much of the pieces as Content-Length allows. */
+/* Copies to out as much of the pieces as Content-Length still allows. */
 static size_t admit(struct response *response, const struct iovec *pieces, size_t count,
                     struct iovec *out)
 {
@@ -41,7 +41,7 @@ static size_t admit(struct response *response, const struct iovec *pieces, size_
     return out_count;
 }
 
-/* After the end all is excess, except where no body is sent anyway. */
+/* Once the response has ended every byte is excess, except where no body is sent anyway. */
 static void count_excess(struct request *request, const struct iovec *pieces, size_t count)
 {
     if (request->response.content_length >= 0 && !reply_is_bodyless(request))
@@ -63,7 +63,8 @@ bool reply_is_whole(const struct request *request)
                                      (response->content_length >= 0 && !reply_is_short(request)));
 }
 
-/* The head, unless it was sent, and as much of the body as may be sent. -1: out of memory. */
+/* Collects the head, unless it has been sent, and as much of the body as may be sent. The number of
+ * pieces; -1: out of memory. */
 static long gather(struct request *request, const struct iovec *pieces, size_t count,
                    struct iovec out[RESPONSE_PIECES])
 {
@@ -83,7 +84,7 @@ static long gather(struct request *request, const struct iovec *pieces, size_t c
 static void begin_sending(struct response *response)
 {
     while (atomic_exchange(&response->is_sending, true))
-        sched_yield(); /* for the short reply to a management record, which does not block */
+        sched_yield(); /* for a reply to a management record, which never blocks */
 }
 
 static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
@@ -102,8 +103,8 @@ static int transmit(struct request *request, const struct iovec *pieces, size_t 
     return -1;
 }
 
-/* Some web servers reuse a kept connection as soon as they see the response's end, without sending
- * the rest of this request's body. */
+/* Some web servers reuse a kept connection as soon as they see the response's end, without having
+ * sent the rest of this request's body. */
 static bool must_withhold_end(struct request *request)
 {
     if (!request->is_keep_wanted)
@@ -113,8 +114,8 @@ static bool must_withhold_end(struct request *request)
     return request_drain_body(request) == DRAIN_WAIT;
 }
 
-/* Some web servers stop sending a body once they have the response's head, and wait for its end: so
- * a short response is withheld as a whole, in head. false: it is too long. */
+/* Some web servers stop sending a body once they have the response's head, and wait for its end: a
+ * short response is therefore withheld completely, in response->head. false: it is too long. */
 static bool withhold_all(struct response *response, const struct iovec *out, size_t out_count)
 {
     size_t body_bytes = 0;
@@ -148,8 +149,8 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
     if (is_last)
         response->is_ended = true;
     if (is_last && reply_is_short(request) && !response->is_abandoned) {
-        /* Without its end the response is seen to be incomplete; some web servers would pass it on
-         * as whole with it. */
+        /* Without its end the client sees that the response is incomplete; with it, some web
+         * servers would pass it on as complete. */
         request->must_close = true;
         is_last = false;
     }
@@ -163,7 +164,7 @@ static int send_some(struct request *request, const struct iovec *pieces, size_t
     return transmit(request, out, (size_t)out_count, is_last && !response->is_end_withheld);
 }
 
-/* Appends the text and a NUL. What does not fit is in the host's own log only. */
+/* Appends the text and a NUL. Text that does not fit is only in the host's own log. */
 static void hold_error(struct response *response, const char *text, size_t text_bytes)
 {
     if (response->held == NULL)
@@ -186,7 +187,7 @@ static void send_error(struct request *request, const char *text, size_t text_by
     }
 }
 
-/* Each message in a record of its own: nginx logs 2 KiB of each. */
+/* Sends each message in a record of its own, as nginx logs at most 2 KiB of a record. */
 static int send_head_and_held(struct request *request)
 {
     struct response *response = &request->response;

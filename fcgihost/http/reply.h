@@ -1,4 +1,4 @@
-/* Sends a response: how much of it may still be sent, and when its end. */
+/* Sends a response: how much of it may still be sent, and when to send its end. */
 #ifndef FCGIHOST_REPLY_H
 #define FCGIHOST_REPLY_H
 

@@ -16,7 +16,7 @@
 
 enum { PARAM_CAPACITY = 64, PARAM_MAX = 8192, LOOK_MS = 50, PROBE_S = 5 };
 
-/* Random digits, for tests, which do not call request_seed_hash(). */
+/* Arbitrary values, for tests, which do not call request_seed_hash(). */
 uint64_t request_hash_keys[REQUEST_HASH_KEYS] = {
     0x91b7584a2265b1f5u, 0xcd613e30d8f16adfu, 0x1027c4d1c386bbc4u, 0x1e2feb89414c343cu,
     0xc2ce6f447ed4d57bu, 0x78e510617311d8a3u, 0x612e7696a6cecc1bu, 0x35bf992dc9e9c616u,
@@ -221,7 +221,8 @@ static bool is_tcp(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_bytes) == 0 && domain != AF_UNIX;
 }
 
-/* A peer may shut down its sending side and still wait. Over TCP only a send shows it. */
+/* A peer that has shut down its sending side may still wait for the response. Over TCP only a
+ * failing send shows that it does not. */
 static bool has_left(const struct request *request, bool is_silent)
 {
     struct pollfd hangup = {.fd = request->fd, .events = POLLRDHUP};
@@ -230,9 +231,9 @@ static bool has_left(const struct request *request, bool is_silent)
     return (hangup.revents & ~POLLRDHUP) != 0 || (is_silent && is_tcp(request->fd));
 }
 
-/* Over TCP a peer that has closed looks like one that only sends no more. Its kernel tells: it
- * answers probes for a connection that nobody has any more with a reset, at the latest after a
- * minute. */
+/* Over TCP, a peer that has closed the connection looks like one that has only shut down its
+ * sending side. Its kernel can tell: it answers a keepalive probe with a reset, at the latest a
+ * minute after the close. */
 static void probe(int fd)
 {
     int on = 1, seconds = PROBE_S;
@@ -248,7 +249,7 @@ bool request_has_peer_left(struct request *request)
         return false;
     if (poll(&hangup, 1, 0) > 0) {
         if ((hangup.revents & ~POLLRDHUP) != 0) {
-            request->must_close = true; /* the response is its worker's: a send will fail */
+            request->must_close = true; /* the worker's next send will fail */
             return true;
         }
         if (!request->is_probed && is_tcp(request->fd))
@@ -286,6 +287,6 @@ bool request_is_peer_gone(const struct request *request)
     if (request->connection == NULL)
         return false; /* plain CGI: nobody to tell */
     if (poll(&hangup, 1, 0) > 0)
-        return true; /* over TCP, the end of what the peer sends is all that is seen */
+        return true; /* over TCP, the end of the peer's stream is all that can be seen */
     return request->ops->is_abandoned != NULL && request->ops->is_abandoned(request);
 }

@@ -16,13 +16,14 @@
 
 enum {
     REQUEST_BUCKETS = 256,
-    REQUEST_STATE_BYTES = 256,           /* a transport's own state */
-    REQUEST_RATE_MS = 10000,             /* the least rate is measured over so long */
-    REQUEST_DRAIN_PIECE_BYTES = 1 << 20, /* drained in one call, as other requests wait meanwhile */
-    REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* likewise taken in */
-    /* Some web servers stop sending it once they have the head, and wait for the response's end. */
+    REQUEST_STATE_BYTES = 256,             /* for the transport's private state */
+    REQUEST_RATE_MS = 10000,               /* min_rate is measured over periods of this length */
+    REQUEST_DRAIN_PIECE_BYTES = 1 << 20,   /* dropped by one call at most: others wait */
+    REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* most that one call receives into request->body */
+    /* Some web servers stop sending the body once they have the response's head, and wait for its
+     * end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
-    REQUEST_PREFETCH_BYTES = 64 << 10, /* of a body, as much as a thread's buffer has room for */
+    REQUEST_PREFETCH_BYTES = 64 << 10, /* of a body: as much as a thread's buffer holds */
 };
 
 struct path_route;
@@ -33,7 +34,7 @@ struct param {
     uint32_t name_bytes, value_bytes;
     uint32_t hash;
     uint32_t next;    /* in its bucket, 1 + index; 0 ends it */
-    const char *sent; /* the value as the web server sent it, if it was replaced */
+    const char *sent; /* the value that the web server sent, if it was replaced */
     bool is_added;    /* the web server did not send it */
     bool is_dropped;  /* never shown to the application */
     char *joined;     /* the value, if it was merged from several */
@@ -44,18 +45,17 @@ enum body_failure {
     BODY_FINE,
     BODY_WAS_CUT,
     BODY_TOO_LARGE,
-    BODY_HAS_NO_ROOM, /* neither in memory nor in temporary files */
+    BODY_HAS_NO_ROOM, /* in neither memory nor temporary files */
 };
 
-/* Whether its body is taken in before a thread is given to it. */
+/* Whether the body is received into request->body before a thread gets the request. */
 enum intake {
-    INTAKE_NONE,  /* it has none, it is whole in the input, or the application reads it as it comes
-                   */
-    INTAKE_BEGUN, /* what has come of it is in request->body */
-    INTAKE_DONE,  /* the same, and nothing more is wanted: see body_failure */
+    INTAKE_NONE,  /* no: there is none, all of it is in the input, or the application streams it */
+    INTAKE_BEGUN, /* yes: what has arrived so far is in request->body */
+    INTAKE_DONE,  /* all of it is in request->body, or it failed: see body_failure */
 };
 
-/* Of draining the rest of the body. */
+/* The state of draining the unread rest of the body. */
 enum drain_state {
     DRAIN_WAIT,   /* its end has not arrived */
     DRAIN_DONE,   /* the whole body has been received */
@@ -64,29 +64,28 @@ enum drain_state {
 
 /* By clock_us(); 0: not yet. */
 struct request_times {
-    uint64_t ready_us; /* enough of it was here to be served, and a thread of the host saw it */
-    uint64_t taken_us; /* a thread that serves took it up */
-    uint64_t begun_us; /* the application began, or the host's own answer */
-    uint64_t ended_us; /* its response has left */
+    uint64_t ready_us; /* enough had arrived to serve it, and a thread of the host saw that */
+    uint64_t taken_us; /* a worker took it */
+    uint64_t begun_us; /* the application, or the host's own answer, began */
+    uint64_t ended_us; /* its response was sent */
 };
 
-/* What of its response the peer has not taken, as bytes of its protocol: connection/sender.h. All
- * but the first two with the sender's mutex held. */
+/* What the peer has not yet taken of the response, in the wire format: see connection/sender.h.
+ * Guarded by the sender's mutex, except the first three members. */
 struct outbox {
-    struct sender *sender; /* NULL: sending waits for the peer */
-    atomic_bool is_used;   /* what is sent goes there; the worker's */
-    unsigned patience_ms;  /* so long a peer is waited for before that; likewise */
+    struct sender *sender; /* NULL: sending blocks until the peer takes everything */
+    atomic_bool is_used;   /* everything that is sent now goes into bytes; written by the worker */
+    unsigned patience_ms;  /* how long to wait for the peer before that; written by the worker */
     struct spool bytes;
-    uint32_t slot, serial;            /* its place with the sender, if it is registered */
-    bool is_registered, is_armed;     /* armed: its epoll will tell when the peer takes more */
-    bool is_finished;                 /* the application is done: the connection comes back once all
-                                         has left */
-    bool is_shut_due;                 /* SHUT_WR once all has left */
-    int error;                        /* errno of what has ended it; 0 */
-    uint64_t lost_bytes;              /* that it did not take before that error */
-    uint64_t taken_bytes;             /* by the peer */
-    uint64_t deadline_ms;             /* by then the peer must have taken something */
-    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, taken_bytes at its start */
+    uint32_t slot, serial;        /* its slot in the sender, if is_registered */
+    bool is_registered, is_armed; /* is_armed: the sender gets an event when the peer takes more */
+    bool is_finished;             /* by the application: give the connection back once empty */
+    bool is_shut_due;             /* shut down the sending side once bytes is empty */
+    int error;                    /* errno of the failure that ended it; 0: none */
+    uint64_t lost_bytes;          /* how many were unsent when it failed */
+    uint64_t taken_bytes;         /* taken by the peer so far */
+    uint64_t deadline_ms;         /* the peer must have taken something by then */
+    uint64_t rate_end_ms, rate_bytes; /* end of the current rate period, taken_bytes at its start */
 };
 
 struct request {
@@ -95,10 +94,10 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    uint64_t wait_end_ms; /* by clock_ms(), when reading its body waits no longer; 0: none */
-    uint64_t min_rate;    /* bytes a second that the peer has to send; 0: none */
+    uint64_t wait_end_ms;           /* when reading the body stops waiting (clock_ms()); 0: never */
+    uint64_t min_rate;              /* bytes per second that the peer must send; 0: any */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
-    const char *id;                 /* request_id() has it; NULL: nobody has asked yet */
+    const char *id;                 /* use request_id(); NULL: not computed yet */
     unsigned role;                  /* enum record_role */
     const struct path_route *route; /* chosen by meta_prepare; NULL: not yet */
     bool is_question;               /* meta_asks_authorizer: only an authorizer may serve it */
@@ -115,25 +114,24 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     enum intake intake;
-    struct spool body;    /* what of it was taken in, and is still to be read */
-    uint64_t taken_bytes; /* how much was taken in */
+    struct spool body;    /* received ahead of the application, and not read yet */
+    uint64_t taken_bytes; /* how much has been received into body */
     bool is_body_ended;
-    bool is_body_here; /* all of it had arrived when it was given a thread */
+    bool is_body_here; /* all of it had arrived when a thread got the request */
     bool is_data; /* the body is FCGI_DATA now */
     enum drain_state drain;
     uint64_t dropped_bytes;           /* by request_drain_body */
-    uint64_t peer_deadline_ms; /* when more of it must have arrived, to be taken in or dropped; 0:
-                                  not called yet */
-    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, what had come at its start */
+    uint64_t peer_deadline_ms;        /* when more of the body must have arrived; 0: not set yet */
+    uint64_t rate_end_ms, rate_bytes; /* end of the rate's period, bytes at its start */
     enum body_failure body_failure;
     int body_errno;
 
     struct outbox outbox;
-    void *after; /* embed/py_wsgi.h: what Python has to do once the response has left, or NULL */
+    void *after; /* work for Python once the response was sent (embed/py_wsgi.h), or NULL */
     struct request_times times;
     struct response response;
     uint64_t looked_ms; /* when request_is_unwanted last checked; 0: never */
-    bool is_probed;     /* request_has_peer_left has had the kernel ask whether the peer is there */
+    bool is_probed;     /* request_has_peer_left has turned on TCP keepalive probes */
     _Alignas(16) unsigned char state[REQUEST_STATE_BYTES];
 };
 
@@ -237,13 +235,13 @@ enum { REQUEST_TEXT_BYTES = 1024 };
 /* "GET /path" for messages, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
 
-/* Begins to take the body in, into memory_max bytes of memory and the store's files, or goes on
- * with it. Never blocks. true: there is no more to wait for, and it is INTAKE_DONE; false: call it
- * again when more arrives, and at peer_deadline_ms. */
+/* Receives the body into request->body: memory_max bytes of memory, then a file of the store; call
+ * it again to go on. Never blocks. true: finished, intake is INTAKE_DONE. false: call it again when
+ * more arrives, and at peer_deadline_ms. */
 bool request_take_in_body(struct request *request, struct spool_store *store, size_t memory_max);
-/* Reads up to n bytes of the body, and no more than CONTENT_LENGTH in all; blocks if none have
- * arrived. Returns their number, 0 at the end, or -1 with body_failure; BODY_FINE: wait_end_ms is
- * over, and more can be read. Without the GIL. */
+/* Reads up to n bytes of the body, never beyond CONTENT_LENGTH; blocks if none have arrived.
+ * Returns their number, 0 at the end, or -1: body_failure says why, BODY_FINE meaning that
+ * wait_end_ms has passed and the body can still be read. Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);
 /* As request_read_body, but without consuming: request_skip_body does that. */
 long request_peek_body(struct request *request, const uint8_t **content);
@@ -267,12 +265,12 @@ bool request_is_unwanted(struct request *request, bool is_silent);
 bool request_has_read_body(struct request *request);
 /* Can n bytes be read without blocking? For callers that release the GIL only if not. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Has the peer nothing more to send, as its body has been received? */
+/* Has the whole body arrived, so that the peer has nothing more to send? */
 bool request_is_body_received(struct request *request);
-/* Drops what has arrived of the body's rest. Never blocks: on DRAIN_WAIT call it again when more
- * arrives, and at peer_deadline_ms. On DRAIN_FAILED the connection can't be reused. */
+/* Drops what has arrived of the unread rest of the body. Never blocks. On DRAIN_WAIT call it again
+ * when more arrives, and at peer_deadline_ms; on DRAIN_FAILED the connection can't be reused. */
 enum drain_state request_drain_body(struct request *request);
-/* The application reads no more: what arrives while the response is sent is dropped. */
+/* The application will read no more: drops what arrives while the response is being sent. */
 void request_drop_body(struct request *request);
 
 #endif

@@ -1,5 +1,5 @@
-/* A request's body: taken in before a thread is given to it, read by the application, or dropped.
- */
+/* A request's body: received before a thread gets the request, read by the application, or
+ * dropped. */
 #include "http/request.h"
 
 #include "base/clock.h"
@@ -36,14 +36,14 @@ static bool is_wait_over(const struct request *request)
     return request->wait_end_ms > 0 && clock_ms() >= request->wait_end_ms;
 }
 
-/* Until when to wait for the peer's next bytes. */
+/* How long to wait for the peer's next bytes. */
 static uint64_t read_deadline(const struct request *request)
 {
     uint64_t deadline_ms = clock_ms() + request->io_timeout_ms, end_ms = request->wait_end_ms;
     return end_ms > 0 && end_ms < deadline_ms ? end_ms : deadline_ms;
 }
 
-/* What was taken in comes first. */
+/* What has been received into request->body comes first. */
 static enum body_state next_body(struct request *request, uint64_t deadline_ms,
                                  const uint8_t **content, size_t *n)
 {
@@ -68,8 +68,7 @@ static long peek_body(struct request *request, uint64_t deadline_ms, const uint8
         return -1;
     }
     if (state == BODY_CUT && errno == ETIMEDOUT && is_wait_over(request))
-        return -1; /* nothing has come, and nothing is lost: its reader is out of time, not its peer
-                    */
+        return -1; /* the reader's own deadline has passed, not the peer's: nothing is lost */
     if (state != BODY_CONTENT)
         return end_body(request, state);
     if (request->content_length >= 0 && n > (uint64_t)request->content_length - request->body_bytes)
@@ -96,7 +95,8 @@ void request_skip_body(struct request *request, size_t n)
     request->body_bytes += n;
 }
 
-/* Of what is in a file, without another copy. The number of bytes, 0 if none are. */
+/* Reads directly from the temporary file, if there is one, without another copy. The number of
+ * bytes; 0: nothing is in a file. */
 static long read_taken(struct request *request, void *buffer, size_t n)
 {
     if (!spool_is_in_file(&request->body))
@@ -141,7 +141,7 @@ bool request_is_body_at_hand(struct request *request, size_t n)
     if (n == 0)
         return true;
     if (spool_is_in_file(&request->body))
-        return false; /* the disk may have to be waited for */
+        return false; /* reading the disk may block */
     const uint8_t *content;
     long available = peek_body(request, 0, &content);
     return available < 0 ? request->body_failure != BODY_FINE
@@ -175,7 +175,7 @@ void request_begin_data(struct request *request)
         end_body(request, state);
 }
 
-/* Drops what has arrived. If the peer sends without a pause it stops while some is left in the
+/* Drops what has arrived. If the peer sends without a pause this stops while some is left in the
  * socket, so that epoll reports the connection again. */
 static enum body_state drop_what_is_there(struct request *request)
 {
@@ -199,19 +199,19 @@ static enum body_state drop_what_is_there(struct request *request)
     return state;
 }
 
-/* The peer is too slow to be waited for any longer. came: how much has come of it so far. */
-static bool is_too_slow(struct request *request, uint64_t came, uint64_t now_ms)
+/* Is the peer slower than min_rate? received_bytes: so far. */
+static bool is_too_slow(struct request *request, uint64_t received_bytes, uint64_t now_ms)
 {
     if (request->min_rate == 0 || now_ms < request->rate_end_ms)
         return false;
-    bool is_slow = request->rate_end_ms != 0 &&
-                   came - request->rate_bytes < request->min_rate * REQUEST_RATE_MS / 1000;
+    bool is_slow = request->rate_end_ms != 0 && received_bytes - request->rate_bytes <
+                                                    request->min_rate * REQUEST_RATE_MS / 1000;
     request->rate_end_ms = now_ms + REQUEST_RATE_MS;
-    request->rate_bytes = came;
+    request->rate_bytes = received_bytes;
     return is_slow;
 }
 
-/* By when the peer must have sent more, as something has come now. */
+/* Called when something has arrived: sets the time by which more must have. */
 static void set_peer_deadline(struct request *request, uint64_t timeout_ms, uint64_t now_ms)
 {
     request->peer_deadline_ms = now_ms + timeout_ms;
@@ -280,7 +280,8 @@ static bool end_intake(struct request *request, enum body_failure failure, int e
     return true;
 }
 
-/* Its end has come. Without a CONTENT_LENGTH that is what tells how long it is. */
+/* The end of the stream has been received. Without a CONTENT_LENGTH this tells how long the body
+ * is. */
 static bool end_taken(struct request *request, enum body_state state)
 {
     int error = errno;
@@ -293,7 +294,7 @@ static bool end_taken(struct request *request, enum body_state state)
     request->must_close = true;
     if (state == BODY_CUT && request->peer_deadline_ms != 0 &&
         clock_ms() >= request->peer_deadline_ms)
-        error = ETIMEDOUT; /* the poller has shut it down */
+        error = ETIMEDOUT; /* the poller shut the connection down */
     return end_intake(request, BODY_WAS_CUT, state == BODY_END ? ECONNABORTED : error);
 }
 
@@ -308,8 +309,8 @@ static bool keep_taken(struct request *request, const uint8_t *content, size_t n
     return false;
 }
 
-/* A peer that sends without a pause does not keep this thread: some is left in the socket then, so
- * that epoll reports the connection again. */
+/* Limits how much one call receives if the peer sends without a pause: some is left in the socket,
+ * so that epoll reports the connection again. */
 static bool is_piece_taken(const struct request *request, uint64_t before)
 {
     struct pollfd more = {.fd = request->fd, .events = POLLIN};

@@ -1,4 +1,4 @@
-/* What the log says of a request. */
+/* What the log says about a request. */
 #include "http/request_log.h"
 
 #include "base/log.h"
@@ -23,7 +23,7 @@ static const char *value_or(const struct request *request, const char *name, con
     return value != NULL ? value : otherwise;
 }
 
-/* The path and the query as the client sent them; some web servers send both only taken apart. */
+/* Finds the path and the query as the client sent them; some web servers send no REQUEST_URI. */
 static void find_target(struct request *request, struct log_access *access)
 {
     const char *uri = request_value(request, "REQUEST_URI"), *query;
@@ -52,7 +52,7 @@ static uint64_t time_between(uint64_t from_us, uint64_t to_us)
     return to_us > from_us ? to_us - from_us : 0;
 }
 
-/* Of the body; lost_bytes has what the protocol puts around it too. */
+/* Bytes of the body that were sent, about: lost_bytes includes the protocol's framing. */
 static uint64_t sent_bytes(const struct request *request)
 {
     uint64_t body = request->response.body_bytes, lost = request->outbox.lost_bytes;

@@ -1,4 +1,4 @@
-/* What the log says of a request. */
+/* What the log says about a request. */
 #ifndef FCGIHOST_REQUEST_LOG_H
 #define FCGIHOST_REQUEST_LOG_H
 
@@ -8,7 +8,7 @@ struct request;
 
 /* Logs a warning, "GET /path: what"; event: as log_warning. Without the GIL. */
 void request_log(struct request *request, const char *event, const char *what);
-/* It has been answered, and its times are known: a line of the access log. Without the GIL. */
+/* Writes its line of the access log. Called once it has been answered, without the GIL. */
 void request_log_access(struct request *request, bool with_query);
 
 #endif

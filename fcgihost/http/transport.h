@@ -25,11 +25,11 @@ enum body_state { BODY_CONTENT, BODY_END, BODY_CUT, BODY_WAIT };
  * send_wait is set, and next_body and is_body_here with it if they do not block. */
 struct transport_ops {
     const char *name;
-    bool is_end_implied; /* the connection's end is the response's: none else is sent */
+    bool is_end_implied; /* closing the connection is what ends the response */
     /* Parses what the connection has received. On HEAD_WHOLE connection->request has its
      * parameters. */
     enum head_state (*begin)(struct receiver *receiver, struct connection *connection);
-    /* Has all of the body that its content_length, which is known, says arrived? Never blocks. */
+    /* Has the whole body, as long as content_length (not -1) says, arrived? Never blocks. */
     bool (*is_body_here)(struct request *request);
     /* The next piece of the body: *content, *content_bytes (consume it with take_body). Blocks
      * until deadline_ms (clock_ms()), whatever else the peer sends meanwhile; 0: does not block,
@@ -47,11 +47,10 @@ struct transport_ops {
     /* Has the peer aborted the request without closing the connection? NULL: the protocol has no
      * abort. Never blocks. */
     bool (*is_abandoned)(const struct request *request);
-    /* For a successor that takes the body over half taken in: writes what it has to read, behind
-     * the head, to be where this one is, and returns how many bytes, at most TRANSPORT_PLACE_BYTES.
-     * The successor calls pass_taken with what was taken in. NULL: such a request is never handed
-     * over.
-     */
+    /* For a handover of a request whose body has partly arrived: writes bytes that, read after the
+     * head, put the next process at the same position in the stream. Returns their number, at most
+     * TRANSPORT_PLACE_BYTES. The next process then calls pass_taken with the length of what had
+     * been received. NULL: such a request is never handed over. */
     size_t (*put_place)(const struct request *request, uint8_t *out);
     void (*pass_taken)(struct request *request, uint64_t taken_bytes);
     /* Releases what begin allocated. */

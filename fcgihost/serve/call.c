@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* "NAME=VALUE" strings, with room for all that a call can have. */
+/* "NAME=VALUE" strings, with room for as many as a call can have. */
 struct variables {
     char **items;
     size_t count;
@@ -66,8 +66,8 @@ static int add_fixed(struct variables *variables)
     return 0;
 }
 
-/* Where scripts are chosen by SCRIPT_FILENAME, a web server whose document root that is sends this.
- * 0: there is no such section for the path. -1: out of memory. */
+/* For a script_root: what a web server sends whose document root is that folder. 0: no such section
+ * matches the path. -1: out of memory. */
 static int add_script(struct variables *variables, const struct config *config, const char *path)
 {
     for (size_t i = 0; i < config->application_count; i++) {

@@ -1,4 +1,5 @@
-/* Plain CGI: one request from variables and a descriptor, its response to another. */
+/* Plain CGI: one request, from variables and a descriptor; its response goes to another
+ * descriptor. */
 #include "serve/cgi.h"
 
 #include "base/log.h"
@@ -118,7 +119,7 @@ static int serve(const struct route_table *routes, struct request *request)
     struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
     struct activity activity;
     activity_init(&activity);
-    struct pace pace = {.weighted_us = 0}; /* there is no other thread that wants the turn */
+    struct pace pace = {.weighted_us = 0}; /* no other thread wants the turn */
     struct server server = {.routes = routes,
                             .readiness = &readiness,
                             .activity = &activity,

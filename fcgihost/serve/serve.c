@@ -1,4 +1,4 @@
-/* Serving one request: by the host itself, or through the application. */
+/* Serves one request: by the host itself, or through the application. */
 #include "serve/serve.h"
 
 #include "http/meta_variables.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The peer may read slowly: another thread waits for requests meanwhile. */
+/* The peer may read slowly: lets another thread wait for requests. */
 static void send_page(struct server *server, struct request *request, const char *status,
                       const char *text)
 {
@@ -60,7 +60,7 @@ static const struct path_routes *find_routes(const struct server *server, struct
     return &server->routes->roles[request->role];
 }
 
-/* Its body could not be taken in. true. */
+/* Answers a request whose body could not be received. Always true. */
 static bool refuse_body(struct server *server, struct request *request)
 {
     if (request->body_failure == BODY_TOO_LARGE) {
@@ -88,7 +88,7 @@ static bool refuse_body(struct server *server, struct request *request)
 bool serve_refuse(struct server *server, struct request *request)
 {
     if (request->route != NULL)
-        return false; /* the route was chosen before it was parked */
+        return false; /* it was parked, after its route had been chosen */
     if (server->config != NULL && respond_for_host(server->config, request))
         return true;
     switch (meta_prepare(request, find_routes(server, request))) {
@@ -120,7 +120,7 @@ bool serve_refuse(struct server *server, struct request *request)
     return true;
 }
 
-/* [limits] requests counts requests when they begin. */
+/* For [limits] requests, which counts requests as they begin. */
 static void count(struct server *server)
 {
     if (server->requests == NULL)
@@ -146,7 +146,7 @@ void serve_refuse_late(struct server *server, struct request *request, uint64_t 
               "Too many requests are being served. Please try again.\n");
 }
 
-/* What the log must say of a request that has been answered; NULL: nothing. */
+/* What to log about a request that has been answered; NULL: nothing. */
 static const char *find_fault(const struct request *request)
 {
     const struct response *response = &request->response;
@@ -171,9 +171,8 @@ enum py_wsgi_outcome serve_request(struct server *server, struct request *reques
     activity_begin(server->activity, request);
     count(server);
     enum py_wsgi_outcome outcome = py_wsgi_serve(server->python, &server->runner, request);
-    if (outcome ==
-        PY_WSGI_WITHDRAWN) { /* the watch, which has withdrawn it, has ended its activity */
-        activity_end_application(server->activity); /* but for the wait for the GIL */
+    if (outcome == PY_WSGI_WITHDRAWN) { /* the watch has withdrawn it, and called activity_end() */
+        activity_end_application(server->activity); /* ends the wait for the GIL */
         if (server->requests != NULL)
             atomic_fetch_sub(server->requests, 1);
         return outcome;

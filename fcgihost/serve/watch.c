@@ -7,14 +7,13 @@
 #include "base/log.h"
 
 enum {
-    LOOK_MS = 100,            /* after requests that wait */
-    SIBLINGS_MS = 50,         /* for other workers of a manager, which may have a free thread, to
-                                 accept what waits on the sockets that they share */
-    LONG_WAIT_MS = 1000,      /* worth a line in the log, … */
-    LONG_WAIT_LOG_MS = 60000, /* … once in that time */
+    LOOK_MS = 100,            /* between two looks at the queue */
+    SIBLINGS_MS = 50,         /* head start of sibling processes at accepting */
+    LONG_WAIT_MS = 1000,      /* logged as a warning, … */
+    LONG_WAIT_LOG_MS = 60000, /* … at most once in this time */
 };
 
-/* A worker is free again: what the watch waits in ends. By the worker, with or without the GIL. */
+/* A worker is free again: ends the watch's wait. Called by the worker, with or without the GIL. */
 static void recall(void *argument)
 {
     poller_recall(argument);
@@ -26,7 +25,7 @@ void watch_prepare(struct worker_pool *pool)
     pool->pace.turn.recall_argument = pool->poller;
 }
 
-/* Everything that could have been served since then gets its 503. */
+/* Answers 503 to every request that has been ready since before_us. */
 static void refuse_overdue(struct worker_pool *pool, uint64_t before_us)
 {
     struct connection *connection;
@@ -78,8 +77,8 @@ static void lead_once(struct worker_pool *pool, unsigned timeout_ms)
         worker_serve(&pool->watch, connection);
 }
 
-/* Until a worker wants the turn back, or the poller is told to quit. What this process accepts now
- * waits for its own threads, so that siblings come first. */
+/* Leads until a worker wants the turn back, or the poller is told to quit. What this process
+ * accepts now waits for its own threads, so siblings may accept first. */
 static void lead(struct worker_pool *pool, uint64_t *logged_ms)
 {
     bool has_siblings = pool->poller->is_managed;
@@ -92,7 +91,7 @@ static void lead(struct worker_pool *pool, uint64_t *logged_ms)
             lead_once(pool, 0);
             poller_leave_to_siblings(pool->poller, true);
             if (pool->config->queue_time_ms == 0 || !poller_accepts_in_row(pool->poller))
-                accept_ms = clock_ms() + SIBLINGS_MS; /* one is enough to answer for the host */
+                accept_ms = clock_ms() + SIBLINGS_MS; /* one at a time, for the host's own pages */
         } else {
             lead_once(pool, has_siblings ? SIBLINGS_MS : look_time_ms(pool));
         }

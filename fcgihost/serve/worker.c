@@ -1,4 +1,4 @@
-/* A thread that serves: waits its turn, takes a request that is ready, and serves it. */
+/* A worker: waits its turn, takes a request that is ready, and serves it. */
 #include "serve/worker.h"
 
 #include "base/clock.h"
@@ -51,7 +51,7 @@ static struct counters *counters_of(struct worker *worker)
     return is_watch(worker) ? &worker->pool->activities.spare : &worker->server.activity->counters;
 }
 
-/* Until when the peer must send something. */
+/* By when the peer must have sent something. */
 static uint64_t next_deadline(const struct connection *connection, uint64_t io_timeout_ms)
 {
     uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
@@ -59,7 +59,7 @@ static uint64_t next_deadline(const struct connection *connection, uint64_t io_t
         return 0;
     if (connection->request != NULL && connection->request->peer_deadline_ms != 0)
         return connection->request->peer_deadline_ms;
-    /* A head must be whole in time, however slowly its bytes trickle in. */
+    /* The whole head must arrive by the first deadline: more bytes do not extend it. */
     if (connection->request == NULL && deadline_ms != 0)
         return deadline_ms;
     return clock_ms() + io_timeout_ms;
@@ -89,7 +89,7 @@ static void close_connection(struct worker *worker, struct connection *connectio
     poller_close(worker->pool->poller, connection);
 }
 
-/* Its request came before what it needs was loaded, and may wait without a thread. */
+/* Must the request wait, without a thread, for its application to be loaded? */
 static bool must_park(struct worker_pool *pool, struct connection *connection)
 {
     if (readiness_has(pool->readiness, connection->request->route->application) ||
@@ -105,19 +105,19 @@ static void park(struct worker *worker, struct connection *connection)
 {
     struct worker_pool *pool = worker->pool;
     const struct path_route *route = connection->request->route;
-    connection->request->times.ready_us = 0; /* it does not wait for a thread yet */
+    connection->request->times.ready_us = 0; /* the wait for a thread has not begun */
     if (connection_keep_request(connection) == CONNECTION_CLOSE) {
         close_connection(worker, connection);
         return;
     }
     poller_park(pool->poller, connection);
-    /* Meanwhile it may have been loaded, or the end have begun. */
+    /* Meanwhile the application may have been loaded, or the drain begun. */
     if (readiness_has(pool->readiness, route->application) ||
         atomic_load(&pool->poller->is_draining))
         poller_unpark(pool->poller);
 }
 
-/* For the next thread that has time for it. */
+/* Leaves the request to the next thread that is free. */
 static void put_into_queue(struct worker *worker, struct connection *connection)
 {
     if (connection_keep_request(connection) == CONNECTION_CLOSE)
@@ -137,18 +137,18 @@ enum fate { ANSWERED, ANSWERED_WITH_GIL, PARKED, QUEUED, WITHDRAWN };
 static void begin_request(struct worker *worker, struct request *request)
 {
     struct request_times *times = &request->times;
-    times->taken_us = times->begun_us = clock_us(); /* until the application begins */
+    times->taken_us = times->begun_us = clock_us(); /* begun_us: until the application begins */
     if (times->ready_us == 0)
         times->ready_us = times->taken_us;
     if (is_watch(worker)) {
-        /* It waits for nobody who does not take a short answer at once. */
+        /* The watch waits for no peer, even if that can't take a short answer at once. */
         request->io_timeout_ms = 0;
         request->outbox.patience_ms = 0;
     } else
         activities_enter(&worker->pool->activities);
 }
 
-/* Its response has left, or will not: for the status and the log. */
+/* Counts and logs the request, once its response has been sent or has failed. */
 static void record(struct worker *worker, struct request *request)
 {
     bool was_too_slow = request->outbox.error == ETIMEDOUT, with_access = worker->pool->config->log_access;
@@ -171,7 +171,7 @@ static void end_request(struct worker *worker, struct connection *connection, en
     if (!is_watch(worker))
         activities_leave(&worker->pool->activities);
     if (fate == WITHDRAWN)
-        return; /* it may be gone */
+        return; /* the watch may have freed it */
     struct request *request = connection->request;
     request->io_timeout_ms = worker->pool->config->io_timeout_ms;
     if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
@@ -180,7 +180,7 @@ static void end_request(struct worker *worker, struct connection *connection, en
         record(worker, request);
 }
 
-/* Through the application. */
+/* Serves the request through the application. */
 static enum fate serve(struct worker *worker, struct connection *connection)
 {
     worker->entering = connection;
@@ -229,7 +229,7 @@ static enum fate handle(struct worker *worker, struct connection *connection)
     return fate;
 }
 
-/* The application is done: what the peer has not taken yet leaves without this thread. */
+/* The application has returned: what the peer has not taken is sent without this thread. */
 static enum connection_step finish(struct worker *worker, struct connection *connection,
                                    bool *is_gone)
 {
@@ -248,8 +248,8 @@ static enum connection_step finish(struct worker *worker, struct connection *con
     return connection_finish_request(&worker->receiver, connection);
 }
 
-/* Its response has left, and Python had to wait for that. false: a thread with Python has to do it.
- */
+/* The sender has sent the response: does what Python put off until then. false: this is the watch,
+ * so it was left to a worker. */
 static bool end_sent(struct worker *worker, struct connection *connection)
 {
     struct request *request = connection->request;
@@ -272,16 +272,16 @@ void worker_serve(struct worker *worker, struct connection *connection)
     if (connection->is_sending && !end_sent(worker, connection))
         return;
     if (connection->is_answered)
-        pace_pass_turn(&worker->server.runner); /* the peer may go on sending for long */
+        pace_pass_turn(&worker->server.runner); /* the peer may send for a long time */
     else if (connection->request != NULL)
-        pace_offer_turn(&worker->server.runner); /* a disk may have to be waited for */
+        pace_offer_turn(&worker->server.runner); /* reading the body from disk may block */
     enum connection_step step = connection_advance(&worker->receiver, connection);
     while (step == CONNECTION_READY) {
         fate = handle(worker, connection);
         if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
             return;
         connection->park_end_ms = 0;
-        pace_offer_turn(&worker->server.runner); /* much of the body may be left */
+        pace_offer_turn(&worker->server.runner); /* dropping the rest of the body may take time */
         step = finish(worker, connection, &is_gone);
         if ((step == CONNECTION_READY || is_gone) && fate == ANSWERED_WITH_GIL)
             py_wsgi_release_gil(worker->server.python);

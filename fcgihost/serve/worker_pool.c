@@ -1,4 +1,4 @@
-/* The threads that serve, started and ended together. */
+/* Starts and ends all workers. */
 #include "serve/worker_pool.h"
 
 #include "base/clock.h"
@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-/* What slow peers' bodies and responses have in memory together; beyond it they go to files early. A
- * thousand of them would otherwise take a gigabyte. */
+/* Memory for buffered bodies and responses of all slow peers together; beyond it they go to files
+ * early. A thousand such peers would otherwise take a gigabyte. */
 enum { BUFFERS_MAX_BYTES = 64 << 20 };
 
 static int start_thread(struct worker *worker, void *(*run)(void *))
@@ -38,14 +38,14 @@ static int start_worker(struct worker_pool *pool, unsigned i)
     return 0;
 }
 
-/* A copy: the application may change the environment. NULL when out of memory. */
+/* Returns a copy, as the application may change the environment. NULL when out of memory. */
 static const char *find_temporary(const struct config *config)
 {
     const char *folder = config->temporary != NULL ? config->temporary : getenv("TMPDIR");
     return strdup(folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
 }
 
-/* A response has left, by the sender. */
+/* The sender's give_back: the response has been sent. */
 static void give_back(void *owner, struct connection *connection)
 {
     struct worker_pool *pool = owner;
@@ -90,7 +90,7 @@ int worker_pool_start(struct worker_pool *pool)
 bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
 {
     turn_end(&pool->pace.turn);
-    pthread_join(pool->watch.thread, NULL); /* it waits for nobody */
+    pthread_join(pool->watch.thread, NULL); /* it never blocks for long */
     while (atomic_load(&pool->running) > 0) {
         if (clock_ms() >= deadline_ms)
             return false;
@@ -103,7 +103,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     worker_clear(&pool->watch);
     sender_clear(&pool->sender);
     free((void *)(uintptr_t)pool->store.folder);
-    /* The activities stay: who asks what threads do may come until Python's end. */
+    /* The activities are not freed: other threads may ask for them until Python ends. */
     route_table_clear(&pool->routes);
     pace_destroy(&pool->pace);
     return true;

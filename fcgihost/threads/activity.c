@@ -1,4 +1,4 @@
-/* What each thread serves, for others who ask. */
+/* Which request each thread is serving. */
 #include "threads/activity.h"
 
 #include "base/clock.h"

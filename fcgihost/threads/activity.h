@@ -1,4 +1,4 @@
-/* What each thread serves, for others who ask: the log, the application, the status. */
+/* Which request each thread is serving, for the log, the application and the status. */
 #ifndef FCGIHOST_ACTIVITY_H
 #define FCGIHOST_ACTIVITY_H
 
@@ -14,23 +14,23 @@
 
 struct request;
 
-/* Of one thread. */
+/* What one thread is doing. */
 struct activity {
     pthread_t thread;
     pthread_mutex_t mutex;
-    struct request *served; /* with the mutex held; NULL: none */
+    struct request *served; /* guarded by the mutex; NULL: none */
     uint64_t since_ms;
-    struct board_thread *board; /* where a manager sees it; NULL: there is none */
-    struct work work;           /* the application's part of it */
-    struct counters counters; /* the thread's own to write, any thread's to read */
+    struct board_thread *board; /* where the manager sees it; NULL: no manager */
+    struct work work;           /* the part that runs in the application */
+    struct counters counters;   /* written by this thread, read by any */
 };
 
-/* Of all threads that serve. */
+/* The activities of all workers. */
 struct activities {
     struct activity *items;
     unsigned count;
-    struct counters spare;     /* of the thread that answers while all of them are busy */
-    atomic_uint busy, busiest; /* how many threads serve a request now, and the most so far */
+    struct counters spare;     /* counters of the watch */
+    atomic_uint busy, busiest; /* threads that serve a request now, and the maximum so far */
 };
 
 /* "GET /a/b", and for how long. */
@@ -42,21 +42,21 @@ struct activity_report {
 };
 
 void activity_init(struct activity *activity);
-/* Called by the thread itself, when it begins to serve and when it has served. */
+/* Called by the thread itself: when it begins to serve a request; … */
 void activity_begin(struct activity *activity, struct request *request);
-/* … and in between, when the application has run. */
+/* … when the application has returned; … */
 void activity_end_application(struct activity *activity);
 void activity_end(struct activity *activity);
-/* false: it serves no request. Any thread may ask, with or without the GIL. */
+/* false: it serves no request. Any thread, with or without the GIL. */
 bool activity_get(struct activity *activity, struct activity_report *report);
 
-/* While the application runs: has the client of that piece of work (struct work_view) left? Never
- * blocks. For the supervisor. */
+/* While the application runs: has the client of this piece of work (struct work_view) left? Never
+ * blocks. Called by the supervisor. */
 bool activity_has_client_left(struct activity *activity, unsigned long long serial);
 
-/* For capacity threads. 0, or -1 when out of memory. */
+/* Allocates them for capacity threads. 0, or -1 when out of memory. */
 int activities_init(struct activities *activities, unsigned capacity);
-/* One more thread serves a request; one fewer does. */
+/* Called when a thread begins and ends to serve a request, for busy and busiest. */
 void activities_enter(struct activities *activities);
 void activities_leave(struct activities *activities);
 /* The sum of all threads' counters. Any thread; never blocks. */

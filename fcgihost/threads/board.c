@@ -1,4 +1,4 @@
-/* What a worker process shows of itself to its manager. */
+/* What a worker process shows its manager. */
 #include "threads/board.h"
 
 #include "base/descriptors.h"

@@ -1,16 +1,16 @@
-/* What a worker process shows of itself to its manager: one small piece of shared memory for each.
+/* What a worker process shows its manager: a small piece of shared memory for each worker.
  *
- * The worker writes, the manager reads, for its log and the status alone: it decides nothing by it.
- * A worker that writes rubbish harms nobody: each has its own memory, and F_SEAL_SHRINK keeps that
- * from shrinking under the reader.
+ * The manager reads it for its log and the status only, never to decide anything, and each worker
+ * has memory of its own: one that writes rubbish harms nobody. F_SEAL_SHRINK keeps the memory from
+ * shrinking under the reader.
  *
  *     offset  bytes
  *          0      4  BOARD_VERSION
  *          4      4  threads, at most BOARD_THREADS_MAX
  *          8      8  requests begun so far
  *         16     48  unused, 0
- *         64    256  of each thread: changes (8 bytes, odd while it is being written), since_ms (8
- *                    bytes, CLOCK_MONOTONIC; 0: idle), "GET /path" (240 bytes, NUL at its end) */
+ *         64    256  for each thread: changes (8 bytes, odd during a write), since_ms (8 bytes,
+ *                    CLOCK_MONOTONIC; 0: idle), "GET /path" (240 bytes, ends with NUL) */
 #ifndef FCGIHOST_BOARD_H
 #define FCGIHOST_BOARD_H
 
@@ -38,19 +38,20 @@ struct board {
 _Static_assert(sizeof(struct board_thread) == 256 && sizeof(struct board) == 64 + 255 * 256,
                "the layout is what the comment says");
 
-/* What one thread does, as the reader copied it. */
+/* A reader's copy of what one thread is doing. */
 struct board_entry {
     uint64_t since_ms;
     char text[BOARD_TEXT_BYTES]; /* printable */
 };
 
-/* Makes the memory and maps it. Its descriptor, or -1 with errno. */
+/* Creates the memory and maps it. Its descriptor, or -1 with errno. */
 int board_open(struct board **board);
-/* Maps the memory that another process has made. NULL with errno. */
+/* Maps memory that another process has created. NULL with errno. */
 struct board *board_map(int fd);
 void board_unmap(struct board *board);
 
-/* Called by the thread itself, when it begins to serve, and with NULL when it has served. */
+/* Called by the thread itself when it begins to serve a request, and with text NULL when it has
+ * finished. */
 void board_set(struct board_thread *thread, const char *text, uint64_t since_ms);
 /* false: the thread is idle, or what it wrote can't be read. Any process. */
 bool board_get(struct board *board, unsigned thread, struct board_entry *entry);

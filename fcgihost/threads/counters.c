@@ -1,4 +1,4 @@
-/* What threads count of the requests they serve. */
+/* Each thread's counters of the requests it served. */
 #include "threads/counters.h"
 
 const uint64_t counters_bounds_us[COUNTERS_BOUNDS] = {

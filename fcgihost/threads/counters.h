@@ -1,4 +1,4 @@
-/* What threads count of the requests they serve, for the status page. */
+/* Each thread's counters of the requests it served, for the status page. */
 #ifndef FCGIHOST_COUNTERS_H
 #define FCGIHOST_COUNTERS_H
 
@@ -16,24 +16,22 @@ enum {
 extern const uint64_t counters_bounds_us[COUNTERS_BOUNDS];
 
 struct counters_histogram {
-    atomic_ullong buckets[COUNTERS_BOUNDS + 1]; /* each bucket counts what is above the bound below
-                                                   it, and not the sum */
+    atomic_ullong buckets[COUNTERS_BOUNDS + 1]; /* not cumulative */
     atomic_ullong sum_us;
 };
 
-/* Of one thread, which alone writes them; any thread may read, at any time. So counting takes
- * neither a lock nor a locked instruction, and the alignment keeps threads off each other's cache
- * lines. A reader may see a request in one counter and not yet in the next. */
+/* The counters of one thread, which alone writes them; any thread may read, at any time. So
+ * counting takes neither a lock nor a locked instruction, and the alignment keeps threads off each
+ * other's cache lines. A reader may see a request in one counter and not yet in the next. */
 struct counters {
     _Alignas(64) atomic_ullong by_class[COUNTERS_CLASSES]; /* responses, by status / 100 - 1 */
-    struct counters_histogram wait;                        /* for a thread: from ready to begun */
-    struct counters_histogram duration; /* from ready until its response has left */
-    atomic_ullong gil_wait_us; /* the part of the wait in which a thread had the request, and waited
-                                  for the GIL */
+    struct counters_histogram wait;     /* the wait for a thread: from ready to begun */
+    struct counters_histogram duration; /* from ready until the response was sent */
+    atomic_ullong gil_wait_us;          /* the part of wait with a request, but no GIL */
     atomic_ullong slow, timeouts; /* requests beyond slow_request and beyond request_time */
 };
 
-/* A copy, or a sum, of the counters of threads. */
+/* A copy or a sum of threads' counters. */
 struct counters_totals {
     unsigned long long requests, by_class[COUNTERS_CLASSES], gil_wait_us, slow, timeouts;
     struct counters_total_histogram {

@@ -1,4 +1,4 @@
-/* When a thread that has found a request lets the next one lead. */
+/* Decides when a thread that has found a request lets the next one lead. */
 #include "threads/pace.h"
 
 #include "base/clock.h"
@@ -63,7 +63,7 @@ bool pace_begin_application(struct pace_runner *runner)
     return true;
 }
 
-/* If two threads count at the same time one count may be lost: it is only a mean. */
+/* If two threads update it at the same time one update may be lost: it is only a mean. */
 void pace_end_application(struct pace_runner *runner)
 {
     atomic_uint *weighted_us = &runner->pace->weighted_us;

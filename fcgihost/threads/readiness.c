@@ -1,4 +1,4 @@
-/* Has what requests need been loaded? */
+/* Which applications have been loaded. */
 #include "threads/readiness.h"
 
 #include "base/clock.h"

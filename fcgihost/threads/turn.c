@@ -42,7 +42,7 @@ static enum turn_offer offer_of(unsigned long long state)
     return (enum turn_offer)((state & OFFERED) >> OFFER_SHIFT);
 }
 
-/* The thread that had it finds out by turn_reclaim. */
+/* Takes the turn. Its previous owner notices in turn_reclaim. */
 static bool take_from(struct turn *turn, unsigned long long state, unsigned number)
 {
     unsigned long long taken = (state & ~(OWNER | OFFERED)) | number;
@@ -67,7 +67,8 @@ void turn_take(struct turn *turn, unsigned number)
         }
         recall_watch(turn, state);
         turn->followers++;
-        /* turn_pass changes the state without the mutex, and looks for followers with it. */
+        /* turn_pass changes the state without the mutex, but looks for followers with it held:
+         * check again. */
         if (atomic_load(&turn->state) == state)
             pthread_cond_wait(&turn->promotion, &turn->mutex);
         turn->followers--;
@@ -80,7 +81,7 @@ static void wake_watch(struct turn *turn)
     pthread_mutex_lock(&turn->mutex);
     atomic_store(&turn->is_watch_asleep, false);
     pthread_mutex_unlock(&turn->mutex);
-    pthread_cond_signal(&turn->alarm); /* unlocked before: it may run at once, and takes it */
+    pthread_cond_signal(&turn->alarm); /* unlocked: the watch needs the mutex */
 }
 
 void turn_offer(struct turn *turn, unsigned number, enum turn_offer to)
@@ -130,7 +131,7 @@ void turn_pass(struct turn *turn, unsigned number)
 }
 
 /* While the leader waits for requests there is nothing to do until it offers or passes its turn.
- * With the mutex held, here and below. */
+ * The mutex is held here and below. */
 static void sleep_until_alarm(struct turn *turn, unsigned long long state, unsigned timeout_ms)
 {
     struct timespec end = clock_deadline(timeout_ms);
@@ -160,7 +161,7 @@ static bool make_use(struct turn *turn, unsigned long long state, unsigned idle_
             pthread_cond_signal(&turn->promotion);
         return false;
     }
-    /* The longer time, as a follower that was promoted may not have run yet. */
+    /* Waits longer here: a follower that was promoted may not have run yet. */
     return idle_ms >= TURN_IDLE_MS && (turn->followers == 0 || !is_free(state)) &&
            take_from(turn, state, TURN_WATCH);
 }

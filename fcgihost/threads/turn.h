@@ -17,26 +17,27 @@
 
 enum {
     TURN_TICK_MS = 4,   /* each look costs 15 µs */
-    TURN_IDLE_MS = 20,  /* nobody has led for so long: the watch takes the turn */
+    TURN_IDLE_MS = 20,  /* if nobody has led for this long, the watch takes the turn */
     TURN_WATCH = 65535, /* the number of the watch; threads that serve have 1 and up */
 };
 
-/* Who may have an offered turn before its owner comes back. */
+/* Who may take an offered turn before its owner comes back. */
 enum turn_offer {
     TURN_TO_ANY = 1,   /* the owner runs the application: a follower, or else the watch */
     TURN_TO_WATCH = 2, /* the owner waits for the GIL: a follower would only wait for it as well */
 };
 
 struct turn {
-    atomic_ullong state;         /* the number of offers, who may take the turn, who has it */
-    atomic_bool is_watch_asleep; /* until an offer or a pass wakes it */
+    atomic_ullong
+        state; /* bit fields: how many offers were made, who may take the turn, who has it */
+    atomic_bool is_watch_asleep; /* an offer or a pass must wake it */
     pthread_mutex_t mutex;
-    pthread_cond_t promotion; /* followers wait for it; … */
-    pthread_cond_t alarm;     /* … and the watch for this one */
-    unsigned followers;       /* with the mutex held; so is this: */
+    pthread_cond_t promotion; /* where followers wait; … */
+    pthread_cond_t alarm;     /* … and where the watch does */
+    unsigned followers;       /* guarded by the mutex, as the next one */
     bool is_over;             /* turn_end() was called */
-    /* Called when a worker wants the turn that the watch has, or has lost it while it waited for
-     * the GIL: must make the watch pass it soon, without waiting for that. By any worker, some with
+    /* Called when a worker wants the turn that the watch has, or lost it while it waited for the
+     * GIL: must make the watch pass it soon, without waiting for that. By any worker, possibly with
      * the GIL or the mutex held. NULL: there is no watch. */
     void (*recall)(void *argument);
     void *recall_argument;
@@ -44,21 +45,21 @@ struct turn {
 
 void turn_init(struct turn *turn);
 void turn_destroy(struct turn *turn);
-/* Waits as a follower until this thread leads. number: its own, from 1. */
+/* Waits as a follower until this thread leads. number: the thread's own, from 1. */
 void turn_take(struct turn *turn, unsigned number);
-/* Offers the turn, until turn_reclaim; a second offer may only widen the first one. No effect
- * unless number has the turn, here and below. */
+/* Offers the turn until turn_reclaim; a second offer may only widen the first. No effect, here and
+ * below, unless number has the turn. */
 void turn_offer(struct turn *turn, unsigned number, enum turn_offer to);
-/* false: another thread has it. */
+/* Ends the offer. false: another thread has taken the turn. */
 bool turn_reclaim(struct turn *turn, unsigned number);
 /* Gives the turn to a follower, or to the next thread that wants it. */
 void turn_pass(struct turn *turn, unsigned number);
 
-/* The watch's loop: promotes followers for as long as there are any. true: every thread is busy,
- * and the watch has the turn, until it passes it. false: timeout_ms (0: none) is over, or
+/* The watch's loop: promotes followers while there are any. true: every thread is busy, and the
+ * watch has the turn until it calls turn_pass. false: timeout_ms (0: none) has passed, or
  * turn_end() was called. */
 bool turn_watch(struct turn *turn, unsigned timeout_ms);
-/* The watch is to end. */
+/* Ends the watch. */
 void turn_end(struct turn *turn);
 bool turn_is_over(struct turn *turn);
 

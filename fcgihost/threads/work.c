@@ -39,7 +39,7 @@ bool work_look(const struct work *work, struct work_view *view)
     *view = (struct work_view){.serial = get(&work->serial),
                                .since_ms = get(&work->since_ms),
                                .phase = (enum work_phase)phase};
-    /* Another piece of work has begun meanwhile: it is looked at next time. */
+    /* Not if another piece of work has begun meanwhile: that is looked at next time. */
     return atomic_load_explicit(&work->phase, memory_order_acquire) == phase &&
            get(&work->serial) == view->serial;
 }
