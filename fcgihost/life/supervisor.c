@@ -283,20 +283,31 @@ static size_t count_connections(struct supervisor *supervisor)
                                    : poller_connection_count(supervisor->poller);
 }
 
-static void begin_cleaning(struct supervisor *supervisor)
+/* Stacks only of requests that have a thread: what is left may be slow peers' alone. */
+static void log_cut_off(struct supervisor *supervisor, size_t open)
 {
-    bequeath(supervisor);
-    size_t open = count_connections(supervisor);
-    if (supervisor->lifecycle.is_cut_off) {
+    const struct activities *activities = &supervisor->pool->activities;
+    unsigned sending = atomic_load(&activities->sending);
+    char rest[80] = "";
+    if (sending > 0)
+        snprintf(rest, sizeof(rest), ", %u of them in the middle of a response that was being sent",
+                 sending);
+    if (supervisor->lifecycle.is_cut_off)
         log_error(
             "drain-timed-out",
             "stopping: %zu connection(s) did not finish within [shutdown] drain_timeout (%g s) "
-            "and are cut off",
-            open, (double)supervisor->config->drain_timeout_ms / 1000);
-        py_stacks_log(&supervisor->pool->activities, "requests that did not end");
-    } else if (open > 0) {
-        log_warning("stop-cuts-off", "stopping: %zu connection(s) are cut off", open);
-    }
+            "and are cut off%s",
+            open, (double)supervisor->config->drain_timeout_ms / 1000, rest);
+    else if (open > 0)
+        log_warning("stop-cuts-off", "stopping: %zu connection(s) are cut off%s", open, rest);
+    if (supervisor->lifecycle.is_cut_off && atomic_load(&activities->busy) > 0)
+        py_stacks_log(activities, "requests that did not end");
+}
+
+static void begin_cleaning(struct supervisor *supervisor)
+{
+    bequeath(supervisor);
+    log_cut_off(supervisor, count_connections(supervisor));
     poller_cut(supervisor->poller);
     poller_quit(supervisor->poller);
     event_set(&supervisor->stop);

@@ -229,11 +229,24 @@ static enum fate handle(struct worker *worker, struct connection *connection)
     return fate;
 }
 
+/* Counts it before another thread can have it. */
+static enum connection_rest leave_rest(struct worker *worker, struct connection *connection)
+{
+    atomic_uint *sending = &worker->pool->activities.sending;
+    if (!atomic_load_explicit(&connection->request->outbox.is_used, memory_order_relaxed))
+        return CONNECTION_REST_NONE;
+    atomic_fetch_add(sending, 1);
+    enum connection_rest rest = connection_leave_rest(connection);
+    if (rest != CONNECTION_REST_WAITS)
+        atomic_fetch_sub(sending, 1);
+    return rest;
+}
+
 /* The application has returned: what the peer has not taken is sent without this thread. */
 static enum connection_step finish(struct worker *worker, struct connection *connection,
                                    bool *is_gone)
 {
-    switch (connection_leave_rest(connection)) {
+    switch (leave_rest(worker, connection)) {
     case CONNECTION_REST_WAITS:
         *is_gone = true;
         return CONNECTION_WAIT;
@@ -262,6 +275,7 @@ static bool end_sent(struct worker *worker, struct connection *connection)
         py_wsgi_end_sent(worker->server.python, request);
     }
     record(worker, request);
+    atomic_fetch_sub(&worker->pool->activities.sending, 1);
     return true;
 }
 

@@ -332,6 +332,7 @@ struct process_figures *collect_process(void)
         return process;
     activities_sum(activities, &process->totals);
     process->threads_busiest = atomic_load(&activities->busiest);
+    process->responses_sending = atomic_load(&activities->sending);
     process->thread_count = threads;
     for (unsigned i = 0; i < threads; i++) {
         collect_thread(&process->threads[i], &activities->items[i], i + 1);

@@ -83,6 +83,7 @@ struct process_figures {
     unsigned generation;
     struct counters_totals totals;
     unsigned threads_busy, threads_busiest;
+    unsigned responses_sending; /* that leave without a thread */
     size_t requests_waiting;
     double oldest_waiting_s; /* NAN: none waits, or unknown */
     size_t connections_open, connections_idle, connections_max;

@@ -24,7 +24,8 @@ static void put_requests(struct json *json, const struct figures_sums *sums)
     static const char *const classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
     json_begin_object(json, "requests");
     json_unsigned(json, "total", sums->totals.requests);
-    json_unsigned(json, "in_flight", sums->threads_busy);
+    json_unsigned(json, "in_flight", sums->in_flight);
+    json_unsigned(json, "sending", sums->sending);
     json_unsigned(json, "waiting", sums->waiting);
     json_number(json, "oldest_waiting_seconds", sums->oldest_waiting_s);
     json_begin_object(json, "by_status");

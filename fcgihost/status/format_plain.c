@@ -169,8 +169,11 @@ static void put_sums(struct text *text, const struct figures *figures)
     text_format(text,
                 "requests     %llu, %u in flight, %zu waiting (2xx %llu, 3xx %llu, 4xx %llu, "
                 "5xx %llu)\n",
-                sums.totals.requests, sums.threads_busy, sums.waiting, by_class[1], by_class[2],
+                sums.totals.requests, sums.in_flight, sums.waiting, by_class[1], by_class[2],
                 by_class[3], by_class[4]);
+    if (sums.sending > 0)
+        text_format(text, "             %u of those in flight are being sent, without a thread\n",
+                    sums.sending);
     text_format(text, "threads      %u of %zu busy, %u at most\n", sums.threads_busy, sums.threads,
                 sums.threads_busiest);
     text_format(text, "connections  %zu open, %zu idle\n", sums.open, sums.idle);

@@ -68,8 +68,11 @@ static void put_requests(struct text *text, const struct figures_sums *sums)
     for (int i = 1; i < COUNTERS_CLASSES; i++)
         put_labelled(text, "fcgihost_requests_total", "status", classes[i],
                      (double)totals->by_class[i]);
-    put_single(text, "fcgihost_requests_in_flight", "gauge", "Requests being served.",
-               sums->threads_busy);
+    put_single(text, "fcgihost_requests_in_flight", "gauge",
+               "Requests being served, until their response has left.", sums->in_flight);
+    put_single(text, "fcgihost_responses_sending", "gauge",
+               "Responses that still leave, without a thread: peers take them slowly.",
+               sums->sending);
     put_single(text, "fcgihost_requests_waiting", "gauge", "Requests waiting for a thread.",
                (double)sums->waiting);
     put_histogram(text, "fcgihost_request_duration_seconds",

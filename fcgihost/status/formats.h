@@ -17,7 +17,8 @@ void format_page(struct text *text, const struct figures *figures);
 /* What the formats share: the sums over all processes. */
 struct figures_sums {
     struct counters_totals totals;
-    unsigned threads_busy, threads_busiest;
+    unsigned threads_busy, threads_busiest, sending;
+    unsigned in_flight; /* requests that a thread serves, or whose response is being sent */
     size_t threads, waiting, open, idle, max;
     double oldest_waiting_s;
     unsigned long long log_dropped;

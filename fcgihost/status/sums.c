@@ -19,6 +19,7 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums)
         counters_add_totals(&sums->totals, &process->totals);
         sums->threads_busy += process->threads_busy;
         sums->threads_busiest += process->threads_busiest;
+        sums->sending += process->responses_sending;
         sums->threads += process->thread_count;
         sums->waiting += process->requests_waiting;
         sums->open += process->connections_open;
@@ -27,6 +28,7 @@ void figures_sum(const struct figures *figures, struct figures_sums *sums)
         sums->log_dropped += process->log_dropped;
         sums->oldest_waiting_s = larger_known(sums->oldest_waiting_s, process->oldest_waiting_s);
     }
+    sums->in_flight = sums->threads_busy + sums->sending;
 }
 
 /* Whose programs are listed. NULL: nobody knows any. */

@@ -31,6 +31,7 @@ struct activities {
     unsigned count;
     struct counters spare;     /* counters of the watch */
     atomic_uint busy, busiest; /* threads that serve a request now, and the maximum so far */
+    atomic_uint sending;       /* responses that the sender sends, without a thread */
 };
 
 /* "GET /a/b", and for how long. */

@@ -1,4 +1,5 @@
 """What peers do not take of a response leaves without the thread of its request."""
+import json
 import socket
 
 import pytest
@@ -7,7 +8,7 @@ import fastcgi
 import fronts
 import scgi
 from conftest import serves
-from host import Host, write_file
+from host import Host, run, write_file
 from process import SAN, deadline, free_port, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
@@ -53,6 +54,10 @@ def start_script(tmp_path, settings=None):
 def temporary_files(host):
     return [name for name in host.descriptors().values()
             if name.startswith(host.folder) and name.endswith("(deleted)")]
+
+
+def status_of(host):
+    return json.loads(run("--status", "--format", "json", "-l", host.listen[0]).stdout)
 
 
 def resident_mib(host):
@@ -127,6 +132,36 @@ class TestReaders:
         for peer in peers:
             assert len(peer.read_response().body) == 20000000
         wait_until(lambda: not temporary_files(host), "the temporary files to go")
+
+    @protocols
+    def test_the_status_counts_them_as_in_flight_and_their_threads_as_idle(self, protocol):
+        host = start()
+        peers = [protocol.Connection(host.address) for _ in range(3)]
+        for peer in peers:
+            peer.send(protocol.request_bytes("GET", "/big?size=%d" % SIZE))
+        wait_until(lambda: status_of(host)["requests"]["sending"] == 3, "the responses to wait")
+        status = status_of(host)
+        assert status["requests"]["in_flight"] == 3 and status["threads"]["busy"] == 0
+        assert [thread["state"] for thread in status["processes"][0]["threads"]] == ["idle"] * 4
+        assert len(peers[0].read_response().body) == SIZE
+        peers[1].close()  # it leaves in the middle
+        wait_until(lambda: status_of(host)["requests"]["in_flight"] == 1, "one to be left")
+        assert len(peers[2].read_response().body) == SIZE
+        wait_until(lambda: status_of(host)["requests"]["in_flight"] == 0, "none to be left")
+
+    @protocols
+    def test_a_stop_that_cuts_them_off_counts_them_and_logs_no_stacks(self, protocol):
+        host = start({"shutdown": {"drain_timeout": "200ms"}})
+        peers = [protocol.Connection(host.address) for _ in range(3)]
+        for peer in peers:
+            peer.send(protocol.request_bytes("GET", "/big?size=%d" % SIZE))
+        wait_until(lambda: len(temporary_files(host)) == 3, "the responses to wait")
+        host.popen.terminate()
+        host.expected_status = 1
+        assert host.wait_exit() == 1
+        log = host.log.read()
+        assert "3 of them in the middle of a response that was being sent" in log
+        assert "requests that did not end" not in log
 
     @protocols
     def test_a_stop_waits_for_what_is_still_being_sent(self, protocol):

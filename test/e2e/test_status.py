@@ -22,7 +22,7 @@ NAMES = {
     "": "version python state started uptime_seconds generation listeners requests threads connections "
         "applications imports resources pools locks cleanups restarts log processes",
     "listeners": "address queued backlog",
-    "requests": "total in_flight waiting oldest_waiting_seconds by_status slow timeouts",
+    "requests": "total in_flight sending waiting oldest_waiting_seconds by_status slow timeouts",
     "threads": "total busy max_busy",
     "connections": "open idle max",
     "applications": "name mount required state generation attempts last_error reload_failed next_attempt_seconds loaded_in_seconds",
@@ -550,7 +550,7 @@ def test_prometheus_samples_are_unique_and_each_has_its_type(watched, processes)
     families = {re.sub("_(bucket|sum|count)$", "", name) if re.sub("_(bucket|sum|count)$", "", name) in typed else name
                 for name in names}
     assert families <= typed
-    for name in """up info requests_total requests_in_flight requests_waiting request_duration_seconds
+    for name in """up info requests_total requests_in_flight responses_sending requests_waiting request_duration_seconds
             request_wait_seconds gil_wait_seconds_total threads connections listen_queue process_starts_total
             resident_memory_bytes startup_attempts_total startup_loaded log_dropped_total
             request_timeouts_total""".split():

@@ -134,6 +134,19 @@ static void test_processes_are_summed_up_and_histograms_are_cumulative(void **st
     assert_int_equal(count_of(strstr(got, "\"processes\":["), "\"pid\":"), 2);
 }
 
+static void test_a_response_that_leaves_without_a_thread_is_still_in_flight(void **state)
+{
+    (void)state;
+    processes[0]->threads_busy = 1;
+    processes[1]->responses_sending = 3;
+    assert_non_null(strstr(written(format_json), "\"in_flight\":4,\"sending\":3,"));
+    assert_non_null(strstr(written(format_json), "\"threads\":{\"total\":2,\"busy\":1,"));
+    assert_non_null(strstr(written(format_prometheus), "\nfcgihost_requests_in_flight 4\n"));
+    assert_non_null(strstr(written(format_prometheus), "\nfcgihost_responses_sending 3\n"));
+    assert_non_null(strstr(written(format_plain), " 4 in flight, "));
+    assert_non_null(strstr(written(format_plain), " 3 of those in flight are being sent"));
+}
+
 static void test_the_up_metric_says_whether_requests_are_served(void **state)
 {
     (void)state;
@@ -256,6 +269,7 @@ int main(void)
         TEST(test_an_application_is_as_bad_as_in_the_worst_process),
         TEST(test_a_successor_that_loads_hides_nothing_and_one_that_fails_is_seen),
         TEST(test_processes_of_two_configurations_are_listed_by_the_newer_one),
+        TEST(test_a_response_that_leaves_without_a_thread_is_still_in_flight),
         TEST(test_the_up_metric_says_whether_requests_are_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -379,6 +379,7 @@ test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log(vo
     (void)state;
     config.drain_timeout_ms = 1;
     atomic_store(&open_connections, 3);
+    atomic_store(&pool.activities.busy, 1);
     start();
     supervisor_ask(&supervisor, REASON_SIGTERM);
     finish();
@@ -386,6 +387,19 @@ test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log(vo
     assert_true(was_told("log_error: stopping: 3 connection(s) did not finish within [shutdown] "
                          "drain_timeout (0.001 s) and are cut off|stacks: requests that did not "
                          "end|cut|quit|"));
+}
+
+static void test_responses_that_outlive_the_drain_are_counted_and_have_no_stacks(void **state)
+{
+    (void)state;
+    config.drain_timeout_ms = 1;
+    atomic_store(&open_connections, 3);
+    atomic_store(&pool.activities.sending, 2);
+    start();
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+    assert_true(was_told("drain_timeout (0.001 s) and are cut off, 2 of them in the middle of a "
+                         "response that was being sent|cut|quit|"));
 }
 
 static void
@@ -512,6 +526,7 @@ int main(void)
         TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
         TEST(test_sigquit_ends_a_drain),
         TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
+        TEST(test_responses_that_outlive_the_drain_are_counted_and_have_no_stacks),
         TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),
         TEST(test_a_stuck_request_drains_the_process),
         TEST(test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit),

@@ -360,6 +360,7 @@ static void test_what_the_peer_does_not_take_leaves_the_thread_to_others(void **
     config.log_access = true;
     serve_by(&worker, "serve ");
     assert_int_equal(get_totals().requests, 0); /* it has not left */
+    assert_int_equal(atomic_load(&pool.activities.sending), 1);
 }
 
 static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **state)
@@ -370,8 +371,10 @@ static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **
     request.after = &request;
     steps[0] = CONNECTION_WAIT;
     config.log_access = true;
+    atomic_store(&pool.activities.sending, 1);
     serve_by(&worker, "end-sent release-gil access watch ");
     assert_int_equal(get_totals().requests, 1);
+    assert_int_equal(atomic_load(&pool.activities.sending), 0);
 }
 
 static void test_a_peer_that_was_given_up_is_told_of(void **state)
@@ -392,6 +395,7 @@ static void test_what_has_left_before_the_application_was_done_is_finished_at_on
     atomic_store(&request.outbox.is_used, true);
     serve_by(&worker, "serve end-sent watch ");
     assert_int_equal(get_totals().requests, 1);
+    assert_int_equal(atomic_load(&pool.activities.sending), 0);
 }
 
 static void test_the_watch_leaves_what_python_has_to_do_to_a_thread(void **state)
@@ -399,7 +403,9 @@ static void test_the_watch_leaves_what_python_has_to_do_to_a_thread(void **state
     (void)state;
     connection.is_sending = true;
     request.after = &request;
+    atomic_store(&pool.activities.sending, 1);
     serve_by(&pool.watch, "queue ");
+    assert_int_equal(atomic_load(&pool.activities.sending), 1);
 }
 
 static void test_half_a_request_waits_for_the_rest(void **state)
