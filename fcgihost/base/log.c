@@ -1,6 +1,8 @@
 /* The log: what is logged, and when it opens and closes. */
 #include "base/log.h"
 
+#include "base/clock.h"
+#include "base/log_gather.h"
 #include "base/log_queue.h"
 #include "base/log_standard.h"
 #include "base/own_file.h"
@@ -30,6 +32,37 @@ static void add(enum log_level level, const struct log_topic *topic, const char 
     origin.pid = (long)getpid();
     log_queue_add(&origin, text, text_bytes);
     errno = saved_errno;
+}
+
+static void tell_gathered(const struct log_gathered *over)
+{
+    char text[160];
+    int n = snprintf(text, sizeof(text), "%s: %llu more like it came within a second", over->event,
+                     over->count);
+    add(over->level, &(struct log_topic){.event = "messages-gathered"}, text, (size_t)n);
+}
+
+static void tell_all_gathered(bool is_every)
+{
+    struct log_gathered over;
+    while (log_gather_take(clock_ms(), is_every, &over))
+        tell_gathered(&over);
+}
+
+void log_tell_gathered(void)
+{
+    tell_all_gathered(false);
+}
+
+static bool is_left_out(enum log_level level, const struct log_topic *topic)
+{
+    struct log_gathered over;
+    if (!topic->is_gathered)
+        return false;
+    bool is_admitted = log_gather_admit(topic->event, level, clock_ms(), &over);
+    if (over.event != NULL)
+        tell_gathered(&over);
+    return !is_admitted;
 }
 
 void log_text(enum log_level level, const struct log_topic *topic, const char *text,
@@ -99,7 +132,7 @@ void log_about(enum log_level level, const struct log_topic *topic, const char *
 {
     va_list arguments;
     va_start(arguments, format);
-    if ((int)level <= threshold)
+    if ((int)level <= threshold && !is_left_out(level, topic))
         log_format(level, topic, format, arguments);
     va_end(arguments);
 }
@@ -181,6 +214,7 @@ void log_leave_standard(void)
 
 void log_close(void)
 {
+    tell_all_gathered(true);
     log_queue_stop();
     log_sink_close();
     is_open = false;
@@ -220,6 +254,11 @@ enum log_level log_threshold(void)
 void log_only_queue(void)
 {
     log_queue_never_write();
+}
+
+void log_count_dropped(void)
+{
+    log_queue_count_dropped();
 }
 
 unsigned long long log_dropped(void)

@@ -31,8 +31,14 @@ int log_descriptor(void);
 enum log_level log_threshold(void);
 /* This thread's messages are written by the log's own, however fast the destination is. */
 void log_only_queue(void);
-/* How many messages could not be written so far. */
+/* How many messages could not be written so far, or were not, as their request had logged too much.
+ */
 unsigned long long log_dropped(void);
+/* One more was not written, which the log tells of elsewhere. */
+void log_count_dropped(void);
+/* Tells how many messages that were gathered (log_topic.is_gathered) have not been written. To be
+ * called every second or so. */
+void log_tell_gathered(void);
 /* Why the process can't start or go on: a line on the standard error that it was started with, and
  * in the log, or in syslog if there is none yet, where that is another place. */
 void log_fail(const char *event, const char *text);

@@ -434,6 +434,13 @@ void log_queue_never_write(void)
     is_never_writing = true;
 }
 
+void log_queue_count_dropped(void)
+{
+    pthread_mutex_lock(&queue.mutex);
+    queue.dropped++;
+    pthread_mutex_unlock(&queue.mutex);
+}
+
 unsigned long long log_queue_dropped(void)
 {
     pthread_mutex_lock(&queue.mutex);

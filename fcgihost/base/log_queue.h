@@ -30,6 +30,8 @@ void log_queue_stop(void);
 /* This thread never writes itself: a disk can be slow as well. */
 void log_queue_never_write(void);
 unsigned long long log_queue_dropped(void);
+/* One that was never added, and that is told of elsewhere. */
+void log_queue_count_dropped(void);
 /* Before a process of its own is made that collects: what it drops counts here, too. */
 void log_queue_share_dropped(void);
 

@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_LOG_TOPIC_H
 #define FCGIHOST_LOG_TOPIC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,7 @@ struct log_topic {
     const char *request_id; /* NULL: it belongs to no request */
     const char *thread;     /* NULL: the calling thread's name; "": unknown */
     const struct log_access *access; /* NULL: it is no line of the access log */
+    bool is_gathered; /* peers can cause it at will: log_gather.h; event is then a literal */
 };
 
 #endif

@@ -167,8 +167,9 @@ static void log_refusal(const struct poller *poller, const struct listener *list
                         enum acceptance acceptance, int error)
 {
     if (acceptance == NOT_ALLOWED)
-        log_warning("connection-not-allowed",
-                    "%s: connection refused: its address is not in [server] allow", listener->name);
+        log_about(LOG_LEVEL_WARNING,
+                  &(struct log_topic){.event = "connection-not-allowed", .is_gathered = true},
+                  "%s: connection refused: its address is not in [server] allow", listener->name);
     else if (acceptance == NO_DESCRIPTOR)
         log_error("accept-failed",
                   "can't accept connections: %s; new ones wait until others have closed (raise the "

@@ -3,22 +3,27 @@
 
 #include "http/reply.h"
 #include "http/request_id.h"
+#include "http/request_log.h"
 
 #include <string.h>
 
-/* "GET /path: text". What no request is named for comes from a stream that has been cut. */
-static void log_line(struct request *request, const char *text, size_t n)
+/* "GET /path: text", or as much of it as the request may log: *n; false: nothing. What no request is
+ * named for comes from a stream that has been cut. */
+static bool log_line(struct request *request, const char *text, size_t *n)
 {
     char name[REQUEST_TEXT_BYTES + 2];
     struct log_topic topic = {.event = "application-errors"};
     if (request == NULL) {
-        log_text(LOG_LEVEL_ERROR, &topic, text, n);
-        return;
+        log_text(LOG_LEVEL_ERROR, &topic, text, *n);
+        return true;
     }
+    if (!request_log_admit(request, n))
+        return false;
     topic.request_id = request_id(request);
     request_describe(request, name, REQUEST_TEXT_BYTES);
     memcpy(name + strlen(name), ": ", 3);
-    log_text_after(name, LOG_LEVEL_ERROR, &topic, text, n);
+    log_text_after(name, LOG_LEVEL_ERROR, &topic, text, *n);
+    return true;
 }
 
 /* Any thread of the application may call it, but only the worker may write to the connection. */
@@ -28,8 +33,7 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     bool is_sent = py_settings.is_front_logged && request != NULL &&
                    pthread_equal(self->thread, pthread_self());
     Py_BEGIN_ALLOW_THREADS;
-    log_line(request, text, n);
-    if (is_sent)
+    if (log_line(request, text, &n) && is_sent)
         reply_send_error(request, text, n);
     Py_END_ALLOW_THREADS;
 }

@@ -109,9 +109,12 @@ static void log_exception(struct request *request, const char *event, const char
     request_describe(request, name, sizeof(name));
     snprintf(prefix, sizeof(prefix), "%s: %s\n", name, where);
     Py_BEGIN_ALLOW_THREADS;
-    log_text_after(prefix, LOG_LEVEL_ERROR, &topic, traceback, (size_t)bytes);
-    if (py_settings.is_front_logged)
-        reply_send_error(request, traceback, (size_t)bytes);
+    size_t n = (size_t)bytes;
+    bool is_admitted = request_log_admit(request, &n);
+    if (is_admitted)
+        log_text_after(prefix, LOG_LEVEL_ERROR, &topic, traceback, n);
+    if (is_admitted && py_settings.is_front_logged)
+        reply_send_error(request, traceback, n);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }

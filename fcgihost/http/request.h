@@ -127,6 +127,7 @@ struct request {
     int body_errno;
 
     struct outbox outbox;
+    atomic_ullong logged_bytes; /* by the application, written or dropped (http/request_log.h) */
     void *after; /* work for Python once the response was sent (embed/py_wsgi.h), or NULL */
     struct request_times times;
     struct response response;

@@ -9,12 +9,53 @@
 #include <stdio.h>
 #include <string.h>
 
-void request_log(struct request *request, const char *event, const char *what)
+static void warn(struct request *request, const struct log_topic *topic, const char *what)
 {
-    struct log_topic topic = {.event = event, .request_id = request_id(request)};
     char text[REQUEST_TEXT_BYTES];
     request_describe(request, text, sizeof(text));
-    log_about(LOG_LEVEL_WARNING, &topic, "%s: %s", text, what);
+    log_about(LOG_LEVEL_WARNING, topic, "%s: %s", text, what);
+}
+
+void request_log(struct request *request, const char *event, const char *what)
+{
+    warn(request, &(struct log_topic){.event = event, .request_id = request_id(request)}, what);
+}
+
+void request_log_refusal(struct request *request, const char *event, const char *what)
+{
+    warn(request,
+         &(struct log_topic){
+             .event = event, .request_id = request_id(request), .is_gathered = true},
+         what);
+}
+
+bool request_log_admit(struct request *request, size_t *n)
+{
+    char name[REQUEST_TEXT_BYTES];
+    request_describe(request, name, sizeof(name));
+    unsigned long long cost = *n + strlen(name) + REQUEST_LOG_LINE_BYTES,
+                       before = atomic_fetch_add(&request->logged_bytes, cost);
+    if (before + cost <= REQUEST_LOG_BYTES)
+        return true;
+    log_count_dropped();
+    if (before > REQUEST_LOG_BYTES)
+        return false;
+    request_log(request, "request-log-full",
+                "it has logged 16 MiB, as much as a request may: what follows is dropped");
+    unsigned long long left = REQUEST_LOG_BYTES - before;
+    *n = left < *n ? (size_t)left : *n;
+    return true;
+}
+
+void request_log_end(struct request *request)
+{
+    unsigned long long logged = atomic_exchange(&request->logged_bytes, 0);
+    char text[96];
+    if (logged <= REQUEST_LOG_BYTES)
+        return;
+    snprintf(text, sizeof(text), "%llu bytes that it logged beyond 16 MiB were dropped",
+             logged - REQUEST_LOG_BYTES);
+    request_log(request, "request-log-full", text);
 }
 
 static const char *value_or(const struct request *request, const char *name, const char *otherwise)

@@ -9,6 +9,7 @@
 #include "embed/py_support.h"
 #include "http/reply.h"
 #include "http/request_id.h"
+#include "http/request_log.h"
 #include "interpreter/py_signals.h"
 #include "life/reexec.h"
 #include "life/signals.h"
@@ -55,8 +56,9 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     if (utf8 == NULL)
         return NULL;
     Py_BEGIN_ALLOW_THREADS;
-    log_text((enum log_level)level, &topic, PyBytes_AS_STRING(utf8),
-             (size_t)PyBytes_GET_SIZE(utf8));
+    size_t n = (size_t)PyBytes_GET_SIZE(utf8);
+    if (level <= (int)log_threshold() && (served == NULL || request_log_admit(served, &n)))
+        log_text((enum log_level)level, &topic, PyBytes_AS_STRING(utf8), n);
     Py_END_ALLOW_THREADS;
     Py_DECREF(utf8);
     Py_RETURN_NONE;

@@ -457,6 +457,7 @@ static void *run(void *argument)
         uint64_t now_ms = clock_ms();
         service_watch(&supervisor->service, now_ms);
         poller_tend(supervisor->poller, now_ms);
+        log_tell_gathered();
         close_idle(supervisor, now_ms);
         if (supervisor->lifecycle.state < LIFECYCLE_CLEANING)
             see_to_requests(supervisor, now_ms);

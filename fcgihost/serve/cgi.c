@@ -6,6 +6,7 @@
 #include "embed/py_wsgi.h"
 #include "http/meta_variables.h"
 #include "http/request.h"
+#include "http/request_log.h"
 #include "http/route.h"
 #include "serve/serve.h"
 
@@ -130,6 +131,7 @@ static int serve(const struct route_table *routes, struct request *request)
     if (!serve_refuse(&server, request))
         serve_request(&server, request);
     py_wsgi_leave_thread(server.python);
+    request_log_end(request);
     return request->response.is_head_sent ? request->response.status : -1;
 }
 

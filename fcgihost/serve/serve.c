@@ -28,7 +28,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
                *document_uri = request_value(request, "DOCUMENT_URI");
     char reason[512];
     if (!request->is_question) {
-        request_log(request, "path-not-mounted", "404: the path is below no [application] mount");
+        request_log_refusal(request, "path-not-mounted", "404: the path is below no [application] mount");
         send_page(server, request, "404 Not Found", "Nothing is here.\n");
         return;
     }
@@ -39,13 +39,13 @@ static void refuse_unmounted(struct server *server, struct request *request)
         "403: the web server asks for an authorizer (FCGI_ROLE) at %.200s%.200s, where none is "
         "mounted: set that path as mount in the [application] section of the authorizer",
         script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
-    request_log(request, "authorizer-missing", reason);
+    request_log_refusal(request, "authorizer-missing", reason);
     send_page(server, request, "403 Forbidden", "Nobody is here who could allow this.\n");
 }
 
 static void refuse_too_large(struct server *server, struct request *request)
 {
-    request_log(request, "request-body-too-large",
+    request_log_refusal(request, "request-body-too-large",
                 "413: its body is larger than [limits] request_body");
     send_page(server, request, "413 Request Entity Too Large",
               "The request's body is too large.\n");
@@ -71,11 +71,11 @@ static bool refuse_body(struct server *server, struct request *request)
                  "503: no room for its body in a temporary file: %s ([server] temporary, [limits] "
                  "temporary_space)",
                  request->body_errno == ENOSPC ? "no space left" : strerror(request->body_errno));
-        request_log(request, "request-body-no-room", reason);
+        request_log_refusal(request, "request-body-no-room", reason);
         send_page(server, request, "503 Service Unavailable",
                   "There is no room for this request now. Please try again.\n");
     } else {
-        request_log(request, "request-body-cut",
+        request_log_refusal(request, "request-body-cut",
                     request->body_errno == ETIMEDOUT
                         ? "400: its body did not arrive within [limits] io_timeout, or "
                           "more slowly than min_rate"
@@ -95,7 +95,7 @@ bool serve_refuse(struct server *server, struct request *request)
     case META_FINE:
         return request->body_failure != BODY_FINE && refuse_body(server, request);
     case META_NO_METHOD:
-        request_log(
+        request_log_refusal(
             request, "request-without-method",
             "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
             "fastcgi_params;`)");
@@ -103,7 +103,7 @@ bool serve_refuse(struct server *server, struct request *request)
                   "The web server passes no request parameters.\n");
         return true;
     case META_BAD_LENGTH:
-        request_log(request, "request-bad-length", "400: CONTENT_LENGTH is not a number");
+        request_log_refusal(request, "request-bad-length", "400: CONTENT_LENGTH is not a number");
         send_page(server, request, "400 Bad Request", "Content-Length is not a number.\n");
         request->must_close = true;
         return true;

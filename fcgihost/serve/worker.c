@@ -77,7 +77,8 @@ static void close_connection(struct worker *worker, struct connection *connectio
                   &(struct log_topic){.event = "connection-closed",
                                       .request_id = connection->request != NULL
                                                         ? request_id(connection->request)
-                                                        : NULL},
+                                                        : NULL,
+                                      .is_gathered = true},
                   "connection closed: %s", refusal);
     }
     if (connection->request != NULL) {
@@ -151,17 +152,21 @@ static void begin_request(struct worker *worker, struct request *request)
 /* Counts and logs the request, once its response has been sent or has failed. */
 static void record(struct worker *worker, struct request *request)
 {
-    bool was_too_slow = request->outbox.error == ETIMEDOUT, with_access = worker->pool->config->log_access;
+    bool was_too_slow = request->outbox.error == ETIMEDOUT,
+         with_access = worker->pool->config->log_access,
+         has_logged = atomic_load_explicit(&request->logged_bytes, memory_order_relaxed) > 0;
     request->times.ended_us = clock_us();
     counters_count(counters_of(worker), request->response.status, &request->times);
-    if (!was_too_slow && !with_access)
+    if (!was_too_slow && !with_access && !has_logged)
         return;
     if (!is_watch(worker))
         py_wsgi_release_gil(worker->server.python);
     if (was_too_slow)
-        request_log(request, "connection-closed",
+        request_log_refusal(request, "connection-closed",
                     "connection closed: the peer did not take the rest of its response within [limits] "
                     "io_timeout, or more slowly than min_rate");
+    if (has_logged)
+        request_log_end(request);
     if (with_access)
         request_log_access(request, worker->pool->config->log_access_query);
 }

@@ -1,11 +1,13 @@
 """What the log says of requests: which one a line belongs to."""
 import json
+import os
 import re
 import threading
 
 import pytest
 
-from host import APPS, Host, run, temporary_folder, write_file
+import fastcgi
+from host import APPS, Host, LogFile, run, temporary_folder, write_file
 from process import wait_until
 
 SLOW = """
@@ -154,3 +156,40 @@ class TestErrors:
         assert host.exchange("GET", "/error?token=x").status == 500
         assert host.exchange("GET", "/ready").status == 200
         assert len(re.findall("GET /error", host.log.read())) == 1
+
+
+class TestBounds:
+    @staticmethod
+    def dropped(host):
+        return json.loads(run("--status", "--format", "json", "-l", host.listen[0]).stdout)["log"]["dropped"]
+
+    @pytest.mark.parametrize("lines, size", [(40, 1000000), (200000, 10)], ids=["long lines", "many lines"])
+    def test_what_one_request_can_log_is_bounded_and_the_rest_counted(self, lines, size):
+        host = Host(settings={"log": {"destination": "flood.log"}})
+        log = LogFile(os.path.join(host.folder, "flood.log"))
+        host.exchange("GET", "/flood?lines=%d&size=%d" % (lines, size))
+        end = log.wait(r"warning: GET /flood: (\d+) bytes that it logged beyond 16 MiB were dropped \(request")
+        text = log.read()
+        assert text.count("it has logged 16 MiB, as much as a request may") == 1
+        written = len(re.findall(r"error: GET /flood: x+", text))
+        assert len(text) < (16 << 20) + 10000
+        assert 0 < self.dropped(host) and lines - 1 <= written + self.dropped(host) <= lines + 1
+        assert int(end[1]) >= (lines - written) * size
+        mark = log.mark()
+        host.exchange("GET", "/flood?lines=1&size=9")  # the next request may log again
+        log.wait("error: GET /flood: x{9} ", mark)
+
+    def test_messages_that_peers_cause_at_will_are_gathered_and_none_is_lost(self):
+        host, count = Host(), 1000
+        for _ in range(count):
+            with fastcgi.Connection(host.address) as connection:
+                connection.send(b"nonsense")
+                assert connection.is_closed_by_peer()
+
+        def told():
+            text = host.log.read()
+            return (len(re.findall("connection closed: neither FastCGI nor SCGI", text)),
+                    sum(map(int, re.findall(r"connection-closed: (\d+) more like it came within a second", text))))
+        wait_until(lambda: sum(told()) == count, "all to be told of")
+        written, gathered = told()
+        assert written >= 20 and gathered > 0

@@ -1,4 +1,4 @@
-/* links: log.c log_line.c log_json.c log_queue.c
+/* links: log.c log_gather.c log_line.c log_json.c log_queue.c
  * log_sink.c log_standard.c log_syslog.c own_file.c */
 #include <setjmp.h>
 #include <stdarg.h>

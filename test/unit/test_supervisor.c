@@ -213,6 +213,10 @@ void log_only_queue(void)
 {
 }
 
+void log_tell_gathered(void)
+{
+}
+
 void log_reopen(void)
 {
     tell("reopen");

@@ -234,6 +234,17 @@ void request_log(struct request *logged, const char *event, const char *what)
     tell(event);
 }
 
+void request_log_refusal(struct request *logged, const char *event, const char *what)
+{
+    request_log(logged, event, what);
+}
+
+void request_log_end(struct request *ended)
+{
+    (void)ended;
+    tell("log-end");
+}
+
 void request_log_access(struct request *answered, bool with_query)
 {
     (void)answered;
@@ -408,6 +419,14 @@ static void test_the_watch_leaves_what_python_has_to_do_to_a_thread(void **state
     assert_int_equal(atomic_load(&pool.activities.sending), 1);
 }
 
+static void test_what_a_request_logged_beyond_its_limit_is_counted_at_its_end(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    atomic_store(&request.logged_bytes, 1);
+    serve_by(&worker, "serve release-gil log-end finish watch-idle ");
+}
+
 static void test_half_a_request_waits_for_the_rest(void **state)
 {
     (void)state;
@@ -544,6 +563,7 @@ int main(void)
         TEST(test_a_peer_that_was_given_up_is_told_of),
         TEST(test_what_has_left_before_the_application_was_done_is_finished_at_once),
         TEST(test_the_watch_leaves_what_python_has_to_do_to_a_thread),
+        TEST(test_what_a_request_logged_beyond_its_limit_is_counted_at_its_end),
         TEST(test_half_a_request_waits_for_the_rest),
         TEST(test_what_the_host_answers_itself_does_not_reach_the_application),
         TEST(test_a_refused_connection_is_closed_and_the_log_says_why),

@@ -512,6 +512,15 @@ def errors(environ, start_response):
     return answer(start_response, "logged")
 
 
+@route("/flood")
+def flood(environ, start_response):
+    """So many lines of so many bytes."""
+    stream, line = environ["wsgi.errors"], "x" * int(query(environ, "size")) + "\n"
+    for _ in range(int(query(environ, "lines"))):
+        stream.write(line)
+    return answer(start_response, "flooded")
+
+
 @raw("/print-errors")
 def print_errors(environ, start_response):
     print("printed", query(environ, "text"), "caf\xe9 \u2603", file=environ["wsgi.errors"])
