@@ -93,30 +93,48 @@ static PyObject *format_exception(PyObject *exception)
     return text;
 }
 
+/* What the log says of it after the words that name the request: a line break and the traceback, or
+ * the rest of the line if the log has that already. A new reference to a str, or NULL with nothing
+ * set. */
+static PyObject *describe_failure(PyObject *exception, const char *name)
+{
+    PyObject *who = PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "backslashreplace");
+    PyObject *arguments[] = {exception, who};
+    PyObject *text = who != NULL ? py_module_call("describe_failure", arguments, 2) : NULL;
+    Py_XDECREF(who);
+    if (text == NULL) {
+        PyErr_Clear();
+        text = PyUnicode_FromFormat("\n%S", (PyObject *)Py_TYPE(exception));
+    }
+    if (text == NULL)
+        PyErr_Clear();
+    return text;
+}
+
 static void log_exception(struct request *request, const char *event, const char *where,
                           PyObject *exception)
 {
-    PyObject *text = format_exception(exception);
-    Py_ssize_t bytes = 0;
-    const char *traceback = text != NULL ? PyUnicode_AsUTF8AndSize(text, &bytes) : NULL;
-    if (traceback == NULL) {
-        PyErr_Clear();
-        traceback = "an exception that can't be shown";
-        bytes = (Py_ssize_t)strlen(traceback);
-    }
     char name[REQUEST_TEXT_BYTES], prefix[2 * REQUEST_TEXT_BYTES];
     struct log_topic topic = {.event = event, .request_id = request_id(request)};
     request_describe(request, name, sizeof(name));
-    snprintf(prefix, sizeof(prefix), "%s: %s\n", name, where);
+    PyObject *described = describe_failure(exception, name);
+    Py_ssize_t bytes = 0;
+    const char *text = described != NULL ? PyUnicode_AsUTF8AndSize(described, &bytes) : NULL;
+    if (text == NULL) {
+        PyErr_Clear();
+        text = "\nan exception that can't be shown";
+        bytes = (Py_ssize_t)strlen(text);
+    }
+    snprintf(prefix, sizeof(prefix), "%s: %s", name, where);
     Py_BEGIN_ALLOW_THREADS;
-    size_t n = (size_t)bytes;
+    size_t n = (size_t)bytes, skipped = strspn(text, ";\n ");
     bool is_admitted = request_log_admit(request, &n);
     if (is_admitted)
-        log_text_after(prefix, LOG_LEVEL_ERROR, &topic, traceback, n);
-    if (is_admitted && py_settings.is_front_logged)
-        reply_send_error(request, traceback, n);
+        log_text_after(prefix, LOG_LEVEL_ERROR, &topic, text, n);
+    if (is_admitted && py_settings.is_front_logged && n > skipped)
+        reply_send_error(request, text + skipped, n - skipped);
     Py_END_ALLOW_THREADS;
-    Py_XDECREF(text);
+    Py_XDECREF(described);
 }
 
 void py_exception_print(const char *what)
@@ -193,7 +211,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
         request_log(request, "request-body-too-large",
                     "413: its body is larger than [limits] request_body");
         reply_send_page(request, "413 Request Entity Too Large",
-                           "The request's body is too large.\n");
+                        "The request's body is too large.\n");
         Py_END_ALLOW_THREADS;
     } else if (!response->is_head_sent && answer_as_described(request, exception)) {
         return;

@@ -70,6 +70,18 @@ class TestObjects:
         assert re.fullmatch(r"fcgihost-\d", one["thread"])
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", one["timestamp"])
 
+    def test_the_same_failure_again_is_an_object_of_the_same_kind(self, make, expected_log):
+        host, read = make("wsgi_app:application")
+        if read() and host.log.read():
+            expected_log(*["announced failure x"] * 3)
+        for _ in range(4):
+            assert host.exchange("GET", "/error?token=x").status == 500
+        objects = wait_for(read, lambda one: "as before" in one["message"]) and [
+            one for one in read() if one["event_id"] == "application-failed"]
+        assert len(objects) == 4 and len({one["request_id"] for one in objects}) == 4
+        assert ["Traceback" in one["message"] for one in objects] == [True, True, True, False]
+        assert "announced failure x" in objects[3]["message"] and "\n" not in objects[3]["message"]
+
     @pytest.mark.parametrize("with_query", [False, True])
     def test_a_line_for_each_request_with_any_bytes(self, make, with_query):
         host, read = make("wsgi_app:application", access="yes", access_query="yes" if with_query else "no")

@@ -62,6 +62,19 @@ class TestIdentifiers:
         assert host.exchange("GET", "/else", headers=headers).status == 404
         host.log.wait(r"warning: GET /else: 404: .* \(request front-3\)\n")
 
+    def test_the_same_failure_again_is_a_line_that_names_its_request_and_the_exception(self, expected_log):
+        expected_log("announced failure x", "announced failure x", "announced failure x", "announced failure y")
+        host = Host()
+        for number in range(5):
+            assert host.exchange("GET", "/error?token=x", headers=[("X-Request-Id", "front-%d" % number)]).status == 500
+        assert host.exchange("GET", "/error?token=y").status == 500
+        host.log.wait("announced failure y")
+        log = host.log.read()
+        assert log.count("Traceback") == 4  # three times the one, and then the other
+        assert re.findall(r"error: GET /error: the application failed: answered with 500; as before: .*announced failure "
+                          r"x \((\d) times in \d+ s; its traceback was logged \d+ s ago, for GET /error\) "
+                          r"\(request front-(\d)\)\n", log) == [("4", "3"), ("5", "4")]
+
     def test_the_status_names_what_is_being_served(self):
         host = Host()
         client = threading.Thread(target=host.exchange, args=("GET", "/sleep?ms=3000"),

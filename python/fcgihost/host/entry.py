@@ -12,7 +12,7 @@ import time
 import _fcgihost
 
 from fcgihost import cleanup, errors, folders, interrupt, runtime, telling
-from fcgihost.host import loader, programs, startup, teller
+from fcgihost.host import loader, programs, repeats, startup, teller
 
 _LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
            "debug": _fcgihost.LOG_DEBUG}
@@ -338,7 +338,7 @@ def set_stopping():
 def end_request(request):
     """The thread that served the request, after the response has been sent. Runs the cleanups that were registered
     on it; request: what current_request() made."""
-    runtime.end_request(request, _log_failed_cleanup)
+    runtime.end_request(request, _log_failed_request_cleanup)
 
 
 def end(seconds, is_stuck, is_afresh):
@@ -520,9 +520,13 @@ def _log_failed_cleanup(name, exception):
         name, what, format_exception(exception)))
 
 
+def _log_failed_request_cleanup(name, exception):
+    _fcgihost.log(_fcgihost.LOG_ERROR, "cleanup-failed", "the cleanup %s failed, the others still run%s" % (
+        name, describe_failure(exception, name)))
+
+
 def _report(what, exception):
-    _fcgihost.log(_fcgihost.LOG_ERROR, "background-failed",
-                  "%s failed\n%s" % (what, format_exception(exception)))
+    _fcgihost.log(_fcgihost.LOG_ERROR, "background-failed", "%s failed%s" % (what, describe_failure(exception, what)))
 
 
 def describe_application(application):
@@ -532,6 +536,15 @@ def describe_application(application):
     named = application if hasattr(application, "__qualname__") else type(application)
     file = getattr(sys.modules.get(named.__module__), "__file__", None)
     return _printable("%s %s.%s%s" % (kind, named.__module__, named.__qualname__, " of %s" % file if file else ""))
+
+
+_repeats = repeats.Repeats()
+
+
+def describe_failure(exception, request):
+    """What the log says behind the words that tell of a failure: a line break and the traceback, or, if the log has it
+    already, the rest of the line. request: the name of the one that failed."""
+    return _repeats.tell(request, format_exception(exception), _printable(errors.describe(exception)))
 
 
 def format_exception(exception):
