@@ -228,7 +228,7 @@ test-page: deps-page ## the status page in headless Chromium; its screenshots st
 
 test-applications: deps-applications ## Debian's Radicale, Mailman and others, unchanged, behind nginx (APPLICATIONS=)
 	@$(MAKE) --no-print-directory run-applications
-ALL_APPLICATIONS := radicale klaus mapproxy hgweb graphite searx mailman
+ALL_APPLICATIONS := radicale klaus mapproxy hgweb graphite searx mailman django
 
 run-applications: all
 	@$(TEST_RUN) applications

@@ -96,13 +96,13 @@ class Deployment:
         return done.stdout.decode("utf-8", "replace")
 
 
-def deployment(form, prepare, packages):
+def deployment(form, prepare, packages, kind=Deployment):
     """For a fixture: the application in one form, with the checks at its end. packages: the name of
-    each, and of its modules."""
+    each, and of its modules. kind: Deployment, or a class derived from it."""
     for package, *modules in packages:
         needs_package(package, *modules)
     front, prefix = FORMS[form]
-    site = type("Deployed" + front.__name__, (Deployment, front), {})(prepare, prefix)
+    site = type("Deployed" + front.__name__, (kind, front), {})(prepare, prefix)
     yield site
     end_shared(site)
 
