@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+enum { SPOOL_BLOCK_BYTES = 1 << 20, SPOOL_SPARES = 4 };
+
 /* The folder and the total size of the files of all spools, and the total of their memory. Any
  * thread. */
 struct spool_store {
@@ -17,12 +19,24 @@ struct spool_store {
     atomic_ullong used;
     uint64_t memory_limit; /* beyond it, new bytes go to files only; 0: no limit */
     atomic_ullong memory_used;
+    /* Blocks of SPOOL_BLOCK_BYTES for the next spool that needs one, counted in memory_used: to
+     * fault new pages in takes longer than to fill them. */
+    _Atomic(uint8_t *) spares[SPOOL_SPARES];
+    atomic_bool is_spare_wanted; /* one was, since the last spool_store_trim */
 };
+
+/* Frees one spare block, if none was wanted since the last call. About once a second; any thread.
+ */
+void spool_store_trim(struct spool_store *store);
+/* Frees them all, once no spool has the store. */
+void spool_store_clear(struct spool_store *store);
 
 /* Zeroed, it is empty. */
 struct spool {
     struct spool_store *store;
-    size_t memory_max; /* how much may be in memory */
+    size_t memory_max; /* how much may be in memory, … */
+    size_t burst_max;  /* … and how much while it comes without a pause: spool_allow_burst */
+    size_t pledged;    /* reserved of the store's file space, for what is in memory beyond memory_max */
     uint8_t *memory;
     size_t begin, end, capacity;
     bool has_file;
@@ -32,6 +46,14 @@ struct spool {
 
 /* Empties it. store NULL: no file is used beyond memory_max. */
 void spool_begin(struct spool *spool, struct spool_store *store, size_t memory_max);
+/* As long as bytes come without a pause, up to burst_max of them stay in memory, if all spools
+ * together use less than half of the store's. The file is opened and its space reserved all the
+ * same, so that timing does not decide whether they are refused. */
+void spool_allow_burst(struct spool *spool, size_t burst_max);
+/* After a pause: writes what is in memory beyond memory_max to the file. 0, or -1 with errno. */
+int spool_settle(struct spool *spool);
+/* Nothing more will come: what is in memory stays there and needs no file. */
+void spool_end_burst(struct spool *spool);
 /* All or nothing: 0, or -1 with errno. ENOSPC: the files of all spools have reached their limit;
  * ENOMEM; or the file system's error. */
 int spool_append(struct spool *spool, const void *bytes, size_t n);
@@ -59,6 +81,12 @@ static inline uint64_t spool_bytes(const struct spool *spool)
 static inline bool spool_is_in_file(const struct spool *spool)
 {
     return spool->file_end > spool->file_begin;
+}
+
+/* Has spool_settle something to write? */
+static inline bool spool_is_in_burst(const struct spool *spool)
+{
+    return !spool_is_in_file(spool) && spool->end - spool->begin > spool->memory_max;
 }
 
 #endif

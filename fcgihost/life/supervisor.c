@@ -458,6 +458,7 @@ static void *run(void *argument)
         service_watch(&supervisor->service, now_ms);
         poller_tend(supervisor->poller, now_ms);
         log_tell_gathered();
+        spool_store_trim(&supervisor->pool->store);
         close_idle(supervisor, now_ms);
         if (supervisor->lifecycle.state < LIFECYCLE_CLEANING)
             see_to_requests(supervisor, now_ms);

@@ -102,6 +102,7 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     }
     worker_clear(&pool->watch);
     sender_clear(&pool->sender);
+    spool_store_clear(&pool->store);
     free((void *)(uintptr_t)pool->store.folder);
     /* The activities are not freed: other threads may ask for them until Python ends. */
     route_table_clear(&pool->routes);

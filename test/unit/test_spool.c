@@ -25,6 +25,7 @@ static int tear_down(void **state)
 {
     (void)state;
     spool_clear(&spool);
+    spool_store_clear(&store);
     return rmdir(folder); /* fails if a file has a name there */
 }
 
@@ -74,11 +75,17 @@ static void test_bytes_come_out_as_they_went_in(void **state)
     for (size_t memory_max = 0; memory_max <= 400; memory_max += 50) {
         uint64_t in = 0, out = 0;
         spool_begin(&spool, &store, memory_max);
+        if (memory_max % 100 == 0)
+            spool_allow_burst(&spool, 500);
         for (int i = 0; i < 3000; i++) {
             size_t n = next_random(&random) % 100;
             uint8_t buffer[100];
             const uint8_t *bytes;
-            switch (next_random(&random) % 4) {
+            switch (next_random(&random) % (memory_max % 100 == 0 ? 5 : 4)) {
+            case 4:
+                assert_int_equal(spool_settle(&spool), 0);
+                assert_false(spool_is_in_burst(&spool));
+                break;
             case 0:
             case 1:
                 if (in - out + n <= 600 && append(in, n) == 0)
@@ -180,6 +187,137 @@ static void test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_
     assert_int_equal(atomic_load(&store.used), 0);
 }
 
+static void begin_burst(size_t memory_max, size_t burst_max)
+{
+    store.limit = 1 << 20;
+    spool_begin(&spool, &store, memory_max);
+    spool_allow_burst(&spool, burst_max);
+}
+
+static void expect_all(size_t n)
+{
+    uint8_t buffer[1000];
+    for (size_t got = 0; got < n;) {
+        long now = spool_read(&spool, buffer, sizeof(buffer));
+        assert_true(now > 0);
+        expect(got, buffer, (size_t)now);
+        got += (size_t)now;
+    }
+    assert_int_equal(spool_bytes(&spool), 0);
+}
+
+static void test_a_burst_stays_in_memory_with_its_file_and_space_ready(void **state)
+{
+    (void)state;
+    begin_burst(300, 5000);
+    assert_int_equal(append(0, 300), 0);
+    assert_false(spool.has_file);
+    for (size_t n = 300; n < 3000; n += 900)
+        assert_int_equal(append(n, 900), 0);
+    assert_true(spool.has_file && spool_is_in_burst(&spool) && !spool_is_in_file(&spool));
+    assert_int_equal(atomic_load(&store.used), 2700);
+    spool_end_burst(&spool);
+    assert_false(spool.has_file);
+    assert_int_equal(atomic_load(&store.used), 0);
+    expect_all(3000);
+}
+
+static void test_a_burst_that_pauses_keeps_only_what_memory_may_hold(void **state)
+{
+    (void)state;
+    begin_burst(300, 5000);
+    for (size_t n = 0; n < 3000; n += 1000)
+        assert_int_equal(append(n, 1000), 0);
+    assert_int_equal(spool_settle(&spool), 0);
+    assert_true(spool_is_in_file(&spool) && !spool_is_in_burst(&spool));
+    assert_int_equal(spool.end - spool.begin, 300);
+    assert_int_equal(atomic_load(&store.memory_used), 300);
+    assert_int_equal(atomic_load(&store.used), 2700);
+    assert_int_equal(append(3000, 1000), 0);
+    assert_int_equal(atomic_load(&store.used), 3700);
+    spool_end_burst(&spool); /* which it no longer is */
+    expect_all(4000);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+static void test_a_burst_longer_than_it_may_be_goes_to_the_file(void **state)
+{
+    (void)state;
+    begin_burst(300, 2000);
+    for (size_t n = 0; n < 4000; n += 1000)
+        assert_int_equal(append(n, 1000), 0);
+    assert_true(spool_is_in_file(&spool));
+    assert_int_equal(atomic_load(&store.memory_used), 300);
+    assert_int_equal(atomic_load(&store.used), 3700);
+    expect_all(4000);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+static void test_a_burst_without_space_or_folder_for_its_file_is_refused(void **state)
+{
+    (void)state;
+    begin_burst(300, 5000);
+    store.limit = 1000;
+    assert_int_equal(append(0, 1000), 0);
+    assert_int_equal(append(1000, 301), -1);
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(append(1000, 300), 0); /* nothing of what was refused is there */
+    expect_all(1300);
+    begin_burst(300, 5000);
+    store.folder = "/nonexistent/folder";
+    assert_int_equal(append(0, 301), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+static void test_bursts_together_have_half_of_the_memory(void **state)
+{
+    (void)state;
+    struct spool others[4] = {0};
+    uint8_t bytes[1000] = {0};
+    store.memory_limit = 10000;
+    for (size_t i = 0; i < COUNT(others); i++) {
+        begin_burst(300, 2000);
+        assert_int_equal(append(0, 1000), 0);
+        assert_int_equal(append(1000, 1000), 0);
+        assert_int_equal(spool_is_in_burst(&spool), i < 2);
+        assert_true(atomic_load(&store.memory_used) <= 5000);
+        others[i] = spool;
+        spool = (struct spool){0};
+    }
+    begin_burst(3000, 3000); /* what it may have anyway */
+    assert_int_equal(spool_append(&spool, bytes, sizeof(bytes)), 0);
+    assert_false(spool_is_in_file(&spool));
+    for (size_t i = 0; i < COUNT(others); i++) {
+        spool_clear(&spool);
+        spool = others[i];
+        expect_all(2000);
+    }
+    spool_clear(&spool);
+    assert_int_equal(atomic_load(&store.memory_used), 0);
+    assert_int_equal(atomic_load(&store.used), 0);
+}
+
+static void test_a_block_serves_the_next_burst_and_goes_when_none_wants_it(void **state)
+{
+    (void)state;
+    begin_burst(300, 2 * SPOOL_BLOCK_BYTES);
+    assert_int_equal(append(0, 1000), 0);
+    uint8_t *block = spool.memory;
+    assert_int_equal(spool.capacity, SPOOL_BLOCK_BYTES);
+    spool_clear(&spool);
+    assert_int_equal(atomic_load(&store.memory_used), SPOOL_BLOCK_BYTES);
+    begin_burst(300, 2 * SPOOL_BLOCK_BYTES);
+    assert_int_equal(append(0, 1000), 0);
+    assert_ptr_equal(spool.memory, block);
+    assert_int_equal(atomic_load(&store.memory_used), SPOOL_BLOCK_BYTES);
+    spool_clear(&spool);
+    spool_store_trim(&store);
+    assert_int_equal(atomic_load(&store.memory_used), SPOOL_BLOCK_BYTES);
+    spool_store_trim(&store);
+    assert_int_equal(atomic_load(&store.memory_used), 0);
+}
+
 static void test_without_a_store_only_memory_is_used(void **state)
 {
     (void)state;
@@ -232,6 +370,12 @@ int main(void)
         TEST(test_all_files_together_are_bounded),
         TEST(test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_space),
         TEST(test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_to_files),
+        TEST(test_a_burst_stays_in_memory_with_its_file_and_space_ready),
+        TEST(test_a_burst_that_pauses_keeps_only_what_memory_may_hold),
+        TEST(test_a_burst_longer_than_it_may_be_goes_to_the_file),
+        TEST(test_a_burst_without_space_or_folder_for_its_file_is_refused),
+        TEST(test_bursts_together_have_half_of_the_memory),
+        TEST(test_a_block_serves_the_next_burst_and_goes_when_none_wants_it),
         TEST(test_without_a_store_only_memory_is_used),
         TEST(test_another_spool_takes_over_memory_and_file),
     };

@@ -81,6 +81,11 @@ size_t poller_busy_count(struct poller *asked)
     return atomic_load(&open_connections);
 }
 
+void spool_store_trim(struct spool_store *store)
+{
+    assert_ptr_equal(store, &pool.store);
+}
+
 void poller_tend(struct poller *tended, uint64_t now_ms)
 {
     (void)tended;
