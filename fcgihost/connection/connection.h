@@ -40,6 +40,7 @@ struct connection {
     struct connection *previous, *next;
     struct connection *next_parked; /* next in a queue of the poller */
     bool is_queued;        /* guarded by the poller's mutex, as the next ones: it is in a queue */
+    atomic_ullong pause_end_ms; /* while it is watched: request_pause_end of its request */
     atomic_ullong idle_ms; /* when it became idle, if it is kept and idle */
     uint64_t queued_us;    /* when it began to wait for a thread */
     bool is_picked;        /* it is being given to another process */

@@ -143,6 +143,7 @@ static bool take_connection(struct poller *poller, struct connection *connection
     if (connection->fd < 0)
         return false;                                /* it has been given to another process */
     atomic_exchange(&connection->is_watched, false); /* sees its last owner's writes */
+    atomic_store_explicit(&connection->pause_end_ms, 0, memory_order_relaxed);
     if (!atomic_load(&poller->is_handing_over) || connection->is_answered || connection->is_sending)
         return true;
     pthread_mutex_lock(&poller->mutex);
@@ -151,6 +152,68 @@ static bool take_connection(struct poller *poller, struct connection *connection
     pthread_mutex_unlock(&poller->mutex);
     eventfd_write(poller->change_fd, 1);
     return !is_left;
+}
+
+/* Takes a connection whose peer has paused while it sent a body: its worker then writes to the file
+ * what is too much for memory. Called when no event of epoll_wait is left to be handled, so that
+ * none can be this connection's. It is removed from epoll, which would report a hang-up whatever
+ * events it waits for. */
+static struct connection *find_paused(struct poller *poller, uint64_t now_ms)
+{
+    struct connection *found = NULL;
+    uint64_t next_ms = 0;
+    pthread_mutex_lock(&poller->mutex);
+    for (struct connection *c = poller->connections; c != NULL; c = c->next) {
+        uint64_t end_ms = atomic_load(&c->pause_end_ms);
+        if (end_ms == 0 || atomic_load(&poller->is_handing_over))
+            continue;
+        if (end_ms > now_ms)
+            next_ms = next_ms == 0 || end_ms < next_ms ? end_ms : next_ms;
+        else if (found == NULL && atomic_exchange(&c->is_watched, false))
+            found = c;
+        else
+            next_ms = now_ms + 1; /* after this one, or when its worker has given it back */
+    }
+    if (found != NULL) {
+        atomic_store(&found->pause_end_ms, 0);
+        poller_control(poller, EPOLL_CTL_DEL, found->fd, 0, NULL);
+        found->is_registered = false;
+    }
+    atomic_store(&poller->pause_end_ms, next_ms);
+    pthread_mutex_unlock(&poller->mutex);
+    return found;
+}
+
+/* NULL: no pause has ended; *timeout_ms then lasts until the next one may. */
+static struct connection *take_paused(struct poller *poller, int *timeout_ms)
+{
+    uint64_t end_ms = atomic_load_explicit(&poller->pause_end_ms, memory_order_relaxed);
+    if (end_ms == 0 || poller->next_event < poller->event_count)
+        return NULL;
+    uint64_t now_ms = clock_ms();
+    struct connection *paused = now_ms >= end_ms ? find_paused(poller, now_ms) : NULL;
+    end_ms = atomic_load(&poller->pause_end_ms);
+    uint64_t left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
+    if (paused == NULL && end_ms != 0 && (*timeout_ms < 0 || left_ms < (uint64_t)*timeout_ms))
+        *timeout_ms = (int)left_ms;
+    return paused;
+}
+
+/* Wakes the leader, which may be waiting without a timeout. */
+static void note_pause(struct poller *poller, struct connection *connection)
+{
+    uint64_t end_ms = connection->request != NULL ? request_pause_end(connection->request) : 0;
+    if (end_ms == 0)
+        return;
+    pthread_mutex_lock(&poller->mutex);
+    uint64_t next_ms = atomic_load(&poller->pause_end_ms);
+    bool is_next = next_ms == 0 || end_ms < next_ms;
+    atomic_store(&connection->pause_end_ms, end_ms);
+    if (is_next)
+        atomic_store(&poller->pause_end_ms, end_ms);
+    pthread_mutex_unlock(&poller->mutex);
+    if (is_next)
+        eventfd_write(poller->ready_fd, 1);
 }
 
 /* NULL: the timeout has passed, or a signal arrived. */
@@ -192,6 +255,8 @@ static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
 {
     eventfd_t count;
     struct connection *connection = accept_another(poller);
+    if (connection == NULL)
+        connection = take_paused(poller, &timeout_ms);
     enum pollable *pollable = connection == NULL ? next_pollable(poller, timeout_ms) : NULL;
     if (pollable == NULL)
         return connection;
@@ -240,6 +305,7 @@ int poller_watch(struct poller *poller, struct connection *connection, uint64_t 
     atomic_store(&connection->deadline_ms, deadline_ms);
     if (deadline_ms == 0)
         atomic_store(&connection->idle_ms, clock_ms());
+    note_pause(poller, connection);
     atomic_store(&connection->is_watched, true);
     /* From here on another worker may own it, or even have closed it. */
     int result = poller_control(poller, operation, fd, events, connection);

@@ -59,6 +59,9 @@ struct poller {
     int descriptor_limit;         /* … the first number that none may have */
     uint64_t last_pause_ms;
 
+    atomic_ullong
+        pause_end_ms; /* no connection's comes before that, by clock_ms(); 0: none has one */
+
     pthread_mutex_t mutex; /* guards the listeners' descriptors and the list: no connection of it is
                               freed meanwhile */
     struct connection *connections;

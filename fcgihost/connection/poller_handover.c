@@ -31,6 +31,7 @@ void poller_give_up_handover(struct poller *poller)
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
         if (atomic_load(&c->is_watched))
             poller_control(poller, EPOLL_CTL_MOD, c->fd, poller_events_of(c), c);
+    atomic_store(&poller->pause_end_ms, 1); /* some have paused meanwhile */
     pthread_mutex_unlock(&poller->mutex);
 }
 

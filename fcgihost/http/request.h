@@ -20,6 +20,8 @@ enum {
     REQUEST_RATE_MS = 10000,               /* min_rate is measured over periods of this length */
     REQUEST_DRAIN_PIECE_BYTES = 1 << 20,   /* dropped by one call at most: others wait */
     REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* most that one call receives into request->body */
+    REQUEST_BURST_TIMES = 16, /* times memory_max of a body may be in memory, … */
+    REQUEST_PAUSE_MS = 100,   /* … until nothing has arrived for so long */
     /* Some web servers stop sending the body once they have the response's head, and wait for its
      * end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
@@ -116,6 +118,7 @@ struct request {
     enum intake intake;
     struct spool body;    /* received ahead of the application, and not read yet */
     uint64_t taken_bytes; /* how much has been received into body */
+    uint64_t came_ms;     /* when some of it last arrived, by clock_ms() */
     bool is_body_ended;
     bool is_body_here; /* all of it had arrived when a thread got the request */
     bool is_data; /* the body is FCGI_DATA now */
@@ -236,10 +239,14 @@ enum { REQUEST_TEXT_BYTES = 1024 };
 /* "GET /path" for messages, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
 
-/* Receives the body into request->body: memory_max bytes of memory, then a file of the store; call
- * it again to go on. Never blocks. true: finished, intake is INTAKE_DONE. false: call it again when
- * more arrives, and at peer_deadline_ms. */
+/* Receives the body into request->body: memory_max bytes of memory, more while it arrives
+ * without a pause, then a file of the store; call it again to go on. Never waits for the peer.
+ * true: finished, intake is INTAKE_DONE. false: call it again when more arrives, at
+ * peer_deadline_ms, and at request_pause_end. */
 bool request_take_in_body(struct request *request, struct spool_store *store, size_t memory_max);
+/* When what is in memory beyond memory_max goes to the file, unless more arrives before, by
+ * clock_ms(). 0: nothing would. */
+uint64_t request_pause_end(const struct request *request);
 /* Reads up to n bytes of the body, never beyond CONTENT_LENGTH; blocks if none have arrived.
  * Returns their number, 0 at the end, or -1: body_failure says why, BODY_FINE meaning that
  * wait_end_ms has passed and the body can still be read. Without the GIL. */

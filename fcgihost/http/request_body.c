@@ -275,6 +275,8 @@ static bool end_intake(struct request *request, enum body_failure failure, int e
     request->peer_deadline_ms = request->rate_end_ms = 0;
     if (failure != BODY_FINE)
         spool_clear(&request->body);
+    else
+        spool_end_burst(&request->body);
     request->body_failure = failure;
     request->body_errno = error;
     return true;
@@ -317,12 +319,27 @@ static bool is_piece_taken(const struct request *request, uint64_t before)
     return request->taken_bytes - before >= REQUEST_TAKEN_PIECE_BYTES && poll(&more, 1, 0) > 0;
 }
 
+uint64_t request_pause_end(const struct request *request)
+{
+    return request->intake == INTAKE_BEGUN && spool_is_in_burst(&request->body)
+               ? request->came_ms + REQUEST_PAUSE_MS
+               : 0;
+}
+
+static void begin_intake(struct request *request, struct spool_store *store, size_t memory_max)
+{
+    spool_begin(&request->body, store, memory_max);
+    spool_allow_burst(&request->body, memory_max <= SIZE_MAX / REQUEST_BURST_TIMES
+                                          ? REQUEST_BURST_TIMES * memory_max
+                                          : SIZE_MAX);
+    request->intake = INTAKE_BEGUN;
+}
+
 bool request_take_in_body(struct request *request, struct spool_store *store, size_t memory_max)
 {
     uint64_t before = request->taken_bytes, now_ms = clock_ms();
     if (request->intake == INTAKE_NONE)
-        spool_begin(&request->body, store, memory_max);
-    request->intake = INTAKE_BEGUN;
+        begin_intake(request, store, memory_max);
     while (!is_piece_taken(request, before)) {
         uint64_t left = request->content_length >= 0
                             ? (uint64_t)request->content_length - request->taken_bytes
@@ -343,6 +360,11 @@ bool request_take_in_body(struct request *request, struct spool_store *store, si
         errno = ETIMEDOUT;
         return end_taken(request, BODY_CUT);
     }
+    if (request->taken_bytes > before)
+        request->came_ms = now_ms;
+    uint64_t pause_end_ms = request_pause_end(request);
+    if (pause_end_ms != 0 && now_ms >= pause_end_ms && spool_settle(&request->body) < 0)
+        return end_intake(request, BODY_HAS_NO_ROOM, errno);
     if (request->peer_deadline_ms == 0 || request->taken_bytes > before)
         set_peer_deadline(request, request->io_timeout_ms, now_ms);
     return false;

@@ -36,6 +36,13 @@ def temporary_files(host):
             if name.startswith(host.folder) and name.endswith("(deleted)")]
 
 
+def bytes_in_files(host):
+    """Of temporary files: one may be there, and empty."""
+    return sum(os.stat("/proc/%d/fd/%s" % (host.pid, fd)).st_size
+               for fd, name in host.descriptors().items()
+               if name.startswith(host.folder) and name.endswith("(deleted)"))
+
+
 def in_folder(host_settings=None, **kwargs):
     """A host whose temporary files are in its folder."""
     settings = {"server": {"threads": 4, "temporary": "."}}
@@ -237,6 +244,19 @@ class TestLengths:
 
 
 class TestTemporaryFiles:
+    @protocols
+    def test_of_a_body_that_stands_still_only_body_memory_stays_in_memory(self, protocol):
+        host = in_folder()
+        request = protocol.request_bytes("POST", "/echo?token=x", LARGE)
+        with protocol.Connection(host.address) as connection:
+            connection.send(request[:-100])
+            wait_until(lambda: bytes_in_files(host) > len(LARGE) - 64 * KIB - 200,
+                       "the body to be in a file")
+            assert serves(host, 5)
+            connection.send(request[-100:])
+            assert connection.read_response().json["sha256"] == sha256(LARGE)
+        wait_until(lambda: not temporary_files(host), "the temporary files to go")
+
     @protocols
     def test_without_space_a_body_gets_503_and_the_space_comes_back(self, protocol):
         host = in_folder({"limits": {"temporary_space": "500K"}})

@@ -29,6 +29,7 @@ static socklen_t address_bytes;
 static int peers[PEERS];
 static struct request request;
 static bool is_request_released;
+static uint64_t pause_end_ms;
 static char logged[512];
 static unsigned lines;
 
@@ -60,6 +61,12 @@ void request_free(struct request *freed)
 {
     assert_ptr_equal(freed, &request);
     assert_true(is_request_released);
+}
+
+uint64_t request_pause_end(const struct request *asked)
+{
+    assert_ptr_equal(asked, &request);
+    return pause_end_ms;
 }
 
 bool connection_can_move(const struct connection *connection)
@@ -184,6 +191,7 @@ static int set_up(void **state)
         peers[i] = -1;
     logged[0] = '\0';
     lines = 0;
+    pause_end_ms = 0;
     return poller_init(&poller, &set, &config, eventfd(0, EFD_NONBLOCK));
 }
 
@@ -426,6 +434,68 @@ static void test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not(voi
     assert_false(atomic_load(&busy->is_expired));
 }
 
+static struct connection *accept_paused(unsigned i, uint64_t end_ms)
+{
+    struct connection *connection = accept_peer(i);
+    take_byte(connection);
+    connection->request = &request;
+    pause_end_ms = end_ms;
+    assert_int_equal(poller_watch(&poller, connection, clock_ms() + LONG_AGO_MS), 0);
+    return connection;
+}
+
+/* NULL: in two seconds nothing came. */
+static struct connection *await(void)
+{
+    struct connection *connection = NULL;
+    for (unsigned i = 0; i < 200 && connection == NULL; i++)
+        connection = poller_lead(&poller, 10);
+    return connection;
+}
+
+static void test_a_connection_is_taken_up_once_its_peer_has_paused(void **state)
+{
+    (void)state;
+    uint64_t end_ms = clock_ms() + 20;
+    struct connection *second = accept_paused(1, end_ms + 1), *first = accept_paused(0, end_ms);
+    assert_ptr_equal(await(), first);
+    assert_true(clock_ms() >= end_ms);
+    assert_int_equal(send(peers[0], "a", 1, 0), 1); /* it is its worker's */
+    assert_ptr_equal(await(), second);
+    close(peers[1]);
+    peers[1] = -1;
+    assert_null(find());
+    pause_end_ms = 0;
+    assert_int_equal(poller_watch(&poller, second, 0), 0);
+    assert_ptr_equal(await(), second); /* which has hung up */
+    assert_int_equal(poller_watch(&poller, first, 0), 0);
+    assert_ptr_equal(await(), first);
+    assert_null(find());
+}
+
+static void test_one_whose_peer_goes_on_is_taken_up_only_once(void **state)
+{
+    (void)state;
+    struct connection *connection = accept_paused(0, clock_ms() - 1);
+    assert_int_equal(send(peers[0], "a", 1, 0), 1);
+    assert_ptr_equal(find(), connection);
+    assert_null(find());
+    pause_end_ms = clock_ms() + LONG_AGO_MS;
+    assert_int_equal(poller_watch(&poller, connection, 0), 0);
+    assert_ptr_equal(find(), connection);
+    assert_null(find());
+}
+
+static void test_one_that_pauses_while_handing_over_is_taken_up_once_that_is_given_up(void **state)
+{
+    (void)state;
+    struct connection *connection = accept_paused(0, clock_ms() - 1);
+    poller_begin_handover(&poller);
+    assert_null(find());
+    poller_give_up_handover(&poller);
+    assert_ptr_equal(find(), connection);
+}
+
 static void test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again(void **state)
 {
     (void)state;
@@ -527,6 +597,9 @@ int main(void)
         TEST(test_where_none_has_been_idle_for_long_new_ones_wait),
         TEST(test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once),
         TEST(test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not),
+        TEST(test_a_connection_is_taken_up_once_its_peer_has_paused),
+        TEST(test_one_whose_peer_goes_on_is_taken_up_only_once),
+        TEST(test_one_that_pauses_while_handing_over_is_taken_up_once_that_is_given_up),
         TEST(test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again),
         TEST(test_those_that_another_process_has_are_gone_from_the_queue),
         TEST(test_the_load_counts_what_is_open_idle_and_waits),

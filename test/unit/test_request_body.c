@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -63,6 +64,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     request_free(*state);
+    spool_store_clear(&store);
     return atomic_load(&store.used) != 0; /* whatever happened, the space is given back */
 }
 
@@ -193,6 +195,56 @@ static void test_where_the_files_have_no_room_it_is_refused(void **state)
     assert_false(request->must_close);
 }
 
+static void test_what_comes_without_a_pause_stays_in_memory(void **state)
+{
+    struct request *request = *state;
+    request->content_length = 60000;
+    for (there = 10000; there < 60000; there += 10000) {
+        assert_false(take_in(request));
+        assert_false(spool_is_in_file(&request->body));
+        assert_true(request_pause_end(request) > request->came_ms);
+    }
+    assert_true(take_in(request));
+    assert_int_equal(request_pause_end(request), 0);
+    assert_int_equal(atomic_load(&store.used), 0);
+    assert_reads(request, 60000);
+}
+
+static void test_when_the_peer_pauses_it_goes_to_a_file(void **state)
+{
+    struct request *request = *state;
+    request->content_length = 60000;
+    there = 3999;
+    assert_false(take_in(request));
+    assert_int_equal(request_pause_end(request), 0);
+    there = 10000;
+    assert_false(take_in(request));
+    request->came_ms = 1; /* as if it were long ago */
+    assert_false(take_in(request));
+    assert_true(spool_is_in_file(&request->body));
+    assert_int_equal(request_pause_end(request), 0);
+    assert_int_equal(atomic_load(&store.used), 6000);
+    there = 60000;
+    assert_true(take_in(request));
+    assert_reads(request, 60000);
+}
+
+static void test_if_the_file_fails_then_it_is_refused(void **state)
+{
+    struct request *request = *state;
+    request->content_length = 60000;
+    there = 10000;
+    assert_false(take_in(request));
+    int fd = open("/dev/null", O_RDONLY);
+    assert_int_equal(dup2(fd, request->body.fd), request->body.fd);
+    request->came_ms = 1;
+    assert_true(take_in(request));
+    assert_int_equal(request->body_failure, BODY_HAS_NO_ROOM);
+    assert_int_equal(request->body_errno, EBADF);
+    assert_int_equal(atomic_load(&store.used), 0);
+    close(fd);
+}
+
 static void test_a_peer_below_the_least_rate_is_not_waited_for(void **state)
 {
     struct request *request = *state;
@@ -260,6 +312,9 @@ int main(void)
         TEST(test_a_body_without_a_length_that_is_cut_is_not_whole),
         TEST(test_a_body_without_a_length_is_refused_beyond_the_limit),
         TEST(test_where_the_files_have_no_room_it_is_refused),
+        TEST(test_what_comes_without_a_pause_stays_in_memory),
+        TEST(test_when_the_peer_pauses_it_goes_to_a_file),
+        TEST(test_if_the_file_fails_then_it_is_refused),
         TEST(test_a_peer_below_the_least_rate_is_not_waited_for),
         TEST(test_a_peer_that_sends_without_a_pause_does_not_keep_the_thread),
         TEST(test_what_was_not_read_is_dropped_with_the_rest),
