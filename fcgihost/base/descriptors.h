@@ -4,8 +4,9 @@
 
 #include <stdbool.h>
 
-/* Connections use numbers below this. The rest, up to RLIMIT_NOFILE, is kept for the application,
- * which otherwise could open and import nothing while many clients are connected. */
+/* Connections and temporary files use numbers below this. The rest, up to RLIMIT_NOFILE, is
+ * reserved for the application, which otherwise could open and import nothing while many clients
+ * are connected. */
 int descriptors_find_limit(void);
 /* Is a number below limit free? fd: any open descriptor; it is duplicated to find out. */
 bool descriptors_are_left(int fd, int limit);

@@ -145,23 +145,33 @@ static bool make_room(struct spool *spool, size_t n, size_t max, unsigned share)
     return may_grow(spool, capacity, share) && resize(spool, capacity) == 0;
 }
 
-/* Without a name: it vanishes with its descriptor, however the process ends. */
-static int open_file(const char *folder)
+/* Not every file system has O_TMPFILE. */
+static int open_named(const char *folder)
 {
-    int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOSPC) {
-        /* Not every file system has O_TMPFILE. */
-        char path[4096];
-        int n = snprintf(path, sizeof(path), "%s/fcgihost-XXXXXX", folder);
-        if (n < 0 || (size_t)n >= sizeof(path)) {
-            errno = ENAMETOOLONG;
-            return -1;
-        }
-        fd = mkostemp(path, O_CLOEXEC);
-        if (fd >= 0)
-            unlink(path);
+    char path[4096];
+    int n = snprintf(path, sizeof(path), "%s/fcgihost-XXXXXX", folder);
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
     }
-    return descriptors_above_standard(fd);
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+/* Without a name: it vanishes with its descriptor, however the process ends. */
+static int open_file(const struct spool_store *store)
+{
+    int fd = open(store->folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EMFILE && errno != ENFILE && errno != ENOSPC)
+        fd = open_named(store->folder);
+    fd = descriptors_above_standard(fd);
+    if (fd < 0 || store->descriptor_limit == 0 || fd < store->descriptor_limit)
+        return fd;
+    close(fd); /* slow peers must not take what is reserved for the application */
+    errno = EMFILE;
+    return -1;
 }
 
 /* false: there is no space left for n more bytes. */
@@ -205,7 +215,7 @@ static int reserve(struct spool *spool, size_t n)
         return -1;
     }
     if (!spool->has_file) {
-        spool->fd = open_file(spool->store->folder);
+        spool->fd = open_file(spool->store);
         spool->has_file = spool->fd >= 0;
     }
     if (spool->has_file)

@@ -409,6 +409,7 @@ static void expire(struct poller *poller, uint64_t now_ms)
 void poller_tend(struct poller *poller, uint64_t now_ms)
 {
     poller_resume_accepting(poller);
+    poller_free_descriptors(poller);
     expire(poller, now_ms);
     pthread_mutex_lock(&poller->mutex);
     poller_release_parked(poller, now_ms);

@@ -16,6 +16,7 @@
 
 enum {
     LONG_IDLE_MS = 1000,
+    FEW_PART = 32, /* of the descriptors below the limit: so few free ones are too few */
     /* The default of [limits] connections. */
     CONNECTIONS_BASE = 4096,
     CONNECTIONS_FOR_THREAD = 64,
@@ -104,6 +105,16 @@ static enum room make_room(struct poller *poller)
     atomic_store(&longest->is_expired, true);
     shutdown(longest->fd, SHUT_RD);
     return ROOM_SOON;
+}
+
+void poller_free_descriptors(struct poller *poller)
+{
+    int few = poller->descriptor_limit / FEW_PART, limit = poller->descriptor_limit - few;
+    pthread_mutex_lock(&poller->mutex);
+    if (!atomic_load(&poller->is_handing_over) && !descriptors_are_left(poller->wake_fd, limit))
+        for (int i = 0; i < few && make_room(poller) == ROOM_SOON; i++)
+            continue;
+    pthread_mutex_unlock(&poller->mutex);
 }
 
 enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, NO_DESCRIPTOR, TOO_MANY, NO_ROOM_YET };

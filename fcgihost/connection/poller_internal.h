@@ -46,8 +46,11 @@ bool poller_is_silent(const struct connection *connection);
 size_t poller_find_max(const struct poller *poller, const struct config *config);
 int poller_parse_allow(struct poller *poller, const struct config *config);
 /* Accepts and links the next connection of the listener's backlog. NULL: none is waiting, or there
- * is no room. Called, like the next function, without the mutex. */
+ * is no room. Called, like the next two functions, without the mutex. */
 struct connection *poller_accept(struct poller *poller, struct listener *listener);
+/* Closes idle kept connections, the longest idle first, while few descriptors are free: not only
+ * new connections need them, temporary files do, too. Called every second or so. */
+void poller_free_descriptors(struct poller *poller);
 /* Called when there may be room again. */
 void poller_resume_accepting(struct poller *poller);
 

@@ -62,6 +62,7 @@ int worker_pool_start(struct worker_pool *pool)
                                              .roles = pool->routes.role_bits};
     pool->store = (struct spool_store){.folder = find_temporary(config),
                                        .limit = config->temporary_space_bytes,
+                                       .descriptor_limit = pool->poller->descriptor_limit,
                                        .memory_limit = BUFFERS_MAX_BYTES};
     if (pool->store.folder == NULL)
         return -1;

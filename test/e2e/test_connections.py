@@ -11,10 +11,11 @@ import pytest
 
 import fastcgi
 import message
+import process
 import scgi
 from conftest import end_shared, serves
 from fastcgi import PARAMS, STDIN, begin, head, pairs, record, request_bytes, stream
-from host import Host
+from host import Host, write_file
 from process import deadline, wait_until
 
 protocols = pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
@@ -160,6 +161,45 @@ class TestDescriptorsRunOut:
             peer.close()
         assert waiting.read_response().text == "ready"
         assert serves(host, 50)
+
+
+    def test_an_eighth_is_reserved_for_the_application_whatever_slow_uploads_take(self, tmp_path):
+        """Each of them needs one for its connection and one for its file."""
+        script = write_file(str(tmp_path / "app.py"), """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    files = [open(__file__) for _ in range(7)]  # of 64 / 8 that are reserved
+    import wave, colorsys
+    return [b"%d files" % len(files)]
+""")
+        host = Host(app=None, settings={"application": {"script": script}, "limits": {"min_rate": 0},
+                                        "server": {"threads": 2, "temporary": "."}}, nofile=64)
+        kept = fastcgi.Connection(host.address)
+        assert kept.exchange("GET", "/").text == "7 files"
+        slow = [fastcgi.Connection(host.address) for _ in range(60)]
+        for peer in slow:
+            peer.socket.setblocking(False)
+        whole = request_bytes("POST", "/", b"x" * 200000)
+        sent = [0] * len(slow)
+
+        def advance():  # those that are accepted; others wait in the backlog, or are answered 503
+            for number, peer in enumerate(slow):
+                try:
+                    sent[number] += peer.socket.send(whole[sent[number]:150000])
+                except OSError:
+                    pass
+            return max(map(int, process.descriptors(host.pid))) >= 64 - 8 - 1
+        wait_until(advance, "the descriptors to run out")
+        for _ in range(20):
+            advance()
+            assert kept.exchange("GET", "/").text == "7 files"
+        for peer in slow:
+            peer.close()
+        assert serves_files(host)
+
+
+def serves_files(host):
+    return wait_until(lambda: host.exchange("GET", "/").text == "7 files", "it to serve as before")
 
 
 class TestAsManyConnectionsAsAllowed:

@@ -90,11 +90,12 @@ int descriptors_find_limit(void)
     return INT_MAX;
 }
 
+static int lowest_free; /* descriptor */
+
 bool descriptors_are_left(int fd, int limit)
 {
     (void)fd;
-    (void)limit;
-    return true;
+    return lowest_free < limit;
 }
 
 int descriptors_above_standard(int fd)
@@ -385,6 +386,26 @@ static void test_at_the_limit_the_longest_idle_one_makes_room(void **state)
     assert_int_equal(lines, 0);
 }
 
+static void test_while_few_descriptors_are_free_the_longest_idle_ones_are_closed(void **state)
+{
+    (void)state;
+    struct connection *kept[4];
+    for (unsigned i = 0; i < 4; i++) {
+        kept[i] = accept_kept(i);
+        atomic_store(&kept[i]->idle_ms, clock_ms() - LONG_AGO_MS + i);
+    }
+    poller.descriptor_limit = 64;
+    lowest_free = 61;
+    poller_tend(&poller, clock_ms());
+    for (unsigned i = 0; i < 4; i++)
+        assert_false(is_shut(kept[i]));
+    lowest_free = 62;
+    poller_tend(&poller, clock_ms());
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(is_shut(kept[i]), i < 2);
+    lowest_free = 0;
+}
+
 static void test_where_none_has_been_idle_for_long_new_ones_wait(void **state)
 {
     (void)state;
@@ -594,6 +615,7 @@ int main(void)
         TEST(test_only_the_first_of_the_queue_can_be_overdue_if_it_has_a_request),
         TEST(test_parked_ones_come_back_in_the_order_of_their_ends),
         TEST(test_at_the_limit_the_longest_idle_one_makes_room),
+        TEST(test_while_few_descriptors_are_free_the_longest_idle_ones_are_closed),
         TEST(test_where_none_has_been_idle_for_long_new_ones_wait),
         TEST(test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once),
         TEST(test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not),

@@ -48,6 +48,21 @@ static void expect(uint64_t from, const uint8_t *bytes, size_t n)
         assert_int_equal(bytes[i], byte_at(from + i));
 }
 
+static void test_a_file_takes_no_descriptor_that_is_reserved(void **state)
+{
+    (void)state;
+    int next = dup(STDERR_FILENO);
+    close(next);
+    spool_begin(&spool, &store, 0);
+    store.descriptor_limit = next;
+    assert_int_equal(append(0, 100), -1);
+    assert_int_equal(errno, EMFILE);
+    assert_int_equal(atomic_load(&store.used), 0);
+    assert_int_equal(fcntl(next, F_GETFD), -1); /* it was given back */
+    store.descriptor_limit = next + 1;
+    assert_int_equal(append(0, 100), 0);
+}
+
 static void test_it_is_empty_before_anything_is_put_in(void **state)
 {
     (void)state;
@@ -363,6 +378,7 @@ static void test_another_spool_takes_over_memory_and_file(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_a_file_takes_no_descriptor_that_is_reserved),
         TEST(test_it_is_empty_before_anything_is_put_in),
         TEST(test_what_fits_into_memory_makes_no_file),
         TEST(test_bytes_come_out_as_they_went_in),
