@@ -105,8 +105,8 @@ static int http_send(struct request *request, const struct iovec *pieces, size_t
     }
     for (; i < count; i++)
         out[n++] = pieces[i];
-    return socket_send(request->fd, out, n, request->io_timeout_ms, request->send_wait,
-                       request->input);
+    return socket_send_paced(request->fd, out, n, request_pace(request), request->send_wait,
+                             request->input);
 }
 
 static int http_send_error(struct request *request, const char *text, size_t text_bytes)

@@ -83,11 +83,19 @@ static long find_slot(struct sender *sender)
     return slot;
 }
 
-static void restart_times(const struct sender *sender, struct outbox *outbox, uint64_t now_ms)
+static void begin_period(struct outbox *outbox, uint64_t now_ms)
 {
-    outbox->deadline_ms = now_ms + sender->io_timeout_ms;
     outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
     outbox->rate_bytes = outbox->taken_bytes;
+    outbox->rate_queued = outbox->queued;
+}
+
+static void restart_times(const struct sender *sender, struct request *request, uint64_t now_ms)
+{
+    struct outbox *outbox = &request->outbox;
+    outbox->deadline_ms = now_ms + sender->io_timeout_ms;
+    outbox->queued = socket_queued(request->fd);
+    begin_period(outbox, now_ms);
 }
 
 static void unregister(struct sender *sender, struct request *request)
@@ -107,7 +115,7 @@ static void *run(void *argument);
 static int set_going(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
-    restart_times(sender, outbox, clock_ms());
+    restart_times(sender, request, clock_ms());
     if (!sender->has_thread)
         sender->has_thread = pthread_create(&sender->thread, NULL, run, sender) == 0;
     if (!sender->has_thread)
@@ -158,22 +166,33 @@ static void flush(struct sender *sender, struct request *request)
         outbox->deadline_ms = clock_ms() + sender->io_timeout_ms;
 }
 
+/* Of a Unix socket, epoll says nothing before the peer has taken three quarters of the buffer: what
+ * is left in it tells more. */
+static void look_at_queue(struct sender *sender, struct request *request, uint64_t now_ms)
+{
+    struct outbox *outbox = &request->outbox;
+    uint64_t queued = socket_queued(request->fd);
+    if (queued < outbox->queued)
+        outbox->deadline_ms = now_ms + sender->io_timeout_ms;
+    outbox->queued = queued;
+}
+
 static void look_at_deadline(struct sender *sender, struct request *request, uint64_t now_ms)
 {
     struct outbox *outbox = &request->outbox;
     if (spool_bytes(&outbox->bytes) == 0)
         return;
-    uint64_t taken = outbox->taken_bytes - outbox->rate_bytes;
+    look_at_queue(sender, request, now_ms);
+    uint64_t taken = socket_taken(outbox->taken_bytes - outbox->rate_bytes, outbox->rate_queued,
+                                  outbox->queued);
     bool is_period_over = now_ms >= outbox->rate_end_ms;
     if (now_ms >= outbox->deadline_ms ||
         (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
         fail(sender, request, ETIMEDOUT);
         if (!request->ops->is_end_implied) /* otherwise close_outbox() resets it */
             shutdown(request->fd, SHUT_RDWR);
-    } else if (is_period_over) {
-        outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
-        outbox->rate_bytes = outbox->taken_bytes;
-    }
+    } else if (is_period_over)
+        begin_period(outbox, now_ms);
 }
 
 /* Waits for the peer again, or gives the connection back if nothing is left to send. */
@@ -267,6 +286,14 @@ static int wait_until_empty(struct sender *sender, struct request *request)
     return outbox->error == 0 ? 0 : -1;
 }
 
+/* The thread waits for the peer. */
+static int send_directly(struct request *request, struct iovec *pieces, size_t count,
+                         struct input *input)
+{
+    return socket_send_paced(request->fd, pieces, count, request_pace(request), request->send_wait,
+                             input);
+}
+
 static int append(struct sender *sender, struct request *request, const struct iovec *piece)
 {
     struct outbox *outbox = &request->outbox;
@@ -279,8 +306,7 @@ static int append(struct sender *sender, struct request *request, const struct i
     /* Still no room, as the piece is larger than the limit: sends it directly. */
     struct iovec copy = *piece;
     pthread_mutex_unlock(&sender->mutex);
-    int result =
-        socket_send(request->fd, &copy, 1, request->io_timeout_ms, request->send_wait, NULL);
+    int result = send_directly(request, &copy, 1, NULL);
     pthread_mutex_lock(&sender->mutex);
     return result;
 }
@@ -308,9 +334,12 @@ int sender_send(struct request *request, struct iovec *pieces, size_t count)
     struct outbox *outbox = &request->outbox;
     struct sender *sender = outbox->sender;
     if (!atomic_load_explicit(&outbox->is_used, memory_order_relaxed)) {
-        if (sender == NULL || !request_is_body_received(request))
-            return socket_send(request->fd, pieces, count, request->io_timeout_ms,
-                               request->send_wait, request->input);
+        if (sender == NULL || !request_is_body_received(request)) {
+            int sent = send_directly(request, pieces, count, request->input);
+            if (sent < 0 && errno == ETIMEDOUT)
+                outbox->error = ETIMEDOUT; /* its connection must not look as if all had been sent */
+            return sent;
+        }
         if (socket_send_some(request->fd, &pieces, &count, WAIT_MS, &outbox->patience_ms,
                              request->send_wait) < 0)
             return -1;

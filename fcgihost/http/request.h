@@ -17,7 +17,7 @@
 enum {
     REQUEST_BUCKETS = 256,
     REQUEST_STATE_BYTES = 256,             /* for the transport's private state */
-    REQUEST_RATE_MS = 10000,               /* min_rate is measured over periods of this length */
+    REQUEST_RATE_MS = SOCKET_RATE_MS,      /* min_rate is measured over periods of this length */
     REQUEST_DRAIN_PIECE_BYTES = 1 << 20,   /* dropped by one call at most: others wait */
     REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* most that one call receives into request->body */
     REQUEST_BURST_TIMES = 16, /* times memory_max of a body may be in memory, … */
@@ -88,6 +88,7 @@ struct outbox {
     uint64_t taken_bytes;         /* taken by the peer so far */
     uint64_t deadline_ms;         /* the peer must have taken something by then */
     uint64_t rate_end_ms, rate_bytes; /* end of the current rate period, taken_bytes at its start */
+    uint64_t rate_queued, queued;     /* socket_queued() then, and when it was looked at last */
 };
 
 struct request {
@@ -97,7 +98,8 @@ struct request {
     int fd;
     uint64_t io_timeout_ms;
     uint64_t wait_end_ms;           /* when reading the body stops waiting (clock_ms()); 0: never */
-    uint64_t min_rate;              /* bytes per second that the peer must send; 0: any */
+    uint64_t min_rate;              /* bytes per second that the peer must send or take; 0: any */
+    struct socket_pace pace;        /* of the peer, while a thread waits for it to take the response */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
     const char *id;                 /* use request_id(); NULL: not computed yet */
     unsigned role;                  /* enum record_role */
@@ -234,6 +236,14 @@ REQUEST_INLINE const char *request_value(const struct request *request, const ch
 }
 /* Its value as a number; -1 if it is missing, empty, or not a number of at most 18 digits. */
 int64_t request_number(const struct request *request, const char *name);
+
+/* Of its peer, for socket_send_paced(). */
+static inline struct socket_pace *request_pace(struct request *request)
+{
+    request->pace.timeout_ms = request->io_timeout_ms;
+    request->pace.min_rate = request->min_rate;
+    return &request->pace;
+}
 
 enum { REQUEST_TEXT_BYTES = 1024 };
 /* "GET /path" for messages, cut if long; without the query, which may be secret. */

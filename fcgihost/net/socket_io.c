@@ -5,8 +5,10 @@
 #include "net/input.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 enum { SEND_BUFFER_BYTES = 1 << 20 };
@@ -44,27 +46,79 @@ static void enlarge_buffer(int fd)
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 }
 
-static int wait_writable(int fd, uint64_t timeout_ms, struct socket_wait *wait, struct input *input)
+uint64_t socket_queued(int fd)
 {
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+/* Has the peer been waited for during a whole period, and taken too little in it? */
+static bool is_too_slow(struct socket_pace *pace, int fd)
+{
+    if (pace->waited_ms < SOCKET_RATE_MS)
+        return false;
+    uint64_t queued = socket_queued(fd),
+             taken = socket_taken(pace->sent_bytes, pace->queued_bytes, queued);
+    pace->waited_ms = pace->sent_bytes = 0;
+    pace->queued_bytes = queued;
+    return taken < pace->min_rate * SOCKET_RATE_MS / 1000;
+}
+
+/* How long the next poll() may take. */
+static uint64_t next_wait_ms(const struct socket_pace *pace, uint64_t left_ms,
+                             const struct socket_wait *wait)
+{
+    uint64_t now_ms = clock_ms();
+    if (pace->min_rate > 0 && SOCKET_RATE_MS - pace->waited_ms < left_ms)
+        left_ms = SOCKET_RATE_MS - pace->waited_ms;
+    if (wait == NULL || wait->end_ms == 0)
+        return left_ms;
+    uint64_t until_end_ms = wait->end_ms > now_ms ? wait->end_ms - now_ms : 0;
+    return until_end_ms < left_ms ? until_end_ms : left_ms;
+}
+
+/* The wait was in vain so far: is it over? Of a Unix socket, poll() says nothing before the peer has
+ * taken three quarters of the buffer. */
+static bool is_over(struct socket_pace *pace, int fd, const struct socket_wait *wait,
+                    uint64_t *left_ms, uint64_t *queued)
+{
+    uint64_t now_queued = socket_queued(fd);
+    if (now_queued < *queued)
+        *left_ms = pace->timeout_ms;
+    *queued = now_queued;
+    return *left_ms == 0 || (wait != NULL && wait->end_ms > 0 && clock_ms() >= wait->end_ms);
+}
+
+static int wait_writable(int fd, struct socket_pace *pace, struct socket_wait *wait,
+                         struct input *input)
+{
+    uint64_t left_ms = pace->timeout_ms, queued = socket_queued(fd);
     if (wait != NULL)
         wait->before(wait);
-    if (wait != NULL && wait->end_ms > 0) {
-        uint64_t now_ms = clock_ms(), left_ms = wait->end_ms > now_ms ? wait->end_ms - now_ms : 0;
-        timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
+    if (pace->waited_ms == 0) {
+        pace->sent_bytes = 0;
+        pace->queued_bytes = queued;
     }
     for (;;) {
         struct pollfd pollfd = {.fd = fd, .events = POLLOUT};
         if (input != NULL)
             pollfd.events |= POLLIN;
-        int ready = poll(&pollfd, 1, (int)timeout_ms);
-        if (ready > 0 && (pollfd.revents & ~POLLIN) != 0)
+        uint64_t before_ms = clock_ms();
+        int ready = poll(&pollfd, 1, (int)next_wait_ms(pace, left_ms, wait));
+        uint64_t took_ms = clock_ms() - before_ms;
+        pace->waited_ms += took_ms;
+        left_ms -= took_ms < left_ms ? took_ms : left_ms;
+        if (ready < 0 && errno != EINTR)
+            return -1;
+        bool was_too_slow = is_too_slow(pace, fd);
+        if (ready > 0 && (pollfd.revents & ~POLLIN) != 0 && !was_too_slow)
             return 0;
         if (ready > 0 && input != NULL && !take_in(input, fd))
             input = NULL;
-        if (ready == 0)
+        if (was_too_slow || is_over(pace, fd, wait, &left_ms, &queued)) {
             errno = ETIMEDOUT;
-        if (ready == 0 || (ready < 0 && errno != EINTR))
             return -1;
+        }
     }
 }
 
@@ -82,8 +136,8 @@ static void pass(struct iovec **pieces, size_t *count, size_t sent)
     }
 }
 
-int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
-                struct socket_wait *wait, struct input *input)
+int socket_send_paced(int fd, struct iovec *pieces, size_t count, struct socket_pace *pace,
+                      struct socket_wait *wait, struct input *input)
 {
     bool is_enlarged = false;
     while (count > 0) {
@@ -96,13 +150,21 @@ int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
         }
         if (sent < 0) {
             if (errno == EINTR || ((errno == EAGAIN || errno == ENOBUFS) &&
-                                   wait_writable(fd, timeout_ms, wait, input) == 0))
+                                   wait_writable(fd, pace, wait, input) == 0))
                 continue;
             return -1;
         }
         pass(&pieces, &count, (size_t)sent);
+        pace->sent_bytes += (uint64_t)sent;
     }
     return 0;
+}
+
+int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
+                struct socket_wait *wait, struct input *input)
+{
+    struct socket_pace pace = {.timeout_ms = timeout_ms};
+    return socket_send_paced(fd, pieces, count, &pace, wait, input);
 }
 
 /* false: it is not waited for any longer. */

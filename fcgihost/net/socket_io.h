@@ -14,7 +14,10 @@ struct socket_wait {
 
 struct input;
 
-enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input that has this capacity does not grow */
+enum {
+    SOCKET_KEPT_BYTES = 1 << 20, /* an input that has this capacity does not grow */
+    SOCKET_RATE_MS = 10000,      /* the least rate is measured over so long */
+};
 
 /* Sends all pieces (and uses the array up). 0, or -1 with errno; ETIMEDOUT when the peer took
  * nothing for timeout_ms. A peer that reads on only when it has sent everything (mod_fcgid) is
@@ -22,6 +25,30 @@ enum { SOCKET_KEPT_BYTES = 1 << 20 }; /* an input that has this capacity does no
  * wait and input may be NULL. */
 int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
                 struct socket_wait *wait, struct input *input);
+
+/* How slowly a peer may take what is sent; zeroed but for the first two, for one after the other of
+ * the sends to it. */
+struct socket_pace {
+    uint64_t timeout_ms;   /* within which it must take something */
+    uint64_t min_rate;     /* bytes a second, in each SOCKET_RATE_MS in which it is waited for; 0: none */
+    uint64_t waited_ms;    /* in this period, … */
+    uint64_t sent_bytes;   /* … in which so much was sent, … */
+    uint64_t queued_bytes; /* … and before which so much was queued */
+};
+
+/* The same for one who must not take it too slowly, either. */
+int socket_send_paced(int fd, struct iovec *pieces, size_t count, struct socket_pace *pace,
+                      struct socket_wait *wait, struct input *input);
+
+/* What the peer has not taken of what was sent, as the kernel counts it; 0 also: unknown. */
+uint64_t socket_queued(int fd);
+
+/* How much it took while so much was sent, at least: of a large buffer it may take much before there
+ * is room for more. */
+static inline uint64_t socket_taken(uint64_t sent, uint64_t queued_before, uint64_t queued)
+{
+    return sent + (queued_before > queued ? queued_before - queued : 0);
+}
 
 /* Sends what the peer takes, and waits up to wait_ms for it each time, as long as *patience_ms
  * lasts, from which that is taken. 0: *pieces and *count are what is left; -1 with errno. wait may

@@ -194,6 +194,26 @@ class TestReadersThatAreGivenUp:
         except ConnectionResetError:
             return received, "reset"
 
+    @pytest.mark.parametrize("settings", [{"io_timeout": "1s", "min_rate": "0"}, {"min_rate": "1M"}],
+                             ids=["io_timeout", "min_rate"])
+    @protocols
+    def test_a_thread_that_must_wait_for_one_gives_it_up_and_the_log_says_so(self, protocol, settings, tmp_path):
+        """The body may still come: what the peer does not take can't be left to others."""
+        script = write_file(str(tmp_path / "app.py"), """
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["REQUEST_METHOD"] == "GET":
+        return [b"ready"]
+    environ["wsgi.input"].read(10)
+    return [b"x" * 20000000]
+""")
+        host = Host(app=None, settings={"application": {"script": script, "stream": "yes"}, "limits": settings,
+                                        "server": {"threads": 1}}, listen=["127.0.0.1:%d" % free_port()])
+        connection = protocol.Connection(host.address, receive_buffer=4096)
+        connection.send(protocol.request_bytes("POST", "/", b"x" * 100000)[:50000])
+        host.log.wait("POST /: connection closed: the peer did not take the rest of its response")
+        assert protocol.exchange(host.address, "GET", "/").text == "ready"
+
     def test_over_scgi_the_cut_response_does_not_look_whole(self):
         host = start(dict(self.SETTINGS), listen=["127.0.0.1:%d" % free_port()])
         received, ending = self.read_late(host, scgi)

@@ -130,6 +130,17 @@ static void test_a_peer_that_does_not_read_does_not_hold_the_caller(void **state
     assert_int_equal(atomic_load(&store.used), 0);
 }
 
+/* The application may still read its body: the thread waits for the peer. */
+static void test_a_peer_that_a_thread_waits_for_in_vain_is_an_error_of_the_response(void **state)
+{
+    (void)state;
+    is_body_received = false;
+    request->io_timeout_ms = 1;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), -1);
+    assert_int_equal(request->outbox.error, ETIMEDOUT);
+    assert_false(sender_finish(request));
+}
+
 static void test_what_is_sent_later_leaves_later(void **state)
 {
     (void)state;
@@ -255,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_the_peer_takes_needs_no_sender),
         TEST(test_a_peer_that_does_not_read_does_not_hold_the_caller),
+        TEST(test_a_peer_that_a_thread_waits_for_in_vain_is_an_error_of_the_response),
         TEST(test_what_is_sent_later_leaves_later),
         TEST(test_a_peer_that_leaves_ends_the_response),
         TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),

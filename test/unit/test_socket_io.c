@@ -158,6 +158,51 @@ static void test_a_peer_that_takes_nothing(void **state)
     free(bytes);
 }
 
+enum { TRICKLES = 2000 };
+
+/* A byte now and then, and in the end it goes. */
+static void *trickle(void *argument)
+{
+    int *fds = argument;
+    for (unsigned i = 0; i < TRICKLES && read(fds[THEIRS], &(char){0}, 1) == 1; i++)
+        usleep(1000);
+    shutdown(fds[THEIRS], SHUT_RDWR);
+    return NULL;
+}
+
+static void test_a_peer_that_takes_less_than_the_least_rate_is_given_up(void **state)
+{
+    int *fds = *state;
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    pthread_t reader;
+    assert_int_equal(pthread_create(&reader, NULL, trickle, fds), 0);
+    struct socket_pace pace = {
+        .timeout_ms = 600000, .min_rate = 1000000, .waited_ms = SOCKET_RATE_MS - 20};
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send_paced(fds[OURS], &piece, 1, &pace, NULL, NULL), -1);
+    assert_int_equal(errno, ETIMEDOUT); /* and not that it has gone */
+    shutdown(fds[OURS], SHUT_RDWR);
+    pthread_join(reader, NULL);
+    free(bytes);
+}
+
+static void test_one_that_takes_enough_before_there_is_room_for_more_is_not(void **state)
+{
+    enum { TAKEN_BYTES = 64 << 10 };
+    int *fds = *state;
+    static uint8_t taken[TAKEN_BYTES];
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    struct socket_pace pace = {.timeout_ms = 1};
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send_paced(fds[OURS], &piece, 1, &pace, NULL, NULL), -1);
+    uint64_t before = socket_queued(fds[OURS]);
+    assert_true(before > 0);
+    assert_int_equal(recv(fds[THEIRS], taken, TAKEN_BYTES, MSG_WAITALL), TAKEN_BYTES);
+    assert_true(socket_taken(0, before, socket_queued(fds[OURS])) > 0);
+    assert_int_equal(socket_taken(5, before, before + 100), 5);
+    free(bytes);
+}
+
 struct counted_wait {
     struct socket_wait wait;
     int count;
@@ -344,6 +389,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_done_before_a_wait_is_not_done_without_one,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_takes_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_takes_less_than_the_least_rate_is_given_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_that_takes_enough_before_there_is_room_for_more_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_an_error_and_no_signal, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_reads_no_more, set_up, tear_down),
