@@ -396,6 +396,16 @@ static void close_outbox(struct connection *connection)
     atomic_store(&request->outbox.is_used, false);
 }
 
+/* Has the peer sent more, behind a request whose response has been sent? While the process drains it
+ * is served, as the peer could not know. */
+static bool has_next(struct receiver *receiver, struct connection *connection)
+{
+    if (input_available(&connection->input) > 0)
+        return true;
+    return prepare_input(receiver, connection) == 0 &&
+           input_receive(&connection->input, connection->fd) > 0;
+}
+
 enum connection_step connection_finish_request(struct receiver *receiver,
                                                struct connection *connection)
 {
@@ -412,7 +422,7 @@ enum connection_step connection_finish_request(struct receiver *receiver,
         return wait_for_rest(connection, is_kept);
     is_kept = is_kept && drain == DRAIN_DONE && !response->is_peer_gone;
     release_request(receiver, connection);
-    if (!is_kept || atomic_load(receiver->is_draining)) {
+    if (!is_kept || (atomic_load(receiver->is_draining) && !has_next(receiver, connection))) {
         input_clear(&connection->input);
         return CONNECTION_CLOSE;
     }

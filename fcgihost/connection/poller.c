@@ -436,6 +436,7 @@ void poller_close_idle(struct poller *poller, bool is_every)
 void poller_cut(struct poller *poller)
 {
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    atomic_store(&poller->is_cut, true);
     pthread_mutex_lock(&poller->mutex);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
         if (!atomic_load(&poller->is_handing_over) || !connection_can_move(c)) {

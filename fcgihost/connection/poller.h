@@ -51,6 +51,7 @@ struct poller {
     atomic_bool is_draining;     /* no connection is kept any more */
     atomic_bool is_handing_over; /* connections without a running request wait for the next process */
     atomic_bool is_held;          /* likewise accepts none: another process serves */
+    atomic_bool is_cut; /* connections have been shut down, whatever they were doing */
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* no room */
     bool is_managed;              /* the listeners are shared with other workers of a manager */

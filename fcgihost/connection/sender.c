@@ -177,11 +177,16 @@ static void look_at_queue(struct sender *sender, struct request *request, uint64
     outbox->queued = queued;
 }
 
-static void look_at_deadline(struct sender *sender, struct request *request, uint64_t now_ms)
+static void look_at_peer(struct sender *sender, struct request *request, uint64_t now_ms)
 {
     struct outbox *outbox = &request->outbox;
     if (spool_bytes(&outbox->bytes) == 0)
         return;
+    if (outbox->is_finished && request->ops->is_abandoned != NULL &&
+        request->ops->is_abandoned(request)) {
+        fail(sender, request, ECONNABORTED); /* nobody wants the rest */
+        return;
+    }
     look_at_queue(sender, request, now_ms);
     uint64_t taken = socket_taken(outbox->taken_bytes - outbox->rate_bytes, outbox->rate_queued,
                                   outbox->queued);
@@ -222,7 +227,7 @@ static void look_at_all(struct sender *sender, uint64_t now_ms)
         struct request *request = sender->slots[i].request;
         if (request == NULL)
             continue;
-        look_at_deadline(sender, request, now_ms);
+        look_at_peer(sender, request, now_ms);
         if (request->outbox.error != 0)
             conclude(sender, request);
     }

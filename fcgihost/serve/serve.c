@@ -85,6 +85,21 @@ static bool refuse_body(struct server *server, struct request *request)
     return true;
 }
 
+/* None at all is the web server's fault, an empty one the client's. */
+static void refuse_without_method(struct server *server, struct request *request)
+{
+    if (request_value(request, "REQUEST_METHOD") != NULL) {
+        request_log_refusal(request, "request-without-method", "400: REQUEST_METHOD is empty");
+        send_page(server, request, "400 Bad Request", "The request has no method.\n");
+        return;
+    }
+    request_log_refusal(request, "request-without-method",
+                        "no REQUEST_METHOD was sent: the web server passes no parameters (nginx "
+                        "wants `include fastcgi_params;`)");
+    send_page(server, request, "500 Internal Server Error",
+              "The web server passes no request parameters.\n");
+}
+
 bool serve_refuse(struct server *server, struct request *request)
 {
     if (request->route != NULL)
@@ -95,12 +110,7 @@ bool serve_refuse(struct server *server, struct request *request)
     case META_FINE:
         return request->body_failure != BODY_FINE && refuse_body(server, request);
     case META_NO_METHOD:
-        request_log_refusal(
-            request, "request-without-method",
-            "no REQUEST_METHOD was sent: the web server passes no parameters (nginx wants `include "
-            "fastcgi_params;`)");
-        send_page(server, request, "500 Internal Server Error",
-                  "The web server passes no request parameters.\n");
+        refuse_without_method(server, request);
         return true;
     case META_BAD_LENGTH:
         request_log_refusal(request, "request-bad-length", "400: CONTENT_LENGTH is not a number");

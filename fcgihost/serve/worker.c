@@ -207,6 +207,10 @@ static enum fate serve(struct worker *worker, struct connection *connection)
 static enum fate decide(struct worker *worker, struct connection *connection)
 {
     struct request *request = connection->request;
+    if (request->body_failure == BODY_WAS_CUT && atomic_load(&worker->pool->poller->is_cut)) {
+        request->response.is_peer_gone = true; /* by the end of the drain: nothing can be sent */
+        return ANSWERED;
+    }
     if (serve_refuse(&worker->server, request))
         return ANSWERED;
     if (must_park(worker->pool, connection))

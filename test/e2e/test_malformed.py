@@ -334,6 +334,15 @@ class TestGarbage:
             assert module.exchange(host.address, "POST", "/", b"body").text == "read 4"
 
 
+class TestMethods:
+    @pytest.mark.parametrize("protocol", [fastcgi, scgi], ids=lambda module: module.NAME)
+    @pytest.mark.parametrize("method, status", [("", 400), (None, 500)], ids=["empty", "missing"])
+    def test_an_empty_one_is_the_client_s_fault_and_a_missing_one_the_web_server_s(self, shared_host, protocol,
+                                                                                   method, status):
+        extra = {"REQUEST_METHOD": method}
+        assert protocol.exchange(shared_host.address, "GET", "/ready", extra=extra).status == status
+
+
 class TestLimits:
     @protocols
     @pytest.mark.parametrize("limit, size", [(None, 66000), ("4K", 5000)])

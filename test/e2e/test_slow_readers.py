@@ -244,6 +244,52 @@ def application(environ, start_response):
         assert host.log.read().count("GET /download 200") == 1
 
 
+class TestAborts:
+    def test_an_abort_ends_a_response_that_is_being_sent(self):
+        host = start()
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(fastcgi.request_bytes("GET", "/big?size=%d" % SIZE))
+            wait_until(lambda: temporary_files(host), "the response to wait")
+            connection.send(fastcgi.abort())
+            wait_until(lambda: not temporary_files(host) and not host.connections(), "it to be dropped")
+        assert serves(host)
+
+
+class TestStop:
+    @staticmethod
+    def stop_beside_a_slow_reader(host, then):
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(fastcgi.request_bytes("GET", "/big?size=%d" % SIZE))
+            wait_until(lambda: temporary_files(host), "the response to wait")
+            then(connection)
+
+    def test_a_request_behind_a_response_that_is_being_sent_is_served(self):
+        def pipeline(connection):
+            connection.send(fastcgi.request_bytes("POST", "/echo?token=next", b"x" * 1000))
+            host.popen.terminate()
+            host.log.wait("SIGTERM: stopping")
+            assert len(connection.read_response().body) == SIZE
+            assert connection.read_response().json["size"] == 1000
+            assert connection.is_closed_by_peer()
+        host = start({"shutdown": {"drain_timeout": "60s"}})
+        self.stop_beside_a_slow_reader(host, pipeline)
+        assert host.wait_exit() == 0
+
+    @protocols
+    def test_an_upload_that_is_cut_off_is_not_said_to_be_answered(self, protocol):
+        host = start({"shutdown": {"drain_timeout": "200ms"}, "log": {"access": "yes"}})
+        with protocol.Connection(host.address) as connection:
+            connection.send(protocol.request_bytes("POST", "/echo?token=x", b"x" * 100000)[:50000])
+            wait_until(lambda: host.connections() == 1, "it to be accepted")
+            wait_until(lambda: status_of(host)["connections"]["idle"] == 0, "it to be looked at")
+            host.popen.terminate()
+            host.expected_status = 1
+            assert host.wait_exit() == 1
+            assert connection.receive() == b""
+        log = host.log.read()
+        assert "1 connection(s) did not finish" in log and "/echo 400" not in log and "body was cut short" not in log
+
+
 class TestApplications:
     @protocols
     def test_a_request_s_cleanups_run_once_its_response_has_left(self, protocol, tmp_path):

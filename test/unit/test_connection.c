@@ -483,6 +483,18 @@ static void test_while_draining_no_connection_is_kept(void **state)
     assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
 }
 
+static void test_while_draining_a_request_that_has_come_already_is_served(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n1 b 0\n"); /* received together */
+    assert_int_equal(advance(), CONNECTION_READY);
+    atomic_store(&is_draining, true);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_READY);
+    send_text("1 c 0\n"); /* in the socket */
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_READY);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+}
+
 static void test_what_the_peer_or_the_response_does_not_keep_is_closed(void **state)
 {
     (void)state;
@@ -612,6 +624,7 @@ int main(void)
         TEST(test_a_request_that_was_sent_ahead_is_ready_at_once),
         TEST(test_while_handing_over_the_next_request_is_left_to_the_next_process),
         TEST(test_while_draining_no_connection_is_kept),
+        TEST(test_while_draining_a_request_that_has_come_already_is_served),
         TEST(test_what_the_peer_or_the_response_does_not_keep_is_closed),
         TEST(test_the_rest_of_a_body_is_waited_for_without_a_thread),
         TEST(test_a_body_that_cannot_be_dropped_ends_the_connection),

@@ -169,6 +169,23 @@ static void test_a_peer_that_leaves_ends_the_response(void **state)
     assert_int_equal(send_bytes("x", 1), -1);
 }
 
+static bool is_aborted(const struct request *asked)
+{
+    (void)asked;
+    return true;
+}
+
+static void test_a_response_that_its_peer_has_aborted_is_not_sent_to_its_end(void **state)
+{
+    (void)state;
+    transport.is_abandoned = is_aborted;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, ECONNABORTED);
+    transport.is_abandoned = NULL;
+}
+
 static void test_a_peer_that_takes_nothing_in_time_is_given_up(void **state)
 {
     (void)state;
@@ -270,6 +287,7 @@ int main(void)
         TEST(test_what_is_sent_later_leaves_later),
         TEST(test_a_peer_that_leaves_ends_the_response),
         TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),
+        TEST(test_a_response_that_its_peer_has_aborted_is_not_sent_to_its_end),
         TEST(test_where_the_end_is_the_connection_s_a_cut_response_gets_none),
         TEST(test_a_peer_below_the_least_rate_is_given_up),
         TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),

@@ -427,6 +427,19 @@ static void test_what_a_request_logged_beyond_its_limit_is_counted_at_its_end(vo
     serve_by(&worker, "serve release-gil log-end finish watch-idle ");
 }
 
+static void test_an_upload_that_the_stop_has_cut_off_is_not_answered(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    request.body_failure = BODY_WAS_CUT;
+    is_refused = true;
+    config.log_access = true;
+    atomic_store(&poller.is_cut, true);
+    serve_by(&worker, "release-gil access finish watch-idle ");
+    assert_int_equal(request.response.status, 0);
+    assert_true(request.response.is_peer_gone);
+}
+
 static void test_half_a_request_waits_for_the_rest(void **state)
 {
     (void)state;
@@ -564,6 +577,7 @@ int main(void)
         TEST(test_what_has_left_before_the_application_was_done_is_finished_at_once),
         TEST(test_the_watch_leaves_what_python_has_to_do_to_a_thread),
         TEST(test_what_a_request_logged_beyond_its_limit_is_counted_at_its_end),
+        TEST(test_an_upload_that_the_stop_has_cut_off_is_not_answered),
         TEST(test_half_a_request_waits_for_the_rest),
         TEST(test_what_the_host_answers_itself_does_not_reach_the_application),
         TEST(test_a_refused_connection_is_closed_and_the_log_says_why),
