@@ -255,7 +255,7 @@ static int fail_library(void)
 {
     log_error("libfcgi-unsuitable",
               "this libfcgi does not let a program replace its OS_ functions (it was built with "
-              "-Bsymbolic or hidden symbols): link the distribution's");
+              "-Bsymbolic or hidden symbols): link with the distribution's");
     return EXIT_RUN_TIME;
 }
 

@@ -71,7 +71,7 @@ static int parse_v6(const char *text, struct address *address, const char **reas
 
     if (end == NULL || end[1] != ':') {
         return refuse(reason,
-                      "is no IPv6 address with a port: write [ADDRESS]:PORT, like [::1]:9000");
+                      "is not an IPv6 address with a port: write [ADDRESS]:PORT, like [::1]:9000");
     }
     if (end - text > (ptrdiff_t)sizeof(host))
         return refuse(reason, "has no valid IPv6 address between the brackets: write one like ::1");
@@ -92,10 +92,11 @@ static int refuse_host(const char *host, const char **reason)
                       "has no host: write 127.0.0.1:PORT, or *:PORT for every IPv4 address");
     }
     if (strchr(host, ':') != NULL)
-        return refuse(reason, "is no address: put an IPv6 address into brackets, like [::1]:9000");
+        return refuse(reason,
+                      "is not an address: put an IPv6 address in brackets, like [::1]:9000");
     if (strspn(host, "0123456789.") == strlen(host))
         return refuse(reason, "has no valid IPv4 address: write four numbers, like 127.0.0.1:9000");
-    return refuse(reason, "has a name for a host: write its IP address (names are not looked up)");
+    return refuse(reason, "names a host: write its IP address (names are not looked up)");
 }
 
 static int parse_v4(const char *text, struct address *address, const char **reason)
@@ -105,9 +106,10 @@ static int parse_v4(const char *text, struct address *address, const char **reas
     char host[64];
 
     if (colon == NULL) {
-        return refuse(reason, strchr(text, '/') != NULL
-                                  ? "is a path: write unix: in front of it for a Unix socket"
-                                  : "is no address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
+        return refuse(reason,
+                      strchr(text, '/') != NULL
+                          ? "is a path: write unix: in front of it for a Unix socket"
+                          : "is not an address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
     }
     snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
     v4->sin_family = AF_INET;
@@ -154,7 +156,7 @@ static bool is_mapped(const uint8_t bytes[16])
 int address_parse_block(const char *text, struct address_block *block, const char **reason)
 {
     static const char no_address[] =
-        "is no address: write an IP address or a block, like 10.0.0.0/8";
+        "is not an address: write an IP address or a block, like 10.0.0.0/8";
     const char *slash = strchr(text, '/');
     char host[INET6_ADDRSTRLEN];
     size_t length = slash != NULL ? (size_t)(slash - text) : strlen(text);

@@ -290,9 +290,9 @@ void own_file_remove(const char *path, const char *text)
 const char *own_file_refusal(int number)
 {
     if (number == ELOOP)
-        return "a symbolic link of another user leads there";
+        return "another user's symbolic link leads there";
     if (number == EMLINK)
-        return "it has several names, and another user may have given it one";
+        return "it has several hard links, and another user may have made one";
     if (number == EPERM)
         return "it belongs to another user, or may not be changed";
     return NULL;

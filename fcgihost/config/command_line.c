@@ -38,29 +38,30 @@ struct flag {
 };
 
 static const struct flag flags[] = {
-    {'c', "config", "FILE", NULL,
-     "read FILE; without it and without APP, ./fcgihost.ini if it is there"},
+    {'c', "config", "FILE", NULL, "read FILE; default, without APP: ./fcgihost.ini, if it exists"},
     {'l', "listen", "ADDRESS", "server.listen",
      "listen at unix:PATH, HOST:PORT, [V6]:PORT or fd:N; repeatable"},
-    {'t', "threads", "N", "server.threads", "serve so many requests at once"},
-    {'p', "processes", "N", "server.processes", "keep so many worker processes"},
+    {'t', "threads", "N", "server.threads", "number of requests served at once"},
+    {'p', "processes", "N", "server.processes", "number of worker processes"},
     {FLAG_SET, "set", "SECTION.KEY=VALUE", NULL, "set any key of the ini file; repeatable"},
     {FLAG_CHECK, "check", NULL, NULL,
-     "load the configuration and the application, say what was found, exit"},
+     "load the configuration and the application, report, and exit"},
     {FLAG_CALL, "call", "PATH", NULL,
-     "serve one request without a web server, print the CGI response, exit"},
-    {FLAG_METHOD, "method", "M", NULL, "with --call: its method; else GET, or POST with --data"},
-    {FLAG_DATA, "data", "FILE", NULL, "with --call: the file that is its body"},
-    {FLAG_HEADER, "header", "'NAME: VALUE'", NULL, "with --call: one of its headers; repeatable"},
+     "serve one request without a web server, print the CGI response, and exit"},
+    {FLAG_METHOD, "method", "M", NULL,
+     "with --call: the method; default: GET, or POST with --data"},
+    {FLAG_DATA, "data", "FILE", NULL,
+     "with --call: a file with the request's body; - is standard input"},
+    {FLAG_HEADER, "header", "'NAME: VALUE'", NULL, "with --call: a request header; repeatable"},
     {FLAG_STATUS, "status", NULL, NULL,
-     "ask the running host with this -c FILE or -l ADDRESS; exit 0 if it serves"},
+     "show the status of the host with this -c or -l; exit 0 if it serves"},
     {FLAG_RELOAD, "reload", NULL, NULL,
-     "have its manager replace all workers, wait, say how it ended; exit 1: they stay"},
+     "have its manager replace all workers; exit 1 if the old ones stay"},
     {FLAG_FORMAT, "format", "F", NULL, "with --status: text, json or prometheus"},
     {FLAG_PRINT_INI, "print-ini", NULL, NULL,
      "print a commented fcgihost.ini with every key at its default"},
-    {'V', "version", NULL, NULL, "print which Python, libfcgi and inih it runs with"},
-    {'h', "help", NULL, NULL, "print this"},
+    {'V', "version", NULL, NULL, "print the versions of fcgihost, Python, libfcgi and inih"},
+    {'h', "help", NULL, NULL, "print this help"},
 };
 
 #define FLAG_COUNT (sizeof(flags) / sizeof(flags[0]))
@@ -145,8 +146,8 @@ static int take_method(struct parse *parse, const char *method)
 
     if (!is_token(method, strlen(method))) {
         config_value_quote(method, quoted);
-        return config_error_set(parse->error, "--method: \"%s\" is no method: write one like POST",
-                                quoted);
+        return config_error_set(parse->error,
+                                "--method: \"%s\" is not a method: write one like POST", quoted);
     }
     parse->command_line->method = method;
     return 0;
@@ -160,8 +161,9 @@ static int take_header(struct parse *parse, const char *header)
     if (colon == NULL || !is_token(header, (size_t)(colon - header)) ||
         strpbrk(header, "\r\n") != NULL) {
         config_value_quote(header, quoted);
-        return config_error_set(
-            parse->error, "--header: \"%s\" is no header: write 'NAME: VALUE' in one line", quoted);
+        return config_error_set(parse->error,
+                                "--header: \"%s\" is not a header: write 'NAME: VALUE' in one line",
+                                quoted);
     }
     parse->command_line->headers[parse->command_line->header_count++] = header;
     return 0;
@@ -173,9 +175,9 @@ static int take_call(struct parse *parse, const char *path)
 
     if (path[0] != '/') {
         config_value_quote(path, quoted);
-        return config_error_set(parse->error,
-                                "--call: \"%s\" is no URL path: write one that starts with \"/\"",
-                                quoted);
+        return config_error_set(
+            parse->error, "--call: \"%s\" is not a URL path: write one that starts with \"/\"",
+            quoted);
     }
     parse->command_line->call_path = path;
     return set_command(parse, COMMAND_CALL);
@@ -305,10 +307,10 @@ static int check_combination(struct parse *parse)
 
     if (parse->has_call_detail && command_line->command != COMMAND_CALL) {
         return config_error_set(parse->error,
-                                "--method, --data, --header: only go with --call PATH");
+                                "--method, --data, --header: only valid with --call PATH");
     }
     if (command_line->format != NULL && command_line->command != COMMAND_STATUS)
-        return config_error_set(parse->error, "--format: only goes with --status");
+        return config_error_set(parse->error, "--format: only valid with --status");
     if (command_line->format == NULL)
         command_line->format = "text";
     if (command_line->method == NULL)
@@ -414,8 +416,7 @@ static enum command_line_result apply_status(struct parse *parse)
     parse->command_line->status_file = parse->config_file;
     if (parse->config_file == NULL && parse->config->listen.count == 0) {
         if (stat(here, &status) < 0) {
-            config_error_set(parse->error, "which host is not said: give its -c FILE or "
-                                           "-l ADDRESS");
+            config_error_set(parse->error, "which host? give its -c FILE or -l ADDRESS");
             return COMMAND_LINE_WRONG_USAGE;
         }
         parse->command_line->status_file = here;
@@ -475,15 +476,10 @@ void command_line_clear(struct command_line *command_line)
 
 void command_line_print_help(void)
 {
-    puts("usage: fcgihost [OPTIONS] [APP]\n"
-         "\n"
-         "Serves a Python application to a web server, over FastCGI or SCGI.\n"
-         "\n"
-         "APP is package.module:callable (WSGI), or a script file (.py, .wsgi, or any path with a\n"
-         "slash) that defines application. The current folder then comes first on sys.path, and\n"
-         "what an ini file says of the application is left aside.\n"
-         "\n"
-         "options:");
+    puts("usage: fcgihost [OPTIONS] [APP]\n\nServes a Python application to a web server, over "
+         "FastCGI or SCGI.\n\nAPP is package.module:callable (WSGI), or a script file (.py, .wsgi, "
+         "or any path with a\nslash) that defines application. The current folder then comes first "
+         "on sys.path, and\nan ini file's [application] sections are ignored.\n\noptions:");
     for (size_t i = 0; i < FLAG_COUNT; i++) {
         char letter[] = {'-', (char)flags[i].letter, ',', '\0'};
         char names[48];

@@ -78,7 +78,7 @@ static int apply_flag(struct config *config, struct config_setting *setting, con
     int result;
 
     if (folder == NULL) {
-        return config_error_set(error, "%s: the current folder is not known: %s", where,
+        return config_error_set(error, "%s: can't determine the current folder: %s", where,
                                 config_error_describe(errno));
     }
     setting->folder = folder;
@@ -207,8 +207,8 @@ int config_check(const struct config *config, struct config_error *error)
         strcmp(config->status_path, config->status_ping) == 0) {
         char place[512];
         config_describe_place(config, "status", "ping", place, sizeof(place));
-        return config_error_set(error, "%s[status] ping: is [status] path too: write another path",
-                                place);
+        return config_error_set(
+            error, "%s[status] ping: is the same as [status] path: write another path", place);
     }
     return 0;
 }

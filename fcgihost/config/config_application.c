@@ -201,14 +201,13 @@ static int check_program(const struct config *config, const struct config_applic
     if (application->script == NULL && application->script_root == NULL &&
         strcmp(application->callable, CALLABLE) != 0) {
         return refuse(config, application, error,
-                      " callable: only goes with script or script_root: leave it out, wsgi names "
-                      "the callable after the \":\"");
+                      " callable: only valid with script or script_root: leave it out, as wsgi "
+                      "names the callable after the \":\"");
     }
     if (application->script == NULL && application->script_root == NULL &&
         strcmp(application->extensions, EXTENSIONS) != 0) {
         return refuse(config, application, error,
-                      " extensions: only goes with script or script_root: leave it out, no other "
-                      "program is chosen by a file's name");
+                      " extensions: only valid with script or script_root: leave it out");
     }
     return 0;
 }
@@ -236,12 +235,12 @@ static int check_pair(const struct config *config, const struct config_applicati
         return 0;
     if (one->mount == NULL) {
         return refuse(config, other, error,
-                      " mount: not given here nor in [application%s%s]: one section at most can "
-                      "take what no other mount takes: set mount",
+                      " mount: missing both here and in [application%s%s]: only one section may do "
+                      "without: set mount",
                       one->name != NULL ? " " : "", one->name != NULL ? one->name : "");
     }
     return refuse(config, other, error,
-                  " mount: \"%s\" is that of [application%s%s] too: give each its own",
+                  " mount: \"%s\" is also the mount of [application%s%s]: give each its own",
                   one->mount[0] != '\0' ? one->mount : "/", one->name != NULL ? " " : "",
                   one->name != NULL ? one->name : "");
 }
@@ -255,7 +254,7 @@ int config_application_check_all(const struct config *config, struct config_erro
         return check_program(config, &none, error);
     if (config->application_count > CONFIG_APPLICATIONS_MAX) {
         return refuse(config, &config->applications[CONFIG_APPLICATIONS_MAX], error,
-                      ": the section number %d: start a second fcgihost for the others",
+                      ": section number %d is one too many: start a second fcgihost for the others",
                       CONFIG_APPLICATIONS_MAX + 1);
     }
     for (size_t i = 0; i < config->application_count; i++) {

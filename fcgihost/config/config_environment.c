@@ -88,13 +88,13 @@ static int take_line(struct config *config, char *line, unsigned number, struct 
     const char *name = config_value_trim(text);
     if (!config_environment_is_name(name))
         return fail_line(config, number,
-                         "no name of a variable before the \"=\": write letters, digits and \"_\" "
+                         "no variable name before the \"=\": write letters, digits and \"_\" "
                          "(without \"export\")",
                          error);
     const struct config_variable *old = find(config, name);
     if (old != NULL && old->source == CONFIG_FROM_ENVIRONMENT_FILE)
-        return fail_line(config, number, "a name that is there already: remove one of the two lines",
-                         error);
+        return fail_line(config, number,
+                         "a name that an earlier line has: remove one of the two lines", error);
     if (config_environment_set(config, name, config_value_trim(equals + 1),
                                CONFIG_FROM_ENVIRONMENT_FILE) < 0)
         return fail_line(config, number, "out of memory", error);
@@ -106,7 +106,7 @@ static int parse(struct config *config, char *text, size_t bytes, struct config_
     char *line = text;
     unsigned number = 1;
     if (strlen(text) != bytes)
-        return config_error_set(error, "%s: has a NUL byte: write lines NAME=value of plain text",
+        return config_error_set(error, "%s: has a NUL byte: write NAME=value lines of plain text",
                                 config->environment_file);
     if (strncmp(line, "\xef\xbb\xbf", 3) == 0)
         line += 3;

@@ -202,8 +202,8 @@ static char *clean_line(struct ini_file *file, size_t length, int room)
     length = strlen(text);
     if (length + INIH_LINE_SPARE > (size_t)room) {
         fail(file,
-             "a line of %zu characters, the longest that can be read has %d: shorten the value, or "
-             "give it with --set on the command line",
+             "a line of %zu characters, the longest allowed is %d: shorten the value, or give it "
+             "with --set on the command line",
              length, room - INIH_LINE_SPARE);
         return NULL;
     }
@@ -395,7 +395,7 @@ int config_read_text(struct config *config, const char *path, const char *text, 
     /* fmemopen() only reads it. */
     file.stream = fmemopen((void *)(uintptr_t)text, bytes, "r");
     if (file.folder == NULL)
-        config_error_set(error, "%s: the current folder is not known: %s", path,
+        config_error_set(error, "%s: can't determine the current folder: %s", path,
                          config_error_describe(errno));
     else if (file.stream == NULL)
         config_error_set(error, "out of memory");

@@ -26,244 +26,249 @@ static const char *const level_words[] = {"error", "warning", "info", "debug", N
 
 static const struct config_option options[] = {
     {"server", "listen", CONFIG_TYPE_LISTEN, .is_repeatable = true, .offset = CONFIG(listen),
-     .help = "where the web server connects: unix:PATH, HOST:PORT, [V6]:PORT or\n"
-             "fd:N; repeatable. Without it: descriptor 0 or systemd's sockets"},
+     .help = "addresses to listen on: unix:PATH, HOST:PORT, [V6]:PORT or fd:N;\n"
+             "repeatable. Default: the socket on descriptor 0, or those that systemd\n"
+             "passes"},
     {"server", "protocol", CONFIG_TYPE_WORD, .default_text = "auto", .words = protocol_words,
      .offset = CONFIG(protocol),
-     .help = "auto tells FastCGI from SCGI by the first byte of a connection;\n"
-             "or fastcgi, or scgi"},
+     .help = "fastcgi, scgi, or auto, which tells them apart by the first byte of\n"
+             "each connection"},
     {"server", "threads", CONFIG_TYPE_INTEGER, .default_text = "4", RANGE(1, 1024),
-     .offset = CONFIG(threads), .help = "application threads: as many requests are served at once"},
+     .offset = CONFIG(threads),
+     .help = "application threads, so the number of requests served at\n"
+             "once"},
     {"server", "processes", CONFIG_TYPE_INTEGER, .default_text = "1", RANGE(1, 256),
      .offset = CONFIG(processes),
-     .help = "above 1 a manager keeps so many worker processes, restarts those that\n"
-             "die, and replaces them on SIGHUP"},
+     .help = "number of worker processes; above 1 a manager starts them, restarts\n"
+             "those that die, and replaces them on SIGHUP"},
     {"server", "manager", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(manager),
-     .help = "a manager for one worker process too"},
+     .help = "yes: run a manager even for a single worker process"},
     {"server", "backlog", CONFIG_TYPE_INTEGER, .default_text = "511", RANGE(1, 65535),
-     .offset = CONFIG(backlog), .help = "connections that the kernel lets wait to be accepted"},
+     .offset = CONFIG(backlog),
+     .help = "length of the kernel's queue of connections not accepted\n"
+             "yet"},
     {"server", "socket_mode", CONFIG_TYPE_OCTAL, .default_text = "0600", RANGE(0, 0777),
      .offset = CONFIG(socket_mode),
-     .help = "who may connect to a Unix socket: 0660 lets its group in too"},
+     .help = "permissions of a Unix socket; 0660 lets its group connect too"},
     {"server", "socket_owner", CONFIG_TYPE_TEXT, .offset = CONFIG(socket_owner),
-     .help = "the user, by name or number, to whom a Unix socket is given"},
+     .help = "owner of a Unix socket, by name or number"},
     {"server", "socket_group", CONFIG_TYPE_TEXT, .offset = CONFIG(socket_group),
-     .help = "the group, by name or number, to which a Unix socket is given"},
+     .help = "group of a Unix socket, by name or number"},
     {"server", "allow", CONFIG_TYPE_ALLOW, .is_repeatable = true, .default_text = "loopback",
      .offset = CONFIG(allow),
-     .help = "who may connect over TCP: addresses or blocks like 10.0.0.0/8, or\n"
-             "loopback; repeatable, or several with commas"},
+     .help = "clients that may connect over TCP: loopback, addresses, or blocks like\n"
+             "10.0.0.0/8; separated by commas; repeatable"},
     {"server", "user", CONFIG_TYPE_TEXT, .offset = CONFIG(user),
-     .help = "the user, by name or number, that the process becomes before Python\n"
-             "starts, with all the user's groups; started as root, it should be given"},
+     .help = "user, by name or number, to switch to before Python starts, with all of\n"
+             "the user's groups; always set it when starting as root"},
     {"server", "group", CONFIG_TYPE_TEXT, .offset = CONFIG(group),
-     .help = "the group, by name or number, instead of the user's own"},
+     .help = "group, by name or number, instead of the user's own"},
     {"server", "umask", CONFIG_TYPE_OCTAL, RANGE(0, 0777), .offset = CONFIG(umask_mode),
-     .help = "permissions that files the application makes do not get, like 0027"},
+     .help = "umask for files that the application creates, like 0027"},
     {"server", "directory", CONFIG_TYPE_PATH, .offset = CONFIG(directory),
-     .help = "the current folder for the application"},
+     .help = "current directory of the application"},
     {"server", "pid_file", CONFIG_TYPE_PATH, .offset = CONFIG(pid_file),
-     .help = "a file that holds the process's number while it runs"},
+     .help = "file that holds the process id while the host runs"},
     {"server", "temporary", CONFIG_TYPE_PATH, .offset = CONFIG(temporary),
-     .help = "the folder of temporary files; not given: $TMPDIR or /var/tmp"},
+     .help = "folder for temporary files; default: $TMPDIR or /var/tmp"},
     {"server", "no_new_privs", CONFIG_TYPE_SWITCH, .default_text = "yes",
      .offset = CONFIG(no_new_privs),
      .help = "no: programs that the application runs may gain privileges by a\n"
-             "set-user-ID bit, like sudo, or a set-group-ID bit, like sendmail"},
+             "set-user-ID bit (sudo) or a set-group-ID bit (sendmail)"},
     {"server", "environment_file", CONFIG_TYPE_PATH, .offset = CONFIG(environment_file),
-     .help = "a file of lines NAME=value, as in [environment], for what is secret\n"
-             "or too long for this file; only root needs to be able to read it"},
+     .help = "file of NAME=value lines, like [environment], for values that are\n"
+             "secret or too long for this file; only root needs to be able to read it"},
 
     {"python", "home", CONFIG_TYPE_PATH, .offset = CONFIG(home),
-     .help = "the folder of a virtual environment made by the Python that\n"
-             "fcgihost --version names"},
+     .help = "folder of a virtual environment, made by the Python that fcgihost\n"
+             "--version shows"},
     {"python", "path", CONFIG_TYPE_PATH, .is_repeatable = true, .offset = CONFIG(path),
-     .help = "a folder to put in front of sys.path; repeatable, the first one\n"
-             "comes first"},
+     .help = "folder to add to the front of sys.path; repeatable, in that order"},
     {"python", "bytecode", CONFIG_TYPE_SWITCH, .default_text = "yes", .offset = CONFIG(bytecode),
      .help = "write .pyc files"},
     {"python", "switch_interval", CONFIG_TYPE_TIME, RANGE(1, 10 * SECOND_MS),
      .offset = CONFIG(switch_interval_ms),
-     .help = "how long a thread keeps Python while others wait for it; not given:\n"
+     .help = "how long a thread may keep the GIL while others wait for it; default:\n"
              "Python's own, 5ms"},
 
     {"application", "wsgi", CONFIG_TYPE_WSGI, .offset = APPLICATION(wsgi),
-     .help = "the WSGI application as package.module:callable"},
+     .help = "the WSGI application, as package.module:callable"},
     {"application", "handler", CONFIG_TYPE_WSGI, .offset = APPLICATION(handler),
-     .help = "or package.module:function, called with a fcgihost.Request"},
+     .help = "or a function, as package.module:function, that is called with a\n"
+             "fcgihost.Request"},
     {"application", "script", CONFIG_TYPE_PATH, .offset = APPLICATION(script),
-     .help = "or a script file that defines it"},
+     .help = "or a script file that defines the application"},
     {"application", "callable", CONFIG_TYPE_NAME, .default_text = "application",
-     .offset = APPLICATION(callable), .help = "its name in a script file"},
+     .offset = APPLICATION(callable), .help = "the application's name in a script file"},
     {"application", "script_root", CONFIG_TYPE_PATH, .offset = APPLICATION(script_root),
-     .help = "or the folder of many script files: the web server chooses one by\n"
-             "SCRIPT_FILENAME; only files that neither their group nor others can\n"
-             "write, and whose name ends as extensions says, run"},
+     .help = "or a folder of script files: the web server chooses one with\n"
+             "SCRIPT_FILENAME. Only files that match extensions, and that neither\n"
+             "their group nor others can write, are run"},
     {"application", "extensions", CONFIG_TYPE_EXTENSIONS, .default_text = ".py .wsgi",
      .offset = APPLICATION(extensions),
-     .help = "how the names of files end that a web server may choose to run, with\n"
-             "spaces between; upper and lower case differ"},
+     .help = "file name extensions of scripts that a web server may choose, separated\n"
+             "by spaces; case-sensitive"},
     {"application", "stream", CONFIG_TYPE_SWITCH, .default_text = "no",
      .offset = APPLICATION(stream),
-     .help = "yes: a request's body reaches the application as it comes, and holds a\n"
-             "thread meanwhile; no: a request is served once its body is whole"},
+     .help = "yes: the application reads a request's body as it arrives, which keeps\n"
+             "a thread busy; no: a request is served once its whole body has arrived"},
     {"application", "mount", CONFIG_TYPE_MOUNT, .offset = APPLICATION(mount),
-     .help = "the URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / says\n"
-             "root. Not given: as the web server splits the path. More sections,\n"
-             "[application NAME], each with a mount of its own, share the process:\n"
-             "the longest one wins"},
+     .help = "URL prefix, not percent-encoded, that becomes SCRIPT_NAME; / is the\n"
+             "root. Default: as the web server splits the path. Several sections,\n"
+             "each an [application NAME] with its own mount, share the process; the\n"
+             "longest matching mount wins"},
     {"application", "authorizer", CONFIG_TYPE_WSGI, .offset = APPLICATION(authorizer),
-     .help = "package.module:function that allows or refuses requests, for a web\n"
-             "server that asks for FastCGI's authorizer"},
+     .help = "package.module:function that allows or refuses requests, for web\n"
+             "servers that use FastCGI's authorizer role"},
     {"application", "filter", CONFIG_TYPE_WSGI, .offset = APPLICATION(filter),
-     .help = "package.module:function that filters files, for a web server that\n"
-             "asks for FastCGI's filter"},
+     .help = "package.module:function that filters files, for web servers that use\n"
+             "FastCGI's filter role"},
 
     {"startup", "import", CONFIG_TYPE_IMPORT, .is_repeatable = true, .offset = CONFIG(imports),
-     .help = "a module to import when the process starts, or module:function to\n"
-             "call then; repeatable, in order; tried again until it succeeds"},
+     .help = "module to import at start, or module:function to import and call;\n"
+             "repeatable, run in order; retried until it succeeds"},
     {"startup", "require", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(require),
-     .help = "requests get 503 with Retry-After until every import has succeeded"},
+     .help = "yes: answer 503 with Retry-After until every import has succeeded"},
     {"startup", "request_wait", CONFIG_TYPE_TIME, .default_text = "5s", RANGE(0, HOUR_MS),
      .offset = CONFIG(request_wait_ms),
-     .help = "how long a request waits for the application, or for a required\n"
-             "import, before its 503"},
+     .help = "how long a request waits for the application, or for a required import,\n"
+             "before it gets 503"},
     {"startup", "retry_delay", CONFIG_TYPE_TIME, .default_text = "1s", RANGE(1, DAY_MS),
      .offset = CONFIG(retry_delay_ms),
-     .help = "how long after its first failure an import is tried again; doubles,\n"
-             "with a little chance in it"},
+     .help = "delay before a failed import is retried; doubles each time, with some\n"
+             "random jitter"},
     {"startup", "retry_max_delay", CONFIG_TYPE_TIME, .default_text = "60s", RANGE(1, DAY_MS),
-     .offset = CONFIG(retry_max_delay_ms), .help = "the longest such delay"},
+     .offset = CONFIG(retry_max_delay_ms), .help = "longest delay before a retry"},
     {"startup", "on_failure", CONFIG_TYPE_WORD, .default_text = "retry", .words = on_failure_words,
      .offset = CONFIG(on_failure),
-     .help = "exit: the first import, or application, that fails ends the\n"
-             "process with code 4"},
+     .help = "exit: end the process with code 4 at the first failure of an import or\n"
+             "application"},
 
     {"environment", "NAME", CONFIG_TYPE_VARIABLE, .is_repeatable = true,
      .offset = CONFIG(environment),
-     .help = "a variable of the environment, of any name, set before Python starts;\n"
-             "upper and lower case differ; the value is literal and may be empty"},
+     .help = "environment variable of any name, set before Python starts; names are\n"
+             "case-sensitive; the value is taken literally and may be empty"},
 
     {"limits", "requests", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000000),
-     .offset = CONFIG(requests),
-     .help = "the process ends in order after so many requests, to be replaced by\n"
-             "a fresh one; 0 is never"},
+     .offset = CONFIG(requests), .help = "replace the process after so many requests; 0: never"},
     {"limits", "requests_jitter", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000000),
      .offset = CONFIG(requests_jitter),
-     .help = "adds up to so many requests by chance, so that processes do not end\n"
-             "together"},
+     .help = "add a random number of requests, up to this, so that processes are not\n"
+             "all replaced at the same time"},
     {"limits", "lifetime", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
-     .offset = CONFIG(lifetime_ms), .help = "likewise, at that age; 0 is never"},
+     .offset = CONFIG(lifetime_ms), .help = "replace the process at this age; 0: never"},
     {"limits", "lifetime_jitter", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
-     .offset = CONFIG(lifetime_jitter_ms), .help = "adds up to so much to it by chance"},
+     .offset = CONFIG(lifetime_jitter_ms), .help = "add a random time, up to this"},
     {"limits", "memory", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(memory_bytes),
-     .help = "likewise, when it has that much resident memory, looked at every 5 s;\n"
-             "0 is never"},
+     .help = "replace the process when its resident memory, checked every 5 s,\n"
+             "reaches this size; 0: never"},
     {"limits", "idle", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, YEAR_MS),
      .offset = CONFIG(idle_ms),
-     .help = "the process, with a manager all of them, ends in order after so long\n"
-             "without a request; for a socket of systemd's, mod_fcgid or lighttpd,\n"
-             "which start it again. 0 is never"},
+     .help = "stop the host, manager included, after so long without a request; for\n"
+             "mod_fcgid, lighttpd or a systemd socket, which start it again. 0:\n"
+             "never"},
     {"limits", "connections", CONFIG_TYPE_INTEGER, .default_text = "0", RANGE(0, 1000000),
      .offset = CONFIG(connections),
-     .help = "so many connections are accepted at the same time; 0: 4096 and 64 more\n"
-             "for each thread, or what the limit of open files leaves"},
+     .help = "most connections open at the same time; 0: 4096 plus 64 for each\n"
+             "thread, or fewer if the limit of open files is lower"},
     {"limits", "queue_time", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, HOUR_MS),
      .offset = CONFIG(queue_time_ms),
-     .help = "a request that has waited longer for a thread is answered with 503;\n"
-             "0 lets it wait for ever"},
+     .help = "answer 503 to a request that has waited longer for a thread; 0: wait\n"
+             "forever"},
     {"limits", "request_time", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, DAY_MS),
      .offset = CONFIG(request_time_ms),
-     .help = "a request that takes longer gets fcgihost.RequestTimeout raised in it\n"
-             "and is answered with 504; if that does not end it within 5 s, the\n"
-             "process is replaced. 0 is any time"},
+     .help = "raise fcgihost.RequestTimeout in a request that runs longer, and answer\n"
+             "504; if it is still running 5 s later, replace the process. 0: no\n"
+             "limit"},
     {"limits", "client_gone", CONFIG_TYPE_WORD, .default_text = "continue",
      .words = client_gone_words, .offset = CONFIG(client_gone),
-     .help = "interrupt: fcgihost.ClientGone is raised in a request whose client\n"
-             "has left; continue: it runs to its end"},
+     .help = "interrupt: raise fcgihost.ClientGone in a request whose client has\n"
+             "left; continue: let it run to its end"},
     {"limits", "body_memory", CONFIG_TYPE_SIZE, .default_text = "64K", RANGE(0, TIB),
      .offset = CONFIG(body_memory_bytes),
-     .help = "so much of a request's body is kept in memory until a thread serves\n"
-             "the request; what is beyond it, in a temporary file"},
+     .help = "memory for a request's body while it arrives; the rest goes to a\n"
+             "temporary file"},
     {"limits", "response_memory", CONFIG_TYPE_SIZE, .default_text = "1M", RANGE(0, TIB),
      .offset = CONFIG(response_memory_bytes),
-     .help = "likewise of a response that its peer does not take at once"},
+     .help = "memory for the part of a response that the web server has not taken\n"
+             "yet; the rest goes to a temporary file"},
     {"limits", "temporary_space", CONFIG_TYPE_SIZE, .default_text = "1G", RANGE(0, TIB),
      .offset = CONFIG(temporary_space_bytes),
-     .help = "so large are the temporary files of a process together; beyond it\n"
-             "requests with a large body get 503, and an application that sends more\n"
-             "than its peer takes waits"},
+     .help = "total size of a process's temporary files; when it is used up, requests\n"
+             "with large bodies get 503, and applications wait until the web server\n"
+             "takes more of their response"},
     {"limits", "min_rate", CONFIG_TYPE_SIZE, .default_text = "1K", RANGE(0, KIB *KIB *KIB),
      .offset = CONFIG(min_rate_bytes),
-     .help = "so many bytes a second a peer has to send or take in each 10 s in which\n"
-             "it is waited for; 0: none"},
+     .help = "bytes per second that a peer must send, or take, on average over 10 s\n"
+             "while the host waits for it; 0: any"},
     {"limits", "request_body", CONFIG_TYPE_SIZE, .default_text = "0", RANGE(0, TIB),
      .offset = CONFIG(request_body_bytes),
-     .help = "a larger request body is answered with 413; 0 leaves the limit to\n"
-             "the web server"},
+     .help = "answer 413 to a larger request body; 0: leave the limit to the web\n"
+             "server"},
     {"limits", "request_head", CONFIG_TYPE_SIZE, .default_text = "64K", RANGE(KIB, KIB *KIB),
      .offset = CONFIG(request_head_bytes),
-     .help = "a connection whose request has larger parameters is closed"},
+     .help = "close a connection whose request has larger parameters"},
     {"limits", "io_timeout", CONFIG_TYPE_TIME, .default_text = "60s", RANGE(1, DAY_MS),
      .offset = CONFIG(io_timeout_ms),
-     .help = "how long one read or write waits for the web server"},
+     .help = "how long one read from, or write to, the web server may\n"
+             "take"},
 
     {"shutdown", "drain_timeout", CONFIG_TYPE_TIME, .default_text = "5s", RANGE(0, DAY_MS),
      .offset = CONFIG(drain_timeout_ms),
-     .help = "how long requests in flight may still take when the process\n"
-             "ends"},
+     .help = "how long requests in flight may go on when the process stops"},
     {"shutdown", "cleanup_timeout", CONFIG_TYPE_TIME, .default_text = "2s", RANGE(1, DAY_MS),
      .offset = CONFIG(cleanup_timeout_ms),
-     .help = "how long all registered cleanups may take together"},
+     .help = "how long all registered cleanups together may take"},
 
     {"reload", "mode", CONFIG_TYPE_WORD, .default_text = "script", .words = reload_words,
      .offset = CONFIG(reload_mode),
-     .help = "script: a script file, and what it loaded with import_module(), is\n"
-             "loaded anew when it changes; process: the process, or each worker, is\n"
-             "replaced when any loaded source file changes and what is new can be\n"
-             "loaded; off: nothing is looked at"},
+     .help = "script: reload a script file, and what it loaded with import_module(),\n"
+             "when it changes; process: replace the process, or each worker, when any\n"
+             "loaded source file has changed and the new code loads; off: never\n"
+             "reload"},
     {"reload", "interval", CONFIG_TYPE_TIME, .default_text = "1s", RANGE(10, DAY_MS),
      .offset = CONFIG(reload_interval_ms),
-     .help = "at most one look at the files in that time; a change counts once two\n"
-             "looks in a row find the file the same"},
+     .help = "how often files are checked at most; a change counts once two checks in\n"
+             "a row see the same file"},
     {"reload", "watch", CONFIG_TYPE_PATH, .is_repeatable = true, .offset = CONFIG(reload_watch),
-     .help = "more files that count, as a glob: templates/*.html; repeatable"},
+     .help = "more files to watch, as a glob like templates/*.html; repeatable"},
 
     {"log", "destination", CONFIG_TYPE_DESTINATION, .default_text = "stderr",
      .offset = CONFIG(log_destination),
-     .help = "stderr (syslog where that is closed or /dev/null), syslog, or a file,\n"
-             "opened again on SIGHUP"},
+     .help = "stderr (or syslog if that is closed or /dev/null), syslog, or a file,\n"
+             "which is reopened on SIGHUP"},
     {"log", "front", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(log_front),
-     .help = "what a request logs also goes to the web server's error log, over\n"
-             "FastCGI; not behind HAProxy 2.6, which crashes on it"},
+     .help = "yes: also send what a request logs to the web server's error log, over\n"
+             "FastCGI; not with HAProxy 2.6, which crashes on it"},
     {"log", "level", CONFIG_TYPE_WORD, .default_text = "info", .words = level_words,
      .offset = CONFIG(log_level),
-     .help = "the least that is logged: error, warning, info or debug"},
+     .help = "least important messages to log: error, warning, info or debug"},
     {"log", "format", CONFIG_TYPE_WORD, .default_text = "text", .words = format_words,
      .offset = CONFIG(log_format),
-     .help = "json: one object a line, what the application prints too"},
+     .help = "text, or json: one object per line, also for what the application\n"
+             "prints"},
     {"log", "access", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(log_access),
-     .help = "a line for each request, whatever the level: status, bytes, times"},
+     .help = "log each request, whatever the level: status, bytes, times"},
     {"log", "access_query", CONFIG_TYPE_SWITCH, .default_text = "no",
-     .offset = CONFIG(log_access_query), .help = "with the query, which may be secret"},
+     .offset = CONFIG(log_access_query), .help = "include the query, which may contain secrets"},
     {"log", "slow_request", CONFIG_TYPE_TIME, .default_text = "0", RANGE(0, DAY_MS),
      .offset = CONFIG(slow_request_ms),
-     .help = "the Python stack of a request that takes longer is logged, once, while\n"
-             "it runs; 0: none is"},
+     .help = "log the Python stack of a request, once, when it has run for so long;\n"
+             "0: never"},
     {"log", "show_errors", CONFIG_TYPE_SWITCH, .default_text = "no", .offset = CONFIG(show_errors),
      .help = "show tracebacks in error pages; for development only"},
 
     {"status", "path", CONFIG_TYPE_MOUNT, .offset = CONFIG(status_path),
-     .help = "a URL path that the host itself answers with its status, like /status:\n"
-             "a page, or with ?format=json, prometheus or text; let your web server\n"
-             "say who may see it"},
+     .help = "URL path where the host answers with its status, like /status: a page,\n"
+             "or ?format=json, prometheus or text; restrict access to it in the web\n"
+             "server"},
     {"status", "ping", CONFIG_TYPE_MOUNT, .offset = CONFIG(status_ping),
-     .help = "a URL path that it answers with 200 pong while requests are served,\n"
-             "else with 503 and the state, for a load balancer"},
+     .help = "URL path, for load balancers, where the host answers 200 pong while\n"
+             "requests are served, otherwise 503 and its state"},
     {"status", "listen", CONFIG_TYPE_LISTEN, .is_repeatable = true, .offset = CONFIG(status_listen),
-     .help = "a socket of its own for both, at / and /ping, and for Prometheus at\n"
-             "/metrics: FastCGI, SCGI and plain HTTP; repeatable"},
+     .help = "sockets for the status alone: / and /ping, and /metrics for Prometheus;\n"
+             "FastCGI, SCGI and plain HTTP; repeatable"},
 };
 
 static const char NAMED_APPLICATION[] = "application ";
@@ -382,7 +387,7 @@ void config_option_suggest_key(const char *section, const char *key, char *text,
     }
     nearest = find_nearest(NULL, key);
     if (nearest != NULL && strcmp(nearest->key, key) == 0) {
-        snprintf(text, text_bytes, "it belongs into [%s]", nearest->section);
+        snprintf(text, text_bytes, "it belongs in [%s]", nearest->section);
         return;
     }
     if (nearest != NULL) {
@@ -462,9 +467,9 @@ static void print_help(void)
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (is_new_section(i))
             printf("%s[%s]\n", i == 0 ? "" : "\n", options[i].section);
-        printf("  %-15s  %-11s  ", options[i].key,
+        printf("  %-16s  %-11s  ", options[i].key,
                options[i].default_text != NULL ? options[i].default_text : "-");
-        print_lines(options[i].help, "", "\n                                ");
+        print_lines(options[i].help, "", "\n                                 ");
         print_range(&options[i]);
         putchar('\n');
     }

@@ -115,14 +115,14 @@ static void check_user(struct check *check, const char *what, const char *name)
 {
     struct user user;
     if (name != NULL && user_find(name, &user) < 0)
-        tell(check, what, name, "no user of this machine", "write a name or a number that is");
+        tell(check, what, name, "no such user", "write an existing name or number");
 }
 
 static void check_group(struct check *check, const char *what, const char *name)
 {
     gid_t group;
     if (name != NULL && user_find_group(name, &group) < 0)
-        tell(check, what, name, "no group of this machine", "write a name or a number that is");
+        tell(check, what, name, "no such group", "write an existing name or number");
 }
 
 static void check_names(struct check *check)
@@ -138,7 +138,7 @@ static const char *refuses_socket(const char *path)
 {
     struct stat status;
     if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
-        return "is there, and no socket";
+        return "exists and is not a socket";
     return refuses_file(path);
 }
 

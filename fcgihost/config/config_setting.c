@@ -199,7 +199,7 @@ static int set_allow(struct config_setting *setting, void *target)
         }
     }
     if (result == 0 && !is_any)
-        result = refuse(setting, "holds no address: write one, or a block like 10.0.0.0/8");
+        result = refuse(setting, "contains no address: write one, or a block like 10.0.0.0/8");
     free(texts);
     return result;
 }
@@ -259,7 +259,7 @@ static int set_variable(struct config_setting *setting, void *target)
     struct config *config = (struct config *)(void *)((char *)target - setting->option->offset);
 
     if (!config_environment_is_name(setting->key))
-        return refuse(setting, "is no name of a variable: write letters, digits and \"_\"");
+        return refuse(setting, "is not a variable name: write letters, digits and \"_\"");
     if (config_environment_set(config, setting->key, setting->text, setting->source) < 0)
         return refuse(setting, out_of_memory);
     return 0;

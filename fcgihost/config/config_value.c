@@ -117,11 +117,10 @@ int config_value_parse_time(const char *text, const struct config_value_range *r
     if (scale(text, rest, unit, milliseconds) < 0) {
         if (is_negative_number(text))
             return refuse_range(reason, range, CONFIG_VALUE_TIME);
-        return refuse(reason,
-                      rest == NULL
-                          ? "is not a time: write a whole number with ms, s, m or h, like 30s"
-                          : "has no unit of time that is known: write a whole number with "
-                            "ms, s, m or h, like 30s");
+        return refuse(
+            reason, rest == NULL
+                        ? "is not a time: write a whole number with ms, s, m or h, like 30s"
+                        : "has an unknown unit: write a whole number with ms, s, m or h, like 30s");
     }
     return is_within(*milliseconds, range) ? 0 : refuse_range(reason, range, CONFIG_VALUE_TIME);
 }
@@ -143,10 +142,11 @@ int config_value_parse_size(const char *text, const struct config_value_range *r
         if (is_negative_number(text))
             return refuse_range(reason, range, CONFIG_VALUE_SIZE);
         return refuse(
-            reason, rest == NULL ? "is not a size: write a whole number, alone or with K, M or G, "
-                                   "like 64K"
-                                 : "has no unit of size that is known: write a whole number, alone "
-                                   "or with K, M or G, like 64K");
+            reason,
+            rest == NULL
+                ? "is not a size: write a whole number, alone or with K, M or G, "
+                  "like 64K"
+                : "has an unknown unit: write a whole number, alone or with K, M or G, like 64K");
     }
     return is_within(*bytes, range) ? 0 : refuse_range(reason, range, CONFIG_VALUE_SIZE);
 }
@@ -259,7 +259,7 @@ int config_value_check_import(const char *text, struct config_value_reason *reas
     const char *end = skip_names(text);
 
     if (strchr(text, '/') != NULL || strstr(text, ".py:") != NULL)
-        return refuse(reason, "names a file, not a module: write the name that an import has");
+        return refuse(reason, "names a file, not a module: write the name used to import it");
     if (end != text && *end == ':') {
         text = end + 1;
         end = skip_names(text);
@@ -303,17 +303,18 @@ int config_value_parse_mount(const char *text, char *normal, struct config_value
     }
     for (const char *at = text; *at != '\0'; at++)
         if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            return refuse(reason, "holds a control character: write a URL prefix like /shop");
+            return refuse(reason, "contains a control character: write a URL prefix like /shop");
         else if (*at == '?' || *at == '#')
-            return refuse(reason, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
+            return refuse(reason,
+                          "contains \"?\" or \"#\", which end a URL's path: write the path alone");
     while (length > 0 && text[length - 1] == '/')
         length--;
     memcpy(normal, text, length);
     normal[length] = '\0';
     if (strstr(normal, "//") != NULL)
-        return refuse(reason, "holds \"//\": write single slashes");
+        return refuse(reason, "contains \"//\": write single slashes");
     if (has_segment(normal, ".") || has_segment(normal, ".."))
-        return refuse(reason, "holds a segment \".\" or \"..\": write the prefix without it");
+        return refuse(reason, "contains a segment \".\" or \"..\": write the prefix without it");
     return 0;
 }
 
@@ -327,8 +328,8 @@ int config_value_parse_extensions(const char *text, char *normal,
 
         if (at[0] != '.' || length < 2 || memchr(at, '/', length) != NULL ||
             memchr(at, ',', length) != NULL) {
-            return refuse(reason, "is no list of extensions: write each with its dot, and spaces "
-                                  "between them, like .py .wsgi");
+            return refuse(reason, "is not a list of extensions: write each with its dot, and "
+                                  "spaces between them, like .py .wsgi");
         }
         if (end != normal)
             *end++ = ' ';
@@ -337,7 +338,7 @@ int config_value_parse_extensions(const char *text, char *normal,
         at += length;
     }
     *end = '\0';
-    return end != normal ? 0 : refuse(reason, "holds no extension: write one, like .wsgi");
+    return end != normal ? 0 : refuse(reason, "contains no extension: write one, like .wsgi");
 }
 
 void config_value_format(uint64_t number, enum config_value_unit unit, char text[24])

@@ -281,7 +281,7 @@ static enum connection_step look(struct receiver *receiver, struct connection *c
         request->outbox.patience_ms = SENDER_PATIENCE_MS;
         meta_read_content_length(request, receiver->config->request_body_bytes);
         if (meta_drop_body(request, &receiver->routes->roles[request->role]) < 0) {
-            connection->refusal = "its body can't be left out: out of memory";
+            connection->refusal = "out of memory";
             return CONNECTION_CLOSE;
         }
         if (connection->has_taken_over)

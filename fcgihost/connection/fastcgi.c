@@ -118,7 +118,7 @@ static enum head_state accept_head(struct receiver *receiver, struct connection 
         return HEAD_REFUSED;
     }
     if (add_params(request, state->fcgx.envp) < 0 || set_role(request, result->role) < 0) {
-        connection->refusal = "its parameters can't be kept";
+        connection->refusal = "its parameters can't be stored";
         return HEAD_REFUSED;
     }
     input->begin += connection->head_bytes;
@@ -153,7 +153,7 @@ static enum head_state fastcgi_begin(struct receiver *receiver, struct connectio
             return HEAD_REFUSED;
         case GATE_CUT:
             if (result.cut_offset > 0 && ++connection->cuts > MAX_CUTS) {
-                connection->refusal = "too many foreign records in a request's head";
+                connection->refusal = "too many records of other requests in a request's head";
                 return HEAD_REFUSED;
             }
             cut_out(input, result.cut_offset, result.cut_bytes);

@@ -56,7 +56,7 @@ static enum head_state http_begin(struct receiver *receiver, struct connection *
     request->ops = &http_transport;
     *state_of(request) = (struct http_state){.is_head_sent = false};
     if (add_params(request, &head) < 0) {
-        connection->refusal = "its head can't be kept: out of memory";
+        connection->refusal = "its head can't be stored: out of memory";
         return HEAD_REFUSED;
     }
     connection->head_bytes = head.head_bytes;

@@ -78,7 +78,7 @@ static void take_over_connection(struct poller *poller, const struct handover_co
     struct connection *connection = connection_take_over(left);
     if (connection == NULL) {
         log_error("handover-lost",
-                  "a connection of the process before this one is closed: out of memory");
+                  "a connection handed over by the previous process is closed: out of memory");
         return;
     }
     pthread_mutex_lock(&poller->mutex);

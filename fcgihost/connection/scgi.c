@@ -55,7 +55,7 @@ static enum head_state scgi_begin(struct receiver *receiver, struct connection *
     request->ops = &scgi_transport;
     state_of(request)->body_left = head.content_length;
     if (add_params(request, &head) < 0) {
-        connection->refusal = "its headers can't be kept: out of memory";
+        connection->refusal = "its headers can't be stored: out of memory";
         return HEAD_REFUSED;
     }
     connection->head_bytes = head.head_bytes;

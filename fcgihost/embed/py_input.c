@@ -106,7 +106,7 @@ static struct request *enter(struct py_stream *self)
 {
     if (fork_is_child()) {
         PyErr_SetString(PyExc_OSError,
-                        "a forked child can't read the request's body: it is its parent's");
+                        "a forked child can't read the request's body: it belongs to the parent");
         return NULL;
     }
     struct request *request = py_stream_enter(self);

@@ -190,7 +190,7 @@ static void answer_timeout(struct python_thread *thread, struct request *request
                            PyObject *exception)
 {
     struct response *response = &request->response;
-    const char *what = response->is_ended       ? "its response was whole by then"
+    const char *what = response->is_ended       ? "its response was complete by then"
                        : response->is_head_sent ? "its response had begun, the connection is closed"
                                                 : "answered with 504";
     bool is_stack_logged =

@@ -217,7 +217,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
         return;
     } else if (response->is_ended) {
         log_exception(request, "application-failed",
-                      "the application failed after its response was whole", exception);
+                      "the application failed after its response was complete", exception);
     } else if (response->is_head_sent) {
         log_exception(
             request, "application-failed",

@@ -209,16 +209,15 @@ static void advise(const struct path_source *source, char *buffer)
         return;
     int path_bytes = source->request_uri != NULL ? (int)strcspn(source->request_uri, "?#") : 0;
     if (advice == PATH_ADVICE_MOUNT)
-        log_warning(
-            "front-hides-prefix",
-            "%.*s: the web server passes what is below %s but does not tell this prefix, so "
-            "links lack it or have it twice: set [application] mount = %s (or mount = / if "
-            "the application's own routes begin with %s)",
-            path_bytes, source->request_uri, prefix, prefix, prefix);
+        log_warning("front-hides-prefix",
+                    "%.*s: the web server forwards what is below %s without naming this prefix, so "
+                    "links lack it or have it twice: set [application] mount = %s (or mount = / if "
+                    "the application's own routes begin with %s)",
+                    path_bytes, source->request_uri, prefix, prefix, prefix);
     else if (advice == PATH_ADVICE_PREFIX_TWICE)
         log_warning("front-doubles-prefix",
-                    "%.*s: the web server sends SCRIPT_NAME=%s and PATH_INFO=%s, its prefix twice: "
-                    "set [application] mount = %s, or in nginx \"fastcgi_split_path_info "
+                    "%.*s: the web server sends SCRIPT_NAME=%s and PATH_INFO=%s, both with the "
+                    "prefix: set [application] mount = %s, or in nginx \"fastcgi_split_path_info "
                     "^(%s)(/.*)?$;\" and \"fastcgi_param PATH_INFO $fastcgi_path_info;\"",
                     path_bytes, source->request_uri, prefix, source->path_info, prefix, prefix);
     else if (advice == PATH_ADVICE_LIGHTTPD_ROOT)

@@ -56,10 +56,10 @@ static int read_venv(const struct config *config, struct venv *venv, struct conf
     snprintf(path, sizeof(path), "%s/pyvenv.cfg", config->home);
     FILE *file = fopen(path, "re");
     if (file == NULL)
-        return fail(config, error,
-                    "no virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv "
-                    "DIR`",
-                    strerror(errno), FCGIHOST_PYTHON);
+        return fail(
+            config, error,
+            "not a virtual environment: it has no pyvenv.cfg (%s); make one with `%s -m venv DIR`",
+            strerror(errno), FCGIHOST_PYTHON);
     read_venv_key(file, "version", venv->version, sizeof(venv->version));
     if (venv->version[0] == '\0')
         read_venv_key(file, "version_info", venv->version, sizeof(venv->version));
@@ -133,8 +133,8 @@ static int check_python(const struct config *config, const struct venv *venv,
     if (!is_own_library(venv->home))
         return fail(config, error,
                     "a virtual environment of the Python %.20s in %.300s, but this program runs "
-                    "the %s of %s, and extensions of the one don't fit the other: make one with "
-                    "`%s -m venv DIR`, or build fcgihost with make PYTHON=%.300s/python3",
+                    "the %s of %s, and extensions built for one don't work with the other: make "
+                    "one with `%s -m venv DIR`, or build fcgihost with make PYTHON=%.300s/python3",
                     venv->version, venv->home, py_interpreter_version(), FCGIHOST_PYTHON,
                     FCGIHOST_PYTHON, venv->home);
     return 0;

@@ -142,8 +142,8 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
     char folder[PATH_MAX];
     if (find_package(folder, sizeof(folder)) < 0) {
         snprintf(error->message, sizeof(error->message),
-                 "the Python package fcgihost is missing: it belongs to %s/python (make install) "
-                 "or beside the program",
+                 "the Python package fcgihost is missing: put it into %s/python (make install) or "
+                 "beside the program",
                  FCGIHOST_DATADIR);
         return -1;
     }

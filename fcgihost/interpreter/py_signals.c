@@ -70,7 +70,7 @@ static void watch(void)
     py_gil_take();
     PyObject *result = py_module_call_with("watch_signals", "(i)", write_fd);
     if (result == NULL)
-        py_exception_print("signals that the application handles are not noticed");
+        py_exception_print("the application's signal handlers will not run");
     Py_XDECREF(result);
     py_gil_release();
 }
@@ -84,7 +84,7 @@ static int do_chores(void)
     if (result != NULL && result != Py_None)
         seconds = PyFloat_AsDouble(result);
     if (PyErr_Occurred())
-        py_exception_print("what the main thread does between requests failed");
+        py_exception_print("the main thread's work between requests failed");
     Py_XDECREF(result);
     py_gil_release();
     return seconds >= 0 && seconds * 1000 < FOREVER_MS ? (int)(seconds * 1000) + 1 : FOREVER_MS;

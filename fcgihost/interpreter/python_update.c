@@ -23,8 +23,8 @@ void python_update_warn(void)
 {
     if (python_update_is_due(FCGIHOST_PYTHON, FCGIHOST_PYTHON_STAMP))
         log_warning("python-updated",
-                    "%s has changed since this program was built, which has its Python built in: "
-                    "build and install fcgihost again, or what was mended there is not mended "
-                    "here (make PYTHON_LINK=shared uses the system's library instead)",
+                    "%s has changed since this program was built, which contains a copy of it: "
+                    "rebuild and reinstall fcgihost to get the fixes (make PYTHON_LINK=shared uses "
+                    "the system's library instead)",
                     FCGIHOST_PYTHON);
 }

@@ -105,7 +105,7 @@ void main_thread_describe(struct main_thread *main, char *text, size_t text_byte
 {
     struct main_work work = get_work(main);
     if (work.step == STEP_NONE)
-        snprintf(text, text_bytes, "a thread that does not let go of the GIL");
+        snprintf(text, text_bytes, "a thread that does not release the GIL");
     else
         snprintf(text, text_bytes, "%s%s", work.step == STEP_CLEANUP ? "the cleanup " : "",
                  work.name);

@@ -87,8 +87,7 @@ void manager_link_ask(struct manager_link *link, enum worker_wish wish, const ch
         memcpy(data + sizeof(request), startup.data, bytes);
     if (channel_send(link->worker.channel_fd, WORKER_ASKS, data, sizeof(request) + bytes, NULL, 0) <
         0)
-        log_error("manager-unreachable", "the manager can't be asked: %s",
-                  config_error_describe(errno));
+        log_error("manager-unreachable", "can't ask the manager: %s", config_error_describe(errno));
 }
 
 /* Takes the first descriptor of the message, or -1. */

@@ -71,7 +71,7 @@ void notify_init(bool is_worker)
         if (!service.is_on)
             log_warning("notify-socket",
                         "NOTIFY_SOCKET \"%s\": neither a path nor an abstract socket (@): the "
-                        "service manager is told nothing",
+                        "service manager gets no notifications",
                         path);
     }
     unsetenv("NOTIFY_SOCKET");
@@ -104,8 +104,7 @@ static void log_failure(void)
     if (service.is_failure_logged)
         return;
     service.is_failure_logged = true;
-    log_warning("notify-failed",
-                "the service manager can't be told how this process is: NOTIFY_SOCKET: %s",
+    log_warning("notify-failed", "can't notify the service manager: NOTIFY_SOCKET: %s",
                 config_error_describe(errno));
 }
 

@@ -30,7 +30,7 @@ static int find_user(const struct config *config, struct privileges *privileges,
 {
     if (user_find(config->user, &privileges->user) < 0)
         return fail_key(config, "user", config->user,
-                        "no user of this machine: write a name or a number that is", error);
+                        "no such user: write an existing name or number", error);
     privileges->is_user_set = true;
     privileges->gid = privileges->user.gid;
     if (privileges->gid == NO_GROUP && config->group == NULL)
@@ -47,13 +47,13 @@ static int check_possible(const struct config *config, const struct privileges *
     if (geteuid() == 0)
         return 0;
     if (privileges->is_user_set && privileges->user.uid != geteuid())
-        return fail_key(config, "user", config->user,
-                        "only root can become another user: start it as root, or leave the key out",
-                        error);
+        return fail_key(
+            config, "user", config->user,
+            "only root can switch to another user: start it as root, or leave the key out", error);
     if (config->group != NULL && privileges->gid != getegid())
-        return fail_key(config, "group", config->group,
-                        "only root can take another group: start it as root, or leave the key out",
-                        error);
+        return fail_key(
+            config, "group", config->group,
+            "only root can switch to another group: start it as root, or leave the key out", error);
     return 0;
 }
 
@@ -67,7 +67,7 @@ int privileges_find(const struct config *config, bool is_anew, struct privileges
     if (config->group != NULL && user_find_group(config->group, &privileges->gid) < 0 &&
         !has_become)
         return fail_key(config, "group", config->group,
-                        "no group of this machine: write a name or a number that is", error);
+                        "no such group: write an existing name or number", error);
     return has_become ? 0 : check_possible(config, privileges, error);
 }
 
@@ -142,9 +142,10 @@ int privileges_take(const struct config *config, const struct privileges *privil
     if (is_change_wanted && change_ids(privileges) < 0)
         return fail_key(config, config->user != NULL ? "user" : "group",
                         config->user != NULL ? config->user : config->group,
-                        errno == EPERM ? "can't be taken: this root has no CAP_SETUID or CAP_SETGID "
-                                         "(a container?): grant them, or leave the key out"
-                                       : config_error_describe(errno),
+                        errno == EPERM
+                            ? "can't switch to it: this root has no CAP_SETUID or CAP_SETGID (a "
+                              "container?): grant them, or leave the key out"
+                            : config_error_describe(errno),
                         error);
     if (geteuid() != 0 && drop_capabilities() < 0)
         return config_error_set(error, "can't start: capabilities can't be dropped: %s",
@@ -156,6 +157,6 @@ void privileges_warn(const struct config *config)
 {
     if (geteuid() == 0 && config->user == NULL)
         log_warning("running-as-root",
-                    "running as root, and so does the application: write [server] user = NAME, "
-                    "like www-data, and the process becomes that user once its sockets are open");
+                    "running as root, and so does the application: set [server] user = NAME, like "
+                    "www-data, to switch to that user once the sockets are open");
 }

@@ -371,11 +371,10 @@ static void perform(struct manager *manager, const struct roster_action *action,
         break;
     case ACTION_ROLL_FAILED:
         roster_resize(roster, rollout_fail(&manager->rollout)->processes);
-        log_error(
-            "reload-failed",
-            "reload: worker %ld could not load what the old ones serve: they stay, and this one "
-            "is stopped: mend what the log says above, and reload again",
-            pid);
+        log_error("reload-failed",
+                  "reload: worker %ld could not load what the old ones serve: they stay, and this "
+                  "one is stopped: fix the errors above, and reload again",
+                  pid);
         reload_end(false, "a new worker could not load the application: the old ones stay, and the "
                           "log says why");
         herald_tell_reloaded(&manager->herald,

@@ -87,7 +87,7 @@ const struct config *rollout_begin(struct rollout *rollout)
     if (read_config(rollout->argv, config, &error) < 0 ||
         open_sockets(&next, rollout, config, &error) < 0) {
         log_error("reload-configuration-wrong",
-                  "reload: %s; nothing is changed: mend it, and reload again", error.message);
+                  "reload: %s; nothing is changed: fix it, and reload again", error.message);
         free_config(config);
         return NULL;
     }

@@ -64,7 +64,7 @@ static int adopt(struct listener *listener, int fd, struct config_error *error)
         }
         if (errno == ENOTSOCK)
             return listener_fail(error, listener,
-                                 "descriptor %d is no socket: pass a listening one", fd);
+                                 "descriptor %d is not a socket: pass a listening one", fd);
         return listener_fail(error, listener,
                              "descriptor %d is not a listening stream socket: pass one on "
                              "which listen() was called",
@@ -88,21 +88,18 @@ static int describe_tcp(const struct listener *listener, int number, struct conf
 {
     if (number == EADDRINUSE) {
         return listener_fail(error, listener,
-                             "in use: stop the program that listens there, or take another "
-                             "port");
+                             "in use: stop the program that listens there, or use another port");
     }
     if (number == EACCES) {
         return listener_fail(error, listener,
-                             "permission denied: ports below 1024 are for root, take a "
-                             "higher one");
+                             "permission denied: ports below 1024 are for root, use a higher one");
     }
     if (number == EADDRNOTAVAIL) {
         return listener_fail(error, listener,
-                             "not an address of this machine: take one that \"ip address\" "
-                             "shows");
+                             "not an address of this machine: use one that \"ip address\" shows");
     }
     if (number == EAFNOSUPPORT)
-        return listener_fail(error, listener, "this machine has no IPv6: take an IPv4 address");
+        return listener_fail(error, listener, "this machine has no IPv6: use an IPv4 address");
     return listener_fail(error, listener, "%s", config_error_describe(number));
 }
 
@@ -238,10 +235,10 @@ static int open_unconfigured(struct listener_set *set, struct config_error *erro
     if (open_systemd(set, error) < 0)
         return -1;
     if (set->count == 0) {
-        return config_error_set(
-            error, "[server] listen: nowhere to listen, and descriptor 0 is no listening socket: "
-                   "give --listen unix:PATH or --listen HOST:PORT, or start it from a web server, "
-                   "spawn-fcgi or systemd");
+        return config_error_set(error,
+                                "[server] listen: no address to listen on, and descriptor 0 is not "
+                                "a listening socket: give --listen unix:PATH or --listen "
+                                "HOST:PORT, or start it from a web server, spawn-fcgi or systemd");
     }
     return 0;
 }

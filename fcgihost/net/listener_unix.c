@@ -37,7 +37,7 @@ static void describe_folder(const char *path, char owner[WHY_SIZE])
     else
         slash[slash == folder] = '\0';
     if (stat(folder, &status) < 0) {
-        snprintf(owner, WHY_SIZE, "its folder can't be looked at");
+        snprintf(owner, WHY_SIZE, "its folder can't be accessed");
         return;
     }
     entry = getpwuid(status.st_uid);
@@ -62,13 +62,12 @@ static int describe_unix(const struct listener *listener, const struct address *
     if (number == ENOENT)
         return listener_fail(error, listener, "its folder does not exist: make it first");
     if (number == ENOTDIR)
-        return listener_fail(error, listener, "its folder is a file: take another path");
+        return listener_fail(error, listener, "its folder is a file: use another path");
     if (number == EROFS)
-        return listener_fail(error, listener, "read-only file system: take a path below /run");
+        return listener_fail(error, listener, "read-only file system: use a path below /run");
     if (number == EADDRINUSE) {
         return listener_fail(error, listener,
-                             "in use: stop the program that listens there, or take another "
-                             "address");
+                             "in use: stop the program that listens there, or use another address");
     }
     return listener_fail(error, listener, "%s", config_error_describe(number));
 }
@@ -103,23 +102,20 @@ static int make_room(const struct listener *listener, const struct address *addr
         return errno == ENOENT ? 0 : describe_unix(listener, address, errno, error);
     if (!S_ISSOCK(before.st_mode)) {
         return listener_fail(error, listener,
-                             "the path exists and is no socket: remove it, or take another "
-                             "path");
+                             "the path exists and is not a socket: remove it, or use another path");
     }
     live = is_live(address);
     if (live > 0) {
         return listener_fail(error, listener,
-                             "in use: stop the program that listens there, or take another "
-                             "path");
+                             "in use: stop the program that listens there, or use another path");
     }
     if (live < 0 && errno == EACCES) {
         return listener_fail(error, listener,
-                             "a socket of another user is in the way: remove it, or take "
-                             "another path");
+                             "another user's socket is in the way: remove it, or use another path");
     }
     if (live < 0 && errno != ENOENT) {
         return listener_fail(error, listener,
-                             "a socket is in the way (%s): remove it, or take another path",
+                             "a socket is in the way (%s): remove it, or use another path",
                              config_error_describe(errno));
     }
     /* Another process may have replaced it meanwhile: its socket is not ours to remove. */
@@ -139,22 +135,22 @@ static int set_access(const struct listener *listener, const struct config *conf
     gid_t group = (gid_t)-1;
 
     if (config->socket_owner != NULL && user_find(config->socket_owner, &owner) < 0) {
-        return listener_fail(error, listener,
-                             "[server] socket_owner: \"%s\" is no user here: write a name "
-                             "or a number that is",
-                             config->socket_owner);
+        return listener_fail(
+            error, listener,
+            "[server] socket_owner: \"%s\" is not a user here: write an existing name or number",
+            config->socket_owner);
     }
     if (config->socket_group != NULL && user_find_group(config->socket_group, &group) < 0) {
-        return listener_fail(error, listener,
-                             "[server] socket_group: \"%s\" is no group here: write a name "
-                             "or a number that is",
-                             config->socket_group);
+        return listener_fail(
+            error, listener,
+            "[server] socket_group: \"%s\" is not a group here: write an existing name or number",
+            config->socket_group);
     }
     if ((config->socket_owner != NULL || config->socket_group != NULL) &&
         lchown(listener->path, owner.uid, group) < 0) {
         return listener_fail(error, listener,
-                             "[server] socket_owner, socket_group: %s: only root gives a "
-                             "socket to another user, or to a group that it is not in",
+                             "[server] socket_owner, socket_group: %s: only root can give a socket "
+                             "to another user, or to a group that it is not in",
                              config_error_describe(errno));
     }
     if (chmod(listener->path, config->socket_mode) < 0)

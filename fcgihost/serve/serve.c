@@ -28,7 +28,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
                *document_uri = request_value(request, "DOCUMENT_URI");
     char reason[512];
     if (!request->is_question) {
-        request_log_refusal(request, "path-not-mounted", "404: the path is below no [application] mount");
+        request_log_refusal(request, "path-not-mounted", "404: no [application] mount matches the path");
         send_page(server, request, "404 Not Found", "Nothing is here.\n");
         return;
     }
@@ -40,7 +40,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
         "mounted: set that path as mount in the [application] section of the authorizer",
         script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
     request_log_refusal(request, "authorizer-missing", reason);
-    send_page(server, request, "403 Forbidden", "Nobody is here who could allow this.\n");
+    send_page(server, request, "403 Forbidden", "No authorizer is configured for this path.\n");
 }
 
 static void refuse_too_large(struct server *server, struct request *request)
@@ -143,7 +143,7 @@ static void count(struct server *server)
 void serve_refuse_unloaded(struct server *server, struct request *request)
 {
     request_log(request, "application-not-loaded",
-                "503: what it needs has not been loaded: see the errors above");
+                "503: its application has not been loaded: see the errors above");
     request->response.retry_after_s = readiness_seconds_to_attempt(server->readiness);
     send_page(server, request, "503 Service Unavailable",
               "The application is not ready. Please try again.\n");
@@ -161,7 +161,7 @@ static const char *find_fault(const struct request *request)
 {
     const struct response *response = &request->response;
     if (response->excess_bytes > 0)
-        return "the application sent more than its Content-Length: the rest was held back";
+        return "the application sent more than its Content-Length: the rest was dropped";
     if (!response->is_peer_gone && !response->is_abandoned && !response->is_failed &&
         reply_is_short(request))
         return "the application sent less than its Content-Length: the connection is closed";
@@ -171,7 +171,7 @@ static const char *find_fault(const struct request *request)
 static void log_own_error(struct request *request)
 {
     char text[64];
-    snprintf(text, sizeof(text), "%d: the application's own answer", request->response.status);
+    snprintf(text, sizeof(text), "%d: returned by the application", request->response.status);
     request_log(request, "response-error", text);
 }
 

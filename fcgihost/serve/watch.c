@@ -48,8 +48,8 @@ static void log_long_wait(struct worker_pool *pool, uint64_t now_ms, uint64_t *l
         return;
     *logged_ms = now_ms;
     log_warning("threads-busy",
-                "every thread is busy, and %zu request%s for one, the first for %.1f s: raise "
-                "[server] threads or processes, or see by SIGUSR2 what takes the threads so long",
+                "all threads are busy, and %zu request%s for one, the first for %.1f s: raise "
+                "[server] threads or processes, or send SIGUSR2 to log what the threads are doing",
                 load.waiting, load.waiting == 1 ? " waits" : "s wait",
                 (double)load.oldest_waiting_ms / 1000);
 }

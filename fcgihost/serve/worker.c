@@ -330,7 +330,7 @@ struct connection *worker_withdraw(struct worker *worker, uint64_t before_us)
         connection = worker->entering;
         activity_end(worker->server.activity);
         if (connection_keep_request(connection) == CONNECTION_CLOSE)
-            connection->refusal = "a request that waited can't be kept: out of memory";
+            connection->refusal = "a waiting request can't be stored: out of memory";
     }
     pthread_mutex_unlock(&worker->withdrawal);
     return connection;

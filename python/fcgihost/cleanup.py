@@ -42,7 +42,7 @@ class Scope:
         can't be called, RuntimeError once all have run.
         """
         if not callable(func):
-            raise TypeError("a cleanup is a callable, not %s" % type(func).__name__)
+            raise TypeError("a cleanup must be callable, not %s" % type(func).__name__)
         if not self._add(_Cleanup(func, args, kwargs)):
             raise RuntimeError(
                 "cleanup %s comes too late: the cleanups of %s have run" % (describe(func), self._owner().name)

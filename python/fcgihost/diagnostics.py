@@ -16,7 +16,7 @@ import fcgihost
 from fcgihost import fronts, masks, runtime
 
 WARNING = ("This page shows internals of your server to whoever can open it. "
-           "Take it away, or protect it, when you have seen what you need.")
+           "Remove it, or restrict access to it, when you are done.")
 
 _SEEN = ("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO",
          "QUERY_STRING", "REMOTE_ADDR", "REMOTE_USER", "wsgi.multithread", "wsgi.multiprocess", "wsgi.run_once")
@@ -75,7 +75,7 @@ def _text(front, findings, tables):
     lines = ["fcgihost diagnostics", "====================", "", WARNING, "", "Web server: " + visible(str(front)), "",
              "Findings", "--------"]
     if not findings:
-        lines.append("Nothing to change was found.")
+        lines.append("No problems were found.")
     for finding in findings:
         lines += ["%s: %s" % (finding.kind, visible(finding.title)), "    " + visible(finding.text)]
         lines += ["        " + visible(line) for line in finding.lines]
@@ -91,7 +91,7 @@ def _html(front, findings, tables):
     parts = ["<p class=warning>%s" % escape(WARNING), "<p>Web server: <b>%s</b>" % escape(visible(str(front))),
              "<h2>Findings</h2>"]
     if not findings:
-        parts.append("<p>Nothing to change was found.")
+        parts.append("<p>No problems were found.")
     for finding in findings:
         parts.append("<section class=%s><h3>%s: %s</h3><p>%s" % (
             finding.kind, finding.kind, escape(visible(finding.title)), escape(visible(finding.text))))

@@ -13,7 +13,7 @@ class Front(namedtuple("Front", "name software is_scgi")):
     """A web server and its module. name: one of the constants below, or "" if it is not known."""
 
     def __str__(self):
-        return "%s (%s)" % (self.name or "unknown", self.software or "it does not say what it is")
+        return "%s (%s)" % (self.name or "unknown", self.software or "it does not name itself")
 
 
 NGINX, LIGHTTPD, HAPROXY, CADDY, H2O, CALL = "nginx", "lighttpd", "HAProxy", "Caddy", "h2o", "fcgihost --call"

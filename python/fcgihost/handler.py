@@ -137,7 +137,7 @@ class Request(runtime.CurrentRequest):
         """Adds a file's content to the response's body; it is read block by block while it is sent.
 
         If nothing was written yet and content_type not set, it is guessed from the path. Raises OSError if the file
-        can't be opened, ValueError if it is no regular file.
+        can't be opened, ValueError if it is not a regular file.
         """
         self._check_usable("send_file()")
         file = _File(path)
@@ -239,7 +239,7 @@ class Request(runtime.CurrentRequest):
         return _body(self._take_parts())
 
     def _take_status(self, returned):
-        status = _check_status(returned, "what a handler returns is None or an HTTP status")
+        status = _check_status(returned, "a handler must return None or an HTTP status")
         if self._write is not None and status != self._status:
             raise RuntimeError("the handler returned %d, but the response has begun to leave with %d" % (
                 status, self._status))
@@ -292,9 +292,9 @@ class AuthorizerRequest(Request):
             return 401 if "WWW-Authenticate" in self.headers_out else 403
         if verdict is None:
             return self._status if self._status >= 300 else 403
-        status = _check_status(verdict, "what an authorizer returns is true, false or an HTTP status")
+        status = _check_status(verdict, "an authorizer must return true, false or an HTTP status")
         if 200 < status < 300:
-            raise ValueError("status %d is no verdict: 200 allows, 401, 403 and the like refuse" % status)
+            raise ValueError("status %d is not a decision: 200 allows, 401, 403 and the like refuse" % status)
         return status
 
 
@@ -399,7 +399,7 @@ class _File:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise ValueError("%s is no regular file" % ascii(path))
+                raise ValueError("%s is not a regular file" % ascii(path))
             self._file = os.fdopen(descriptor, "rb", 0)
         except BaseException:
             os.close(descriptor)
@@ -484,7 +484,7 @@ def _check_status(value, what="status is a number"):
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("%s, not %s" % (what, type(value).__name__))
     if not 200 <= value <= 999:
-        raise ValueError("%d is no HTTP status that an application can send (200 to 999)" % value)
+        raise ValueError("%d is not an HTTP status that an application can send (200 to 999)" % value)
     return int(value)
 
 

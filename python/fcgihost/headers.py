@@ -103,7 +103,7 @@ def check(name, value):
     """Raises TypeError or ValueError if an application can't send that header."""
     for what, text in (("name", name), ("value", value)):
         if not isinstance(text, str):
-            raise TypeError("a header's %s is a str, not %s" % (what, type(text).__name__))
+            raise TypeError("a header's %s must be str, not %s" % (what, type(text).__name__))
     if not _TOKEN.fullmatch(name):
         raise ValueError("header %s: a name is made of letters, digits and !#$%%&'*+-.^_`|~" % ascii(name))
     if name.lower() in _SERVERS:
@@ -117,7 +117,7 @@ def check(name, value):
     except UnicodeEncodeError:
         raise ValueError("header %s: character beyond Latin-1 in its value" % name) from None
     if name.lower() == "content-length" and not _NUMBER.fullmatch(value):
-        raise ValueError("header Content-Length: %s is no number" % ascii(value))
+        raise ValueError("header Content-Length: %s is not a number" % ascii(value))
 
 
 def check_token(what, text):

@@ -32,7 +32,7 @@ def lock(name, *, timeout=None):
     TypeError or ValueError for arguments of a wrong kind, OSError if the file of the locks can't be used.
     """
     if not isinstance(name, str):
-        raise TypeError("the name of a lock is text, not %s" % type(name).__name__)
+        raise TypeError("the name of a lock must be str, not %s" % type(name).__name__)
     return _Lock(_locks, name, runtime.check_seconds("timeout", timeout, is_optional=True))
 
 
@@ -187,7 +187,7 @@ class Locks:
         if holder is not None and holder is not turn and holder.since is not None:
             text = _describe_holder(os.getpid(), holder.thread, holder.since)
             if holder.token() is None:
-                text += ", and has ended without leaving it"
+                text += ", and has ended without releasing it"
         else:
             text = self._open_file().read_holder(turn.place)
         return TimeoutError("lock %r: waited %.1f s; %s" % (turn.name, self._clock() - began, text))
@@ -195,7 +195,7 @@ class Locks:
     def _release_inherited(self, name):
         depth = self._inherited.pop(name, 0)
         if depth == 0:
-            raise RuntimeError("lock %r: this thread hasn't got it" % name)
+            raise RuntimeError("lock %r: this thread does not hold it" % name)
         if depth > 1:
             self._inherited[name] = depth - 1
 
@@ -274,7 +274,7 @@ class _File:
                 return _describe_holder(int(pid), thread.strip(), float(since))
         except (OSError, ValueError):
             pass
-        return "another process has it"
+        return "another process holds it"
 
     def _try(self, offset):
         fcntl = _fcntl()
@@ -312,7 +312,7 @@ def _record_offset(place):
 
 def _describe_holder(pid, thread, since):
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
-    return "process %d, thread %s, has it since %s" % (pid, thread, when)
+    return "process %d, thread %s, has held it since %s" % (pid, thread, when)
 
 
 def _user_folders():

@@ -33,9 +33,9 @@ class Pool:
     def __init__(self, create, *, size, close=None, check=None, max_idle=None, timeout=None):
         self._create = runtime.check_callable("create", create, is_optional=False)
         if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError("size is a whole number, not %r" % (size,))
+            raise TypeError("size must be a whole number, not %r" % (size,))
         if size < 1:
-            raise ValueError("size is at least 1, not %d" % size)
+            raise ValueError("size must be at least 1, not %d" % size)
         self.size = size
         self._close = runtime.check_callable("close", close)
         self._check = runtime.check_callable("check", check)

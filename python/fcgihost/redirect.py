@@ -107,7 +107,7 @@ def shown(uri):
 def check_uri(uri):
     """uri without its fragment, if it is a path on this server. Raises TypeError or ValueError."""
     if not isinstance(uri, str):
-        raise TypeError("the URI of an internal redirect is a str, not %s" % type(uri).__name__)
+        raise TypeError("the URI of an internal redirect must be str, not %s" % type(uri).__name__)
     if not uri.startswith("/"):
         raise ValueError("internal redirect to %s: it has to be a path on this server, \"/path?query\"; to send the "
                          "client elsewhere set status and headers_out[\"Location\"]" % shown(uri))

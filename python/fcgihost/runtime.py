@@ -274,9 +274,9 @@ def check_seconds(what, value, is_optional=False):
     if value is None and is_optional:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("%s is a number of seconds, not %r" % (what, value))
+        raise TypeError("%s must be a number of seconds, not %r" % (what, value))
     if not value >= 0:
-        raise ValueError("%s is a number of seconds from 0 up, not %r" % (what, value))
+        raise ValueError("%s must be a number of seconds, at least 0, not %r" % (what, value))
     return value
 
 
@@ -284,7 +284,7 @@ def check_callable(what, value, is_optional=True):
     """value, if it can be called, or None if is_optional. Raises TypeError, which names what."""
     if callable(value) or (value is None and is_optional):
         return value
-    raise TypeError("%s is a callable, not %s" % (what, type(value).__name__))
+    raise TypeError("%s must be callable, not %s" % (what, type(value).__name__))
 
 
 def reset_in_child(thing):

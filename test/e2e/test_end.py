@@ -197,7 +197,7 @@ class TestInTheWay:
         life = Life(tmp_path)
         life.ask("/hold-gil")
         life.end(way)
-        life.check(1, "a thread that does not let go of the GIL", "Python can't be entered",
+        life.check(1, "a thread that does not release the GIL", "Python can't be entered",
                    "serving GET /hold-gil", "in hold_gil", cleanups=())
 
     def test_a_thread_of_the_application_ignores_stopping(self, tmp_path):

@@ -32,7 +32,7 @@ class TestAsRoot:
         os.symlink("../secret", folder / "theirs" / "file")
         os.lchown(folder / "theirs" / "file", NOBODY, NOBODY)
         done = start(folder, setting, folder / "theirs" / "file")
-        assert "a symbolic link of another user leads there: name a file" in last_line(done)
+        assert "another user's symbolic link leads there: name a file" in last_line(done)
         assert done.returncode in (1, 3)
         assert (folder / "secret").read_text() == "secret"
 

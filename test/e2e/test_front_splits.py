@@ -147,7 +147,7 @@ class ScgiProxyWithoutMount(fronts.ApacheProxyScgi):
 
 class NginxPrefixTwice(fronts.NginxFastcgi):
     name = "nginx-prefix-twice"
-    advice = r"PATH_INFO=/app/ready, its prefix twice: set \[application\] mount = /app, or"
+    advice = r"PATH_INFO=/app/ready, both with the prefix: set \[application\] mount = /app, or"
 
     def example(self, name):
         return changed(super().example(name), {

@@ -160,7 +160,7 @@ class TestErrors:
         shared_host.exchange("GET", "/errors?text=x")
         shared_host.log.wait("GET /errors: ", mark)
         text = shared_host.log.read(mark)
-        assert re.findall(r"warning: (.*)", text) == ["GET /status: 503: the application's own answer (request front-6)"]
+        assert re.findall(r"warning: (.*)", text) == ["GET /status: 503: returned by the application (request front-6)"]
         assert "hush" not in text
 
     def test_one_that_the_host_answers_for_it_is_not_told_twice(self, expected_log):

@@ -97,13 +97,13 @@ class TestQueueTime:
     def test_by_default_requests_wait_for_as_long_as_it_takes(self, tmp_path, protocol):
         busy = Busy(tmp_path)
         waiting = [ask(busy.host, protocol, "/%d" % number) for number in range(5)]
-        busy.host.log.wait(r"warning: every thread is busy, and 5 requests wait for one, the first "
+        busy.host.log.wait(r"warning: all threads are busy, and 5 requests wait for one, the first "
                            r"for \d+\.\d s: raise \[server\] threads")
         assert not any(connection.can_receive() for connection in waiting)
         busy.release()
         for connection in waiting:
             assert connection.read_response().text == "served"
-        assert busy.host.log.read().count("every thread is busy") == 1
+        assert busy.host.log.read().count("all threads are busy") == 1
 
     def test_who_is_served_in_time_is_not_refused(self, tmp_path):
         busy = Busy(tmp_path, queue_time="1h")

@@ -291,7 +291,7 @@ class TestRefusals:
         (root / "folder.wsgi").mkdir()
         os.mkfifo(root / "fifo.wsgi")
         for name in ("folder.wsgi", "fifo.wsgi"):
-            self.check(host, root / name, 403, name + "' is not allowed to run: it is no regular "
+            self.check(host, root / name, 403, name + "' is not allowed to run: it is not a regular "
                        "file")
 
     def test_what_is_not_there(self, start, root):
@@ -316,7 +316,7 @@ class TestRefusals:
 class TestFailures:
     @pytest.mark.parametrize("text, error", [
         ("def f(:\n", "SyntaxError"), ("x = 1\n", "AttributeError: .*defines no 'application'"),
-        ("application = 1\n", "TypeError: .*is no callable"),
+        ("application = 1\n", "TypeError: .*is not callable"),
         ("raise ValueError('announced')\n", "ValueError: announced"),
         ("import sys\nsys.exit(3)\n", "SystemExit: 3")])
     def test_a_script_that_can_not_be_loaded_is_a_500_page(self, start, root, expected_log, text,

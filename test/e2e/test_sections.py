@@ -118,7 +118,7 @@ class TestMounts:
     def test_below_none_of_them_is_404(self, start, protocol):
         host = start(MOUNTS)
         assert protocol.exchange(host.address, "GET", "/shopping").status == 404
-        host.log.wait("GET /shopping: 404: the path is below no .application. mount")
+        host.log.wait("GET /shopping: 404: no .application. mount matches the path")
         assert protocol.exchange(host.address, "GET", "/shop/x").json == ["shop", "/shop", "/x"]
 
 
@@ -208,7 +208,7 @@ class TestRedirects:
         for path, status, reason in (("/picture", 403, "me.gif' is not allowed to run: its name does not end"),
                                      ("/outside", 404, "is not there|is below no" if mount else "is not there"),
                                      ("/missing", 404, "missing.wsgi' is not there"),
-                                     ("/folder", 403, "it is no regular file")):
+                                     ("/folder", 403, "it is not a regular file")):
             response = protocol.exchange(host.address, "GET", "/basket" + path)
             assert response.status == status and "script" not in response.text
             if path != "/outside":

@@ -251,7 +251,7 @@ def test_a_reload_takes_over_listen_path_and_ping_or_refuses_them(watched):
         one.host.popen.send_signal(signal.SIGHUP)
         one.host.log.wait(answer, mark)
     ini.write_text(first.replace(before, one.status_socket))
-    reload("nothing is changed: mend it")
+    reload("nothing is changed: fix it")
     one.status_socket = before
     assert one.http("/ping") == (200, "pong\n")
     one.status_socket = str(one.runtime / "t")

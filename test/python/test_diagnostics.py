@@ -160,7 +160,7 @@ class PageTest(unittest.TestCase):
         for kind in ("text", "html"):
             body = ask(QUERY_STRING="format=" + kind, SERVER_SOFTWARE="fcgihost", SERVER_NAME="x", PATH_INFO="/",
                        REQUEST_URI="/?format=" + kind)[2]
-            self.assertIn("Nothing to change was found.", body)
+            self.assertIn("No problems were found.", body)
 
 
 class RecogniseTest(unittest.TestCase):
@@ -182,7 +182,7 @@ class RecogniseTest(unittest.TestCase):
 
     def test_how_it_is_called(self):
         self.assertEqual(str(fronts.recognise({"SERVER_SOFTWARE": "nginx/1.22.1"})), "nginx (nginx/1.22.1)")
-        self.assertEqual(str(fronts.recognise({})), "unknown (it does not say what it is)")
+        self.assertEqual(str(fronts.recognise({})), "unknown (it does not name itself)")
 
 
 class FindingsTest(unittest.TestCase):

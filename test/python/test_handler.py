@@ -347,7 +347,7 @@ class SendFileTest(Case):
         def function(req):
             self.assertRaises(FileNotFoundError, req.send_file, self.folder + "/missing")
             for path in (self.folder, self.folder + "/fifo"):
-                with self.assertRaisesRegex(ValueError, "no regular file"):
+                with self.assertRaisesRegex(ValueError, "not a regular file"):
                     req.send_file(path)
             self.assertEqual(os.listdir("/proc/self/fd"), before)
             req.headers_out["X"] = "1"

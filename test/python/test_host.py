@@ -304,7 +304,7 @@ class ApplicationTest(support.FolderTestCase):
 
     def test_a_script_root_that_is_no_folder(self):
         self.assertEqual(entry.start_up_once(several([section(script_root="/no/such/folder")])), ([None], False))
-        self.assertIn("script_root /no/such/folder is no folder", support.host_log[0][1])
+        self.assertIn("script_root /no/such/folder is not a folder", support.host_log[0][1])
 
     def test_every_kind_of_application_is_described_in_a_line(self):
         path = self.write("hello.py", KINDS)

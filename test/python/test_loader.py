@@ -62,7 +62,7 @@ class ModuleTest(support.FolderTestCase):
 
     def test_a_name_that_can_not_be_called(self):
         self.write("hello.py", "application = 5\n")
-        with self.assertRaisesRegex(TypeError, "hello:application is no callable but int"):
+        with self.assertRaisesRegex(TypeError, "hello:application is not callable, it is int"):
             loader.load_module("hello:application")
         self.assertNotIn("hello", sys.modules)
 
@@ -268,7 +268,7 @@ class ScriptTest(support.FolderTestCase):
         path = self.write("app.wsgi", "x = 1\n")
         with self.assertRaisesRegex(AttributeError, "defines no 'application'.*callable"):
             loader.load_script(path, "application")
-        with self.assertRaisesRegex(TypeError, "no callable but int"):
+        with self.assertRaisesRegex(TypeError, "not callable, it is int"):
             loader.load_script(path, "x")
 
     def test_a_name_s_own_error_is_not_taken_for_a_missing_name(self):

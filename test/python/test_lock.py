@@ -52,7 +52,7 @@ class Case(unittest.TestCase):
         return slept
 
     def assert_names(self, error, seconds, *holder):
-        pattern = r"^lock 'a': waited %s s; process %d, thread %s \(%d\), has it since 20\d\d-[-0-9]+ [:0-9]+$"
+        pattern = r"^lock 'a': waited %s s; process %d, thread %s \(%d\), has held it since 20\d\d-[-0-9]+ [:0-9]+$"
         self.assertRegex(str(error), pattern % (seconds, *holder))
 
     def error_of(self, lock):
@@ -217,13 +217,13 @@ class ThreadsTest(Case):
     def test_a_holder_that_has_ended_is_named_so(self):
         in_thread(fcgihost.lock("a").__enter__)
         gc.collect()
-        with self.assertRaisesRegex(TimeoutError, "and has ended without leaving it"):
+        with self.assertRaisesRegex(TimeoutError, "and has ended without releasing it"):
             fcgihost.lock("a", timeout=0).__enter__()
 
     def test_leaving_what_one_has_not_got_raises(self):
         for prepare in (lambda: None, lambda: in_thread(fcgihost.lock("a").__enter__)):
             prepare()
-            with self.assertRaisesRegex(RuntimeError, "lock 'a': this thread hasn't got it"):
+            with self.assertRaisesRegex(RuntimeError, "lock 'a': this thread does not hold it"):
                 fcgihost.lock("a").__exit__(None, None, None)
 
     def test_an_interrupted_wait_passes_the_turn_on(self):
@@ -376,7 +376,7 @@ class ProcessesTest(Case):
         child = self.start_child()
         child.tell("acquire")
         with mock.patch.object(lock_module, "_record_offset", return_value=0), fcgihost.lock("b"):
-            with self.assertRaisesRegex(TimeoutError, "another process has it"):
+            with self.assertRaisesRegex(TimeoutError, "another process holds it"):
                 fcgihost.lock("a", timeout=0).__enter__()
 
     def test_a_thread_that_waits_for_another_process_is_not_named_as_the_holder(self):
@@ -456,7 +456,7 @@ class ForkTest(Case):
     def test_a_child_keeps_no_lock_of_its_parents_alive(self):
         middle_reader, middle_writer = os.pipe()
         child = os.fork()
-        if child == 0:  # takes the lock, forks, and dies without leaving it; its child lives on
+        if child == 0:  # takes the lock, forks, and dies without releasing it; its child lives on
             fcgihost.lock("a").__enter__()
             grandchild = os.fork()
             if grandchild == 0:

@@ -230,8 +230,8 @@ class NotThereTest(Case):
         for path, reason in (("/missing", "No such"), ("/missing/app.wsgi", "No such"), ("/file/app.wsgi", "Not a"),
                              ("/" + "x" * 300, "too long"), ("/a\0b", "null")):
             self.assertRegex(str(self.refused(self.root + path, 404)), "is not there: .*" + reason)
-        self.assertIn("no absolute path", str(self.refused("app.wsgi", 404)))
-        self.assertIn("no absolute path", str(self.refused("", 404)))
+        self.assertIn("not an absolute path", str(self.refused("app.wsgi", 404)))
+        self.assertIn("not an absolute path", str(self.refused("", 404)))
         self.assertEqual(self.scripts._failures, {})
 
     def test_a_link_that_leads_to_itself(self):
@@ -377,7 +377,7 @@ class PlaceTest(Case):
         os.mkdir(self.root + "/folder")
         os.mkfifo(self.root + "/fifo", 0o600)
         for path in (self.root, self.root + "/folder", self.root + "/folder/", self.root + "/fifo", "/dev/null"):
-            self.assertIn("no regular file", str(self.refused(path, 403)))
+            self.assertIn("not a regular file", str(self.refused(path, 403)))
 
     def test_a_script_that_is_replaced_by_a_fifo_while_it_is_opened(self):
         path = self.write("root/app.wsgi", WSGI % "x")
@@ -386,7 +386,7 @@ class PlaceTest(Case):
             os.unlink(path)
             os.mkfifo(path, 0o600)
         with mock.patch.object(scripts, "_check", replace):
-            self.assertIn("no regular file", str(self.refused(path, 403)))
+            self.assertIn("not a regular file", str(self.refused(path, 403)))
 
     def test_a_script_that_others_can_write(self):
         path = self.write("root/app.wsgi", COUNT + WSGI % "x")
@@ -413,7 +413,7 @@ class PlaceTest(Case):
         path = self.root + "/large.py"
         with open(path, "wb") as file:
             file.truncate(scripts._MAX_BYTES + 1)
-        self.assertIn("is no script", str(self.refused(path, 403)))
+        self.assertIn("is not a script", str(self.refused(path, 403)))
 
     def test_what_can_not_be_read(self):
         path = self.write("root/app.wsgi", WSGI % "x")

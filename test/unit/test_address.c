@@ -130,9 +130,9 @@ static void test_descriptors(void **state)
 static void test_bad_addresses_say_what_to_write(void **state)
 {
     (void)state;
-    assert_refused("", "is no address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
-    assert_refused("9000", "is no address");
-    assert_refused("127.0.0.1", "is no address");
+    assert_refused("", "is not an address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
+    assert_refused("9000", "is not an address");
+    assert_refused("127.0.0.1", "is not an address");
     assert_refused("/run/x.sock", "is a path: write unix: in front of it");
     assert_refused("unix:", "has no path");
     assert_refused("unix:@", "has no path");
@@ -147,11 +147,11 @@ static void test_bad_addresses_say_what_to_write(void **state)
     assert_refused("127.0.0:9000", "has no valid IPv4 address");
     assert_refused("127.0.0.256:9000", "has no valid IPv4 address");
     assert_refused("1.2.3.4.5:9000", "has no valid IPv4 address");
-    assert_refused("example.org:9000", "has a name for a host: write its IP address");
-    assert_refused("::1:9000", "is no address: put an IPv6 address into brackets");
-    assert_refused("[::1]", "is no IPv6 address with a port");
-    assert_refused("[::1]9000", "is no IPv6 address with a port");
-    assert_refused("[::1", "is no IPv6 address with a port");
+    assert_refused("example.org:9000", "names a host: write its IP address");
+    assert_refused("::1:9000", "is not an address: put an IPv6 address in brackets");
+    assert_refused("[::1]", "is not an IPv6 address with a port");
+    assert_refused("[::1]9000", "is not an IPv6 address with a port");
+    assert_refused("[::1", "is not an IPv6 address with a port");
     assert_refused("[::1]:0", "has no valid port");
     assert_refused("[]:80", "has no valid IPv6 address");
     assert_refused("[::g]:80", "has no valid IPv6 address");
@@ -161,7 +161,7 @@ static void test_bad_addresses_say_what_to_write(void **state)
                    "has no valid IPv6 address");
     assert_refused("a-host-name-that-is-longer-than-any-buffer-that-would-hold-an-address."
                    "example.org:9000",
-                   "has a name for a host");
+                   "names a host");
 }
 
 /* Prefixes that are addresses themselves pass, all others have a reason. */
@@ -279,7 +279,7 @@ static void test_bad_blocks(void **state)
     for (size_t i = 0; i < sizeof(no_address) / sizeof(no_address[0]); i++) {
         assert_int_equal(address_parse_block(no_address[i], &block, &reason), -1);
         assert_string_equal(reason,
-                            "is no address: write an IP address or a block, like 10.0.0.0/8");
+                            "is not an address: write an IP address or a block, like 10.0.0.0/8");
     }
     for (size_t i = 0; i < sizeof(no_prefix) / sizeof(no_prefix[0]); i++) {
         assert_int_equal(address_parse_block(no_prefix[i], &block, &reason), -1);

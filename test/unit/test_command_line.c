@@ -233,8 +233,9 @@ static void test_wrong_values_of_flags(void **state)
 {
     assert_usage(*state, "-t|x",
                  "--threads: \"x\" is not a number: write a whole number from 1 to 1024");
-    assert_usage(*state, "--listen|9000",
-                 "--listen: \"9000\" is no address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
+    assert_usage(
+        *state, "--listen|9000",
+        "--listen: \"9000\" is not an address: write unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
     assert_usage(*state, "--listen=", "--listen: empty: write a value, or leave it out");
     assert_usage(*state, "--set|server.threads=0",
                  "--set server.threads: \"0\" is out of range (1 to 1024): write a number within "
@@ -311,24 +312,25 @@ static void test_call(void **state)
 
 static void test_wrong_calls(void **state)
 {
-    static const char without_call[] = "--method, --data, --header: only go with --call PATH";
+    static const char without_call[] = "--method, --data, --header: only valid with --call PATH";
 
     assert_usage(*state, "--method|GET|a:b", without_call);
     assert_usage(*state, "--data|x|a:b", without_call);
     assert_usage(*state, "--header|A: b|a:b|--check", without_call);
     assert_usage(*state, "--call|x|a:b",
-                 "--call: \"x\" is no URL path: write one that starts with \"/\"");
+                 "--call: \"x\" is not a URL path: write one that starts with \"/\"");
     assert_usage(*state, "--call|/|--method|G T",
-                 "--method: \"G T\" is no method: write one like POST");
-    assert_usage(*state, "--call|/|--method|", "--method: \"\" is no method: write one like POST");
+                 "--method: \"G T\" is not a method: write one like POST");
+    assert_usage(*state, "--call|/|--method|",
+                 "--method: \"\" is not a method: write one like POST");
     assert_usage(*state, "--call|/|--header|A",
-                 "--header: \"A\" is no header: write 'NAME: VALUE' in one line");
+                 "--header: \"A\" is not a header: write 'NAME: VALUE' in one line");
     assert_usage(*state, "--call|/|--header|: b",
-                 "--header: \": b\" is no header: write 'NAME: VALUE' in one line");
+                 "--header: \": b\" is not a header: write 'NAME: VALUE' in one line");
     assert_usage(*state, "--call|/|--header|A b: c",
-                 "--header: \"A b: c\" is no header: write 'NAME: VALUE' in one line");
+                 "--header: \"A b: c\" is not a header: write 'NAME: VALUE' in one line");
     assert_usage(*state, "--call|/|--header|A: b\nC: d",
-                 "--header: \"A: b\\x0aC: d\" is no header: write 'NAME: VALUE' in one line");
+                 "--header: \"A: b\\x0aC: d\" is not a header: write 'NAME: VALUE' in one line");
 }
 
 static void test_help_has_one_line_for_each_flag(void **state)

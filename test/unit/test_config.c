@@ -372,7 +372,7 @@ static void test_assignments_that_are_none(void **state)
     assert_set_refused(*state, "sever.threads=8",
                        "--set sever.threads: unknown section: did you mean [server]?");
     assert_set_refused(*state, "server.home=/x",
-                       "--set server.home: unknown key: it belongs into [python]");
+                       "--set server.home: unknown key: it belongs in [python]");
     assert_set_refused(*state, "server.threads=2000",
                        "--set server.threads: \"2000\" is out of range (1 to 1024): write a number "
                        "within it");
@@ -525,8 +525,8 @@ static void test_check_wants_callable_with_script_only(void **state)
 
     set(fixture, "application.wsgi=a:b");
     set(fixture, "application.callable=app");
-    assert_check(fixture, "[application] callable: only goes with script or script_root: leave it "
-                          "out, wsgi names the callable after the \":\"");
+    assert_check(fixture, "[application] callable: only valid with script or script_root: leave it "
+                          "out, as wsgi names the callable after the \":\"");
 }
 
 static void test_check_wants_extensions_with_script_only(void **state)
@@ -536,8 +536,7 @@ static void test_check_wants_extensions_with_script_only(void **state)
     set(fixture, "application.wsgi=a:b");
     set(fixture, "application.extensions=.wsgi");
     assert_check(fixture,
-                 "[application] extensions: only goes with script or script_root: leave it "
-                 "out, no other program is chosen by a file's name");
+                 "[application] extensions: only valid with script or script_root: leave it out");
     set(fixture, "application.extensions=.py .wsgi");
     assert_check(fixture, "");
 }
@@ -593,15 +592,15 @@ static void test_check_wants_a_mount_of_its_own_for_each_application(void **stat
 
     read_text(fixture, "[application a]\nwsgi = a:b\nmount = /\n[application b]\nhandler = a:b\n"
                        "mount = /\n");
-    assert_check(fixture, "fcgihost.ini:4: [application b] mount: \"/\" is that of "
-                          "[application a] too: give each its own");
+    assert_check(fixture, "fcgihost.ini:4: [application b] mount: \"/\" is also the "
+                          "mount of [application a]: give each its own");
     set(fixture, "application b.mount=/b");
     assert_check(fixture, "");
     set(fixture, "application c.wsgi=a:b");
     assert_check(fixture, "");
     set(fixture, "application.wsgi=a:b");
-    assert_check(fixture, "[application] mount: not given here nor in [application c]: one section "
-                          "at most can take what no other mount takes: set mount");
+    assert_check(fixture, "[application] mount: missing both here and in [application c]: only "
+                          "one section may do without: set mount");
 }
 
 /* Who asks for an authorizer never gets the page, and the other way round. */
@@ -613,9 +612,8 @@ static void test_check_lets_roles_share_a_mount(void **state)
                        "[application more]\nfilter = a:d\n");
     assert_check(fixture, "");
     set(fixture, "application more.authorizer=a:e");
-    assert_check(fixture, "fcgihost.ini:5: [application more] mount: not given here nor in "
-                          "[application gate]: one section at most can take what no other mount "
-                          "takes: set mount");
+    assert_check(fixture, "fcgihost.ini:5: [application more] mount: missing both here and in "
+                          "[application gate]: only one section may do without: set mount");
 }
 
 static void test_check_wants_two_paths_for_status_and_ping(void **state)
@@ -625,7 +623,7 @@ static void test_check_wants_two_paths_for_status_and_ping(void **state)
     set(fixture, "application.wsgi=a:b");
     set(fixture, "status.path=/s");
     set(fixture, "status.ping=/s/");
-    assert_check(fixture, "[status] ping: is [status] path too: write another path");
+    assert_check(fixture, "[status] ping: is the same as [status] path: write another path");
 }
 
 static void test_check_wants_the_longest_delay_to_be_the_longest(void **state)
@@ -650,7 +648,7 @@ static void test_imports_keep_their_order(void **state)
     assert_list(&fixture->config.imports, "b|a.x:fill|b");
     assert_set_refused(fixture, "startup.import=a/b.py",
                        "--set startup.import: \"a/b.py\" names a file, not a module: write the "
-                       "name that an import has");
+                       "name used to import it");
 }
 
 int main(void)

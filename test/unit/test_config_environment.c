@@ -92,8 +92,8 @@ static void test_a_name_has_no_space_and_is_not_too_long_for_the_file(void **sta
     char text[256], expected[256], name[51];
 
     assert_file_refused(fixture, "[environment]\nexport A = hidden\n",
-                        "fcgihost.ini:2: [environment] export A: \"export A\" is no name of a "
-                        "variable: write letters, digits and \"_\"");
+                        "fcgihost.ini:2: [environment] export A: \"export A\" is not a variable "
+                        "name: write letters, digits and \"_\"");
     memset(name, 'N', sizeof(name) - 1);
     name[sizeof(name) - 1] = '\0';
     snprintf(text, sizeof(text), "[environment]\n%s = 1\n", name);
@@ -117,9 +117,9 @@ static void test_set_takes_the_value_as_it_is_and_a_name_with_dots(void **state)
     assert_variable(fixture, "A.B", " x ");
     assert_variable(fixture, "C", "");
     assert_variable(fixture, "D", "a.b=c");
-    assert_set_refused(fixture, "environment.=x",
-                       "--set environment.: \"\" is no name of a variable: write letters, digits "
-                       "and \"_\"");
+    assert_set_refused(
+        fixture, "environment.=x",
+        "--set environment.: \"\" is not a variable name: write letters, digits and \"_\"");
 }
 
 static void test_the_environment_file_has_long_lines_comments_and_windows_ends(void **state)
@@ -156,9 +156,11 @@ static void test_an_error_names_the_line_but_no_value(void **state)
     struct fixture *fixture = *state;
 
     assert_variables_refused(fixture, "A=1\nsecret\n", 11, "variables:2: no \"=\"");
-    assert_variables_refused(fixture, "export secret=1\n", 16, "variables:1: no name of a");
-    assert_variables_refused(fixture, "=secret\n", 8, "variables:1: no name of a");
-    assert_variables_refused(fixture, "A=secret\nA=secret\n", 18, "variables:2: a name that is");
+    assert_variables_refused(fixture, "export secret=1\n", 16,
+                             "variables:1: no variable name before");
+    assert_variables_refused(fixture, "=secret\n", 8, "variables:1: no variable name before");
+    assert_variables_refused(fixture, "A=secret\nA=secret\n", 18,
+                             "variables:2: a name that an earlier line has");
     assert_variables_refused(fixture, "A=sec\0ret\n", 10, "variables: has a NUL byte");
     set(fixture, "server.environment_file=none");
     assert_int_equal(config_environment_read(&fixture->config, &fixture->error), -1);

@@ -40,7 +40,7 @@ static void test_unknown_names_in_a_file(void **state)
     assert_file_refused(*state, "[server]\nthread = 3\n",
                         "fcgihost.ini:2: [server] thread: unknown key: did you mean \"threads\"?");
     assert_file_refused(*state, "\n[server]\nbytecode = no\n",
-                        "fcgihost.ini:3: [server] bytecode: unknown key: it belongs into [python]");
+                        "fcgihost.ini:3: [server] bytecode: unknown key: it belongs in [python]");
     assert_file_refused(*state, "[server]\nbytecodes = no\n",
                         "fcgihost.ini:2: [server] bytecodes: unknown key: did you mean "
                         "\"bytecode\" in [python]?");
@@ -75,20 +75,20 @@ static void test_bad_values_in_a_file(void **state)
                         "fcgihost.ini:2: [server] protocol: \"http\" is not known: write one of "
                         "auto, fastcgi, scgi");
     assert_file_refused(*state, "[server]\nlisten = 9000\n",
-                        "fcgihost.ini:2: [server] listen: \"9000\" is no address: write unix:PATH, "
-                        "HOST:PORT, [V6]:PORT or fd:N");
+                        "fcgihost.ini:2: [server] listen: \"9000\" is not an address: write "
+                        "unix:PATH, HOST:PORT, [V6]:PORT or fd:N");
     assert_file_refused(*state, "[server]\nallow = 10.0.0.0/8, 10.0.0.0/40\n",
                         "fcgihost.ini:2: [server] allow: \"10.0.0.0/8, 10.0.0.0/40\" has no valid "
                         "prefix: write a number from 0 to 32 after the \"/\"");
     assert_file_refused(*state, "[server]\nallow = ,\n",
-                        "fcgihost.ini:2: [server] allow: \",\" holds no address: write one, or a "
-                        "block like 10.0.0.0/8");
+                        "fcgihost.ini:2: [server] allow: \",\" contains no address: write one, or "
+                        "a block like 10.0.0.0/8");
     assert_file_refused(*state, "[limits]\nio_timeout = 5d\n",
-                        "fcgihost.ini:2: [limits] io_timeout: \"5d\" has no unit of time that is "
-                        "known: write a whole number with ms, s, m or h, like 30s");
+                        "fcgihost.ini:2: [limits] io_timeout: \"5d\" has an unknown unit: write a "
+                        "whole number with ms, s, m or h, like 30s");
     assert_file_refused(*state, "[limits]\nrequest_head = 64KB\n",
-                        "fcgihost.ini:2: [limits] request_head: \"64KB\" has no unit of size that "
-                        "is known: write a whole number, alone or with K, M or G, like 64K");
+                        "fcgihost.ini:2: [limits] request_head: \"64KB\" has an unknown unit: "
+                        "write a whole number, alone or with K, M or G, like 64K");
     assert_file_refused(*state, "[limits]\nrequest_body = 1025G\n",
                         "fcgihost.ini:2: [limits] request_body: \"1025G\" is out of range (0 to "
                         "1024G): write a size within it");
@@ -213,7 +213,7 @@ static void test_longest_line_is_kept_whole_and_a_longer_one_refused(void **stat
         assert_int_equal(config_init(&fixture->config, &fixture->error), 0);
         read_long_line(fixture, length, "");
         snprintf(expected, sizeof(expected),
-                 "fcgihost.ini:2: a line of %zu characters, the longest that can be read has 197: "
+                 "fcgihost.ini:2: a line of %zu characters, the longest allowed is 197: "
                  "shorten the value, or give it with --set on the command line",
                  length);
         assert_string_equal(fixture->error.message, expected);

@@ -85,8 +85,7 @@ static void test_times_refused(void **state)
     static const struct config_value_range range = {10, 86400000};
     static const char out[] = "is out of range (10ms to 24h): write a time within it";
     static const char no_unit[] =
-        "has no unit of time that is known: write a whole number with ms, "
-        "s, m or h, like 30s";
+        "has an unknown unit: write a whole number with ms, s, m or h, like 30s";
     static const char not_one[] =
         "is not a time: write a whole number with ms, s, m or h, like 30s";
     static const char *const outside[] = {"9ms",
@@ -126,8 +125,7 @@ static void test_sizes_refused(void **state)
     static const struct config_value_range range = {1024, 1048576};
     static const char out[] = "is out of range (1K to 1M): write a size within it";
     static const char no_unit[] =
-        "has no unit of size that is known: write a whole number, alone or "
-        "with K, M or G, like 64K";
+        "has an unknown unit: write a whole number, alone or with K, M or G, like 64K";
     static const char not_one[] =
         "is not a size: write a whole number, alone or with K, M or G, like 64K";
     static const char *const outside[] = {"1023",    "2M",           "-1K",
@@ -232,7 +230,7 @@ static void test_imports(void **state)
 {
     static const char not_names[] = "is neither module nor module:function: write Python names, "
                                     "with dots between them";
-    static const char file[] = "names a file, not a module: write the name that an import has";
+    static const char file[] = "names a file, not a module: write the name used to import it";
 
     (void)state;
     assert_import("shop", "");
@@ -318,7 +316,7 @@ static void test_mounts(void **state)
 {
     static const char no_slash[] =
         "does not start with \"/\": write a URL prefix like /shop, or / for root";
-    static const char dots[] = "holds a segment \".\" or \"..\": write the prefix without it";
+    static const char dots[] = "contains a segment \".\" or \"..\": write the prefix without it";
 
     (void)state;
     assert_mount("/", "", "");
@@ -330,13 +328,15 @@ static void test_mounts(void **state)
     assert_mount("shop", NULL, no_slash);
     assert_mount("", NULL, no_slash);
     assert_mount("http://x/", NULL, no_slash);
-    assert_mount("/a//b", NULL, "holds \"//\": write single slashes");
+    assert_mount("/a//b", NULL, "contains \"//\": write single slashes");
     assert_mount("/a/../b", NULL, dots);
     assert_mount("/a/..", NULL, dots);
     assert_mount("/./", NULL, dots);
-    assert_mount("/s?x", NULL, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
-    assert_mount("/s#x", NULL, "holds \"?\" or \"#\", which end a URL's path: write the path alone");
-    assert_mount("/a\nb", NULL, "holds a control character: write a URL prefix like /shop");
+    assert_mount("/s?x", NULL,
+                 "contains \"?\" or \"#\", which end a URL's path: write the path alone");
+    assert_mount("/s#x", NULL,
+                 "contains \"?\" or \"#\", which end a URL's path: write the path alone");
+    assert_mount("/a\nb", NULL, "contains a control character: write a URL prefix like /shop");
 }
 
 static void assert_extensions(const char *text, const char *expected)
@@ -352,9 +352,9 @@ static void assert_extensions(const char *text, const char *expected)
 
 static void test_extensions(void **state)
 {
-    static const char none[] = "holds no extension: write one, like .wsgi";
-    static const char no_list[] = "is no list of extensions: write each with its dot, and spaces "
-                                  "between them, like .py .wsgi";
+    static const char none[] = "contains no extension: write one, like .wsgi";
+    static const char no_list[] = "is not a list of extensions: write each with its dot, and "
+                                  "spaces between them, like .py .wsgi";
 
     (void)state;
     assert_extensions(".py", ".py");

@@ -67,7 +67,7 @@ static void test_live_socket_is_refused_and_stays(void **state)
     ino_t inode = inode_of("x.sock");
 
     set(fixture, "server.listen=unix:x.sock");
-    assert_refused(fixture, "in use: stop the program that listens there, or take another path");
+    assert_refused(fixture, "in use: stop the program that listens there, or use another path");
     assert_int_equal(inode_of("x.sock"), inode);
     assert_true(can_connect("x.sock"));
     close(fd);
@@ -92,7 +92,7 @@ static void test_live_socket_with_a_full_backlog_is_refused(void **state)
     }
     assert_true(count < 64);
     set(fixture, "server.listen=unix:x.sock");
-    assert_refused(fixture, "in use: stop the program that listens there, or take another path");
+    assert_refused(fixture, "in use: stop the program that listens there, or use another path");
     for (size_t i = 0; i <= count; i++)
         close(clients[i]);
     close(fd);
@@ -103,7 +103,7 @@ static void test_what_is_no_socket_is_refused_and_stays(void **state)
 {
     struct fixture *fixture = *state;
     static const char expected[] =
-        "the path exists and is no socket: remove it, or take another path";
+        "the path exists and is not a socket: remove it, or use another path";
     int fd = listen_foreign("real.sock");
 
     set(fixture, "server.listen=unix:x");
@@ -128,9 +128,9 @@ static void test_datagram_socket_in_the_way_is_refused_and_stays(void **state)
 
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     set(fixture, "server.listen=unix:x.sock");
-    assert_refused(fixture,
-                   "a socket is in the way (protocol wrong type for socket): remove it, or "
-                   "take another path");
+    assert_refused(
+        fixture,
+        "a socket is in the way (protocol wrong type for socket): remove it, or use another path");
     close(fd);
     assert_int_equal(unlink("x.sock"), 0);
 }
@@ -194,7 +194,7 @@ static void test_missing_folder(void **state)
     set(fixture, "server.listen=unix:none/x.sock");
     assert_refused(fixture, "its folder does not exist: make it first");
     write_file("none");
-    assert_refused(fixture, "its folder is a file: take another path");
+    assert_refused(fixture, "its folder is a file: use another path");
     assert_int_equal(unlink("none"), 0);
 }
 
@@ -223,8 +223,8 @@ static void test_denied_folder_names_its_owner(void **state)
 static int give_away_as_nobody(struct fixture *fixture)
 {
     const char *expected =
-        "[server] socket_owner, socket_group: operation not permitted: only root "
-        "gives a socket to another user, or to a group that it is not in";
+        "[server] socket_owner, socket_group: operation not permitted: only root can give a socket "
+        "to another user, or to a group that it is not in";
 
     CHECK(seteuid(NOBODY) == 0);
     CHECK(listener_open_all(&fixture->set, &fixture->config, &fixture->error) == -1);
@@ -270,13 +270,14 @@ static void test_unknown_owner_leaves_nothing_behind(void **state)
 
     set(fixture, "server.listen=unix:x.sock");
     set(fixture, "server.socket_owner=no-such-user");
-    assert_refused(fixture, "[server] socket_owner: \"no-such-user\" is no user here: write a name "
-                            "or a number that is");
+    assert_refused(fixture, "[server] socket_owner: \"no-such-user\" is not a user here: write an "
+                            "existing name or number");
     assert_int_equal(inode_of("x.sock"), 0);
     set(fixture, "server.socket_owner=0");
     set(fixture, "server.socket_group=12x");
-    assert_refused(fixture, "[server] socket_group: \"12x\" is no group here: write a name or a "
-                            "number that is");
+    assert_refused(
+        fixture,
+        "[server] socket_group: \"12x\" is not a group here: write an existing name or number");
     assert_int_equal(inode_of("x.sock"), 0);
 }
 
@@ -450,7 +451,7 @@ static void test_port_in_use_is_refused(void **state)
     open_all(fixture);
     assert_int_equal(listener_open_all(&other, &fixture->config, &fixture->error), -1);
     assert_string_equal(strstr(fixture->error.message, "\": ") + 3,
-                        "in use: stop the program that listens there, or take another port");
+                        "in use: stop the program that listens there, or use another port");
 }
 
 static void test_address_of_another_machine_is_refused(void **state)
@@ -458,7 +459,7 @@ static void test_address_of_another_machine_is_refused(void **state)
     struct fixture *fixture = *state;
 
     set(fixture, "server.listen=192.0.2.1:9000");
-    assert_refused(fixture, "not an address of this machine: take one that \"ip address\" shows");
+    assert_refused(fixture, "not an address of this machine: use one that \"ip address\" shows");
 }
 
 static void test_ipv4_and_ipv6_share_a_port(void **state)

@@ -53,7 +53,7 @@ static void test_descriptors_that_are_no_listening_socket(void **state)
         fds[0]);
     assert_refused(fixture, expected);
     assert_int_equal(dup3(fileno(stderr), fds[0], O_CLOEXEC), fds[0]);
-    snprintf(expected, sizeof(expected), "descriptor %d is no socket: pass a listening one",
+    snprintf(expected, sizeof(expected), "descriptor %d is not a socket: pass a listening one",
              fds[0]);
     assert_refused(fixture, expected);
     /* A descriptor that is refused stays its owner's. */
@@ -96,11 +96,10 @@ static int open_nothing(struct fixture *fixture)
 {
     dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
     CHECK(listener_open_all(&fixture->set, &fixture->config, &fixture->error) == -1);
-    CHECK(
-        strcmp(fixture->error.message,
-               "[server] listen: nowhere to listen, and descriptor 0 is no listening socket: give "
-               "--listen unix:PATH or --listen HOST:PORT, or start it from a web server, "
-               "spawn-fcgi or systemd") == 0);
+    CHECK(strcmp(fixture->error.message,
+                 "[server] listen: no address to listen on, and descriptor 0 is not a listening "
+                 "socket: give --listen unix:PATH or --listen HOST:PORT, or start it from a web "
+                 "server, spawn-fcgi or systemd") == 0);
     return 0;
 }
 
@@ -155,7 +154,7 @@ static int open_for_another(struct fixture *fixture)
 {
     prepare_systemd("2", getppid());
     CHECK(listener_open_all(&fixture->set, &fixture->config, &fixture->error) == -1);
-    CHECK(strncmp(fixture->error.message, "[server] listen: nowhere to listen", 34) == 0);
+    CHECK(strncmp(fixture->error.message, "[server] listen: no address to listen on", 40) == 0);
     return 0;
 }
 

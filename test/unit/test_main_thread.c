@@ -135,7 +135,7 @@ static void test_what_keeps_the_process_from_exiting_is_named(void **state)
     (void)state;
     char text[64];
     main_thread_describe(&thread, text, sizeof(text));
-    assert_string_equal(text, "a thread that does not let go of the GIL");
+    assert_string_equal(text, "a thread that does not release the GIL");
     main_thread_begin_step(&thread, STEP_CLEANUP, "shop.db:close");
     main_thread_describe(&thread, text, sizeof(text));
     assert_string_equal(text, "the cleanup shop.db:close");

@@ -226,7 +226,7 @@ static void test_a_wish_that_can_t_be_told_is_in_the_log(void **state)
     fill(giver.worker.channel_fd);
     manager_link_ask(&giver, WISH_LIMIT, "why", (struct handover_bytes){NULL, 0});
     assert_string_equal(told,
-                        "log_error: the manager can't be asked: resource temporarily unavailable|");
+                        "log_error: can't ask the manager: resource temporarily unavailable|");
 }
 
 static void test_the_manager_s_words_are_understood(void **state)

@@ -132,7 +132,7 @@ static void test_a_wrong_configuration_changes_nothing_and_the_log_says_what_to_
     assert_null(rollout_begin(&rollout));
     assert_true(was_told("log_error: reload: "));
     assert_true(was_told("nonsense"));
-    assert_true(was_told("; nothing is changed: mend it, and reload again|"));
+    assert_true(was_told("; nothing is changed: fix it, and reload again|"));
     assert_ptr_equal(rollout_outfit(&rollout, true)->config, &fixture->config);
     assert_true(can_connect("a"));
 }

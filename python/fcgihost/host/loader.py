@@ -194,7 +194,7 @@ def _attribute(thing, path):
 
 def _check_callable(application, target):
     if not callable(application):
-        raise TypeError("%s is no callable but %s" % (target, type(application).__name__))
+        raise TypeError("%s is not callable, it is %s" % (target, type(application).__name__))
     return application
 
 

@@ -98,7 +98,7 @@ def _open_script_root(settings, retry_delay):
 
     path = settings["script_root"]
     if not os.path.isdir(path):
-        raise NotADirectoryError("script_root %s is no folder" % path)
+        raise NotADirectoryError("script_root %s is not a folder" % path)
     return scripts.ScriptRoot(path, settings["callable"], retry_delay, settings["extensions"].split())
 
 

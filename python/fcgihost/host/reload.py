@@ -77,7 +77,7 @@ class Reloader:
             count = cleanup.run_together(scopes, self._host.log_cleanup, self._host.begin_cleanup)
             self._host.log("debug" if not scopes else "info", "generation-ended",
                            "generation %d has served its last request: %s" % (
-                number, "%d cleanup%s ran" % (count, "" if count == 1 else "s") if scopes else "nothing was its alone"))
+                number, "%d cleanup%s ran" % (count, "" if count == 1 else "s") if scopes else "all of its modules are still in use"))
         while self._cleanups:
             cleanup.run_together(self._cleanups.pop(0), self._host.log_cleanup, self._host.begin_cleanup)
         if any(scopes for _, scopes in retired):
@@ -181,7 +181,7 @@ class Reloader:
             self._cleanups.append(store.abandon(generation))
             self._take_back(states)
             self._host.log("debug", "script-being-written",
-                           "%s is being written: it is loaded once it is no longer" % failure)
+                           "%s is still being written: it is loaded once that has ended" % failure)
         else:
             self._fail(load, generation, failure, before.number)
 

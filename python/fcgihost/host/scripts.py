@@ -152,7 +152,7 @@ class _Failure:
 def _check(path):
     """Raises ScriptError if there is no file at path, or its state is not that of a script."""
     if not os.path.isabs(path):
-        raise ScriptError(404, "%s is no absolute path: SCRIPT_FILENAME has to be one" % ascii(path))
+        raise ScriptError(404, "%s is not an absolute path: SCRIPT_FILENAME has to be one" % ascii(path))
     try:
         state = os.stat(path)
     except (OSError, ValueError) as error:
@@ -177,7 +177,7 @@ def _read(path, root, extensions):
         _check_place(path, real, root)
         _check_name(path, real, extensions)
         if state.st_size > _MAX_BYTES:
-            raise ScriptError(403, "%s is no script: it has %d bytes" % (path, state.st_size))
+            raise ScriptError(403, "%s is not a script: it has %d bytes" % (path, state.st_size))
         try:
             return file.read(_MAX_BYTES), state
         except OSError as error:
@@ -186,7 +186,7 @@ def _read(path, root, extensions):
 
 def _check_state(path, state):
     if not stat.S_ISREG(state.st_mode):
-        raise ScriptError(403, "%s is not allowed to run: it is no regular file" % ascii(path))
+        raise ScriptError(403, "%s is not allowed to run: it is not a regular file" % ascii(path))
     if state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         who = "everybody" if state.st_mode & stat.S_IWOTH else "its group"
         raise ScriptError(403, "%s is not allowed to run: %s can write it (mode %04o): chmod go-w" % (
