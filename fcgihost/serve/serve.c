@@ -95,7 +95,7 @@ static void refuse_without_method(struct server *server, struct request *request
     }
     request_log_refusal(request, "request-without-method",
                         "no REQUEST_METHOD was sent: the web server passes no parameters (nginx "
-                        "wants `include fastcgi_params;`)");
+                        "needs `include fastcgi_params;`)");
     send_page(server, request, "500 Internal Server Error",
               "The web server passes no request parameters.\n");
 }
