@@ -1,0 +1,127 @@
+/* Does what the roster wants done: starts, retires, stops and kills workers, and ends a roll. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "life/reexec.h"
+#include "manager/manager_internal.h"
+#include "manager/reload.h"
+#include "status/collector.h"
+#include "status/control.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+static void start_worker(struct manager *manager, const struct roster_action *action,
+                         uint64_t now_ms)
+{
+    struct roster *roster = &manager->roster;
+    if (crew_start(&manager->crew, roster, action, manager_outfit(manager, action->worker),
+                   now_ms) < 0) {
+        roster_exited(roster, action->worker, now_ms);
+        crew_forget(&manager->crew, action->worker);
+    }
+}
+
+/* After a roll to a new program file the manager executes it as well, since the messages of a later
+ * version may differ. Returns if it can't be executed. */
+static void execute_anew(struct manager *manager)
+{
+    static const atomic_bool never;
+    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    struct handover handover = crew_describe_outfit(outfit, true);
+    collector_hand_over(&handover.status);
+    handover.members = crew_describe(&manager->crew, &manager->roster, &handover.member_count);
+    if (handover.members == NULL || handover.listeners == NULL)
+        errno = ENOMEM;
+    else
+        reexec_run(&handover, &never);
+    log_error("manager-not-renewed",
+              "the manager can't execute its new program: %s: it goes on with the old one",
+              config_error_describe(errno));
+    handover_clear(&handover);
+    manager_block_signals();
+}
+
+static void finish_roll(struct manager *manager)
+{
+    const struct crew_outfit *next = rollout_outfit(&manager->rollout, true);
+    if (control_use(next->config, &next->status) < 0)
+        log_warning("reload-status-kept",
+                    "[status] listen, path and ping stay as they were: out of memory or "
+                    "descriptors: reload again");
+    rollout_succeed(&manager->rollout);
+    manager->roster.end_ms = manager_end_ms(rollout_outfit(&manager->rollout, false)->config);
+    log_info("reload-done", "reload: all workers have been replaced");
+    reload_end(true, "all workers have been replaced");
+    herald_tell_reloaded(&manager->herald, "serving: all workers have been replaced");
+    if (reexec_is_program_changed())
+        execute_anew(manager);
+}
+
+/* pid: of the worker that could not load. */
+static void fail_roll(struct manager *manager, long pid)
+{
+    roster_resize(&manager->roster, rollout_fail(&manager->rollout)->processes);
+    log_error(
+        "reload-failed",
+        "reload: worker %ld could not load what the old ones serve: they stay, and this one is "
+        "stopped: fix the errors above, and reload again",
+        pid);
+    reload_end(false, "a new worker could not load the application: the old ones stay, and the log "
+                      "says why");
+    herald_tell_reloaded(&manager->herald,
+                         "serving with the old workers: a new one could not load");
+}
+
+static void perform(struct manager *manager, const struct roster_action *action, uint64_t now_ms)
+{
+    struct roster *roster = &manager->roster;
+    long pid = action->worker != ROSTER_NOBODY ? (long)roster->workers[action->worker].pid : 0;
+    switch (action->kind) {
+    case ACTION_NONE:
+        break;
+    case ACTION_START:
+        start_worker(manager, action, now_ms);
+        break;
+    case ACTION_ACCEPT:
+        crew_let_accept(&manager->crew, action->worker);
+        break;
+    case ACTION_RETIRE:
+        if (action->reason == REPLACE_ROLL)
+            collector_count_restart(RESTART_RELOAD);
+        else if (action->reason == REPLACE_LIMIT)
+            collector_count_restart(manager->limit[action->worker]);
+        crew_retire(&manager->crew, action->worker, action->heir);
+        break;
+    case ACTION_STOP:
+        manager_signal(manager, action->worker, roster->is_quick ? SIGQUIT : SIGTERM);
+        break;
+    case ACTION_KILL:
+        manager_signal(manager, action->worker, SIGKILL);
+        break;
+    case ACTION_ROLL_DONE:
+        finish_roll(manager);
+        break;
+    case ACTION_ROLL_FAILED:
+        fail_roll(manager, pid);
+        break;
+    case ACTION_REPLACE_FAILED:
+        if (action->reason == REPLACE_LIMIT)
+            log_error(
+                "worker-not-replaced",
+                "worker %ld, which was to replace another one, could not load: the old one goes on "
+                "serving, and the next attempt comes later",
+                pid);
+        break;
+    }
+}
+
+void manager_act(struct manager *manager)
+{
+    struct roster_action action;
+    do {
+        uint64_t now_ms = clock_ms();
+        action = roster_next(&manager->roster, now_ms);
+        perform(manager, &action, now_ms);
+    } while (action.kind != ACTION_NONE);
+}

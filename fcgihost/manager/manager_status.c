@@ -1,0 +1,56 @@
+/* What the manager tells the status of itself and its workers. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "interpreter/py_interpreter.h"
+#include "life/reexec.h"
+#include "manager/manager_internal.h"
+#include "status/collector.h"
+#include "status/control.h"
+
+#include <errno.h>
+
+static const char *state_of(const struct roster_worker *worker)
+{
+    return worker->state == WORKER_STARTING  ? "starting"
+           : worker->state == WORKER_SERVING ? "serving"
+                                             : "draining";
+}
+
+void manager_tell_status(struct manager *manager)
+{
+    static struct worker_note notes[ROSTER_WORKERS_MAX];
+    const struct roster *roster = &manager->roster;
+    size_t count = 0;
+    for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
+        const struct roster_worker *worker = &roster->workers[i];
+        if (worker->state != WORKER_NONE && worker->pid > 0)
+            notes[count++] = (struct worker_note){.pid = (long)worker->pid,
+                                                  .place = worker->place + 1,
+                                                  .generation = worker->generation,
+                                                  .state = state_of(worker)};
+    }
+    collector_set_workers(notes, count, roster->served_generation);
+    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    collector_set_listeners(&outfit->listeners, outfit->config->backlog);
+    collector_set_state(roster->is_stopping         ? "draining"
+                        : roster_is_serving(roster) ? "serving"
+                                                    : "starting");
+}
+
+bool manager_start_status(struct manager *manager, const struct config *config)
+{
+    struct config_error error;
+    collector_init(config, py_interpreter_version(), clock_real_us());
+    if (reexec_predecessor() != NULL)
+        collector_resume(&reexec_predecessor()->status);
+    manager_tell_status(manager);
+    if (rollout_open_status(&manager->rollout, &error) < 0) {
+        log_fail("start-failed", error.message);
+        return false;
+    }
+    if (control_start(config, &rollout_outfit(&manager->rollout, false)->status, CONTROL_MANAGER) ==
+        0)
+        return true;
+    log_error("start-failed", "can't start: control thread: %s", config_error_describe(errno));
+    return false;
+}
