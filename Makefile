@@ -14,6 +14,7 @@
 #             PORT=8080                 for demo
 #             ROWS=gcc,3.13             for matrix
 #             HOURS=1                   for torture
+#             PEERS=1000 FRONTS=nginx   for slow-peers
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
 PYTHON  ?= /usr/bin/python3
@@ -34,12 +35,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture matrix bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture slow-peers matrix bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -249,6 +250,12 @@ torture: deps-test ## hostile sessions, signals at any moment, failing calls, ro
 run-torture: all
 	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/torture.py --hours $(HOURS)
 HOURS ?= 0.1
+
+slow-peers: deps-test ## what others notice of 1,000 slow clients, through each front: a table (PEERS=, FRONTS=nginx,direct)
+	@$(MAKE) --no-print-directory run-slow-peers
+run-slow-peers: all
+	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/torture/slow_peers.py --peers $(PEERS) $(if $(FRONTS),--fronts $(FRONTS))
+PEERS ?= 1000
 
 # What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
 # files ("test/unit/test_gate:fcgihost/protocol/gate.c"), once for all tests.

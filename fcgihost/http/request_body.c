@@ -199,24 +199,34 @@ static enum body_state drop_what_is_there(struct request *request)
     return state;
 }
 
+/* Have enough of the bytes that were received so far come in this period? */
+static bool is_enough(const struct request *request, uint64_t received_bytes)
+{
+    return received_bytes - request->rate_bytes >= request->min_rate * REQUEST_RATE_MS / 1000;
+}
+
 /* Is the peer slower than min_rate? received_bytes: so far. */
 static bool is_too_slow(struct request *request, uint64_t received_bytes, uint64_t now_ms)
 {
     if (request->min_rate == 0 || now_ms < request->rate_end_ms)
         return false;
-    bool is_slow = request->rate_end_ms != 0 && received_bytes - request->rate_bytes <
-                                                    request->min_rate * REQUEST_RATE_MS / 1000;
+    bool is_slow = request->rate_end_ms != 0 && !is_enough(request, received_bytes);
     request->rate_end_ms = now_ms + REQUEST_RATE_MS;
     request->rate_bytes = received_bytes;
     return is_slow;
 }
 
-/* Called when something has arrived: sets the time by which more must have. */
-static void set_peer_deadline(struct request *request, uint64_t timeout_ms, uint64_t now_ms)
+/* Called when something has arrived: sets the time by which more must have. One who has sent enough
+ * in this period need not send at its very end: the next one is seen with its first bytes. */
+static void set_peer_deadline(struct request *request, uint64_t received_bytes, uint64_t timeout_ms,
+                              uint64_t now_ms)
 {
+    uint64_t rate_end_ms = request->rate_end_ms;
+    if (is_enough(request, received_bytes))
+        rate_end_ms += REQUEST_RATE_MS;
     request->peer_deadline_ms = now_ms + timeout_ms;
-    if (request->min_rate > 0 && request->rate_end_ms < request->peer_deadline_ms)
-        request->peer_deadline_ms = request->rate_end_ms;
+    if (request->min_rate > 0 && rate_end_ms < request->peer_deadline_ms)
+        request->peer_deadline_ms = rate_end_ms;
 }
 
 enum drain_state request_drain_body(struct request *request)
@@ -229,7 +239,7 @@ enum drain_state request_drain_body(struct request *request)
     enum body_state state = drop_what_is_there(request);
     bool is_slow = is_too_slow(request, request->dropped_bytes, now_ms);
     if (deadline_ms == 0 || request->dropped_bytes > before)
-        set_peer_deadline(request,
+        set_peer_deadline(request, request->dropped_bytes,
                           request->response.is_end_withheld ? REQUEST_DRAIN_WITHHELD_MS
                                                             : request->io_timeout_ms,
                           now_ms);
@@ -366,6 +376,6 @@ bool request_take_in_body(struct request *request, struct spool_store *store, si
     if (pause_end_ms != 0 && now_ms >= pause_end_ms && spool_settle(&request->body) < 0)
         return end_intake(request, BODY_HAS_NO_ROOM, errno);
     if (request->peer_deadline_ms == 0 || request->taken_bytes > before)
-        set_peer_deadline(request, request->io_timeout_ms, now_ms);
+        set_peer_deadline(request, request->taken_bytes, request->io_timeout_ms, now_ms);
     return false;
 }

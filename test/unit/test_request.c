@@ -595,6 +595,24 @@ static void test_draining_gives_up_on_a_trickle(void **state)
     }
 }
 
+/* The poller looks at the deadline when nothing has come for a moment, which may be any. */
+static void test_who_has_sent_enough_may_pause_at_the_end_of_the_period(void **state)
+{
+    struct request *request = *state;
+    enum { MIN_RATE = 100, ENOUGH_BYTES = MIN_RATE * REQUEST_RATE_MS / 1000 };
+    request->min_rate = MIN_RATE;
+    give_body(request, 10, 1, BODY_WAIT);
+    request->io_timeout_ms = 1000000;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_int_equal(request->peer_deadline_ms, request->rate_end_ms);
+    fake.body_bytes = 10 + ENOUGH_BYTES - 1;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_int_equal(request->peer_deadline_ms, request->rate_end_ms);
+    fake.body_bytes = 10 + ENOUGH_BYTES;
+    assert_int_equal(request_drain_body(request), DRAIN_WAIT);
+    assert_int_equal(request->peer_deadline_ms, request->rate_end_ms + REQUEST_RATE_MS);
+}
+
 /* Of a front that has the head and sends no more of the body, but waits for the end. */
 static void test_draining_waits_less_for_a_response_whose_end_is_withheld(void **state)
 {
@@ -804,6 +822,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_draining_pauses_where_the_peer_sends_without_a_pause,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_trickle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_has_sent_enough_may_pause_at_the_end_of_the_period, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_draining_waits_less_for_a_response_whose_end_is_withheld, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_drops_what_is_there_and_does_not_wait, set_up,
