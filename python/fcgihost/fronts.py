@@ -4,7 +4,8 @@ import ipaddress
 from collections import namedtuple
 from urllib.parse import unquote_to_bytes
 
-from fcgihost.redirect import decode, normalise
+from fcgihost.redirect import normalise
+from fcgihost.runtime import decode
 
 Finding = namedtuple("Finding", "kind title text lines")  # kind: "problem" or "hint"; lines: of a configuration
 

@@ -34,7 +34,6 @@ class Request(runtime.CurrentRequest):
         super().__init__(environ, scope)
         self.prev = prev
         self.headers_out = headers.Headers()
-        self._headers_in = None        # made when they are asked for
         self._start_response = start_response
         self._write = None             # start_response's, once the head has been given to it
         self._status = 200
@@ -45,28 +44,6 @@ class Request(runtime.CurrentRequest):
         self._is_over = False
         self._handler = None           # the _Handler that serves it; None: no handler does, or not yet
         self._thread = threading.get_ident()
-
-    @property
-    def script_name(self):
-        """The path down to the application, decoded: "" or "/app"."""
-        return redirect.decode(self.environ.get("SCRIPT_NAME", ""))
-
-    @property
-    def path_info(self):
-        """The path below the application, decoded: "/a/b"."""
-        return redirect.decode(self.environ.get("PATH_INFO", ""))
-
-    @property
-    def query(self):
-        """What follows the "?", as the client sent it."""
-        return self.environ.get("QUERY_STRING", "")
-
-    @property
-    def headers_in(self):
-        """The headers that the client sent: headers_in["User-Agent"]. One that came several times has commas."""
-        if self._headers_in is None:
-            self._headers_in = headers.of_environ(self.environ)
-        return self._headers_in
 
     @property
     def content_type(self):
@@ -92,7 +69,7 @@ class Request(runtime.CurrentRequest):
     @property
     def is_client_gone(self):
         """Is it known that the client has left? Some web servers don't tell."""
-        return self._is_over or runtime.is_client_gone()
+        return self._is_over or super().is_client_gone
 
     def read(self, size=-1):
         """Up to size bytes of the body, all of it if size is negative; b"" at its end."""
@@ -149,7 +126,7 @@ class Request(runtime.CurrentRequest):
     def log(self, text):
         """Writes a line to the log."""
         self._check_alive("log()")
-        self.environ["wsgi.errors"].write(text if text.endswith("\n") else text + "\n")
+        super().log(text)
 
     def internal_redirect(self, uri, method=None):
         """Lets the handler or application that serves uri, "/path?query", make the response; returns when it has.

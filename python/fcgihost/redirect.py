@@ -128,11 +128,6 @@ def normalise(path):
     return "/" + "/".join(parts) + ("/" if is_folder and parts else "")
 
 
-def decode(text):
-    """Text, from a str of WSGI's, where each character stands for a byte."""
-    return text.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
-
-
 def encode(text):
     """A str of WSGI's."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -67,10 +67,13 @@ process = Process()
 class CurrentRequest:
     """The request that is being served, for code that has no access to it otherwise."""
 
+    prev = None  # a handler's Request has the one that was redirected to it
+
     def __init__(self, environ, scope=None):
         """scope: the cleanups of the request that this one belongs to; None: it has its own."""
         self.environ = environ
         self._scope = scope or cleanup.Scope("request %s %s" % (self.method, self.uri))
+        self._headers_in = None  # made when they are asked for
         self._hold = None   # outside the host: what held() returns
         self._inner = None  # the handler.Request that serves it just now, or did last
 
@@ -87,6 +90,38 @@ class CurrentRequest:
         """The path and the query as the client sent them; if that is unknown, put together from their parts."""
         return self.environ.get("REQUEST_URI") or _join_uri(self.environ)
 
+    @property
+    def script_name(self):
+        """The path down to the application, decoded: "" or "/app"."""
+        return decode(self.environ.get("SCRIPT_NAME", ""))
+
+    @property
+    def path_info(self):
+        """The path below the application, decoded: "/a/b"."""
+        return decode(self.environ.get("PATH_INFO", ""))
+
+    @property
+    def query(self):
+        """What follows the "?", as the client sent it."""
+        return self.environ.get("QUERY_STRING", "")
+
+    @property
+    def headers_in(self):
+        """The headers that the client sent: headers_in["User-Agent"]. One that came several times has commas."""
+        if self._headers_in is None:
+            from fcgihost import headers  # slow to import, and a WSGI application seldom needs it
+            self._headers_in = headers.of_environ(self.environ)
+        return self._headers_in
+
+    @property
+    def is_client_gone(self):
+        """Is it known that the client has left? Some web servers don't tell."""
+        return is_client_gone()
+
+    def log(self, text):
+        """Writes a line to the log."""
+        self.environ["wsgi.errors"].write(text if text.endswith("\n") else text + "\n")
+
     def register_cleanup(self, func, /, *args, **kwargs):
         """Calls func(*args, **kwargs) after the response has been sent; returns func, so that it can be a decorator.
 
@@ -96,9 +131,10 @@ class CurrentRequest:
 
 
 def request():
-    """The request that this thread is serving: environ, method, uri, register_cleanup(). None if it serves none.
+    """The request that this thread is serving: environ, method, uri, register_cleanup() and so on; or None.
 
-    In a handler it is the fcgihost.Request that the handler was given.
+    In a handler it is the fcgihost.Request that the handler was given. In a WSGI application it has what that has for
+    reading, but for the body, which is in environ.
     """
     served = outermost_request()
     return served and (served._inner or served)
@@ -312,6 +348,11 @@ def _ask(what):
     if os.getpid() != _PID:
         raise RuntimeError("fcgihost.%s() is for the host's own process, and this is a forked child of it" % what)
     getattr(_host, what)()
+
+
+def decode(text):
+    """Text, from a str of WSGI's, where each character stands for a byte."""
+    return text.encode("latin-1", "replace").decode("utf-8", "surrogateescape")
 
 
 def _join_uri(environ):

@@ -166,6 +166,18 @@ class RequestTest(unittest.TestCase):
         runtime.end_request()
         self.assertIsNone(fcgihost.request())
 
+    def test_a_wsgi_application_reads_from_it_what_a_handler_reads_from_its_own(self):
+        errors_stream = io.StringIO()
+        request = runtime.begin_request({
+            "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/app", "PATH_INFO": "/caf\xc3\xa9", "QUERY_STRING": "a=%20",
+            "HTTP_USER_AGENT": "me", "wsgi.errors": errors_stream})
+        self.assertEqual((request.script_name, request.path_info, request.query), ("/app", "/caf\xe9", "a=%20"))
+        self.assertEqual(request.headers_in["User-Agent"], "me")
+        self.assertIs(request.is_client_gone, False)
+        self.assertIsNone(request.prev)
+        request.log("one line")
+        self.assertEqual(errors_stream.getvalue(), "one line\n")
+
     def test_its_cleanups_run_at_its_end_last_in_first_out(self):
         request = runtime.begin_request({})
         calls = []
