@@ -67,9 +67,9 @@ static bool see_to(struct ladder *ladder, unsigned i, uint64_t now_ms)
     if (wanted != 0)
         work_want(&activity->work, view.serial, wanted);
     if (due & WORK_SLOW)
-        counters_add(&activity->counters.slow, 1);
+        counters_add(&activity->counters->slow, 1);
     if (due & WORK_TIMEOUT)
-        counters_add(&activity->counters.timeouts, 1);
+        counters_add(&activity->counters->timeouts, 1);
     if (due & WORK_RETIRE)
         log_retirement(activity);
     return due & WORK_RETIRE;

@@ -197,6 +197,14 @@ void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, s
     *startup = (struct handover_bytes){copy, bytes};
 }
 
+bool crew_sum_counters(const struct crew *crew, int worker, struct counters_totals *totals)
+{
+    struct board *board = crew->members[worker].board;
+    if (board != NULL)
+        board_sum(board, totals);
+    return board != NULL;
+}
+
 void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char *text,
                             size_t text_bytes)
 {

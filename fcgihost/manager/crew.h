@@ -52,6 +52,8 @@ void crew_retire(struct crew *crew, int worker, int heir);
 enum channel_event crew_receive(struct crew *crew, int worker, struct channel_message *message);
 /* Keeps a copy of what the next attempt to load must know. */
 void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, size_t bytes);
+/* All that it has counted, also when it has ended. false: it has no board that can be read. */
+bool crew_sum_counters(const struct crew *crew, int worker, struct counters_totals *totals);
 /* "GET /a (3.2 s) and GET /b (0.1 s)": what it was serving; "" if nothing. */
 void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char *text,
                             size_t text_bytes);

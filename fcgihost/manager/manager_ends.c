@@ -47,6 +47,9 @@ static void log_end(struct manager *manager, int worker, const struct roster_wor
 static void take_end(struct manager *manager, int worker, int status, uint64_t now_ms)
 {
     struct roster_worker before = manager->roster.workers[worker];
+    struct counters_totals totals;
+    bool is_known = crew_sum_counters(&manager->crew, worker, &totals);
+    collector_worker_ended((long)before.pid, is_known ? &totals : NULL);
     manager_read_messages(manager, worker); /* what it sent before it exited */
     uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
     log_end(manager, worker, &before, status, delay_ms, now_ms);

@@ -48,7 +48,7 @@ static bool is_watch(const struct worker *worker)
 
 static struct counters *counters_of(struct worker *worker)
 {
-    return is_watch(worker) ? &worker->pool->activities.spare : &worker->server.activity->counters;
+    return is_watch(worker) ? worker->pool->activities.spare : worker->server.activity->counters;
 }
 
 /* By when the peer must have sent something. */

@@ -27,6 +27,7 @@ static int start_worker(struct worker_pool *pool, unsigned i)
     struct worker *worker = &pool->workers[i];
     if (pool->board != NULL && i < BOARD_THREADS_MAX) {
         pool->activities.items[i].board = &pool->board->thread[i];
+        pool->activities.items[i].counters = &pool->board->counters[i];
         atomic_store(&pool->board->threads, i + 1);
     }
     if (worker_init(worker, pool, i + 1, &pool->activities.items[i]) < 0 ||
@@ -79,6 +80,8 @@ int worker_pool_start(struct worker_pool *pool)
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
     if (pool->workers == NULL || activities_init(&pool->activities, config->threads) < 0)
         return -1;
+    if (pool->board != NULL)
+        pool->activities.spare = &pool->board->spare;
     for (unsigned i = 0; i < config->threads; i++)
         if (start_worker(pool, i) < 0)
             return -1;

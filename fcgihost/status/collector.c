@@ -233,14 +233,31 @@ void collector_set_listeners(const struct listener_set *listeners, unsigned back
     pthread_mutex_unlock(&told.mutex);
 }
 
+/* With the mutex held. NULL: there is none with that number. */
+static struct worker_note *find_worker(long pid)
+{
+    for (size_t i = 0; i < told.worker_count; i++)
+        if (told.workers[i].pid == pid)
+            return &told.workers[i];
+    return NULL;
+}
+
 bool collector_has_worker(long pid)
 {
-    bool is_there = false;
     pthread_mutex_lock(&told.mutex);
-    for (size_t i = 0; i < told.worker_count; i++)
-        is_there = is_there || told.workers[i].pid == pid;
+    bool is_there = find_worker(pid) != NULL;
     pthread_mutex_unlock(&told.mutex);
     return is_there;
+}
+
+void collector_worker_ended(long pid, const struct counters_totals *totals)
+{
+    pthread_mutex_lock(&told.mutex);
+    struct worker_note *worker = find_worker(pid);
+    if (worker != NULL)
+        *worker = told.workers[--told.worker_count];
+    past_end(pid, totals);
+    pthread_mutex_unlock(&told.mutex);
 }
 
 void collector_count_restart(enum restart_reason reason)
@@ -377,9 +394,29 @@ static struct process_figures *describe_silent(const struct worker_note *worker)
     return process;
 }
 
+/* Leaves out workers that have ended since they were asked: what they counted is in already. */
+static void add_past(struct figures *figures, const bool *is_silent)
+{
+    size_t left = 0;
+    pthread_mutex_lock(&told.mutex);
+    for (size_t i = 0; i < figures->process_count; i++) {
+        struct process_figures *process = figures->processes[i];
+        if (find_worker(process->pid) == NULL) {
+            free(process);
+            continue;
+        }
+        past_see(process, is_silent[i]);
+        figures->processes[left++] = process;
+    }
+    figures->process_count = left;
+    past_end_round(&figures->ended, &figures->ended_log_dropped);
+    pthread_mutex_unlock(&told.mutex);
+}
+
 static void collect_workers(struct figures *figures)
 {
     static struct worker_note workers[WORKERS_MAX]; /* the control thread's alone */
+    static bool is_silent[WORKERS_MAX];
     uint64_t end_ms = clock_ms() + FETCH_ALL_MS;
     pthread_mutex_lock(&told.mutex);
     size_t count = told.worker_count;
@@ -390,17 +427,16 @@ static void collect_workers(struct figures *figures)
     for (size_t i = 0; figures->processes != NULL && i < count; i++) {
         struct process_figures *process =
             clock_ms() < end_ms ? worker_fetch_figures(workers[i].pid) : NULL;
-        bool is_silent = process == NULL;
-        if (is_silent)
+        is_silent[i] = process == NULL;
+        if (is_silent[i])
             process = describe_silent(&workers[i]);
         if (process == NULL)
-            return;
-        past_see(process, is_silent);
+            break;
         process->place = workers[i].place;
         process->generation = workers[i].generation;
         figures->processes[figures->process_count++] = process;
     }
-    past_end_round(&figures->ended, &figures->ended_log_dropped);
+    add_past(figures, is_silent);
 }
 
 static void collect_self(struct figures *figures)

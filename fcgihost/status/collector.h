@@ -48,6 +48,8 @@ struct worker_note {
     const char *state;          /* constant text, for a worker that does not answer */
 };
 void collector_set_workers(const struct worker_note *workers, size_t count, unsigned generation);
+/* In a manager: a worker has ended, and has counted that; NULL: nobody knows. Any thread. */
+void collector_worker_ended(long pid, const struct counters_totals *totals);
 /* Is it a worker of this manager? Any thread. */
 bool collector_has_worker(long pid);
 /* In a manager: the sockets that its workers accept from. They are copied. */

@@ -51,6 +51,18 @@ void past_see(struct process_figures *process, bool is_silent)
     worker->log_dropped = process->log_dropped;
 }
 
+void past_end(long pid, const struct counters_totals *totals)
+{
+    struct worker worker = {.pid = pid}, *known = find(pid);
+    if (known != NULL) {
+        worker = *known;
+        *known = workers[--worker_count];
+    }
+    if (totals != NULL && totals->requests >= worker.totals.requests)
+        worker.totals = *totals;
+    end(&worker);
+}
+
 void past_end_round(struct counters_totals *totals, unsigned long long *log_dropped)
 {
     for (size_t i = worker_count; i-- > 0;) {

@@ -1,6 +1,5 @@
 /* What a manager's workers counted that have ended, so that sums over all workers never get
- * smaller. What a worker has counted since the manager last asked it is lost with it. The control
- * thread's. */
+ * smaller. Callers hold one lock, the collector's. */
 #ifndef FCGIHOST_STATUS_PAST_H
 #define FCGIHOST_STATUS_PAST_H
 
@@ -9,7 +8,10 @@
 /* A round: this for each worker, and then past_end_round. process: what the worker has told, which
  * is remembered; or if it is silent, what is known of it, which gets what it told before. */
 void past_see(struct process_figures *process, bool is_silent);
-/* Those that were not seen in this round have ended. Their sum, with those of earlier rounds. */
+/* A worker has ended. totals: all that it has counted, or NULL if only that is known which it told
+ * when it was last seen. */
+void past_end(long pid, const struct counters_totals *totals);
+/* Those that were not seen in this round have ended. The sum of all that have. */
 void past_end_round(struct counters_totals *totals, unsigned long long *log_dropped);
 
 #endif

@@ -11,6 +11,7 @@
 void activity_init(struct activity *activity)
 {
     *activity = (struct activity){.served = NULL};
+    activity->counters = &activity->own_counters;
     pthread_mutex_init(&activity->mutex, NULL);
 }
 
@@ -61,6 +62,7 @@ int activities_init(struct activities *activities, unsigned capacity)
 {
     size_t bytes = capacity * sizeof(*activities->items);
     memset(activities, 0, sizeof(*activities));
+    activities->spare = &activities->own_spare;
     activities->items = aligned_alloc(_Alignof(struct activity), bytes);
     if (activities->items == NULL)
         return -1;
@@ -87,8 +89,8 @@ void activities_sum(const struct activities *activities, struct counters_totals 
 {
     *totals = (struct counters_totals){0};
     for (unsigned i = 0; i < activities->count; i++)
-        counters_sum(&activities->items[i].counters, totals);
-    counters_sum(&activities->spare, totals);
+        counters_sum(activities->items[i].counters, totals);
+    counters_sum(activities->spare, totals);
 }
 
 bool activity_get(struct activity *activity, struct activity_report *report)

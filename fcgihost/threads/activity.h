@@ -22,14 +22,16 @@ struct activity {
     uint64_t since_ms;
     struct board_thread *board; /* where the manager sees it; NULL: no manager */
     struct work work;           /* the part that runs in the application */
-    struct counters counters;   /* written by this thread, read by any */
+    /* Written by this thread, read by any. On the board if there is one, so that the manager can
+     * still read them when the process has died. */
+    struct counters *counters, own_counters;
 };
 
 /* The activities of all workers. */
 struct activities {
     struct activity *items;
     unsigned count;
-    struct counters spare;     /* counters of the watch */
+    struct counters *spare, own_spare; /* counters of the watch; on the board if there is one */
     atomic_uint busy, busiest; /* threads that serve a request now, and the maximum so far */
     atomic_uint sending;       /* responses that the sender sends, without a thread */
 };

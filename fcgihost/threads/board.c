@@ -98,3 +98,11 @@ unsigned board_threads(struct board *board)
     unsigned threads = atomic_load(&board->threads);
     return threads < BOARD_THREADS_MAX ? threads : BOARD_THREADS_MAX;
 }
+
+void board_sum(struct board *board, struct counters_totals *totals)
+{
+    *totals = (struct counters_totals){0};
+    counters_sum(&board->spare, totals);
+    for (unsigned i = 0; i < board_threads(board); i++)
+        counters_sum(&board->counters[i], totals);
+}

@@ -10,16 +10,20 @@
  *          8      8  requests begun so far
  *         16     48  unused, 0
  *         64    256  for each thread: changes (8 bytes, odd during a write), since_ms (8 bytes,
- *                    CLOCK_MONOTONIC; 0: idle), "GET /path" (240 bytes, ends with NUL) */
+ *                    CLOCK_MONOTONIC; 0: idle), "GET /path" (240 bytes, ends with NUL)
+ *      65344    320  struct counters of the watch
+ *      65664    320  for each thread: struct counters. They outlive the worker, however it dies */
 #ifndef FCGIHOST_BOARD_H
 #define FCGIHOST_BOARD_H
+
+#include "threads/counters.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BOARD_VERSION = 1, BOARD_THREADS_MAX = 255, BOARD_TEXT_BYTES = 240 };
+enum { BOARD_VERSION = 2, BOARD_THREADS_MAX = 255, BOARD_TEXT_BYTES = 240 };
 
 struct board_thread {
     atomic_ullong changes;
@@ -33,9 +37,12 @@ struct board {
     atomic_ullong requests;
     uint8_t unused[48];
     struct board_thread thread[BOARD_THREADS_MAX];
+    struct counters spare, counters[BOARD_THREADS_MAX];
 };
 
-_Static_assert(sizeof(struct board_thread) == 256 && sizeof(struct board) == 64 + 255 * 256,
+_Static_assert(sizeof(struct board_thread) == 256 && sizeof(struct counters) == 320 &&
+                   offsetof(struct board, spare) == 64 + 255 * 256 &&
+                   sizeof(struct board) == 64 + 255 * 256 + 256 * 320,
                "the layout is what the comment says");
 
 /* A reader's copy of what one thread is doing. */
@@ -57,5 +64,7 @@ void board_set(struct board_thread *thread, const char *text, uint64_t since_ms)
 bool board_get(struct board *board, unsigned thread, struct board_entry *entry);
 /* How many threads it describes. */
 unsigned board_threads(struct board *board);
+/* The sum of what these threads have counted. Any process; also when the worker has ended. */
+void board_sum(struct board *board, struct counters_totals *totals);
 
 #endif

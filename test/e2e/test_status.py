@@ -512,6 +512,18 @@ def test_a_worker_that_died_is_counted_and_what_it_has_served_too(watched):
     assert 'fcgihost_process_starts_total{reason="start"} 2' in one.http("/metrics")[1].splitlines()
 
 
+def test_what_a_worker_has_served_counts_though_nobody_asked_before_it_was_replaced(watched):
+    one = watched(settings={"server": {"manager": "yes"}, "limits": {"requests": 10}})
+    for _ in range(10):
+        fastcgi.exchange(one.host.address, "GET", "/")
+    one.host.log.wait("retired: another worker serves")
+    wait_until(lambda: len(one.json()["processes"]) == 1, "the old worker to exit")
+    assert one.json()["requests"]["total"] == one.json()["requests"]["by_status"]["2xx"] == 10
+    os.kill(one.json()["processes"][0]["pid"], signal.SIGKILL)
+    wait_until(lambda: one.json()["restarts"]["crash"] == 1, "the death to be counted")
+    assert 'fcgihost_requests_total{status="2xx"} 10' in one.http("/metrics")[1].splitlines()
+
+
 def test_one_answer_covers_all_workers_of_a_manager(watched):
     one = watched(settings={"server": {"processes": 2, "threads": 2}})
     wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"] * 2, "both workers")

@@ -1,4 +1,4 @@
-/* links: board.c descriptors.c */
+/* links: board.c counters.c descriptors.c */
 /* The memory that a worker shows its manager. */
 #include "unit.h"
 
@@ -39,6 +39,28 @@ static void test_what_a_thread_does_is_seen_through_another_mapping(void **state
     assert_int_equal(entry.since_ms, 12);
     board_set(&board->thread[1], NULL, 0);
     assert_false(board_get(other, 1, &entry));
+    board_unmap(other);
+}
+
+static void test_what_threads_counted_is_summed_when_their_process_is_gone(void **state)
+{
+    (void)state;
+    const struct request_times times = {.ready_us = 1, .begun_us = 2, .ended_us = 3};
+    struct board *other = board_map(fd), *writer = board_map(fd);
+    struct counters_totals totals;
+    atomic_store(&writer->threads, 2);
+    counters_count(&writer->counters[0], 200, &times);
+    counters_count(&writer->counters[1], 404, &times);
+    counters_count(&writer->spare, 503, &times);
+    counters_count(&writer->counters[2], 200, &times); /* of a thread that there is not */
+    counters_add(&writer->counters[1].timeouts, 1);
+    board_unmap(writer);
+    board_sum(other, &totals);
+    assert_int_equal(totals.requests, 3);
+    assert_int_equal(totals.by_class[1], 1);
+    assert_int_equal(totals.by_class[3], 1);
+    assert_int_equal(totals.by_class[4], 1);
+    assert_int_equal(totals.timeouts, 1);
     board_unmap(other);
 }
 
@@ -125,6 +147,7 @@ int main(void)
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_what_a_thread_does_is_seen_through_another_mapping),
+        TEST(test_what_threads_counted_is_summed_when_their_process_is_gone),
         TEST(test_a_long_text_is_cut),
         TEST(test_rubbish_does_no_harm),
         TEST(test_it_cannot_be_made_smaller_under_its_reader),

@@ -1,6 +1,6 @@
 /* The worker processes as the manager starts them, with a program that is never executed.
  *
- * links: crew.c roster.c board.c channel.c descriptors.c config_error.c */
+ * links: crew.c roster.c board.c channel.c counters.c descriptors.c config_error.c */
 #include "life_fakes.h"
 
 #include <fcntl.h>

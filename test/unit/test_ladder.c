@@ -135,9 +135,9 @@ static void test_each_request_has_a_deadline_of_its_own(void **state)
     assert_int_equal(work_wanted(first), WORK_TIMEOUT);
     assert_int_equal(work_wanted(second), 0);
     assert_int_equal(errands, 1);
-    assert_int_equal(activities.items[0].counters.timeouts, 1);
-    assert_int_equal(activities.items[1].counters.timeouts, 0);
-    assert_int_equal(activities.items[0].counters.slow, 0);
+    assert_int_equal(activities.items[0].counters->timeouts, 1);
+    assert_int_equal(activities.items[1].counters->timeouts, 0);
+    assert_int_equal(activities.items[0].counters->slow, 0);
 }
 
 static void test_what_could_not_be_raised_yet_is_tried_again_soon(void **state)
@@ -251,7 +251,7 @@ static void test_slow_requests_are_counted_and_wanted_once(void **state)
     ladder_step(&ladder, START + 100);
     assert_int_equal(work_wanted(work), WORK_SLOW);
     ladder_step(&ladder, START + 200);
-    assert_int_equal(activities.items[1].counters.slow, 1);
+    assert_int_equal(activities.items[1].counters->slow, 1);
     assert_false(ladder_step(&ladder, START + 100000));
 }
 

@@ -14,6 +14,11 @@ enum { WORKER = 0, NOW_MS = 21000, STARTED_MS = 1000 };
 
 static struct manager manager;
 static const char *requests;
+static bool has_board;
+static struct {
+    long pid;
+    unsigned long long requests; /* 0: nobody knows */
+} ended;
 
 void manager_read_messages(struct manager *of, int worker)
 {
@@ -35,6 +40,21 @@ void crew_describe_requests(struct crew *crew, int worker, uint64_t now_ms, char
     (void)worker;
     (void)now_ms;
     snprintf(text, text_bytes, "%s", requests);
+}
+
+bool crew_sum_counters(const struct crew *crew, int worker, struct counters_totals *totals)
+{
+    (void)crew;
+    (void)worker;
+    assert_false(was_told("forget")); /* its board is still there */
+    *totals = (struct counters_totals){.requests = 7};
+    return has_board;
+}
+
+void collector_worker_ended(long pid, const struct counters_totals *totals)
+{
+    ended.pid = pid;
+    ended.requests = totals != NULL ? totals->requests : 0;
 }
 
 void crew_forget(struct crew *crew, int worker)
@@ -59,6 +79,7 @@ static int set_up(void **state)
     (void)state;
     forget();
     requests = "";
+    has_board = true;
     manager = (struct manager){.has_served = true};
     roster_init(&manager.roster, 1, 10000);
     assert_int_equal(roster_next(&manager.roster, STARTED_MS).worker, WORKER);
@@ -107,6 +128,25 @@ static void test_a_killed_worker_is_an_error_that_names_its_requests(void **stat
                "was killed by signal 9 (Killed), 20.0 s after its start, while it served GET /a "
                "(3.2 s); another one is started|crash|forget 0|");
     assert_false(manager.is_cut_off);
+}
+
+static void test_what_it_has_counted_goes_to_the_status(void **state)
+{
+    (void)state;
+    end_worker(0, SIGKILL);
+    long pid = reap();
+    assert_int_equal(ended.pid, pid);
+    assert_int_equal(ended.requests, 7);
+}
+
+static void test_without_a_board_the_status_hears_of_the_end_alone(void **state)
+{
+    (void)state;
+    has_board = false;
+    end_worker(0, 0);
+    long pid = reap();
+    assert_int_equal(ended.pid, pid);
+    assert_int_equal(ended.requests, 0);
 }
 
 static void test_one_that_nobody_stopped_is_an_error_even_if_its_code_is_0(void **state)
@@ -202,6 +242,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_killed_worker_is_an_error_that_names_its_requests),
+        TEST(test_what_it_has_counted_goes_to_the_status),
+        TEST(test_without_a_board_the_status_hears_of_the_end_alone),
         TEST(test_one_that_nobody_stopped_is_an_error_even_if_its_code_is_0),
         TEST(test_one_that_died_young_is_started_after_a_delay),
         TEST(test_one_that_was_told_to_stop_is_no_error),

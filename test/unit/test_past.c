@@ -40,6 +40,23 @@ static void test_what_workers_have_counted_stays_when_they_end(void **state)
     assert_int_equal(ended_log_dropped, 3);
 }
 
+static void test_what_a_worker_counted_since_it_was_seen_last_is_not_lost(void **state)
+{
+    (void)state;
+    unsigned long long before = end_round();
+    see(5, 10);
+    end_round();
+    past_end(5, &(struct counters_totals){.requests = 14, .by_class[1] = 14});
+    assert_int_equal(end_round(), before + 14);
+    past_end(6, &(struct counters_totals){.requests = 3, .by_class[1] = 3}); /* which nobody saw */
+    assert_int_equal(end_round(), before + 17);
+    see(7, 2);
+    end_round();
+    past_end(7, NULL);
+    assert_int_equal(end_round(), before + 19);
+    assert_int_equal(end_round(), before + 19);
+}
+
 static void test_a_worker_that_is_silent_for_a_while_has_what_it_told_before(void **state)
 {
     (void)state;
@@ -81,6 +98,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_workers_have_counted_stays_when_they_end),
+        cmocka_unit_test(test_what_a_worker_counted_since_it_was_seen_last_is_not_lost),
         cmocka_unit_test(test_a_worker_that_is_silent_for_a_while_has_what_it_told_before),
         cmocka_unit_test(test_a_process_that_gets_an_ended_one_s_number_is_another),
         cmocka_unit_test(test_more_workers_than_there_is_room_for_do_no_harm),
