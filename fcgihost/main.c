@@ -318,6 +318,9 @@ static int start_control(const struct config *config, struct listener_set *statu
     struct config_error error;
     collector_init(config, py_interpreter_version(), supervisor->replacement.started_us);
     collector_resume(&supervisor->replacement.status);
+    if (reexec_predecessor() != NULL)
+        collector_resume_programs(reexec_predecessor()->programs,
+                                  reexec_predecessor()->program_count);
     *status = (struct listener_set){0};
     if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
@@ -348,6 +351,9 @@ static int run_server(const struct config *config, const struct privileges *priv
     if (code != 0)
         return code;
     code = start_and_serve(config, privileges, &listeners, &supervisor, &poller);
+    if (supervisor.lifecycle.reason == REASON_RETRY)
+        collector_hand_over_programs(&supervisor.replacement.programs,
+                                     &supervisor.replacement.program_count);
     replacement_run(&supervisor.replacement);
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);

@@ -24,6 +24,7 @@ enum record_type {
     RECORD_STATUS = 14,
     RECORD_UPLOAD = 15, /* a connection with a body that was taken in: an older program, which knows
                            nothing of that, must not take it for a whole one */
+    RECORD_PROGRAM = 16,
 };
 
 /* Writing */
@@ -215,6 +216,17 @@ static size_t count_body_files(const struct handover *handover)
     return count;
 }
 
+static void put_program(struct handover_writer *writer, const struct handover_program *program)
+{
+    size_t begin = begin_record(writer, RECORD_PROGRAM);
+    put_number(writer, program->is_import);
+    put_number(writer, program->number);
+    put_number(writer, program->attempts);
+    put_number(writer, program->next_attempt_ms);
+    put_text(writer, program->error);
+    end_record(writer, begin);
+}
+
 /* In this order: listeners, connections, files of their bodies, two for each member, two of a
  * worker, root's files. */
 static int *list_descriptors(const struct handover *handover, size_t *count)
@@ -261,6 +273,8 @@ int handover_write(const struct handover *handover, pid_t sender, struct handove
     put_descriptors(writer, *fds, *fd_count);
     put_process(writer, handover);
     put_status(writer, &handover->status);
+    for (size_t i = 0; i < handover->program_count; i++)
+        put_program(writer, &handover->programs[i]);
     for (size_t i = 0; i < handover->listener_count; i++)
         put_listener(writer, &handover->listeners[i], i);
     size_t place = handover->listener_count + handover->connection_count, body_place = place;
@@ -477,6 +491,23 @@ static void take_root_files(struct handover_root_files *files, struct reader *co
     files->is_set = !content->is_cut;
 }
 
+static int add_program(struct handover *handover, struct reader *content)
+{
+    struct handover_program *items =
+        grow(handover->programs, handover->program_count, sizeof(*handover->programs));
+    if (items == NULL)
+        return -1;
+    handover->programs = items;
+    struct handover_program *item = &items[handover->program_count];
+    item->is_import = take_number(content) != 0;
+    item->number = take_number(content);
+    item->attempts = take_number(content);
+    item->next_attempt_ms = take_number(content);
+    item->error = take_text(content);
+    handover->program_count += !content->is_cut;
+    return 0;
+}
+
 static void take_status(struct handover_status *status, struct reader *content)
 {
     status->generation = take_number(content);
@@ -513,6 +544,8 @@ static int take_record(struct handover *handover, struct reader *all, uint32_t t
     case RECORD_STATUS:
         take_status(&handover->status, content);
         return 0;
+    case RECORD_PROGRAM:
+        return add_program(handover, content);
     case RECORD_LISTENER:
         return add_listener(handover, content);
     case RECORD_CONNECTION:
@@ -579,6 +612,7 @@ void handover_clear(struct handover *handover)
     free(handover->listeners);
     free(handover->connections);
     free(handover->members);
+    free(handover->programs);
     free(handover->children);
     *handover = (struct handover){0};
 }

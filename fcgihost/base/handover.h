@@ -93,6 +93,14 @@ struct handover_status {
     uint64_t restarts[HANDOVER_REASONS];
 };
 
+/* An application or a start-up import that could not be loaded, for the status. */
+struct handover_program {
+    bool is_import;
+    uint64_t number, attempts;
+    uint64_t next_attempt_ms; /* on CLOCK_MONOTONIC; 0: none is planned */
+    const char *error;
+};
+
 struct handover {
     struct handover_file file;
     struct handover_file environment; /* [server] environment_file */
@@ -106,6 +114,8 @@ struct handover {
     size_t connection_count;
     struct handover_member *members;
     size_t member_count;
+    struct handover_program *programs;
+    size_t program_count;
     uint64_t *children; /* process ids of children that go on, and that nobody else waits for */
     size_t child_count;
     struct handover_bytes startup; /* what fcgihost/host/startup.py wants to know again */

@@ -97,6 +97,8 @@ static int collect(struct replacement *replacement, struct handover *handover)
         .started_us = replacement->started_us,
         .is_start_again = replacement->is_start_again,
         .status = replacement->status,
+        .programs = replacement->programs,
+        .program_count = replacement->program_count,
     };
     if (replacement->restart != RESTART_NOT) {
         handover->status.generation++;

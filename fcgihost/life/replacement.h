@@ -18,6 +18,9 @@ struct replacement {
     struct handover_bytes startup; /* what the next start must know of this one; on the heap */
     const struct handover_worker *worker; /* its connection to its manager; NULL: none */
     struct handover_status status;        /* of this program */
+    /* What could not be loaded, on the heap; set before replacement_run(). None at a deadline. */
+    struct handover_program *programs;
+    size_t program_count;
     enum restart_reason restart;          /* how the replacement is counted */
     uint64_t started_us;        /* since 1970; of the first of several attempts to start */
     atomic_bool is_exit_wanted; /* by a signal, for example: the process must exit, whatever the

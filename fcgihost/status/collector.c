@@ -175,6 +175,41 @@ void collector_program_reloaded(size_t application, const char *error)
     pthread_mutex_unlock(&told.mutex);
 }
 
+void collector_hand_over_programs(struct handover_program **programs, size_t *count)
+{
+    size_t all = told.import_count + told.application_count;
+    *count = 0;
+    *programs = calloc(all + 1, sizeof(**programs));
+    for (size_t i = 0; *programs != NULL && i < all; i++) {
+        bool is_import = i < told.import_count;
+        size_t number = is_import ? i : i - told.import_count;
+        const struct program_figures *program =
+            is_import ? &told.imports[number] : &told.applications[number];
+        if (program->state == PROGRAM_FAILED)
+            (*programs)[(*count)++] =
+                (struct handover_program){.is_import = is_import,
+                                          .number = number,
+                                          .attempts = program->attempts,
+                                          .next_attempt_ms = program->next_attempt_ms,
+                                          .error = program->last_error};
+    }
+}
+
+void collector_resume_programs(const struct handover_program *programs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct program_figures *program =
+            find_program(programs[i].is_import ? PROGRAM_IMPORT : PROGRAM_APPLICATION,
+                         (size_t)programs[i].number);
+        if (program == NULL)
+            continue;
+        program->state = PROGRAM_FAILED;
+        program->attempts = (unsigned)programs[i].attempts;
+        program->next_attempt_ms = programs[i].next_attempt_ms;
+        copy(program->last_error, sizeof(program->last_error), programs[i].error);
+    }
+}
+
 /* With the mutex held. */
 static const struct program_figures *find_missing(const struct program_figures *programs,
                                                   size_t count)

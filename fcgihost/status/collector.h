@@ -60,6 +60,12 @@ void collector_count_restart(enum restart_reason reason);
 void collector_resume(const struct handover_status *status);
 /* What the next program in this process is to resume. */
 void collector_hand_over(struct handover_status *status);
+/* Applications and imports that could not be loaded: so a fresh program that tries again says so
+ * until its Python has begun. The errors stay the collector's; free(programs). Once Python has
+ * ended. */
+void collector_hand_over_programs(struct handover_program **programs, size_t *count);
+/* Before threads are started. */
+void collector_resume_programs(const struct handover_program *programs, size_t count);
 /* This process's own figures. NULL: out of memory. Free with free(). Any thread. */
 struct process_figures *collect_process(void);
 

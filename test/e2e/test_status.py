@@ -394,11 +394,13 @@ def test_an_application_that_can_t_be_loaded_is_named_and_the_ping_says_503(watc
     expected_log("RuntimeError: no <b>database</b>")
     one = watched(app='raise RuntimeError("no <b>database</b>")', wait=False,
                   settings={"startup": {"retry_delay": "1h", "retry_max_delay": "1h"}})
-    # The program is executed anew after a failure, and knows of it once its Python has begun.
-    wait_until(lambda: one.json()["applications"][0]["next_attempt_seconds"] is not None and
-               one.json()["applications"][0]["attempts"] == 1, "the first attempt to fail")
-    one.host.log.wait("the next one comes in")
-    wait_until(lambda: one.json()["applications"][0]["next_attempt_seconds"] is not None, "the wait for the next one")
+    wait_until(lambda: one.json()["applications"][0]["state"] == "failed", "the first attempt to fail")
+    # The program is executed anew now, and knows of the failure before its Python has begun.
+    for _ in range(50):
+        answer = json.loads(fastcgi.exchange(one.host.address, "GET", "/status?format=json").body)
+        application = answer["applications"][0]
+        assert (application["state"], application["attempts"]) == ("failed", 1)
+        assert application["next_attempt_seconds"] is not None and "RuntimeError" in application["last_error"]
     result = one.ask()
     assert result.returncode == 1
     assert "starting" in result.stdout.splitlines()[0]

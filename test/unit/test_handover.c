@@ -47,6 +47,11 @@ static struct handover_member members[] = {
      .board_fd = 44},
 };
 
+static struct handover_program programs[] = {
+    {.is_import = true, .number = 1, .attempts = 3, .next_attempt_ms = 77, .error = "OSError: no"},
+    {.number = 0, .attempts = 1, .error = ""},
+};
+
 static struct handover example(void)
 {
     return (struct handover){.folder = "/srv/current",
@@ -59,6 +64,8 @@ static struct handover example(void)
                              .connection_count = COUNT(connections),
                              .members = members,
                              .member_count = COUNT(members),
+                             .programs = programs,
+                             .program_count = COUNT(programs),
                              .children = children,
                              .child_count = COUNT(children),
                              .startup = bytes_of("what Python knows"),
@@ -127,6 +134,13 @@ static void test_what_is_written_is_read(void **state)
         assert_int_equal(b->body_fd, a->has_body ? a->body_fd : -1);
         assert_same_bytes(a->body, b->body);
         assert_true(a->body_begin == b->body_begin && a->body_end == b->body_end);
+    }
+    assert_int_equal(after.program_count, COUNT(programs));
+    for (size_t i = 0; i < COUNT(programs); i++) {
+        const struct handover_program *a = &programs[i], *b = &after.programs[i];
+        assert_true(a->is_import == b->is_import && a->number == b->number);
+        assert_true(a->attempts == b->attempts && a->next_attempt_ms == b->next_attempt_ms);
+        assert_string_equal(a->error, b->error);
     }
     assert_int_equal(after.child_count, COUNT(children));
     assert_memory_equal(after.children, children, sizeof(children));
