@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,6 +337,20 @@ static int read_config_file(struct parse *parse)
     return config_read_file(parse->config, here, parse->error);
 }
 
+/* A bad line of that file is named already, a file that can't be read stands in the ini file. */
+static int read_environment(struct parse *parse)
+{
+    if (config_environment_read(parse->config, parse->error) == 0)
+        return 0;
+    if (parse->config->environment_text == NULL) {
+        struct config_error why = *parse->error;
+        char place[PATH_MAX];
+        config_describe_place(parse->config, "server", "environment_file", place, sizeof(place));
+        config_error_set(parse->error, "%s%s", place, why.message);
+    }
+    return -1;
+}
+
 static int set_key(struct parse *parse, const char *flag, const char *key, const char *value)
 {
     char *assignment;
@@ -436,7 +451,7 @@ static enum command_line_result apply(struct parse *parse)
     if ((parse->app != NULL && forget_applications(parse) < 0) || apply_flags(parse) < 0 ||
         (parse->app != NULL && apply_app(parse) < 0))
         return COMMAND_LINE_WRONG_USAGE;
-    if (config_environment_read(parse->config, parse->error) < 0)
+    if (read_environment(parse) < 0)
         return COMMAND_LINE_WRONG_CONFIG;
     return COMMAND_LINE_OK;
 }

@@ -111,6 +111,34 @@ void config_describe_place(const struct config *config, const char *section, con
         snprintf(text, text_bytes, "%s: ", config->file);
 }
 
+/* Lines of keys are kept of the last such section alone. */
+static unsigned find_application_line(const struct config *config,
+                                      const struct config_application *application, const char *key)
+{
+    const struct config_option *option = config_option_find("application", key);
+    unsigned line = option != NULL && config->key_lines != NULL && application->line > 0
+                        ? config->key_lines[config_option_place(option)]
+                        : 0;
+    if (line < application->line)
+        return application->line;
+    for (size_t i = 0; i < config->application_count; i++)
+        if (config->applications[i].line > application->line && config->applications[i].line < line)
+            return application->line;
+    return line;
+}
+
+void config_describe_application_place(const struct config *config,
+                                       const struct config_application *application,
+                                       const char *key, char *text, size_t text_bytes)
+{
+    unsigned line = find_application_line(config, application, key);
+    text[0] = '\0';
+    if (config->file != NULL && line > 0)
+        snprintf(text, text_bytes, "%s:%u: ", config->file, line);
+    else if (config->file != NULL)
+        snprintf(text, text_bytes, "%s: ", config->file);
+}
+
 /* The dot between section and key: the last one, as an application's name may contain dots; for
  * [environment] the first, as a variable's name may. */
 static char *find_dot(char *assignment, const char *equals)

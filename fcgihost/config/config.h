@@ -26,6 +26,11 @@ int config_set_flag(struct config *config, const char *flag, const char *assignm
 void config_describe_place(const struct config *config, const char *section, const char *key,
                            char *text, size_t text_bytes);
 
+/* Likewise for a key of an application; of several the line of the section, except for the last. */
+void config_describe_application_place(const struct config *config,
+                                       const struct config_application *application,
+                                       const char *key, char *text, size_t text_bytes);
+
 /* Checks that take more than one key: one program in each section, a mount of its own for each,
  * keys that need another key. 0, or -1. */
 int config_check(const struct config *config, struct config_error *error);

@@ -13,17 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Where a section stands, for messages: "fcgihost.ini:12: ", "fcgihost.ini: " or nothing. */
-static void describe_place(const struct config *config, unsigned line, char *text,
-                           size_t text_bytes)
-{
-    text[0] = '\0';
-    if (config->file != NULL && line > 0)
-        snprintf(text, text_bytes, "%s:%u: ", config->file, line);
-    else if (config->file != NULL)
-        snprintf(text, text_bytes, "%s: ", config->file);
-}
-
 static int check_script(const struct config *config, const struct config_application *application,
                         const char *key, const char *path, bool is_folder,
                         struct config_error *error)
@@ -40,22 +29,27 @@ static int check_script(const struct config *config, const struct config_applica
         reason = config_error_describe(errno);
     if (reason == NULL)
         return 0;
-    describe_place(config, application->line, place, sizeof(place));
+    config_describe_application_place(config, application, key, place, sizeof(place));
     return config_error_set(
         error, "%s[application%s%s] %s \"%s\": %s: name a %s that this user may read", place,
         application->name != NULL ? " " : "", application->name != NULL ? application->name : "",
         key, path, reason, is_folder ? "folder" : "script file");
 }
 
+static int check_application(const struct config *config,
+                             const struct config_application *application,
+                             struct config_error *error)
+{
+    if (check_script(config, application, "script", application->script, false, error) < 0)
+        return -1;
+    return check_script(config, application, "script_root", application->script_root, true, error);
+}
+
 int config_check_scripts(const struct config *config, struct config_error *error)
 {
-    for (size_t i = 0; i < config->application_count; i++) {
-        const struct config_application *application = &config->applications[i];
-        if (check_script(config, application, "script", application->script, false, error) < 0 ||
-            check_script(config, application, "script_root", application->script_root, true,
-                         error) < 0)
+    for (size_t i = 0; i < config->application_count; i++)
+        if (check_application(config, &config->applications[i], error) < 0)
             return -1;
-    }
     return 0;
 }
 
@@ -161,10 +155,7 @@ unsigned config_check_places(const struct config *config,
     struct check check = {.config = config, .report = report};
     struct config_error error;
     for (size_t i = 0; i < config->application_count; i++) {
-        struct config one = *config;
-        one.applications = &config->applications[i];
-        one.application_count = 1;
-        if (config_check_scripts(&one, &error) < 0) {
+        if (check_application(config, &config->applications[i], &error) < 0) {
             report(&error);
             check.problems++;
         }

@@ -4,6 +4,7 @@
 #include "interpreter/py_home.h"
 
 #include "build_facts.h"
+#include "config/config.h"
 #include "interpreter/py_interpreter.h"
 
 #include <errno.h>
@@ -24,13 +25,13 @@ struct venv {
 __attribute__((format(printf, 3, 4))) static int
 fail(const struct config *config, struct config_error *error, const char *format, ...)
 {
-    char why[CONFIG_MESSAGE_SIZE / 2];
+    char why[CONFIG_MESSAGE_SIZE / 2], place[PATH_MAX];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(why, sizeof(why), format, arguments);
     va_end(arguments);
-    snprintf(error->message, sizeof(error->message), "%.200s: [python] home \"%.200s\": %s",
-             config->file != NULL ? config->file : "command line", config->home, why);
+    config_describe_place(config, "python", "home", place, sizeof(place));
+    config_error_set(error, "%s[python] home \"%.200s\": %s", place, config->home, why);
     return -1;
 }
 

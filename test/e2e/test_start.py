@@ -440,7 +440,7 @@ class TestVirtualEnvironment:
                             "application": {"wsgi": "hello:application"}})
         done = run("-c", path, "--check", cwd="/")
         assert done.returncode == 3, done
-        one_line(done, "home", "2.7")
+        one_line(done, "fcgihost.ini:2: [python] home", "2.7")
 
 
 class TestApplication:

@@ -219,6 +219,11 @@ static void test_wrong_file_is_wrong_configuration(void **state)
         fixture->error.message,
         "fcgihost.ini:2: [server] threads: \"0\" is out of range (1 to 1024): write "
         "a number within it");
+    write_ini("[server]\nenvironment_file = none\n");
+    assert_int_equal(parse(fixture, ""), COMMAND_LINE_WRONG_CONFIG);
+    assert_non_null(strstr(fixture->error.message,
+                           "fcgihost.ini:2: [server] environment_file \""));
+    write_ini("[server]\nthreads = 0\n");
     /* The flag wins over what the file says, not over that it is wrong. */
     assert_int_equal(parse(fixture, "-t|2"), COMMAND_LINE_WRONG_CONFIG);
     unlink("fcgihost.ini");

@@ -332,10 +332,31 @@ static void test_where_a_value_stands_is_known_unless_a_flag_has_replaced_it(voi
     assert_place(fixture, "server", "user", "fcgihost.ini: ");
 }
 
+static void assert_application_place(const struct fixture *fixture, size_t number,
+                                     const char *expected)
+{
+    char text[128];
+
+    config_describe_application_place(&fixture->config, &fixture->config.applications[number],
+                                      "script", text, sizeof(text));
+    assert_string_equal(text, expected);
+}
+
+static void test_the_key_of_an_application_has_its_line_or_else_its_section_s(void **state)
+{
+    struct fixture *fixture = *state;
+
+    read_text(fixture, "[application a]\nmount = /a\nscript = a.py\n[application b]\n"
+                       "mount = /b\nscript = b.py\n");
+    assert_application_place(fixture, 0, "fcgihost.ini:1: ");
+    assert_application_place(fixture, 1, "fcgihost.ini:6: ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_where_a_value_stands_is_known_unless_a_flag_has_replaced_it),
+        TEST(test_the_key_of_an_application_has_its_line_or_else_its_section_s),
         TEST(test_layout_of_lines),
         TEST(test_empty_file_is_fine),
         TEST(test_unknown_names_in_a_file),
