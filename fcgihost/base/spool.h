@@ -37,7 +37,7 @@ struct spool {
     struct spool_store *store;
     size_t memory_max; /* how much may be in memory, … */
     size_t burst_max;  /* … and how much while it comes without a pause: spool_allow_burst */
-    size_t pledged;    /* reserved of the store's file space, for what is in memory beyond memory_max */
+    size_t pledged;    /* reserved in the file, for what is in memory beyond memory_max */
     uint8_t *memory;
     size_t begin, end, capacity;
     bool has_file;

@@ -20,8 +20,8 @@ enum {
     REQUEST_RATE_MS = SOCKET_RATE_MS,      /* min_rate is measured over periods of this length */
     REQUEST_DRAIN_PIECE_BYTES = 1 << 20,   /* dropped by one call at most: others wait */
     REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* most that one call receives into request->body */
-    REQUEST_BURST_TIMES = 16, /* times memory_max of a body may be in memory, … */
-    REQUEST_PAUSE_MS = 100,   /* … until nothing has arrived for so long */
+    REQUEST_BURST_TIMES = 16,              /* times memory_max of a body may be in memory, … */
+    REQUEST_PAUSE_MS = 100,                /* … until nothing has arrived for so long */
     /* Some web servers stop sending the body once they have the response's head, and wait for its
      * end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
