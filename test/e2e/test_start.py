@@ -384,6 +384,21 @@ class TestVirtualEnvironment:
         done = run("-c", path, "--call", "/", cwd="/")
         assert done.returncode == 0 and cgi(done).text == "hello from of_the_venv", done
 
+    def test_the_host_imports_none_of_the_modules_that_take_long(self, folder, home):
+        """Each of them takes longer than all of the host's own, and many applications need none."""
+        slow = {"re", "enum", "collections", "functools", "contextlib", "glob", "traceback", "inspect", "logging"}
+        show = "' '.join(sorted(%r.intersection(sys.modules)))" % slow
+        alone = subprocess.run([str(home / "bin/python3"), "-c", "import sys; print(%s)" % show], check=True,
+                               stdout=subprocess.PIPE, timeout=deadline(60)).stdout.decode().split()
+        write_file(str(folder / "shows.py"), """import sys
+SHOWN = %s.encode()
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [SHOWN]
+""" % show)
+        done = run("--call", "/", "--set", "python.home=venv", "shows.py", cwd=str(folder))
+        assert done.returncode == 0 and set(cgi(done).text.split()) <= set(alone), done
+
     def test_sys_prefix_is_it(self, home):
         found = Host(settings={"python": {"home": str(home)}}).exchange("GET", "/sys").json
         assert found["prefix"] == str(home) and found["executable"].startswith(str(home) + "/bin/")
