@@ -32,10 +32,12 @@ static void write_out(struct py_stream *self, const char *text, size_t n)
     struct request *request = self->request;
     bool is_sent = py_settings.is_front_logged && request != NULL &&
                    pthread_equal(self->thread, pthread_self());
+    self->writers++; /* the request does not end before that: py_stream_detach() */
     Py_BEGIN_ALLOW_THREADS;
     if (log_line(request, text, &n) && is_sent)
         reply_send_error(request, text, n);
     Py_END_ALLOW_THREADS;
+    self->writers--;
 }
 
 /* Complete lines are logged as one record; what follows the last newline is kept. */

@@ -22,7 +22,15 @@ int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *reques
     stream->request = request;
     stream->thread = pthread_self();
     stream->is_end_told = false;
+    stream->writers = 0;
     return 0;
+}
+
+static void pause_without_gil(void)
+{
+    Py_BEGIN_ALLOW_THREADS;
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    Py_END_ALLOW_THREADS;
 }
 
 void py_stream_detach(PyObject *slot)
@@ -35,11 +43,11 @@ void py_stream_detach(PyObject *slot)
          * fails soon. */
         shutdown(stream->request->fd, SHUT_RDWR);
         stream->request->must_close = true;
-        Py_BEGIN_ALLOW_THREADS;
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        Py_END_ALLOW_THREADS;
+        pause_without_gil();
     }
     stream->request = NULL;
+    while (stream->writers > 0) /* each logs one more message, which waits for nobody for long */
+        pause_without_gil();
     Py_CLEAR(stream->line);
 }
 

@@ -12,6 +12,7 @@ struct py_stream {
     struct request *request;                 /* NULL once the request has ended */
     bool is_data;                            /* reads FCGI_DATA, which follows FCGI_STDIN */
     bool is_busy;                            /* a thread uses the request, without the GIL */
+    unsigned writers; /* wsgi.errors: threads that log for the request, without the GIL */
     bool is_end_told; /* start_response: write() has raised, as nothing more could be sent */
     pthread_t thread; /* wsgi.errors: the worker, which alone may write to the connection */
     PyObject *line;   /* wsgi.errors: text that no newline has followed yet, or NULL */

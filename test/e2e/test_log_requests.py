@@ -171,6 +171,35 @@ class TestErrors:
         assert len(re.findall("GET /error", host.log.read())) == 1
 
 
+class TestThreads:
+    def test_a_line_names_its_own_request_even_if_that_ends_meanwhile(self, tmp_path):
+        script = write_file(str(tmp_path / "app.py"), """
+import threading
+
+def application(environ, start_response):
+    path, errors, begun = environ["PATH_INFO"], environ["wsgi.errors"], threading.Event()
+    def log_on():
+        try:
+            for _ in range(2000):
+                errors.write("line of %s\\n" % path)
+                begun.set()
+        except ValueError:
+            pass  # the request has ended
+    threading.Thread(target=log_on).start()
+    begun.wait()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ready"]
+""")
+        host = Host(app=None, settings={"application": {"script": script}, "log": {"destination": "lines.log"}})
+        with fastcgi.Connection(host.address) as connection:  # so that the next request has the same memory
+            for number in range(300):
+                assert connection.exchange("GET", "/%d" % number).text == "ready"
+        log = LogFile(os.path.join(host.folder, "lines.log"))
+        log.wait(r"line of /299 ")
+        lines = re.findall(r"error: GET (\S+): line of (\S+) \(request", log.read())
+        assert len(lines) >= 300 and [line for line in lines if line[0] != line[1]] == []
+
+
 class TestBounds:
     @staticmethod
     def dropped(host):
