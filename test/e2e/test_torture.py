@@ -20,13 +20,14 @@ def test_nothing_is_found_in_a_short_round_of(torment):
     assert torment in done.stdout.splitlines()[-1]
 
 
-def test_50_slow_peers_cost_others_no_request_and_none_of_them_is_given_up():
+@pytest.mark.parametrize("protocol", ["FastCGI", "SCGI"])
+def test_50_slow_peers_cost_others_no_request_and_none_of_them_is_given_up(protocol):
     done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "test", "torture", "slow_peers.py"), "--peers", "50",
-                           "--requests", "100", "--fronts", "direct"], env=dict(os.environ, FCGIHOST=PROGRAM),
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120 * SLOWNESS)
+                           "--requests", "100", "--seconds", "12", "--fronts", protocol + " direct"],
+                          env=dict(os.environ, FCGIHOST=PROGRAM), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=120 * SLOWNESS)
     assert done.returncode == 0, done.stdout
-    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "direct" in line]
-    assert [(row[0], row[-2:]) for row in rows] == [("FastCGI, direct", ["0", "0"]), ("SCGI, direct", ["0", "0"])]
+    assert protocol + " direct" in done.stdout.splitlines()[-1]
 
 
 def test_the_parsers_still_stand_what_fuzzers_once_found():

@@ -1,7 +1,7 @@
 """What a normal client notices of 1,000 slow ones, through each front: half of them upload a few bytes at a time, half
 take a download so. The host has four threads.
 
-    slow_peers.py [--peers N] [--requests N] [--fronts NAMES]
+    slow_peers.py [--peers N] [--requests N] [--seconds N] [--fronts NAMES]
 
 Prints a table; with exit status 1 if the normal client lost a request, or if slow peers were given up. Fronts that are
 not installed are left out. A slow peer moves RATE bytes a second, which is more than [limits] min_rate."""
@@ -19,7 +19,6 @@ from host import Host
 
 RATE = 8192  # bytes a second of each slow peer; so it moves less than …
 SIZE = 1000000  # … this while it is looked at
-SECONDS = 25  # min_rate is measured over 10
 THREADS = {"server": {"threads": 4}}
 
 
@@ -51,11 +50,11 @@ class Direct:
 
 
 class DirectFastcgi(Direct):
-    name, protocol = "FastCGI, direct", fastcgi
+    name, protocol = "FastCGI direct", fastcgi
 
 
 class DirectScgi(Direct):
-    name, protocol = "SCGI, direct", scgi
+    name, protocol = "SCGI direct", scgi
 
 
 class Behind:
@@ -217,19 +216,19 @@ class Figures:
         self.median, self.p99 = times[len(times) // 2], times[len(times) * 99 // 100]
 
 
-def measure(kind, peers, requests):
+def measure(kind, peers, requests, seconds):
     """(figures without slow peers, figures with them, how many of these were given up, complaints)"""
     front = kind(peers)
     try:
         for _ in range(20):
             front.ask()
-        without = Figures(front, requests, SECONDS)
+        without = Figures(front, requests, seconds)
         ours, theirs = multiprocessing.Pipe()
         slow = multiprocessing.get_context("fork").Process(target=be_slow, args=(front, peers, theirs))
         slow.start()
         theirs.close()
         ours.recv()
-        beside = Figures(front, requests, SECONDS)
+        beside = Figures(front, requests, seconds)
         ours.send("end")
         given_up = ours.recv()
         slow.join()
@@ -242,6 +241,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--peers", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=1000, help="of the normal client, with and without them")
+    parser.add_argument("--seconds", type=float, default=25, help="over which these are spread; min_rate is measured over 10")
     parser.add_argument("--fronts", help="those whose name contains one of these words, with commas between")
     return parser.parse_args(arguments)
 
@@ -261,7 +261,8 @@ def main():
         if not any(word in kind.name.lower() for word in words):
             continue
         try:
-            without, beside, given_up, complaints = measure(kind, options.peers, options.requests)
+            without, beside, given_up, complaints = measure(kind, options.peers, options.requests,
+                                                            options.seconds)
         except fronts.pytest.skip.Exception as reason:
             print("| %s | %s | | | | | |" % (kind.name, reason), flush=True)
             continue
