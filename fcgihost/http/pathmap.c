@@ -173,7 +173,7 @@ const struct path_route *pathmap_choose(const struct path_source *source,
 bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target)
 {
-    const struct path_routes routes = {&(struct path_route){.mount = mount}, 1};
+    const struct path_routes routes = {.items = &(struct path_route){.mount = mount}, .count = 1};
     return pathmap_choose(source, &routes, buffer, target) != NULL;
 }
 

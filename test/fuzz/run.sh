@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds every harness and runs each for so many seconds on its corpus; 0 seconds only replays it.
 #
-#   test/fuzz/run.sh SECONDS [NAME...]      NAME: gate, record_stream, scgi_head, pathmap, config
+#   test/fuzz/run.sh SECONDS [NAME...]      NAME: of fuzz_NAME.c
 #
 # With clang and its libFuzzer; without them the corpora are replayed, with what the compiler has of
 # the sanitizers. What is found goes to build/fuzz, never into test/fuzz/corpus. Exit status 1: an
@@ -31,15 +31,19 @@ else
     echo "fuzz: no clang with libFuzzer: the corpora are only replayed"
 fi
 
+# Many harnesses link the same files: each is compiled once.
+objects=$build/objects
+mkdir -p "$objects"
+links=$(test/links $(printf 'test/fuzz/fuzz_%s.c ' "$@")) || exit
+{ printf 'test/fuzz/fuzz_%s.c\n' "$@"; [ $has_fuzzer = yes ] || echo test/fuzz/replay.c; echo "$links" | sed 's/.*://'; } |
+    sort -u | xargs -P 2 -n 1 sh -c "$compile $flags -c -o \"$objects/\$(basename \"\$0\" .c).o\" \"\$0\"" || exit
+
 status=0
 for name; do
-    source=test/fuzz/fuzz_$name.c
-    modules=$(test/links "$source") || exit
-    modules=$(echo "$modules" | sed 's/.*://')
     program=$build/fuzz_$name
-    replay=test/fuzz/replay.c
-    [ $has_fuzzer = no ] || replay=
-    $compile $flags -o "$program" "$source" $replay $modules -lfcgi -linih
+    modules=$(echo "$links" | sed -n "s|^test/fuzz/fuzz_$name:.*/\(.*\)\.c$|$objects/\1.o|p")
+    [ $has_fuzzer = yes ] || modules="$modules $objects/replay.o"
+    $compile $flags -o "$program" "$objects/fuzz_$name.o" $modules -lfcgi -linih
     if [ $has_fuzzer = no ] || [ "$seconds" -eq 0 ]; then
         "$program" test/fuzz/corpus/$name/* > "$build/$name.log" 2>&1 || failed=yes
     else
