@@ -523,6 +523,7 @@ def test_what_a_worker_has_served_counts_though_nobody_asked_before_it_was_repla
     assert one.json()["requests"]["total"] == one.json()["requests"]["by_status"]["2xx"] == 10
     os.kill(one.json()["processes"][0]["pid"], signal.SIGKILL)
     wait_until(lambda: one.json()["restarts"]["crash"] == 1, "the death to be counted")
+    wait_until(lambda: [process["state"] for process in one.json()["processes"]] == ["serving"], "its successor")
     assert 'fcgihost_requests_total{status="2xx"} 10' in one.http("/metrics")[1].splitlines()
 
 
