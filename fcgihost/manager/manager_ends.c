@@ -52,7 +52,9 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
     collector_worker_ended((long)before.pid, is_known ? &totals : NULL);
     manager_read_messages(manager, worker); /* what it sent before it exited */
     uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
-    log_end(manager, worker, &before, status, delay_ms, now_ms);
+    bool is_start_refused =
+        WIFEXITED(status) && WEXITSTATUS(status) == MANAGER_EXIT_STARTUP && !manager->has_served;
+    log_end(manager, worker, &before, status, is_start_refused ? UINT64_MAX : delay_ms, now_ms);
     if (before.state == WORKER_STARTING || before.state == WORKER_SERVING)
         collector_count_restart(RESTART_CRASH);
     crew_forget(&manager->crew, worker);
@@ -60,7 +62,7 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
     bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (manager->roster.is_stopping && !is_clean)
         manager->is_cut_off = true;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == MANAGER_EXIT_STARTUP && !manager->has_served) {
+    if (is_start_refused) {
         manager->is_startup_bad = true;
         manager_stop(manager, "[startup] on_failure = exit", false);
     }

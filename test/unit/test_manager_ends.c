@@ -209,6 +209,7 @@ static void test_on_failure_exit_ends_a_manager_that_never_served(void **state)
     end_worker(MANAGER_EXIT_STARTUP, 0);
     reap();
     assert_true(was_told("stop [startup] on_failure = exit|"));
+    assert_false(was_told("another one is started"));
     assert_true(manager.is_startup_bad);
 }
 
