@@ -434,7 +434,7 @@ static void add_past(struct figures *figures, const bool *is_silent)
 {
     size_t left = 0;
     pthread_mutex_lock(&told.mutex);
-    for (size_t i = 0; i < figures->process_count; i++) {
+    for (size_t i = 0; figures->processes != NULL && i < figures->process_count; i++) {
         struct process_figures *process = figures->processes[i];
         if (find_worker(process->pid) == NULL) {
             free(process);
