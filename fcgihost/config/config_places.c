@@ -53,6 +53,12 @@ int config_check_scripts(const struct config *config, struct config_error *error
     return 0;
 }
 
+const char *config_find_temporary(const struct config *config)
+{
+    const char *folder = config->temporary != NULL ? config->temporary : getenv("TMPDIR");
+    return strdup(folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
+}
+
 /* --check */
 
 struct check {

@@ -3,6 +3,8 @@
 #include "serve/cgi.h"
 
 #include "base/log.h"
+#include "base/spool.h"
+#include "config/config_places.h"
 #include "embed/py_wsgi.h"
 #include "http/meta_variables.h"
 #include "http/request.h"
@@ -12,6 +14,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@ enum { BUFFER_BYTES = 64 << 10 };
 struct cgi_state {
     int body_fd, response_fd;
     uint64_t body_left;
+    bool may_wait; /* next_body waits whatever its deadline */
 };
 
 static struct cgi_state *state_of(struct request *request)
@@ -32,7 +36,7 @@ static enum body_state cgi_next_body(struct request *request, uint64_t deadline_
 {
     struct cgi_state *state = state_of(request);
     struct input *input = request->input;
-    if (deadline_ms == 0 && input_available(input) == 0)
+    if (deadline_ms == 0 && !state->may_wait && input_available(input) == 0)
         return BODY_WAIT;
     if (state->body_fd < 0 || state->body_left == 0)
         return BODY_END;
@@ -135,13 +139,29 @@ static int serve(const struct route_table *routes, struct request *request)
     return request->response.is_head_sent ? request->response.status : -1;
 }
 
+/* As a server does before it gives a request a thread: an application that does not stream is not
+ * called for a body that is cut short. */
+static void take_in_body(struct request *request, struct route_table *routes,
+                         struct spool_store *store, size_t memory_max)
+{
+    if (meta_is_length_refused(request) ||
+        meta_is_streamed(request, &routes->roles[ROLE_RESPONDER]))
+        return;
+    state_of(request)->may_wait = true;
+    while (!request_take_in_body(request, store, memory_max))
+        ;
+    state_of(request)->may_wait = false;
+}
+
 int cgi_serve(const struct config *config, char *const *variables, int body_fd, int response_fd)
 {
     static uint8_t buffer[BUFFER_BYTES];
     struct route_table routes;
     struct input input = {.data = buffer, .capacity = sizeof(buffer)};
+    struct spool_store store = {.limit = config->temporary_space_bytes};
     struct request *request = request_new();
-    if (request == NULL || route_table_init(&routes, config) < 0)
+    store.folder = config_find_temporary(config);
+    if (request == NULL || store.folder == NULL || route_table_init(&routes, config) < 0)
         return -1;
     request->ops = &cgi_transport;
     request->input = &input;
@@ -160,9 +180,12 @@ int cgi_serve(const struct config *config, char *const *variables, int body_fd, 
                                            ? (uint64_t)request->content_length
                                        : is_chunked ? UINT64_MAX
                                                     : 0;
+        take_in_body(request, &routes, &store, config->body_memory_bytes);
         status = serve(&routes, request);
     }
     request_free(request);
+    spool_store_clear(&store);
+    free((void *)(uintptr_t)store.folder);
     route_table_clear(&routes);
     return status;
 }

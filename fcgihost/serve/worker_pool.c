@@ -2,6 +2,7 @@
 #include "serve/worker_pool.h"
 
 #include "base/clock.h"
+#include "config/config_places.h"
 #include "serve/watch.h"
 
 #include <errno.h>
@@ -39,13 +40,6 @@ static int start_worker(struct worker_pool *pool, unsigned i)
     return 0;
 }
 
-/* Returns a copy, as the application may change the environment. NULL when out of memory. */
-static const char *find_temporary(const struct config *config)
-{
-    const char *folder = config->temporary != NULL ? config->temporary : getenv("TMPDIR");
-    return strdup(folder != NULL && folder[0] == '/' ? folder : "/var/tmp");
-}
-
 /* The sender's give_back: the response has been sent. */
 static void give_back(void *owner, struct connection *connection)
 {
@@ -61,7 +55,7 @@ int worker_pool_start(struct worker_pool *pool)
     pool->gate_limits = (struct gate_limits){.head_bytes = config->request_head_bytes,
                                              .max_connections = config->backlog,
                                              .roles = pool->routes.role_bits};
-    pool->store = (struct spool_store){.folder = find_temporary(config),
+    pool->store = (struct spool_store){.folder = config_find_temporary(config),
                                        .limit = config->temporary_space_bytes,
                                        .descriptor_limit = pool->poller->descriptor_limit,
                                        .memory_limit = BUFFERS_MAX_BYTES};

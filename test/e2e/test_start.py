@@ -266,6 +266,15 @@ class TestCall:
                    "wsgi_app:application", cwd=APPS)
         assert done.returncode == 0 and cgi(done).text == "some data"
 
+    def test_a_body_that_is_cut_short_is_400_and_the_application_is_not_called(self):
+        done = run("--call", "/error", "--header", "Content-Length: 5", "wsgi_app:application", cwd=APPS)
+        assert cgi(done).status == 400 and b"400: its body was cut short" in done.stderr
+
+    def test_a_body_from_a_pipe_has_its_length(self):
+        done = run("--call", "/environ", "--method", "POST", "--data", "-", "wsgi_app:application", cwd=APPS,
+                   input=b"x" * 200000)
+        assert cgi(done).json["CONTENT_LENGTH"] == "200000"
+
     def test_header(self):
         done = run("--call", "/environ", "--header", "X-Token: of one", "--header",
                    "Content-Type: text/x",
