@@ -151,6 +151,8 @@ void serve_refuse_unloaded(struct server *server, struct request *request)
 
 void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms)
 {
+    request_log_refusal(request, "request-waited-too-long",
+                        "503: it waited for a thread for longer than [limits] queue_time");
     request->response.retry_after_s = (unsigned)((queue_time_ms + 999) / 1000);
     send_page(server, request, "503 Service Unavailable",
               "Too many requests are being served. Please try again.\n");

@@ -79,6 +79,7 @@ class TestQueueTime:
         for connection in waiting:
             response = connection.read_response()
             assert (response.status, response.get("Retry-After")) == (503, "1")
+        busy.host.log.wait("warning: GET /4: 503: it waited for a thread for longer than")
         busy.release()
         assert busy.host.exchange("GET", "/begun").text == ""  # none of them was served later
 
