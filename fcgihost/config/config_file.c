@@ -38,6 +38,7 @@ struct ini_file {
     char *folder;
     char *line; /* of getline */
     size_t line_bytes;
+    const char *text; /* what of it inih got last */
     unsigned line_number;
     bool has_failed;
     bool is_section_passed; /* it is unknown, which has been reported: so are its keys */
@@ -197,7 +198,8 @@ static char *clean_line(struct ini_file *file, size_t length, int room)
         *text = '\0';
         return text;
     }
-    cut_comment(text);
+    if (*text == '[' || strcmp(file->section, "environment") != 0)
+        cut_comment(text);
     text = config_value_trim(text);
     length = strlen(text);
     if (length + INIH_LINE_SPARE > (size_t)room) {
@@ -256,6 +258,7 @@ static char *read_line(char *line, int room, void *user)
         text = clean_line(file, (size_t)length, room);
         int verdict = text != NULL ? check_line(file, text) : -1;
         if (verdict > 0) {
+            file->text = text;
             memcpy(line, text, strlen(text) + 1);
             return line;
         }
@@ -338,6 +341,16 @@ static int apply_value(struct ini_file *file, const char *key, const char *value
     return file->has_failed ? -1 : 0;
 }
 
+/* The value of a variable, of which inih would cut what looks like a comment. */
+static const char *find_literal(const struct ini_file *file)
+{
+    const char *value = strchr(file->text, '=') + 1; /* check_key has seen it */
+
+    while (isspace((unsigned char)*value))
+        value++;
+    return value;
+}
+
 /* An ini_handler: 1, or 0 after an error. inih calls it for the line that was read last; after an
  * error none is read. Its section is as it was written, file->section has it in one way. */
 static int take_value(void *user, const char *raw_section, const char *key, const char *value)
@@ -345,6 +358,8 @@ static int take_value(void *user, const char *raw_section, const char *key, cons
     struct ini_file *file = user;
 
     (void)raw_section;
+    if (strcmp(file->section, "environment") == 0)
+        value = find_literal(file);
     if (apply_value(file, key, value) == 0)
         return 1;
     return report(file);

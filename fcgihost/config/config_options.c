@@ -484,8 +484,8 @@ static void print_ini(void)
          "# the folder of this file. A line is at most 197 characters long and never goes on in\n"
          "# the next one: a repeatable key is written again. A line that starts with \"#\" or "
          "\";\"\n"
-         "# is a comment, and so is the rest of a line from \" ;\" on: a value in which a space\n"
-         "# comes before a semicolon can only be given on the command line, with --set.");
+         "# is a comment, and so is the rest of a line from \" ;\" on, except in [environment]:\n"
+         "# a value with a space before a semicolon can only be given with --set.");
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (is_new_section(i))
             printf("\n[%s]\n", options[i].section);

@@ -60,11 +60,16 @@ static void test_a_value_is_literal_and_may_be_empty(void **state)
     struct fixture *fixture = *state;
 
     read_text(fixture, "[environment]\nQUOTED = \"a 'b\"\nREFERENCE=%(QUOTED)s $HOME \\n\n"
-                       "EMPTY =\nwith.dot-and=2=3:4\n");
+                       "EMPTY =\nwith.dot-and=2=3:4\nLIST = a ; b #c ;\nSEPARATOR = ;\n; COMMENT = 1\n"
+                       "  INDENTED = ;x ; \n");
     assert_variable(fixture, "QUOTED", "\"a 'b\"");
     assert_variable(fixture, "REFERENCE", "%(QUOTED)s $HOME \\n");
     assert_variable(fixture, "EMPTY", "");
     assert_variable(fixture, "with.dot-and", "2=3:4");
+    assert_variable(fixture, "LIST", "a ; b #c ;");
+    assert_variable(fixture, "SEPARATOR", ";");
+    assert_variable(fixture, "INDENTED", ";x ;");
+    assert_int_equal(fixture->config.environment.count, 7);
 }
 
 static void test_upper_and_lower_case_are_two_names(void **state)
