@@ -362,7 +362,7 @@ static void test_a_peer_that_sends_before_it_reads(void **state)
 static void test_no_more_is_kept_than_the_limit(void **state)
 {
     struct input input;
-    assert_int_equal(send_to_talker(*state, 3 * SOCKET_KEPT_BYTES, 100, &input), -1);
+    assert_int_equal(send_to_talker(*state, 3 * SOCKET_KEPT_BYTES, 1000, &input), -1);
     assert_int_equal(errno, ETIMEDOUT);
     assert_int_equal(input_available(&input), SOCKET_KEPT_BYTES);
     input_clear(&input);
