@@ -95,7 +95,8 @@ bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const 
                          size_t bytes)
 {
     if (supervisor->link.is_managed)
-        manager_link_ask(&supervisor->link, WISH_HEAL, what, (struct handover_bytes){startup, bytes});
+        manager_link_ask(&supervisor->link, WISH_HEAL, what,
+                         (struct handover_bytes){startup, bytes});
     return supervisor->link.is_managed;
 }
 
@@ -115,9 +116,9 @@ static void wait_event(struct supervisor *supervisor)
         {.fd = link->is_managed && !is_stopping ? link->worker.channel_fd : -1, .events = POLLIN},
         {.fd = link->inherit_fd, .events = POLLIN}};
     eventfd_t count;
-    uint64_t tick_ms =
-        is_stopping ? STOPPING_TICK_MS
-                    : ladder_wait_ms(&supervisor->ladder, clock_ms(), service_wait_ms(TICK_MS));
+    uint64_t tick_ms = is_stopping ? STOPPING_TICK_MS
+                                   : request_deadlines_wait_ms(&supervisor->deadlines, clock_ms(),
+                                                               service_wait_ms(TICK_MS));
     if (poll(pollfds, 3, (int)tick_ms) > 0 && pollfds[0].revents != 0)
         eventfd_read(supervisor->event_fd, &count);
 }
@@ -183,8 +184,7 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
                  (unsigned long long)memory_resident() >> 20,
                  (unsigned long long)config->memory_bytes >> 20);
     else if (reason == REASON_IDLE)
-        snprintf(text, text_bytes, "%s: no request for %g s", name,
-                 (double)config->idle_ms / 1000);
+        snprintf(text, text_bytes, "%s: no request for %g s", name, (double)config->idle_ms / 1000);
     else
         snprintf(text, text_bytes, "%s", name);
 }
@@ -234,8 +234,8 @@ static void tell_drain(struct supervisor *supervisor)
     service_tell_drain(&supervisor->service, why, is_replaced(supervisor));
 }
 
-/* While it drains: gives connections to its heir as they become idle; without one they are closed in
- * order. */
+/* While it drains: gives connections to its heir as they become idle; without one they are closed
+ * in order. */
 static void bequeath(struct supervisor *supervisor)
 {
     if (!supervisor->is_bequeathing || manager_link_bequeath(&supervisor->link, supervisor->poller))
@@ -280,7 +280,7 @@ static void close_idle(struct supervisor *supervisor, uint64_t now_ms)
 static size_t count_connections(struct supervisor *supervisor)
 {
     return are_connections_kept(supervisor) ? poller_busy_count(supervisor->poller)
-                                   : poller_connection_count(supervisor->poller);
+                                            : poller_connection_count(supervisor->poller);
 }
 
 /* Stacks only of requests that have a thread: what is left may be slow peers' alone. */
@@ -354,8 +354,7 @@ static void perform(struct supervisor *supervisor, enum lifecycle_action action)
 static enum lifecycle_reason find_asked(struct supervisor *supervisor)
 {
     enum lifecycle_reason asked = (enum lifecycle_reason)atomic_load(&supervisor->asked);
-    bool is_wish =
-        asked == REASON_RESTART || asked == REASON_SHUTDOWN || asked == REASON_SIGNALLED;
+    bool is_wish = asked == REASON_RESTART || asked == REASON_SHUTDOWN || asked == REASON_SIGNALLED;
     if (supervisor->lifecycle.is_managed && is_wish &&
         atomic_load(&supervisor->replacement.is_exit_wanted))
         return REASON_SIGTERM; /* a signal, after the request */
@@ -397,8 +396,8 @@ static void tell_state(const struct supervisor *supervisor)
 {
     bool is_retried = supervisor->lifecycle.reason == REASON_RETRY &&
                       !atomic_load(&supervisor->replacement.is_exit_wanted);
-    collector_set_state(lifecycle_state_name(is_retried ? LIFECYCLE_STARTING
-                                                        : supervisor->lifecycle.state));
+    collector_set_state(
+        lifecycle_state_name(is_retried ? LIFECYCLE_STARTING : supervisor->lifecycle.state));
 }
 
 static void step(struct supervisor *supervisor, uint64_t now_ms)
@@ -434,9 +433,9 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
 /* A worker that can't serve leaves new connections to the others until its successor is there. */
 static void see_to_requests(struct supervisor *supervisor, uint64_t now_ms)
 {
-    if (!ladder_step(&supervisor->ladder, now_ms))
+    if (!request_deadlines_step(&supervisor->deadlines, now_ms))
         return;
-    if (supervisor->link.is_managed && ladder_is_wedged(&supervisor->ladder))
+    if (supervisor->link.is_managed && request_deadlines_is_wedged(&supervisor->deadlines))
         poller_hold(supervisor->poller);
     supervisor_ask(supervisor, REASON_REQUEST_TIME);
 }
@@ -479,7 +478,7 @@ int supervisor_start(struct supervisor *supervisor, struct poller *poller, struc
     supervisor->poller = poller;
     supervisor->replacement.poller = poller;
     supervisor->pool = pool;
-    if (ladder_init(&supervisor->ladder, supervisor->config, &pool->activities) < 0)
+    if (request_deadlines_init(&supervisor->deadlines, supervisor->config, &pool->activities) < 0)
         return -1;
     py_errand_set_activities(&pool->activities);
     int error = pthread_create(&supervisor->thread, NULL, run, supervisor);
@@ -496,6 +495,6 @@ void supervisor_finish(struct supervisor *supervisor)
     event_set(&supervisor->is_done);
     supervisor_wake(supervisor);
     pthread_join(supervisor->thread, NULL);
-    ladder_clear(&supervisor->ladder);
+    request_deadlines_clear(&supervisor->deadlines);
     /* event_fd stays open: signal handlers still write to it. */
 }

@@ -6,11 +6,11 @@
 #include "base/event.h"
 #include "connection/poller.h"
 #include "life/children.h"
-#include "life/ladder.h"
 #include "life/lifecycle.h"
 #include "life/main_thread.h"
 #include "life/manager_link.h"
 #include "life/replacement.h"
+#include "life/request_deadlines.h"
 #include "life/service.h"
 #include "serve/worker.h"
 #include "threads/readiness.h"
@@ -42,8 +42,8 @@ struct supervisor {
     struct replacement replacement;
     struct manager_link link; /* without a manager it has no effect */
     bool is_bequeathing;      /* idle connections are given to the heir */
-    struct ladder ladder;
-    struct service service; /* what systemd hears */
+    struct request_deadlines deadlines;
+    struct service service;               /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
 };
 

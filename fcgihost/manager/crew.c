@@ -15,7 +15,7 @@
 void crew_init(struct crew *crew)
 {
     memset(crew, 0, sizeof(*crew));
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
         crew->members[i] = (struct crew_member){.channel_fd = -1, .board_fd = -1};
 }
 
@@ -68,7 +68,7 @@ struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_m
     return handover;
 }
 
-static pid_t spawn(struct crew *crew, const struct roster_worker *worker, int channel_fd,
+static pid_t spawn(struct crew *crew, const struct planned_worker *worker, int channel_fd,
                    int board_fd, const struct crew_outfit *outfit, bool is_heal)
 {
     struct handover handover = crew_describe_outfit(outfit, false);
@@ -89,7 +89,7 @@ static pid_t spawn(struct crew *crew, const struct roster_worker *worker, int ch
     return pid;
 }
 
-int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
+int crew_start(struct crew *crew, struct worker_plan *plan, const struct worker_plan_action *action,
                const struct crew_outfit *outfit, uint64_t now_ms)
 {
     struct crew_member *member = &crew->members[action->worker];
@@ -97,7 +97,7 @@ int crew_start(struct crew *crew, struct roster *roster, const struct roster_act
     pid_t pid = -1;
     member->board_fd = board_open(&member->board);
     if (member->board_fd >= 0 && channel_open(ends) == 0)
-        pid = spawn(crew, &roster->workers[action->worker], ends[1], member->board_fd, outfit,
+        pid = spawn(crew, &plan->workers[action->worker], ends[1], member->board_fd, outfit,
                     action->reason == REPLACE_HEAL);
     int error = errno;
     member->channel_fd = ends[0];
@@ -107,17 +107,17 @@ int crew_start(struct crew *crew, struct roster *roster, const struct roster_act
                   config_error_describe(error));
         return -1;
     }
-    roster_started(roster, action->worker, pid, now_ms);
+    worker_plan_started(plan, action->worker, pid, now_ms);
     return 0;
 }
 
-struct handover_member *crew_describe(const struct crew *crew, const struct roster *roster,
+struct handover_member *crew_describe(const struct crew *crew, const struct worker_plan *plan,
                                       size_t *count)
 {
-    struct handover_member *members = calloc(roster_count(roster) + 1, sizeof(*members));
+    struct handover_member *members = calloc(worker_plan_count(plan) + 1, sizeof(*members));
     *count = 0;
-    for (int i = 0; members != NULL && i < ROSTER_WORKERS_MAX; i++) {
-        const struct roster_worker *worker = &roster->workers[i];
+    for (int i = 0; members != NULL && i < WORKER_PLAN_WORKERS_MAX; i++) {
+        const struct planned_worker *worker = &plan->workers[i];
         if (worker->state != WORKER_SERVING)
             continue;
         members[(*count)++] =
@@ -133,19 +133,20 @@ struct handover_member *crew_describe(const struct crew *crew, const struct rost
     return members;
 }
 
-void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
-                    size_t count)
+void crew_take_over(struct crew *crew, struct worker_plan *plan,
+                    const struct handover_member *members, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct handover_member *member = &members[i];
-        int slot = roster_adopt(
-            roster, (pid_t)member->pid, (unsigned)member->place, (unsigned)member->generation,
-            member->started_ms,
-            &(struct roster_report){.is_loaded = true,
-                                    .is_settled = true,
-                                    .failed_applications = (unsigned)member->failed_applications,
-                                    .failed_imports = (unsigned)member->failed_imports});
-        if (slot == ROSTER_NOBODY)
+        int slot =
+            worker_plan_adopt(plan, (pid_t)member->pid, (unsigned)member->place,
+                              (unsigned)member->generation, member->started_ms,
+                              &(struct worker_plan_report){
+                                  .is_loaded = true,
+                                  .is_settled = true,
+                                  .failed_applications = (unsigned)member->failed_applications,
+                                  .failed_imports = (unsigned)member->failed_imports});
+        if (slot == WORKER_PLAN_NOBODY)
             continue;
         crew->members[slot] = (struct crew_member){.channel_fd = member->channel_fd,
                                                    .board_fd = member->board_fd,
@@ -166,7 +167,7 @@ void crew_let_accept(struct crew *crew, int worker)
 void crew_retire(struct crew *crew, int worker, int heir)
 {
     int ends[2] = {-1, -1};
-    bool has_heir = heir != ROSTER_NOBODY && channel_open(ends) == 0 &&
+    bool has_heir = heir != WORKER_PLAN_NOBODY && channel_open(ends) == 0 &&
                     tell(crew, heir, MANAGER_INHERIT, ends[0]) == 0;
     tell(crew, worker, MANAGER_RETIRE, has_heir ? ends[1] : -1);
     close_descriptor(&ends[0]);

@@ -6,7 +6,7 @@
 #include "base/handover.h"
 #include "config/settings.h"
 #include "life/worker_message.h"
-#include "manager/roster.h"
+#include "manager/worker_plan.h"
 #include "net/listener_set.h"
 #include "threads/board.h"
 
@@ -26,9 +26,10 @@ struct crew_member {
 };
 
 struct crew {
-    struct crew_member members[ROSTER_WORKERS_MAX];   /* at the same places as roster's */
-    struct handover_bytes startup[ROSTER_PLACES_MAX]; /* for the next worker at that place, which
-                                                         tries what this one could not load; heap */
+    struct crew_member members[WORKER_PLAN_WORKERS_MAX]; /* at the same places as plan's */
+    struct handover_bytes
+        startup[WORKER_PLAN_PLACES_MAX]; /* for the next worker at that place, which
+                                       tries what this one could not load; heap */
 };
 
 void crew_init(struct crew *crew);
@@ -36,15 +37,15 @@ void crew_init(struct crew *crew);
  * sockets' files, which workers must not remove. listeners is NULL when out of memory; free it. */
 struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers);
 /* Starts the program as a worker. 0, or -1 with the reason in the log. */
-int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
+int crew_start(struct crew *crew, struct worker_plan *plan, const struct worker_plan_action *action,
                const struct crew_outfit *outfit, uint64_t now_ms);
 /* For a manager that executes itself anew: what the next program must know of the workers, which
  * all serve. Free members with free(). NULL: out of memory. */
-struct handover_member *crew_describe(const struct crew *crew, const struct roster *roster,
+struct handover_member *crew_describe(const struct crew *crew, const struct worker_plan *plan,
                                       size_t *count);
 /* Takes over workers that a predecessor has described. */
-void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
-                    size_t count);
+void crew_take_over(struct crew *crew, struct worker_plan *plan,
+                    const struct handover_member *members, size_t count);
 /* Tell a worker to accept connections, and to drain. */
 void crew_let_accept(struct crew *crew, int worker);
 void crew_retire(struct crew *crew, int worker, int heir);

@@ -8,11 +8,11 @@
 
 enum { FEEDS = 4, /* of the watchdog, in its time */ AFTER_END_MS = 5000 };
 
-void herald_tell_start(const struct herald *herald, const struct roster *roster,
+void herald_tell_start(const struct herald *herald, const struct worker_plan *plan,
                        const struct worker_start *start)
 {
     char text[sizeof(start->text)];
-    if (roster->is_stopping || (herald->is_ready && roster_is_serving(roster)))
+    if (plan->is_stopping || (herald->is_ready && worker_plan_is_serving(plan)))
         return;
     snprintf(text, sizeof(text), "%.*s", (int)sizeof(start->text) - 1, start->text);
     notify_starting(text, start->extend_ms);
@@ -29,11 +29,11 @@ static void tell_ready(struct herald *herald, const struct config *config)
     notify_ready(text);
 }
 
-void herald_tell(struct herald *herald, const struct roster *roster, const struct config *config,
+void herald_tell(struct herald *herald, const struct worker_plan *plan, const struct config *config,
                  uint64_t now_ms)
 {
     notify_again();
-    if (!herald->is_ready && roster_is_serving(roster))
+    if (!herald->is_ready && worker_plan_is_serving(plan))
         tell_ready(herald, config);
     if (notify_watchdog_ms() > 0 && now_ms >= herald->alive_ms + notify_watchdog_ms() / FEEDS) {
         herald->alive_ms = now_ms;
@@ -69,17 +69,17 @@ void herald_forget(struct herald *herald, int worker)
     herald->answered_ms[worker] = 0;
 }
 
-int herald_find_silent(struct herald *herald, const struct roster *roster, uint64_t now_ms)
+int herald_find_silent(struct herald *herald, const struct worker_plan *plan, uint64_t now_ms)
 {
     uint64_t limit_ms = notify_watchdog_ms();
-    for (int i = 0; limit_ms > 0 && i < ROSTER_WORKERS_MAX; i++) {
-        if (roster->workers[i].state != WORKER_SERVING || herald->answered_ms[i] == 0 ||
+    for (int i = 0; limit_ms > 0 && i < WORKER_PLAN_WORKERS_MAX; i++) {
+        if (plan->workers[i].state != WORKER_SERVING || herald->answered_ms[i] == 0 ||
             now_ms < herald->answered_ms[i] + limit_ms)
             continue;
         herald_forget(herald, i);
         return i;
     }
-    return ROSTER_NOBODY;
+    return WORKER_PLAN_NOBODY;
 }
 
 uint64_t herald_wait_ms(uint64_t wait_ms)

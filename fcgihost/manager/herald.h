@@ -6,23 +6,24 @@
 
 #include "config/settings.h"
 #include "life/worker_message.h"
-#include "manager/roster.h"
+#include "manager/worker_plan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct herald {
-    bool is_ready;                            /* some worker has served */
-    uint64_t alive_ms;                        /* when systemd's watchdog was last fed */
-    uint64_t answered_ms[ROSTER_WORKERS_MAX]; /* when each one's Python was last heard; 0: never */
+    bool is_ready;     /* some worker has served */
+    uint64_t alive_ms; /* when systemd's watchdog was last fed */
+    uint64_t
+        answered_ms[WORKER_PLAN_WORKERS_MAX]; /* when each one's Python was last heard; 0: never */
 };
 
 /* A worker tells of its start. */
-void herald_tell_start(const struct herald *herald, const struct roster *roster,
+void herald_tell_start(const struct herald *herald, const struct worker_plan *plan,
                        const struct worker_start *start);
 /* On each turn of the loop. */
-void herald_tell(struct herald *herald, const struct roster *roster, const struct config *config,
+void herald_tell(struct herald *herald, const struct worker_plan *plan, const struct config *config,
                  uint64_t now_ms);
 void herald_tell_reload(void);
 /* It has ended; how: for people. */
@@ -32,9 +33,10 @@ void herald_tell_stop(const char *why, uint64_t end_ms);
 /* The worker's Python has answered. */
 void herald_hear(struct herald *herald, int worker, uint64_t now_ms);
 void herald_forget(struct herald *herald, int worker);
-/* A worker that serves, and has not answered for too long; ROSTER_NOBODY: there is none. Each once.
+/* A worker that serves, and has not answered for too long; WORKER_PLAN_NOBODY: there is none. Each
+ * once.
  */
-int herald_find_silent(struct herald *herald, const struct roster *roster, uint64_t now_ms);
+int herald_find_silent(struct herald *herald, const struct worker_plan *plan, uint64_t now_ms);
 uint64_t herald_wait_ms(uint64_t wait_ms);
 
 #endif

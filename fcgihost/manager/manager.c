@@ -57,32 +57,33 @@ uint64_t manager_end_ms(const struct config *config)
 
 void manager_stop(struct manager *manager, const char *why, bool is_quick)
 {
-    if (!manager->roster.is_stopping) {
+    if (!manager->plan.is_stopping) {
         log_info("manager-stopping", "%s: stopping: %zu worker%s", why,
-                 roster_count(&manager->roster), roster_count(&manager->roster) == 1 ? "" : "s");
-        herald_tell_stop(why, manager->roster.end_ms);
+                 worker_plan_count(&manager->plan),
+                 worker_plan_count(&manager->plan) == 1 ? "" : "s");
+        herald_tell_stop(why, manager->plan.end_ms);
         rollout_close(&manager->rollout);
     }
-    roster_stop(&manager->roster, is_quick);
+    worker_plan_stop(&manager->plan, is_quick);
 }
 
 const struct crew_outfit *manager_outfit(const struct manager *manager, int worker)
 {
-    const struct roster *roster = &manager->roster;
+    const struct worker_plan *plan = &manager->plan;
     return rollout_outfit(&manager->rollout,
-                          roster->workers[worker].generation > roster->served_generation);
+                          plan->workers[worker].generation > plan->served_generation);
 }
 
 void manager_signal(struct manager *manager, int worker, int number)
 {
-    if (manager->roster.workers[worker].pid > 0)
-        kill(manager->roster.workers[worker].pid, number);
+    if (manager->plan.workers[worker].pid > 0)
+        kill(manager->plan.workers[worker].pid, number);
 }
 
 static void signal_all(struct manager *manager, int number)
 {
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
-        if (manager->roster.workers[i].state != WORKER_NONE)
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
+        if (manager->plan.workers[i].state != WORKER_NONE)
             manager_signal(manager, i, number);
 }
 
@@ -100,8 +101,8 @@ static void reload(struct manager *manager)
                              "serving as before: the configuration is wrong, as the log says");
         return;
     }
-    roster_resize(&manager->roster, config->processes);
-    roster_roll(&manager->roster, clock_ms());
+    worker_plan_resize(&manager->plan, config->processes);
+    worker_plan_roll(&manager->plan, clock_ms());
     reload_begin();
     log_info("reload-begins", "reload: %u worker%s will be replaced, one by one", config->processes,
              config->processes == 1 ? "" : "s");
@@ -114,7 +115,7 @@ static void take_signal(struct manager *manager, int number)
         manager_reap(manager, clock_ms());
         break;
     case SIGHUP:
-        if (!manager->roster.is_stopping)
+        if (!manager->plan.is_stopping)
             reload(manager);
         break;
     case SIGUSR2:
@@ -146,11 +147,11 @@ static void read_signals(struct manager *manager)
 static void end_silent(struct manager *manager, uint64_t now_ms)
 {
     int worker;
-    while ((worker = herald_find_silent(&manager->herald, &manager->roster, now_ms)) !=
-           ROSTER_NOBODY) {
+    while ((worker = herald_find_silent(&manager->herald, &manager->plan, now_ms)) !=
+           WORKER_PLAN_NOBODY) {
         log_error("worker-silent",
                   "worker %ld: its Python has not answered for %g s ($WATCHDOG_USEC): it is ended",
-                  (long)manager->roster.workers[worker].pid, (double)notify_watchdog_ms() / 1000);
+                  (long)manager->plan.workers[worker].pid, (double)notify_watchdog_ms() / 1000);
         manager_signal(manager, worker, SIGABRT);
     }
 }
@@ -159,36 +160,37 @@ static void end_silent(struct manager *manager, uint64_t now_ms)
 
 static int wait_for_something(struct manager *manager, struct pollfd *fds)
 {
-    uint64_t timeout_ms = herald_wait_ms(roster_timeout_ms(&manager->roster, clock_ms()));
+    uint64_t timeout_ms = herald_wait_ms(worker_plan_timeout_ms(&manager->plan, clock_ms()));
     fds[0] = (struct pollfd){.fd = manager->signal_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = manager->reload_fd, .events = POLLIN};
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
         fds[i + 2] = (struct pollfd){.fd = manager->crew.members[i].channel_fd, .events = POLLIN};
-    return poll(fds, ROSTER_WORKERS_MAX + 2, timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
+    return poll(fds, WORKER_PLAN_WORKERS_MAX + 2,
+                timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
 }
 
 static void run(struct manager *manager)
 {
-    struct pollfd fds[ROSTER_WORKERS_MAX + 2];
+    struct pollfd fds[WORKER_PLAN_WORKERS_MAX + 2];
     eventfd_t count;
     manager_act(manager);
-    while (!manager->roster.is_stopping || roster_count(&manager->roster) > 0) {
+    while (!manager->plan.is_stopping || worker_plan_count(&manager->plan) > 0) {
         if (wait_for_something(manager, fds) > 0) {
             if (fds[0].revents != 0)
                 read_signals(manager);
-            for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+            for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
                 if (fds[i + 2].revents != 0)
                     manager_read_messages(manager, i);
             eventfd_read(manager->reload_fd, &count);
         }
-        if (reload_take() && !manager->roster.is_stopping)
+        if (reload_take() && !manager->plan.is_stopping)
             reload(manager);
         manager_stop_if_idle(manager);
         manager_reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         end_silent(manager, clock_ms());
         manager_act(manager);
         manager_tell_status(manager);
-        herald_tell(&manager->herald, &manager->roster,
+        herald_tell(&manager->herald, &manager->plan,
                     rollout_outfit(&manager->rollout, false)->config, clock_ms());
     }
 }
@@ -215,11 +217,11 @@ int manager_run(char **argv, const struct config *config)
         rollout_close(&manager.rollout);
         return fail(&error, 1);
     }
-    roster_init(&manager.roster, config->processes, manager_end_ms(config));
+    worker_plan_init(&manager.plan, config->processes, manager_end_ms(config));
     crew_init(&manager.crew);
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL) {
-        crew_take_over(&manager.crew, &manager.roster, predecessor->members,
+        crew_take_over(&manager.crew, &manager.plan, predecessor->members,
                        predecessor->member_count);
         manager.has_served = true;
     }

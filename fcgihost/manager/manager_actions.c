@@ -1,4 +1,4 @@
-/* Does what the roster wants done: starts, retires, stops and kills workers, and ends a roll. */
+/* Does what the plan wants done: starts, retires, stops and kills workers, and ends a roll. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "life/reexec.h"
@@ -11,13 +11,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 
-static void start_worker(struct manager *manager, const struct roster_action *action,
+static void start_worker(struct manager *manager, const struct worker_plan_action *action,
                          uint64_t now_ms)
 {
-    struct roster *roster = &manager->roster;
-    if (crew_start(&manager->crew, roster, action, manager_outfit(manager, action->worker),
-                   now_ms) < 0) {
-        roster_exited(roster, action->worker, now_ms);
+    struct worker_plan *plan = &manager->plan;
+    if (crew_start(&manager->crew, plan, action, manager_outfit(manager, action->worker), now_ms) <
+        0) {
+        worker_plan_exited(plan, action->worker, now_ms);
         crew_forget(&manager->crew, action->worker);
     }
 }
@@ -30,7 +30,7 @@ static void execute_anew(struct manager *manager)
     const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
     struct handover handover = crew_describe_outfit(outfit, true);
     collector_hand_over(&handover.status);
-    handover.members = crew_describe(&manager->crew, &manager->roster, &handover.member_count);
+    handover.members = crew_describe(&manager->crew, &manager->plan, &handover.member_count);
     if (handover.members == NULL || handover.listeners == NULL)
         errno = ENOMEM;
     else
@@ -50,7 +50,7 @@ static void finish_roll(struct manager *manager)
                     "[status] listen, path and ping stay as they were: out of memory or "
                     "descriptors: reload again");
     rollout_succeed(&manager->rollout);
-    manager->roster.end_ms = manager_end_ms(rollout_outfit(&manager->rollout, false)->config);
+    manager->plan.end_ms = manager_end_ms(rollout_outfit(&manager->rollout, false)->config);
     log_info("reload-done", "reload: all workers have been replaced");
     reload_end(true, "all workers have been replaced");
     herald_tell_reloaded(&manager->herald, "serving: all workers have been replaced");
@@ -61,7 +61,7 @@ static void finish_roll(struct manager *manager)
 /* pid: of the worker that could not load. */
 static void fail_roll(struct manager *manager, long pid)
 {
-    roster_resize(&manager->roster, rollout_fail(&manager->rollout)->processes);
+    worker_plan_resize(&manager->plan, rollout_fail(&manager->rollout)->processes);
     log_error(
         "reload-failed",
         "reload: worker %ld could not load what the old ones serve: they stay, and this one is "
@@ -73,10 +73,11 @@ static void fail_roll(struct manager *manager, long pid)
                          "serving with the old workers: a new one could not load");
 }
 
-static void perform(struct manager *manager, const struct roster_action *action, uint64_t now_ms)
+static void perform(struct manager *manager, const struct worker_plan_action *action,
+                    uint64_t now_ms)
 {
-    struct roster *roster = &manager->roster;
-    long pid = action->worker != ROSTER_NOBODY ? (long)roster->workers[action->worker].pid : 0;
+    struct worker_plan *plan = &manager->plan;
+    long pid = action->worker != WORKER_PLAN_NOBODY ? (long)plan->workers[action->worker].pid : 0;
     switch (action->kind) {
     case ACTION_NONE:
         break;
@@ -94,7 +95,7 @@ static void perform(struct manager *manager, const struct roster_action *action,
         crew_retire(&manager->crew, action->worker, action->heir);
         break;
     case ACTION_STOP:
-        manager_signal(manager, action->worker, roster->is_quick ? SIGQUIT : SIGTERM);
+        manager_signal(manager, action->worker, plan->is_quick ? SIGQUIT : SIGTERM);
         break;
     case ACTION_KILL:
         manager_signal(manager, action->worker, SIGKILL);
@@ -118,10 +119,10 @@ static void perform(struct manager *manager, const struct roster_action *action,
 
 void manager_act(struct manager *manager)
 {
-    struct roster_action action;
+    struct worker_plan_action action;
     do {
         uint64_t now_ms = clock_ms();
-        action = roster_next(&manager->roster, now_ms);
+        action = worker_plan_next(&manager->plan, now_ms);
         perform(manager, &action, now_ms);
     } while (action.kind != ACTION_NONE);
 }

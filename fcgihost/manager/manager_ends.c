@@ -26,7 +26,7 @@ static void describe_restart(uint64_t delay_ms, char *text, size_t text_bytes)
         snprintf(text, text_bytes, "; another one is started in %g s", (double)delay_ms / 1000);
 }
 
-static void log_end(struct manager *manager, int worker, const struct roster_worker *before,
+static void log_end(struct manager *manager, int worker, const struct planned_worker *before,
                     int status, uint64_t delay_ms, uint64_t now_ms)
 {
     char end[96], restart[64], requests[1024];
@@ -46,12 +46,12 @@ static void log_end(struct manager *manager, int worker, const struct roster_wor
 
 static void take_end(struct manager *manager, int worker, int status, uint64_t now_ms)
 {
-    struct roster_worker before = manager->roster.workers[worker];
+    struct planned_worker before = manager->plan.workers[worker];
     struct counters_totals totals;
     bool is_known = crew_sum_counters(&manager->crew, worker, &totals);
     collector_worker_ended((long)before.pid, is_known ? &totals : NULL);
     manager_read_messages(manager, worker); /* what it sent before it exited */
-    uint64_t delay_ms = roster_exited(&manager->roster, worker, now_ms);
+    uint64_t delay_ms = worker_plan_exited(&manager->plan, worker, now_ms);
     bool is_start_refused =
         WIFEXITED(status) && WEXITSTATUS(status) == MANAGER_EXIT_STARTUP && !manager->has_served;
     log_end(manager, worker, &before, status, is_start_refused ? UINT64_MAX : delay_ms, now_ms);
@@ -60,7 +60,7 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
     crew_forget(&manager->crew, worker);
     herald_forget(&manager->herald, worker);
     bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    if (manager->roster.is_stopping && !is_clean)
+    if (manager->plan.is_stopping && !is_clean)
         manager->is_cut_off = true;
     if (is_start_refused) {
         manager->is_startup_bad = true;
@@ -70,8 +70,8 @@ static void take_end(struct manager *manager, int worker, int status, uint64_t n
 
 void manager_reap(struct manager *manager, uint64_t now_ms)
 {
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
-        const struct roster_worker *worker = &manager->roster.workers[i];
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++) {
+        const struct planned_worker *worker = &manager->plan.workers[i];
         int status;
         if (worker->state != WORKER_NONE && worker->pid > 0 &&
             waitpid(worker->pid, &status, WNOHANG) == worker->pid)

@@ -8,7 +8,7 @@
 #include "manager/crew.h"
 #include "manager/herald.h"
 #include "manager/rollout.h"
-#include "manager/roster.h"
+#include "manager/worker_plan.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,17 +19,17 @@ enum {
 };
 
 struct manager {
-    struct roster roster;
+    struct worker_plan plan;
     struct crew crew;
     struct rollout rollout;
     struct herald herald;
     int signal_fd;
     int reload_fd; /* an eventfd: a reload was asked for over the control socket */
     unsigned char
-        limit[ROSTER_WORKERS_MAX]; /* enum restart_reason, of a worker that asked for it */
-    bool has_served;               /* a worker has loaded the application */
-    bool is_startup_bad;           /* no worker ever will: on_failure = exit */
-    bool is_cut_off;               /* a worker had to cut something off, or was killed */
+        limit[WORKER_PLAN_WORKERS_MAX]; /* enum restart_reason, of a worker that asked for it */
+    bool has_served;                    /* a worker has loaded the application */
+    bool is_startup_bad;                /* no worker ever will: on_failure = exit */
+    bool is_cut_off;                    /* a worker had to cut something off, or was killed */
     char code_change[sizeof(((struct worker_request *)NULL)->reason)]; /* the latest one told */
     struct channel_message message;
 };
@@ -57,7 +57,7 @@ void manager_stop_if_idle(struct manager *manager);
 void manager_reap(struct manager *manager, uint64_t now_ms);
 
 /* manager_actions.c */
-/* Does what the roster wants done, until it wants nothing. */
+/* Does what the plan wants done, until it wants nothing. */
 void manager_act(struct manager *manager);
 
 /* manager_status.c */

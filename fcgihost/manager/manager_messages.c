@@ -16,26 +16,27 @@ static void take_report(struct manager *manager, int worker)
     manager->has_served = manager->has_served || report.is_loaded != 0;
     bool is_required = manager_outfit(manager, worker)->config->require;
     bool is_refused = report.failed_applications > 0 || (is_required && report.failed_imports > 0);
-    roster_report(&manager->roster, worker,
-                  &(struct roster_report){.is_loaded = report.is_loaded != 0,
-                                          .is_refused = is_refused,
-                                          .is_settled = report.is_settled != 0,
-                                          .failed_applications = report.failed_applications,
-                                          .failed_imports = report.failed_imports});
+    worker_plan_report(
+        &manager->plan, worker,
+        &(struct worker_plan_report){.is_loaded = report.is_loaded != 0,
+                                     .is_refused = is_refused,
+                                     .is_settled = report.is_settled != 0,
+                                     .failed_applications = report.failed_applications,
+                                     .failed_imports = report.failed_imports});
 }
 
 /* Every worker tells of the same change: only the first one counts. */
 static void reload_code(struct manager *manager, struct worker_request *request)
 {
     request->reason[sizeof(request->reason) - 1] = '\0';
-    if (manager->roster.is_stopping || strcmp(manager->code_change, request->reason) == 0)
+    if (manager->plan.is_stopping || strcmp(manager->code_change, request->reason) == 0)
         return;
     memcpy(manager->code_change, request->reason, sizeof(manager->code_change));
     const char *why = strstr(request->reason, ": "); /* before it stands what tells changes apart */
     log_info("reload-begins", "reload: %s: the workers will be replaced, one by one",
              why != NULL ? why + 2 : request->reason);
     herald_tell_reload();
-    roster_roll(&manager->roster, clock_ms());
+    worker_plan_roll(&manager->plan, clock_ms());
 }
 
 /* The worker's reason need not end with a NUL. */
@@ -65,11 +66,11 @@ static void take_request(struct manager *manager, int worker)
         manager_stop(manager, "fcgihost.shutdown()", false);
     } else if (request.wish == WISH_LIMIT) {
         manager->limit[worker] = name_limit(request.reason);
-        roster_ask(&manager->roster, worker, REPLACE_LIMIT);
+        worker_plan_ask(&manager->plan, worker, REPLACE_LIMIT);
     } else if (request.wish == WISH_HEAL) {
-        crew_keep_startup(&manager->crew, manager->roster.workers[worker].place,
+        crew_keep_startup(&manager->crew, manager->plan.workers[worker].place,
                           message->data + sizeof(request), message->bytes - sizeof(request));
-        roster_ask(&manager->roster, worker, REPLACE_HEAL);
+        worker_plan_ask(&manager->plan, worker, REPLACE_HEAL);
     } else if (request.wish == WISH_RELOAD) {
         reload_code(manager, &request);
     }
@@ -81,7 +82,7 @@ static void take_start(struct manager *manager)
     if (manager->message.bytes != sizeof(start))
         return;
     memcpy(&start, manager->message.data, sizeof(start));
-    herald_tell_start(&manager->herald, &manager->roster, &start);
+    herald_tell_start(&manager->herald, &manager->plan, &start);
 }
 
 static void take_idleness(struct manager *manager, int worker)
@@ -90,14 +91,14 @@ static void take_idleness(struct manager *manager, int worker)
     uint32_t is_idle = 0;
     if (message->bytes == sizeof(is_idle))
         memcpy(&is_idle, message->data, sizeof(is_idle));
-    manager->roster.workers[worker].is_idle = is_idle != 0;
+    manager->plan.workers[worker].is_idle = is_idle != 0;
 }
 
 /* The whole host stops: [limits] idle is for where something starts it again, like systemd. */
 void manager_stop_if_idle(struct manager *manager)
 {
     char why[64];
-    if (manager->roster.is_stopping || !roster_is_idle(&manager->roster))
+    if (manager->plan.is_stopping || !worker_plan_is_idle(&manager->plan))
         return;
     uint64_t idle_ms = rollout_outfit(&manager->rollout, false)->config->idle_ms;
     snprintf(why, sizeof(why), "[limits] idle: no request for %g s", (double)idle_ms / 1000);

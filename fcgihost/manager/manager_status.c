@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-static const char *state_of(const struct roster_worker *worker)
+static const char *state_of(const struct planned_worker *worker)
 {
     return worker->state == WORKER_STARTING  ? "starting"
            : worker->state == WORKER_SERVING ? "serving"
@@ -18,23 +18,23 @@ static const char *state_of(const struct roster_worker *worker)
 
 void manager_tell_status(struct manager *manager)
 {
-    static struct worker_note notes[ROSTER_WORKERS_MAX];
-    const struct roster *roster = &manager->roster;
+    static struct worker_note notes[WORKER_PLAN_WORKERS_MAX];
+    const struct worker_plan *plan = &manager->plan;
     size_t count = 0;
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++) {
-        const struct roster_worker *worker = &roster->workers[i];
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++) {
+        const struct planned_worker *worker = &plan->workers[i];
         if (worker->state != WORKER_NONE && worker->pid > 0)
             notes[count++] = (struct worker_note){.pid = (long)worker->pid,
                                                   .place = worker->place + 1,
                                                   .generation = worker->generation,
                                                   .state = state_of(worker)};
     }
-    collector_set_workers(notes, count, roster->served_generation);
+    collector_set_workers(notes, count, plan->served_generation);
     const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
     collector_set_listeners(&outfit->listeners, outfit->config->backlog);
-    collector_set_state(roster->is_stopping         ? "draining"
-                        : roster_is_serving(roster) ? "serving"
-                                                    : "starting");
+    collector_set_state(plan->is_stopping              ? "draining"
+                        : worker_plan_is_serving(plan) ? "serving"
+                                                       : "starting");
 }
 
 bool manager_start_status(struct manager *manager, const struct config *config)

@@ -1,6 +1,6 @@
 /* The worker processes as the manager starts them, with a program that is never executed.
  *
- * links: crew.c roster.c board.c channel.c counters.c descriptors.c config_error.c */
+ * links: crew.c worker_plan.c board.c channel.c counters.c descriptors.c config_error.c */
 #include "life_fakes.h"
 
 #include <fcntl.h>
@@ -8,7 +8,7 @@
 #include "manager/crew.h"
 
 static struct crew crew;
-static struct roster roster;
+static struct worker_plan plan;
 static char file[] = "/etc/f.ini", file_text[] = "[server]\n";
 static struct config config;
 static struct listener items[2];
@@ -52,7 +52,7 @@ static int set_up(void **state)
     outfit = (struct crew_outfit){.config = &config, .listeners = {items, 2}};
     open_before = count_open();
     crew_init(&crew);
-    roster_init(&roster, 2, 10000);
+    worker_plan_init(&plan, 2, 10000);
     return 0;
 }
 
@@ -60,7 +60,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
         crew_forget(&crew, i);
     for (unsigned place = 0; place < 2; place++)
         crew_keep_startup(&crew, place, NULL, 0);
@@ -69,13 +69,14 @@ static int tear_down(void **state)
 }
 
 /* Of a place, from 0, in the slot with the same number. */
-static int start(unsigned place, enum roster_reason reason)
+static int start(unsigned place, enum worker_plan_reason reason)
 {
-    struct roster_action action = {.kind = ACTION_START, .worker = (int)place, .reason = reason};
+    struct worker_plan_action action = {
+        .kind = ACTION_START, .worker = (int)place, .reason = reason};
     crew_forget(&crew, (int)place);
-    roster.workers[place] =
-        (struct roster_worker){.state = WORKER_STARTING, .place = place, .generation = 3};
-    assert_int_equal(crew_start(&crew, &roster, &action, &outfit, 1000), 0);
+    plan.workers[place] =
+        (struct planned_worker){.state = WORKER_STARTING, .place = place, .generation = 3};
+    assert_int_equal(crew_start(&crew, &plan, &action, &outfit, 1000), 0);
     return (int)place;
 }
 
@@ -94,7 +95,7 @@ static void test_a_worker_is_told_its_place_its_channel_and_its_board(void **sta
     assert_int_equal(started.worker.place, 2);
     assert_int_equal(started.worker.generation, 3);
     assert_int_equal(started.worker.board_fd, crew.members[worker].board_fd);
-    assert_int_equal(roster.workers[worker].pid, 4711);
+    assert_int_equal(plan.workers[worker].pid, 4711);
     assert_int_equal(channel_send(worker_fd, WORKER_REPORTS, "x", 1, NULL, 0), 0);
     assert_int_equal(crew_receive(&crew, worker, &message), CHANNEL_MESSAGE);
     assert_int_equal(message.kind, WORKER_REPORTS);
@@ -133,9 +134,9 @@ static void test_the_next_manager_keeps_the_files_and_the_configuration_as_it_wa
 static void test_a_program_that_can_t_be_executed_leaves_nothing_open(void **state)
 {
     (void)state;
-    struct roster_action action = {.kind = ACTION_START};
+    struct worker_plan_action action = {.kind = ACTION_START};
     spawn_error = ENOENT;
-    assert_int_equal(crew_start(&crew, &roster, &action, &outfit, 1000), -1);
+    assert_int_equal(crew_start(&crew, &plan, &action, &outfit, 1000), -1);
     assert_string_equal(told, "log_error: a worker can't be started: no such file or directory|");
     crew_forget(&crew, action.worker);
     assert_int_equal(count_open(), open_before);
@@ -191,7 +192,7 @@ static void test_who_retires_gets_no_channel_if_nobody_inherits(void **state)
 {
     (void)state;
     int worker = start(0, REPLACE_NOT), old_fd = dup(worker_fd);
-    crew_retire(&crew, worker, ROSTER_NOBODY);
+    crew_retire(&crew, worker, WORKER_PLAN_NOBODY);
     assert_received(old_fd, MANAGER_RETIRE, 0);
     int heir = start(1, REPLACE_NOT);
     close(worker_fd);
@@ -225,25 +226,25 @@ static void test_the_next_manager_takes_over_the_workers_that_serve(void **state
 {
     (void)state;
     static struct crew next_crew;
-    static struct roster next_roster;
+    static struct worker_plan next_plan;
     size_t count;
     start(0, REPLACE_NOT); /* loads for as long as the test runs */
     int worker = start(1, REPLACE_NOT);
-    roster.workers[worker].state = WORKER_SERVING;
-    roster.workers[worker].report =
-        (struct roster_report){.is_loaded = true, .failed_applications = 1, .failed_imports = 2};
+    plan.workers[worker].state = WORKER_SERVING;
+    plan.workers[worker].report = (struct worker_plan_report){
+        .is_loaded = true, .failed_applications = 1, .failed_imports = 2};
     atomic_store(&crew.members[worker].board->requests, 42);
-    struct handover_member *members = crew_describe(&crew, &roster, &count);
+    struct handover_member *members = crew_describe(&crew, &plan, &count);
     assert_int_equal(count, 1);
     assert_int_equal(members[0].place, 1);
 
     crew_init(&next_crew);
-    roster_init(&next_roster, 2, 10000);
-    crew_take_over(&next_crew, &next_roster, members, count);
+    worker_plan_init(&next_plan, 2, 10000);
+    crew_take_over(&next_crew, &next_plan, members, count);
     free(members);
-    int slot = next_roster.places[1].current;
-    const struct roster_worker *taken = &next_roster.workers[slot];
-    assert_int_equal(next_roster.places[0].current, ROSTER_NOBODY);
+    int slot = next_plan.places[1].current;
+    const struct planned_worker *taken = &next_plan.workers[slot];
+    assert_int_equal(next_plan.places[0].current, WORKER_PLAN_NOBODY);
     assert_int_equal(taken->pid, 4711);
     assert_int_equal(taken->state, WORKER_SERVING);
     assert_int_equal(taken->generation, 3);

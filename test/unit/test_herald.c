@@ -1,10 +1,10 @@
-/* links: herald.c roster.c */
+/* links: herald.c worker_plan.c */
 /* What the service manager hears of a manager, and which workers its watchdog ends. */
 #include "notify_fakes.h"
 
 #include "manager/herald.h"
 
-static struct roster roster;
+static struct worker_plan plan;
 static struct herald herald;
 static struct config config = {.processes = 2, .threads = 1};
 
@@ -13,7 +13,7 @@ static int set_up(void **state)
     (void)state;
     told[0] = '\0';
     watchdog_ms = 0;
-    roster_init(&roster, 2, 10000);
+    worker_plan_init(&plan, 2, 10000);
     herald = (struct herald){.is_ready = false};
     return 0;
 }
@@ -21,12 +21,12 @@ static int set_up(void **state)
 static void test_it_is_ready_once_a_worker_serves(void **state)
 {
     (void)state;
-    roster.workers[0].state = WORKER_STARTING;
-    herald_tell(&herald, &roster, &config, 1000);
+    plan.workers[0].state = WORKER_STARTING;
+    herald_tell(&herald, &plan, &config, 1000);
     expect_told("");
-    roster.workers[0].state = WORKER_SERVING;
-    herald_tell(&herald, &roster, &config, 1000);
-    herald_tell(&herald, &roster, &config, 1001);
+    plan.workers[0].state = WORKER_SERVING;
+    herald_tell(&herald, &plan, &config, 1000);
+    herald_tell(&herald, &plan, &config, 1001);
     expect_told("ready serving shop:app with 2 processes of 1 thread|");
 }
 
@@ -35,18 +35,18 @@ static void test_a_worker_that_starts_beside_others_is_not_told(void **state)
     static const struct worker_start start = {.extend_ms = 90000,
                                               .text = "shop:app: attempt 1 failed"};
     (void)state;
-    herald_tell_start(&herald, &roster, &start);
+    herald_tell_start(&herald, &plan, &start);
     expect_told("starting shop:app: attempt 1 failed 90000|");
-    roster.workers[0].state = WORKER_SERVING;
-    herald_tell(&herald, &roster, &config, 1000);
+    plan.workers[0].state = WORKER_SERVING;
+    herald_tell(&herald, &plan, &config, 1000);
     told[0] = '\0';
-    herald_tell_start(&herald, &roster, &start);
+    herald_tell_start(&herald, &plan, &start);
     expect_told("");
-    roster.workers[0].state = WORKER_NONE; /* nobody serves any more */
-    herald_tell_start(&herald, &roster, &start);
+    plan.workers[0].state = WORKER_NONE; /* nobody serves any more */
+    herald_tell_start(&herald, &plan, &start);
     expect_told("starting shop:app: attempt 1 failed 90000|");
-    roster.is_stopping = true;
-    herald_tell_start(&herald, &roster, &start);
+    plan.is_stopping = true;
+    herald_tell_start(&herald, &plan, &start);
     expect_told("");
 }
 
@@ -72,15 +72,15 @@ static void test_a_reload_and_the_end_are_told_with_their_reason_and_time(void *
 static void test_the_watchdog_is_fed_four_times_in_its_time(void **state)
 {
     (void)state;
-    herald_tell(&herald, &roster, &config, 1000);
+    herald_tell(&herald, &plan, &config, 1000);
     expect_told("");
     assert_int_equal(herald_wait_ms(10000), 10000);
     watchdog_ms = 4000;
     assert_int_equal(herald_wait_ms(10000), 1000);
-    herald_tell(&herald, &roster, &config, 10000);
-    herald_tell(&herald, &roster, &config, 10999);
+    herald_tell(&herald, &plan, &config, 10000);
+    herald_tell(&herald, &plan, &config, 10999);
     expect_told("alive|");
-    herald_tell(&herald, &roster, &config, 11000);
+    herald_tell(&herald, &plan, &config, 11000);
     expect_told("alive|");
 }
 
@@ -89,14 +89,14 @@ static void test_a_worker_that_has_answered_and_is_silent_for_too_long_is_found_
     (void)state;
     watchdog_ms = 4000;
     for (int i = 0; i < 3; i++)
-        roster.workers[i].state = WORKER_SERVING;
+        plan.workers[i].state = WORKER_SERVING;
     herald_hear(&herald, 1, 1000);
     herald_hear(&herald, 2, 2000);
-    assert_int_equal(herald_find_silent(&herald, &roster, 4999), ROSTER_NOBODY);
-    assert_int_equal(herald_find_silent(&herald, &roster, 5000), 1);
-    assert_int_equal(herald_find_silent(&herald, &roster, 5000), ROSTER_NOBODY);
-    roster.workers[2].state = WORKER_RETIRING; /* has a deadline of its own */
-    assert_int_equal(herald_find_silent(&herald, &roster, 9000), ROSTER_NOBODY);
+    assert_int_equal(herald_find_silent(&herald, &plan, 4999), WORKER_PLAN_NOBODY);
+    assert_int_equal(herald_find_silent(&herald, &plan, 5000), 1);
+    assert_int_equal(herald_find_silent(&herald, &plan, 5000), WORKER_PLAN_NOBODY);
+    plan.workers[2].state = WORKER_RETIRING; /* has a deadline of its own */
+    assert_int_equal(herald_find_silent(&herald, &plan, 9000), WORKER_PLAN_NOBODY);
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /* The manager's start, loop and signals: each turn of its loop a fake takes the next step of the
  * test, mostly a signal. There are no workers.
  *
- * links: manager.c roster.c config_error.c */
+ * links: manager.c worker_plan.c config_error.c */
 #include "life_fakes.h"
 
 #include <signal.h>
@@ -96,15 +96,15 @@ void rollout_clear(struct rollout *rollout)
 
 void crew_init(struct crew *crew)
 {
-    for (int i = 0; i < ROSTER_WORKERS_MAX; i++)
+    for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
         crew->members[i].channel_fd = -1;
 }
 
-void crew_take_over(struct crew *crew, struct roster *roster, const struct handover_member *members,
-                    size_t count)
+void crew_take_over(struct crew *crew, struct worker_plan *plan,
+                    const struct handover_member *members, size_t count)
 {
     (void)crew;
-    (void)roster;
+    (void)plan;
     (void)members;
     tell("take over %zu", count);
 }
@@ -175,12 +175,12 @@ void herald_tell_stop(const char *why, uint64_t end_ms)
     tell("herald stop %s %llu", why, (unsigned long long)end_ms);
 }
 
-int herald_find_silent(struct herald *herald, const struct roster *roster, uint64_t now_ms)
+int herald_find_silent(struct herald *herald, const struct worker_plan *plan, uint64_t now_ms)
 {
     (void)herald;
-    (void)roster;
+    (void)plan;
     (void)now_ms;
-    return ROSTER_NOBODY;
+    return WORKER_PLAN_NOBODY;
 }
 
 uint64_t herald_wait_ms(uint64_t wait_ms)
@@ -189,11 +189,11 @@ uint64_t herald_wait_ms(uint64_t wait_ms)
     return 0;
 }
 
-void herald_tell(struct herald *herald, const struct roster *roster, const struct config *of,
+void herald_tell(struct herald *herald, const struct worker_plan *plan, const struct config *of,
                  uint64_t now_ms)
 {
     (void)herald;
-    (void)roster;
+    (void)plan;
     (void)of;
     (void)now_ms;
     if (steps[step] != 0)
@@ -223,9 +223,9 @@ void manager_act(struct manager *manager)
 {
     manager->is_startup_bad = becomes_startup_bad;
     manager->is_cut_off = becomes_cut_off;
-    if (manager->roster.roll == ROLL_RUNNING) {
-        tell("roll to %u", manager->roster.place_count);
-        manager->roster.roll = ROLL_NONE;
+    if (manager->plan.roll == ROLL_RUNNING) {
+        tell("roll to %u", manager->plan.place_count);
+        manager->plan.roll = ROLL_NONE;
     }
 }
 

@@ -1,4 +1,4 @@
-/* What the manager does when its roster wants something: a roster that returns what the test
+/* What the manager does when its plan wants something: a plan that returns what the test
  * prescribes, and fakes that write down what they were called for.
  *
  * links: manager_actions.c */
@@ -15,39 +15,40 @@
 static struct manager manager;
 static struct config config = {.processes = 2}, new_config = {.processes = 3};
 static struct crew_outfit current = {.config = &config}, next = {.config = &new_config};
-static struct roster_action wanted[4];
+static struct worker_plan_action wanted[4];
 static size_t wanted_count, taken;
 static int start_result, use_result;
 static bool is_program_changed;
 static struct handover_listener listener;
 static struct handover_member member;
 
-struct roster_action roster_next(struct roster *roster, uint64_t now_ms)
+struct worker_plan_action worker_plan_next(struct worker_plan *plan, uint64_t now_ms)
 {
-    (void)roster;
+    (void)plan;
     (void)now_ms;
-    return taken < wanted_count ? wanted[taken++] : (struct roster_action){.worker = ROSTER_NOBODY};
+    return taken < wanted_count ? wanted[taken++]
+                                : (struct worker_plan_action){.worker = WORKER_PLAN_NOBODY};
 }
 
-uint64_t roster_exited(struct roster *roster, int worker, uint64_t now_ms)
+uint64_t worker_plan_exited(struct worker_plan *plan, int worker, uint64_t now_ms)
 {
-    (void)roster;
+    (void)plan;
     (void)now_ms;
     tell("exited %d", worker);
     return 0;
 }
 
-void roster_resize(struct roster *roster, unsigned places)
+void worker_plan_resize(struct worker_plan *plan, unsigned places)
 {
-    (void)roster;
+    (void)plan;
     tell("resize %u", places);
 }
 
-int crew_start(struct crew *crew, struct roster *roster, const struct roster_action *action,
+int crew_start(struct crew *crew, struct worker_plan *plan, const struct worker_plan_action *action,
                const struct crew_outfit *outfit, uint64_t now_ms)
 {
     (void)crew;
-    (void)roster;
+    (void)plan;
     (void)now_ms;
     tell("start %d with %u", action->worker, outfit->config->processes);
     return start_result;
@@ -78,11 +79,11 @@ struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_m
     return (struct handover){.listeners = &listener};
 }
 
-struct handover_member *crew_describe(const struct crew *crew, const struct roster *roster,
+struct handover_member *crew_describe(const struct crew *crew, const struct worker_plan *plan,
                                       size_t *count)
 {
     (void)crew;
-    (void)roster;
+    (void)plan;
     *count = 1;
     return &member;
 }
@@ -183,7 +184,7 @@ static int set_up(void **state)
     (void)state;
     forget();
     manager = (struct manager){.rollout = {.has_next = true}};
-    manager.roster.workers[1].pid = 101;
+    manager.plan.workers[1].pid = 101;
     current.config = &config;
     wanted_count = taken = 0;
     start_result = use_result = 0;
@@ -191,10 +192,11 @@ static int set_up(void **state)
     return 0;
 }
 
-static void want(enum roster_action_kind kind, int worker, int heir, enum roster_reason reason)
+static void want(enum worker_plan_action_kind kind, int worker, int heir,
+                 enum worker_plan_reason reason)
 {
     wanted[wanted_count++] =
-        (struct roster_action){.kind = kind, .worker = worker, .heir = heir, .reason = reason};
+        (struct worker_plan_action){.kind = kind, .worker = worker, .heir = heir, .reason = reason};
 }
 
 static void expect(const char *text)
@@ -207,9 +209,9 @@ static void expect(const char *text)
 static void test_everything_that_is_wanted_is_done_in_its_order(void **state)
 {
     (void)state;
-    want(ACTION_START, 1, ROSTER_NOBODY, REPLACE_ROLL);
-    want(ACTION_ACCEPT, 0, ROSTER_NOBODY, REPLACE_NOT);
-    want(ACTION_KILL, 0, ROSTER_NOBODY, REPLACE_NOT);
+    want(ACTION_START, 1, WORKER_PLAN_NOBODY, REPLACE_ROLL);
+    want(ACTION_ACCEPT, 0, WORKER_PLAN_NOBODY, REPLACE_NOT);
+    want(ACTION_KILL, 0, WORKER_PLAN_NOBODY, REPLACE_NOT);
     expect("start 1 with 3|accept 0|signal 0 KILL|");
 }
 
@@ -217,22 +219,22 @@ static void test_a_worker_that_cannot_be_started_counts_as_one_that_exited(void 
 {
     (void)state;
     start_result = -1;
-    want(ACTION_START, 0, ROSTER_NOBODY, REPLACE_NOT);
+    want(ACTION_START, 0, WORKER_PLAN_NOBODY, REPLACE_NOT);
     expect("start 0 with 2|exited 0|forget 0|");
 }
 
 static void test_a_worker_is_stopped_with_a_drain(void **state)
 {
     (void)state;
-    want(ACTION_STOP, 0, ROSTER_NOBODY, REPLACE_NOT);
+    want(ACTION_STOP, 0, WORKER_PLAN_NOBODY, REPLACE_NOT);
     expect("signal 0 TERM|");
 }
 
 static void test_at_a_quick_stop_it_is_stopped_without(void **state)
 {
     (void)state;
-    manager.roster.is_quick = true;
-    want(ACTION_STOP, 0, ROSTER_NOBODY, REPLACE_NOT);
+    manager.plan.is_quick = true;
+    want(ACTION_STOP, 0, WORKER_PLAN_NOBODY, REPLACE_NOT);
     expect("signal 0 QUIT|");
 }
 
@@ -242,24 +244,24 @@ static void test_why_a_worker_was_replaced_is_counted(void **state)
     manager.limit[0] = RESTART_LIFETIME;
     want(ACTION_RETIRE, 0, 1, REPLACE_LIMIT);
     want(ACTION_RETIRE, 0, 1, REPLACE_ROLL);
-    want(ACTION_RETIRE, 0, ROSTER_NOBODY, REPLACE_SCALE);
+    want(ACTION_RETIRE, 0, WORKER_PLAN_NOBODY, REPLACE_SCALE);
     expect("count lifetime|retire 0 for 1|count reload|retire 0 for 1|retire 0 for -1|");
 }
 
 static void test_a_roll_that_is_done_takes_the_new_configuration_into_use(void **state)
 {
     (void)state;
-    want(ACTION_ROLL_DONE, ROSTER_NOBODY, ROSTER_NOBODY, REPLACE_ROLL);
+    want(ACTION_ROLL_DONE, WORKER_PLAN_NOBODY, WORKER_PLAN_NOBODY, REPLACE_ROLL);
     expect("use 3|succeed|log_info: reload: all workers have been replaced|reload done|herald "
            "serving: all workers have been replaced|");
-    assert_int_equal(manager.roster.end_ms, 3000);
+    assert_int_equal(manager.plan.end_ms, 3000);
 }
 
 static void test_a_status_that_cannot_change_is_told_of_and_stops_nothing(void **state)
 {
     (void)state;
     use_result = -1;
-    want(ACTION_ROLL_DONE, ROSTER_NOBODY, ROSTER_NOBODY, REPLACE_ROLL);
+    want(ACTION_ROLL_DONE, WORKER_PLAN_NOBODY, WORKER_PLAN_NOBODY, REPLACE_ROLL);
     manager_act(&manager);
     assert_true(was_told("log_warning: [status] listen, path and ping stay as they were"));
     assert_true(was_told("succeed|"));
@@ -269,7 +271,7 @@ static void test_a_new_program_is_executed_by_the_manager_too(void **state)
 {
     (void)state;
     is_program_changed = true;
-    want(ACTION_ROLL_DONE, ROSTER_NOBODY, ROSTER_NOBODY, REPLACE_ROLL);
+    want(ACTION_ROLL_DONE, WORKER_PLAN_NOBODY, WORKER_PLAN_NOBODY, REPLACE_ROLL);
     manager_act(&manager);
     assert_true(was_told("replaced|describe 3|reexec"));
     assert_true(was_told("log_error: the manager can't execute its new program: no such file or "
@@ -279,7 +281,7 @@ static void test_a_new_program_is_executed_by_the_manager_too(void **state)
 static void test_a_roll_that_failed_keeps_the_old_configuration(void **state)
 {
     (void)state;
-    want(ACTION_ROLL_FAILED, 1, ROSTER_NOBODY, REPLACE_ROLL);
+    want(ACTION_ROLL_FAILED, 1, WORKER_PLAN_NOBODY, REPLACE_ROLL);
     expect("fail|resize 2|log_error: reload: worker 101 could not load what the old ones serve: "
            "they stay, and this one is stopped: fix the errors above, and reload again|reload "
            "failed|herald serving with the old workers: a new one could not load|");
@@ -288,8 +290,8 @@ static void test_a_roll_that_failed_keeps_the_old_configuration(void **state)
 static void test_only_a_replacement_at_a_limit_is_told_of_when_it_failed(void **state)
 {
     (void)state;
-    want(ACTION_REPLACE_FAILED, 1, ROSTER_NOBODY, REPLACE_HEAL);
-    want(ACTION_REPLACE_FAILED, 1, ROSTER_NOBODY, REPLACE_LIMIT);
+    want(ACTION_REPLACE_FAILED, 1, WORKER_PLAN_NOBODY, REPLACE_HEAL);
+    want(ACTION_REPLACE_FAILED, 1, WORKER_PLAN_NOBODY, REPLACE_LIMIT);
     expect("log_error: worker 101, which was to replace another one, could not load: the old one "
            "goes on serving, and the next attempt comes later|");
 }

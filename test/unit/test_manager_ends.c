@@ -1,7 +1,7 @@
 /* What the manager makes of a worker's end: real children that exit or are killed, and fakes of
  * the manager's other files.
  *
- * links: manager_ends.c roster.c */
+ * links: manager_ends.c worker_plan.c */
 #include "life_fakes.h"
 
 #include <signal.h>
@@ -29,7 +29,7 @@ void manager_read_messages(struct manager *of, int worker)
 void manager_stop(struct manager *stopped, const char *why, bool is_quick)
 {
     (void)is_quick;
-    stopped->roster.is_stopping = true;
+    stopped->plan.is_stopping = true;
     tell("stop %s", why);
 }
 
@@ -81,8 +81,8 @@ static int set_up(void **state)
     requests = "";
     has_board = true;
     manager = (struct manager){.has_served = true};
-    roster_init(&manager.roster, 1, 10000);
-    assert_int_equal(roster_next(&manager.roster, STARTED_MS).worker, WORKER);
+    worker_plan_init(&manager.plan, 1, 10000);
+    assert_int_equal(worker_plan_next(&manager.plan, STARTED_MS).worker, WORKER);
     return 0;
 }
 
@@ -98,16 +98,16 @@ static void end_worker(int code, int number)
     }
     assert_true(pid > 0);
     assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
-    roster_started(&manager.roster, WORKER, pid, STARTED_MS);
-    roster_report(&manager.roster, WORKER,
-                  &(struct roster_report){.is_loaded = true, .is_settled = true});
-    while (roster_next(&manager.roster, STARTED_MS).kind != ACTION_NONE)
+    worker_plan_started(&manager.plan, WORKER, pid, STARTED_MS);
+    worker_plan_report(&manager.plan, WORKER,
+                       &(struct worker_plan_report){.is_loaded = true, .is_settled = true});
+    while (worker_plan_next(&manager.plan, STARTED_MS).kind != ACTION_NONE)
         continue;
 }
 
 static long reap(void)
 {
-    long pid = (long)manager.roster.workers[WORKER].pid;
+    long pid = (long)manager.plan.workers[WORKER].pid;
     manager_reap(&manager, NOW_MS);
     return pid;
 }
@@ -162,7 +162,7 @@ static void test_one_that_died_young_is_started_after_a_delay(void **state)
 {
     (void)state;
     end_worker(3, 0);
-    long pid = (long)manager.roster.workers[WORKER].pid;
+    long pid = (long)manager.plan.workers[WORKER].pid;
     manager_reap(&manager, STARTED_MS + 500);
     expect_end(pid, "log_error:",
                "exited with code 3, 0.5 s after its start; another one is started in 0.1 "
@@ -173,8 +173,8 @@ static void test_one_that_was_told_to_stop_is_no_error(void **state)
 {
     (void)state;
     end_worker(0, 0);
-    manager.roster.workers[WORKER].state = WORKER_STOPPING;
-    manager.roster.is_stopping = true;
+    manager.plan.workers[WORKER].state = WORKER_STOPPING;
+    manager.plan.is_stopping = true;
     expect_end(reap(), "log_debug:", "exited with code 0|forget 0|");
     assert_false(manager.is_cut_off);
 }
@@ -183,8 +183,8 @@ static void test_the_manager_knows_that_the_stop_cut_something_off(void **state)
 {
     (void)state;
     end_worker(1, 0);
-    manager.roster.workers[WORKER].state = WORKER_STOPPING;
-    manager.roster.is_stopping = true;
+    manager.plan.workers[WORKER].state = WORKER_STOPPING;
+    manager.plan.is_stopping = true;
     expect_end(reap(), "log_debug:", "exited with code 1|forget 0|");
     assert_true(manager.is_cut_off);
 }
@@ -193,9 +193,9 @@ static void test_one_that_the_manager_killed_is_said_to_be(void **state)
 {
     (void)state;
     end_worker(0, SIGKILL);
-    manager.roster.workers[WORKER].state = WORKER_STOPPING;
-    manager.roster.workers[WORKER].is_killed = true;
-    manager.roster.is_stopping = true;
+    manager.plan.workers[WORKER].state = WORKER_STOPPING;
+    manager.plan.workers[WORKER].is_killed = true;
+    manager.plan.is_stopping = true;
     expect_end(reap(), "log_error:",
                "was killed by signal 9 (Killed) (by the manager: it did not end in time), 20.0 s "
                "after its start|forget 0|");
@@ -230,7 +230,7 @@ static void test_a_worker_that_runs_is_left_alone(void **state)
         pause();
         _exit(0);
     }
-    roster_started(&manager.roster, WORKER, pid, STARTED_MS);
+    worker_plan_started(&manager.plan, WORKER, pid, STARTED_MS);
     manager_reap(&manager, NOW_MS);
     assert_string_equal(told, "");
     kill(pid, SIGKILL);

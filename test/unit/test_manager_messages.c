@@ -1,6 +1,6 @@
 /* What the manager does with each message of a worker; its other files are fakes.
  *
- * links: manager_messages.c roster.c */
+ * links: manager_messages.c worker_plan.c */
 #include "life_fakes.h"
 
 #include "manager/manager_internal.h"
@@ -44,7 +44,7 @@ const struct crew_outfit *manager_outfit(const struct manager *of, int worker)
 
 void manager_stop(struct manager *stopped, const char *why, bool is_quick)
 {
-    stopped->roster.is_stopping = true;
+    stopped->plan.is_stopping = true;
     tell("stop %s%s", why, is_quick ? " at once" : "");
 }
 
@@ -53,11 +53,11 @@ void herald_tell_reload(void)
     tell("herald reload");
 }
 
-void herald_tell_start(const struct herald *herald, const struct roster *roster,
+void herald_tell_start(const struct herald *herald, const struct worker_plan *plan,
                        const struct worker_start *start)
 {
     (void)herald;
-    (void)roster;
+    (void)plan;
     tell("herald start %s", start->text);
 }
 
@@ -81,11 +81,11 @@ static int set_up(void **state)
     queued = received = 0;
     config.require = false;
     manager = (struct manager){.has_served = false};
-    roster_init(&manager.roster, 2, 10000);
+    worker_plan_init(&manager.plan, 2, 10000);
     for (int i = 0; i < 2; i++) {
-        manager.roster.workers[i] = (struct roster_worker){
+        manager.plan.workers[i] = (struct planned_worker){
             .state = WORKER_SERVING, .pid = 100 + i, .place = (unsigned)i, .generation = 1};
-        manager.roster.places[i].current = i;
+        manager.plan.places[i].current = i;
     }
     return 0;
 }
@@ -128,11 +128,11 @@ static void test_a_failed_import_counts_as_refused_only_if_it_is_required(void *
     (void)state;
     put(WORKER_REPORTS, &report, sizeof(report));
     manager_read_messages(&manager, 0);
-    assert_false(manager.roster.workers[0].report.is_refused);
+    assert_false(manager.plan.workers[0].report.is_refused);
     config.require = true;
     put(WORKER_REPORTS, &report, sizeof(report));
     manager_read_messages(&manager, 0);
-    assert_true(manager.roster.workers[0].report.is_refused);
+    assert_true(manager.plan.workers[0].report.is_refused);
 }
 
 static void test_a_failed_application_always_counts_as_refused(void **state)
@@ -141,7 +141,7 @@ static void test_a_failed_application_always_counts_as_refused(void **state)
     (void)state;
     put(WORKER_REPORTS, &report, sizeof(report));
     manager_read_messages(&manager, 0);
-    assert_true(manager.roster.workers[0].report.is_refused);
+    assert_true(manager.plan.workers[0].report.is_refused);
 }
 
 static void test_messages_of_another_size_are_ignored(void **state)
@@ -174,9 +174,9 @@ static void test_the_limit_that_a_worker_names_is_remembered_for_the_status(void
         put_request(WISH_LIMIT, cases[i].reason);
         manager_read_messages(&manager, 1);
         assert_int_equal(manager.limit[1], cases[i].expected);
-        assert_int_equal(manager.roster.workers[1].wanted, REPLACE_LIMIT);
+        assert_int_equal(manager.plan.workers[1].wanted, REPLACE_LIMIT);
     }
-    assert_int_equal(manager.roster.workers[0].wanted, REPLACE_NOT);
+    assert_int_equal(manager.plan.workers[0].wanted, REPLACE_NOT);
 }
 
 static void test_a_worker_that_asks_to_heal_leaves_what_the_next_one_must_know(void **state)
@@ -189,7 +189,7 @@ static void test_a_worker_that_asks_to_heal_leaves_what_the_next_one_must_know(v
     put(WORKER_ASKS, message, sizeof(message));
     manager_read_messages(&manager, 1);
     expect_told("keep 1 start|");
-    assert_int_equal(manager.roster.workers[1].wanted, REPLACE_HEAL);
+    assert_int_equal(manager.plan.workers[1].wanted, REPLACE_HEAL);
 }
 
 static void test_shutdown_stops_the_manager(void **state)
@@ -208,7 +208,7 @@ static void test_a_change_that_every_worker_tells_of_reloads_once(void **state)
     manager_read_messages(&manager, 0);
     expect_told("log_info: reload: /srv/app.py has changed: the workers will be replaced, one by "
                 "one|herald reload|");
-    assert_int_equal(manager.roster.roll, ROLL_RUNNING);
+    assert_int_equal(manager.plan.roll, ROLL_RUNNING);
     put_request(WISH_RELOAD, "18: /srv/app.py has changed");
     manager_read_messages(&manager, 1);
     expect_told("log_info: reload: /srv/app.py has changed: the workers will be replaced, one by "
@@ -218,7 +218,7 @@ static void test_a_change_that_every_worker_tells_of_reloads_once(void **state)
 static void test_a_change_during_the_stop_reloads_nothing(void **state)
 {
     (void)state;
-    manager.roster.is_stopping = true;
+    manager.plan.is_stopping = true;
     put_request(WISH_RELOAD, "17: /srv/app.py has changed");
     manager_read_messages(&manager, 0);
     expect_told("");

@@ -1,7 +1,7 @@
 /* The supervisor thread, with a poller, Python and a log that only write down what they are asked.
  *
- * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c memory.c handover.c
- * config_error.c */
+ * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c memory.c
+ * handover.c config_error.c */
 #include <errno.h>
 #include <sys/wait.h>
 
@@ -171,34 +171,36 @@ void collector_set_state(const char *state)
     (void)state;
 }
 
-void ladder_clear(struct ladder *ladder)
+void request_deadlines_clear(struct request_deadlines *deadlines)
 {
-    (void)ladder;
+    (void)deadlines;
 }
 
-int ladder_init(struct ladder *ladder, const struct config *of, struct activities *activities)
+int request_deadlines_init(struct request_deadlines *deadlines, const struct config *of,
+                           struct activities *activities)
 {
     (void)of;
-    ladder->activities = activities;
+    deadlines->activities = activities;
     return 0;
 }
 
-bool ladder_step(struct ladder *ladder, uint64_t now_ms)
+bool request_deadlines_step(struct request_deadlines *deadlines, uint64_t now_ms)
 {
-    (void)ladder;
+    (void)deadlines;
     (void)now_ms;
     return atomic_exchange(&is_stuck, false);
 }
 
-bool ladder_is_wedged(const struct ladder *ladder)
+bool request_deadlines_is_wedged(const struct request_deadlines *deadlines)
 {
-    (void)ladder;
+    (void)deadlines;
     return false;
 }
 
-uint64_t ladder_wait_ms(const struct ladder *ladder, uint64_t now_ms, uint64_t wait_ms)
+uint64_t request_deadlines_wait_ms(const struct request_deadlines *deadlines, uint64_t now_ms,
+                                   uint64_t wait_ms)
 {
-    (void)ladder;
+    (void)deadlines;
     (void)now_ms;
     return wait_ms;
 }

@@ -1,5 +1,5 @@
 /* Requests that take too long, or whose client has left. */
-#include "life/ladder.h"
+#include "life/request_deadlines.h"
 
 #include "base/log.h"
 #include "embed/py_errand.h"
@@ -15,22 +15,24 @@ enum {
     GONE_TICK_MS = 250, /* between two checks whether a client has left */
 };
 
-int ladder_init(struct ladder *ladder, const struct config *config, struct activities *activities)
+int request_deadlines_init(struct request_deadlines *deadlines, const struct config *config,
+                           struct activities *activities)
 {
-    *ladder = (struct ladder){
+    *deadlines = (struct request_deadlines){
         .limits = {.slow_ms = config->slow_request_ms, .timeout_ms = config->request_time_ms},
         .is_gone_watched = config->client_gone == CLIENT_GONE_INTERRUPT,
         .activities = activities};
-    if (ladder->limits.slow_ms == 0 && ladder->limits.timeout_ms == 0 && !ladder->is_gone_watched)
+    if (deadlines->limits.slow_ms == 0 && deadlines->limits.timeout_ms == 0 &&
+        !deadlines->is_gone_watched)
         return 0;
-    ladder->entries = calloc(activities->count, sizeof(*ladder->entries));
-    return ladder->entries != NULL ? 0 : -1;
+    deadlines->entries = calloc(activities->count, sizeof(*deadlines->entries));
+    return deadlines->entries != NULL ? 0 : -1;
 }
 
-void ladder_clear(struct ladder *ladder)
+void request_deadlines_clear(struct request_deadlines *deadlines)
 {
-    free(ladder->entries);
-    ladder->entries = NULL;
+    free(deadlines->entries);
+    deadlines->entries = NULL;
 }
 
 /* "GET /path", or that it is unknown. */
@@ -54,15 +56,15 @@ static void log_retirement(struct activity *activity)
 }
 
 /* Whether the process must be retired. */
-static bool see_to(struct ladder *ladder, unsigned i, uint64_t now_ms)
+static bool see_to(struct request_deadlines *deadlines, unsigned i, uint64_t now_ms)
 {
-    struct activity *activity = &ladder->activities->items[i];
+    struct activity *activity = &deadlines->activities->items[i];
     struct work_view view;
     if (!work_look(&activity->work, &view))
         return false;
     view.is_client_gone =
-        ladder->is_gone_watched && activity_has_client_left(activity, view.serial);
-    unsigned due = work_step(&ladder->entries[i], &ladder->limits, &view, now_ms);
+        deadlines->is_gone_watched && activity_has_client_left(activity, view.serial);
+    unsigned due = work_step(&deadlines->entries[i], &deadlines->limits, &view, now_ms);
     unsigned wanted = due & (WORK_SLOW | WORK_TIMEOUT | WORK_GONE);
     if (wanted != 0)
         work_want(&activity->work, view.serial, wanted);
@@ -81,12 +83,12 @@ struct waiting {
     uint64_t longest_ms;   /* the longest wait of a thread for the GIL */
 };
 
-static struct waiting look_at_waits(const struct ladder *ladder, uint64_t now_ms)
+static struct waiting look_at_waits(const struct request_deadlines *deadlines, uint64_t now_ms)
 {
     struct waiting waiting = {.longest_ms = 0};
     struct work_view view;
-    for (unsigned i = 0; i < ladder->activities->count; i++) {
-        const struct work *work = &ladder->activities->items[i].work;
+    for (unsigned i = 0; i < deadlines->activities->count; i++) {
+        const struct work *work = &deadlines->activities->items[i].work;
         if (!work_look(work, &view))
             continue;
         if (work_wanted(work) != 0)
@@ -99,75 +101,79 @@ static struct waiting look_at_waits(const struct ladder *ladder, uint64_t now_ms
 }
 
 /* No thread gets the GIL: both the errand and a request have waited for it for WORK_WEDGE_MS. */
-static bool is_wedged(const struct ladder *ladder, const struct waiting *waiting, uint64_t now_ms)
+static bool is_wedged(const struct request_deadlines *deadlines, const struct waiting *waiting,
+                      uint64_t now_ms)
 {
-    return ladder->limits.timeout_ms > 0 && ladder->errand_since_ms > 0 &&
-           now_ms >= ladder->errand_since_ms + WORK_WEDGE_MS &&
+    return deadlines->limits.timeout_ms > 0 && deadlines->errand_since_ms > 0 &&
+           now_ms >= deadlines->errand_since_ms + WORK_WEDGE_MS &&
            waiting->longest_ms >= WORK_WEDGE_MS;
 }
 
 /* Has an errand run if one is wanted, and none is under way. */
-static void send_errand(struct ladder *ladder, const struct waiting *waiting, uint64_t now_ms)
+static void send_errand(struct request_deadlines *deadlines, const struct waiting *waiting,
+                        uint64_t now_ms)
 {
     if (py_errand_is_under_way(PY_ERRAND_OVERDUE)) {
-        if (ladder->errand_since_ms > 0 && now_ms >= ladder->errand_since_ms + STACKS_MS &&
-            !ladder->is_wedge_logged) {
-            ladder->is_wedge_logged = true;
-            py_stacks_log_from_outside(ladder->activities, "requests take too long");
+        if (deadlines->errand_since_ms > 0 && now_ms >= deadlines->errand_since_ms + STACKS_MS &&
+            !deadlines->is_wedge_logged) {
+            deadlines->is_wedge_logged = true;
+            py_stacks_log_from_outside(deadlines->activities, "requests take too long");
         }
         return;
     }
-    ladder->errand_since_ms = 0;
-    ladder->is_wedge_logged = false;
+    deadlines->errand_since_ms = 0;
+    deadlines->is_wedge_logged = false;
     if (!waiting->is_errand_wanted)
         return;
-    ladder->errand_since_ms = now_ms;
+    deadlines->errand_since_ms = now_ms;
     py_errand_start(PY_ERRAND_OVERDUE);
 }
 
-bool ladder_is_wedged(const struct ladder *ladder)
+bool request_deadlines_is_wedged(const struct request_deadlines *deadlines)
 {
-    return ladder->errand_since_ms > 0 && ladder->is_wedge_logged;
+    return deadlines->errand_since_ms > 0 && deadlines->is_wedge_logged;
 }
 
-bool ladder_step(struct ladder *ladder, uint64_t now_ms)
+bool request_deadlines_step(struct request_deadlines *deadlines, uint64_t now_ms)
 {
     bool must_retire = false;
-    if (ladder->entries == NULL)
+    if (deadlines->entries == NULL)
         return false;
-    for (unsigned i = 0; i < ladder->activities->count; i++)
-        must_retire = see_to(ladder, i, now_ms) || must_retire;
-    struct waiting waiting = look_at_waits(ladder, now_ms);
-    ladder->is_hurried = waiting.is_work_wanted;
-    send_errand(ladder, &waiting, now_ms);
-    if (!must_retire && !ladder->is_retired && is_wedged(ladder, &waiting, now_ms)) {
+    for (unsigned i = 0; i < deadlines->activities->count; i++)
+        must_retire = see_to(deadlines, i, now_ms) || must_retire;
+    struct waiting waiting = look_at_waits(deadlines, now_ms);
+    deadlines->is_hurried = waiting.is_work_wanted;
+    send_errand(deadlines, &waiting, now_ms);
+    if (!must_retire && !deadlines->is_retired && is_wedged(deadlines, &waiting, now_ms)) {
         log_error("gil-held",
                   "no thread could take the GIL for %d s, and requests wait for it: C code of an "
                   "extension does not release it; the process is retired",
                   WORK_WEDGE_MS / 1000);
         must_retire = true;
     }
-    bool is_news = must_retire && !ladder->is_retired;
-    ladder->is_retired = ladder->is_retired || must_retire;
+    bool is_news = must_retire && !deadlines->is_retired;
+    deadlines->is_retired = deadlines->is_retired || must_retire;
     return is_news;
 }
 
-uint64_t ladder_wait_ms(const struct ladder *ladder, uint64_t now_ms, uint64_t wait_ms)
+uint64_t request_deadlines_wait_ms(const struct request_deadlines *deadlines, uint64_t now_ms,
+                                   uint64_t wait_ms)
 {
     struct work_view view;
-    if (ladder->entries == NULL)
+    if (deadlines->entries == NULL)
         return wait_ms;
-    if (ladder->is_gone_watched && wait_ms > GONE_TICK_MS)
+    if (deadlines->is_gone_watched && wait_ms > GONE_TICK_MS)
         wait_ms = GONE_TICK_MS;
-    if (ladder->is_hurried && wait_ms > HURRY_MS)
+    if (deadlines->is_hurried && wait_ms > HURRY_MS)
         wait_ms = HURRY_MS;
     /* A request that begins meanwhile is not due before that. */
-    if (ladder->limits.slow_ms > 0 && ladder->limits.slow_ms < wait_ms)
-        wait_ms = ladder->limits.slow_ms;
-    if (ladder->limits.timeout_ms > 0 && ladder->limits.timeout_ms < wait_ms)
-        wait_ms = ladder->limits.timeout_ms;
-    for (unsigned i = 0; i < ladder->activities->count; i++)
-        if (work_look(&ladder->activities->items[i].work, &view))
-            wait_ms = work_wait_ms(&ladder->entries[i], &ladder->limits, &view, now_ms, wait_ms);
+    if (deadlines->limits.slow_ms > 0 && deadlines->limits.slow_ms < wait_ms)
+        wait_ms = deadlines->limits.slow_ms;
+    if (deadlines->limits.timeout_ms > 0 && deadlines->limits.timeout_ms < wait_ms)
+        wait_ms = deadlines->limits.timeout_ms;
+    for (unsigned i = 0; i < deadlines->activities->count; i++)
+        if (work_look(&deadlines->activities->items[i].work, &view))
+            wait_ms =
+                work_wait_ms(&deadlines->entries[i], &deadlines->limits, &view, now_ms, wait_ms);
     return wait_ms;
 }

@@ -1,6 +1,6 @@
-/* The ladder over two threads, with Python's part only written down.
+/* The deadlines over two threads, with Python's part only written down.
  *
- * links: ladder.c work.c activity.c counters.c */
+ * links: request_deadlines.c work.c activity.c counters.c */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -9,13 +9,13 @@
 #include "embed/py_errand.h"
 #include "embed/py_stacks.h"
 #include "http/request.h"
-#include "life/ladder.h"
+#include "life/request_deadlines.h"
 
 enum { START = 100000 };
 
 static struct config config;
 static struct activities activities;
-static struct ladder ladder;
+static struct request_deadlines deadlines;
 static struct request request;
 static char told[1024];
 static unsigned errands, raw_stacks;
@@ -92,14 +92,14 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     (void)state;
-    free(ladder.entries);
+    free(deadlines.entries);
     free(activities.items);
     return 0;
 }
 
 static void start(void)
 {
-    assert_int_equal(ladder_init(&ladder, &config, &activities), 0);
+    assert_int_equal(request_deadlines_init(&deadlines, &config, &activities), 0);
 }
 
 /* A thread begins a request at a time of the test's. */
@@ -116,8 +116,8 @@ static void test_with_no_limit_nobody_is_looked_at(void **state)
     config.request_time_ms = 0;
     start();
     work_enter(begin(0, START));
-    assert_false(ladder_step(&ladder, START + 3600000));
-    assert_int_equal(ladder_wait_ms(&ladder, START, 500), 500);
+    assert_false(request_deadlines_step(&deadlines, START + 3600000));
+    assert_int_equal(request_deadlines_wait_ms(&deadlines, START, 500), 500);
     assert_int_equal(errands, 0);
 }
 
@@ -128,10 +128,10 @@ static void test_each_request_has_a_deadline_of_its_own(void **state)
     struct work *first = begin(0, START), *second = begin(1, START + 900);
     work_enter(first);
     work_enter(second);
-    assert_int_equal(ladder_wait_ms(&ladder, START + 600, 500), 400);
-    assert_false(ladder_step(&ladder, START + 999));
+    assert_int_equal(request_deadlines_wait_ms(&deadlines, START + 600, 500), 400);
+    assert_false(request_deadlines_step(&deadlines, START + 999));
     assert_int_equal(errands, 0);
-    assert_false(ladder_step(&ladder, START + 1000));
+    assert_false(request_deadlines_step(&deadlines, START + 1000));
     assert_int_equal(work_wanted(first), WORK_TIMEOUT);
     assert_int_equal(work_wanted(second), 0);
     assert_int_equal(errands, 1);
@@ -146,12 +146,12 @@ static void test_what_could_not_be_raised_yet_is_tried_again_soon(void **state)
     start();
     struct work *work = begin(0, START);
     work_enter(work);
-    ladder_step(&ladder, START + 1000);
-    assert_in_range(ladder_wait_ms(&ladder, START + 1001, 500), 1, 100);
-    ladder_step(&ladder, START + 1050);
+    request_deadlines_step(&deadlines, START + 1000);
+    assert_in_range(request_deadlines_wait_ms(&deadlines, START + 1001, 500), 1, 100);
+    request_deadlines_step(&deadlines, START + 1050);
     assert_int_equal(errands, 2);
     work_set_done(work, WORK_TIMEOUT);
-    ladder_step(&ladder, START + 1100);
+    request_deadlines_step(&deadlines, START + 1100);
     assert_int_equal(errands, 2);
 }
 
@@ -161,11 +161,11 @@ static void test_one_that_goes_on_retires_the_process_once_and_is_named(void **s
     start();
     work_enter(begin(0, START));
     work_enter(begin(1, START));
-    assert_false(ladder_step(&ladder, START + 1000));
-    assert_false(ladder_step(&ladder, START + 5999));
-    assert_true(ladder_step(&ladder, START + 6000));
+    assert_false(request_deadlines_step(&deadlines, START + 1000));
+    assert_false(request_deadlines_step(&deadlines, START + 5999));
+    assert_true(request_deadlines_step(&deadlines, START + 6000));
     assert_non_null(strstr(told, "GET /slow: did not end within 5 s"));
-    assert_false(ladder_step(&ladder, START + 6500));
+    assert_false(request_deadlines_step(&deadlines, START + 6500));
 }
 
 static void test_one_that_ends_in_time_retires_nothing(void **state)
@@ -173,12 +173,12 @@ static void test_one_that_ends_in_time_retires_nothing(void **state)
     (void)state;
     start();
     work_enter(begin(0, START));
-    ladder_step(&ladder, START + 1000);
+    request_deadlines_step(&deadlines, START + 1000);
     activity_end_application(&activities.items[0]);
-    assert_false(ladder_step(&ladder, START + 7000));
+    assert_false(request_deadlines_step(&deadlines, START + 7000));
     activity_end(&activities.items[0]);
     work_enter(begin(0, START + 7000));
-    assert_false(ladder_step(&ladder, START + 7001));
+    assert_false(request_deadlines_step(&deadlines, START + 7001));
     assert_string_equal(told, "");
 }
 
@@ -188,11 +188,11 @@ static void test_an_errand_is_not_waited_for_and_no_second_one_is_sent(void **st
     start();
     is_errand_stuck = true;
     work_enter(begin(0, START));
-    ladder_step(&ladder, START + 1000);
-    ladder_step(&ladder, START + 2999);
+    request_deadlines_step(&deadlines, START + 1000);
+    request_deadlines_step(&deadlines, START + 2999);
     assert_int_equal(raw_stacks, 0);
-    ladder_step(&ladder, START + 3000);
-    ladder_step(&ladder, START + 4000);
+    request_deadlines_step(&deadlines, START + 3000);
+    request_deadlines_step(&deadlines, START + 4000);
     assert_int_equal(errands, 1);
     assert_int_equal(raw_stacks, 1);
 }
@@ -204,14 +204,14 @@ static void test_a_wedged_gil_is_noticed_after_30_s_while_a_request_waits_for_it
     start();
     is_errand_stuck = true;
     begin(0, START);
-    assert_false(ladder_step(&ladder, START + 999));
+    assert_false(request_deadlines_step(&deadlines, START + 999));
     assert_int_equal(errands, 0);
-    assert_false(ladder_step(&ladder, START + 1000));
+    assert_false(request_deadlines_step(&deadlines, START + 1000));
     assert_int_equal(errands, 1);
-    assert_false(ladder_step(&ladder, START + 30999));
-    assert_true(ladder_step(&ladder, START + 31000));
+    assert_false(request_deadlines_step(&deadlines, START + 30999));
+    assert_true(request_deadlines_step(&deadlines, START + 31000));
     assert_non_null(strstr(told, "no thread could take the GIL for 30 s"));
-    assert_false(ladder_step(&ladder, START + 32000));
+    assert_false(request_deadlines_step(&deadlines, START + 32000));
 }
 
 static void test_a_gil_that_is_only_hard_to_get_is_not_wedged(void **state)
@@ -221,11 +221,11 @@ static void test_a_gil_that_is_only_hard_to_get_is_not_wedged(void **state)
     start();
     is_errand_stuck = true;
     begin(0, START);
-    ladder_step(&ladder, START + 1000);
+    request_deadlines_step(&deadlines, START + 1000);
     is_errand_stuck = false; /* the errand had its turn */
-    ladder_step(&ladder, START + 20000);
+    request_deadlines_step(&deadlines, START + 20000);
     is_errand_stuck = true;
-    assert_false(ladder_step(&ladder, START + 40000));
+    assert_false(request_deadlines_step(&deadlines, START + 40000));
 }
 
 static void test_without_request_time_a_wedged_gil_is_left_alone(void **state)
@@ -236,8 +236,8 @@ static void test_without_request_time_a_wedged_gil_is_left_alone(void **state)
     start();
     is_errand_stuck = true;
     begin(0, START);
-    ladder_step(&ladder, START + 1000);
-    assert_false(ladder_step(&ladder, START + 100000));
+    request_deadlines_step(&deadlines, START + 1000);
+    assert_false(request_deadlines_step(&deadlines, START + 100000));
 }
 
 static void test_slow_requests_are_counted_and_wanted_once(void **state)
@@ -248,11 +248,11 @@ static void test_slow_requests_are_counted_and_wanted_once(void **state)
     start();
     struct work *work = begin(1, START);
     work_enter(work);
-    ladder_step(&ladder, START + 100);
+    request_deadlines_step(&deadlines, START + 100);
     assert_int_equal(work_wanted(work), WORK_SLOW);
-    ladder_step(&ladder, START + 200);
+    request_deadlines_step(&deadlines, START + 200);
     assert_int_equal(activities.items[1].counters->slow, 1);
-    assert_false(ladder_step(&ladder, START + 100000));
+    assert_false(request_deadlines_step(&deadlines, START + 100000));
 }
 
 static void test_clients_are_looked_at_only_if_that_is_wished(void **state)
@@ -262,16 +262,16 @@ static void test_clients_are_looked_at_only_if_that_is_wished(void **state)
     start();
     struct work *work = begin(0, START);
     work_enter(work);
-    ladder_step(&ladder, START + 1);
+    request_deadlines_step(&deadlines, START + 1);
     assert_int_equal(work_wanted(work), 0);
-    free(ladder.entries);
+    free(deadlines.entries);
     config.client_gone = CLIENT_GONE_INTERRUPT;
     config.request_time_ms = 0;
     start();
-    assert_in_range(ladder_wait_ms(&ladder, START, 500), 1, 499);
-    ladder_step(&ladder, START + 2);
+    assert_in_range(request_deadlines_wait_ms(&deadlines, START, 500), 1, 499);
+    request_deadlines_step(&deadlines, START + 2);
     assert_int_equal(work_wanted(work), WORK_GONE);
-    assert_false(ladder_step(&ladder, START + 100000));
+    assert_false(request_deadlines_step(&deadlines, START + 100000));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
