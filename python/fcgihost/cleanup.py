@@ -15,6 +15,10 @@ _orders = itertools.count()
 _mutex = RLock()            # guards all scopes; reentrant, as a finaliser may run at any point
 
 
+class TooLate(RuntimeError):
+    """The cleanups of a lifetime have run: it takes no more."""
+
+
 class Scope:
     """The cleanups of one lifetime: the process's, an attempt's at an import, a script's load's, a request's.
 
@@ -44,7 +48,7 @@ class Scope:
         if not callable(func):
             raise TypeError("a cleanup must be callable, not %s" % type(func).__name__)
         if not self._add(_Cleanup(func, args, kwargs)):
-            raise RuntimeError(
+            raise TooLate(
                 "cleanup %s comes too late: the cleanups of %s have run" % (describe(func), self._owner().name)
             )
         return func
@@ -102,7 +106,7 @@ class Scope:
             if owner is given:
                 raise ValueError("%s can't adopt its own cleanups" % owner.name)
             if owner._is_closed:
-                raise RuntimeError("the cleanups of %s have run: it adopts no more" % owner.name)
+                raise TooLate("the cleanups of %s have run: it adopts no more" % owner.name)
             owner._cleanups.extend(given._cleanups)
             given._cleanups.clear()
             given._adopter = owner
@@ -279,7 +283,7 @@ def register_for(scope, name, func):
     for owner in (active_outside(), scope, process_scope):
         if owner is not None and owner._add(cleanup):
             return
-    raise RuntimeError("%s comes too late: the cleanups of the process have run" % name)
+    raise TooLate("%s comes too late: the cleanups of the process have run" % name)
 
 
 def adopt_at_end(scope):
@@ -289,7 +293,7 @@ def adopt_at_end(scope):
     """
     adoption = _Cleanup(process_scope.adopt, (scope,), name="those of " + scope.name)
     if not process_scope._add(adoption):
-        raise RuntimeError("%s comes too late: the cleanups of the process have run" % scope.name)
+        raise TooLate("%s comes too late: the cleanups of the process have run" % scope.name)
 
     def cancel():
         with _mutex:

@@ -327,7 +327,10 @@ class Store:
         scopes = [unit.scope.ordinary, *self._discard([unit])]
         outer = cleanup.active_outside()
         if generation.is_private:  # the ordinary modules stay, as what is being served may use them
-            cleanup.process_scope.adopt(unit.scope.ordinary)
+            try:
+                cleanup.process_scope.adopt(unit.scope.ordinary)
+            except cleanup.TooLate:
+                generation.failed.append(unit.scope.ordinary)
             generation.failed.append(unit.scope)
         elif outer is not None:  # an attempt, which runs them
             for scope in scopes:

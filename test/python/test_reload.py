@@ -9,7 +9,7 @@ from unittest import mock
 
 import support
 from test_generations import Case
-from fcgihost import generations, runtime
+from fcgihost import cleanup, generations, runtime
 from fcgihost.host import entry, files, loader, programs, reload, scripts
 
 REGISTER = "import fcgihost, told_by_tests\nfcgihost.register_cleanup(told_by_tests.tell, %r)\n"
@@ -407,6 +407,30 @@ class ScriptTest(ReloadCase):
         self.reloader.tend()
         self.assertEqual((self.told, self.host.steps[-1]), (["two"], None))
         self.assertIn(("info", "generation 2 has served its last request: 1 cleanup ran"), self.host.log_lines)
+
+
+    def test_what_a_load_left_that_failed_just_before_the_end_is_cleaned_up(self):
+        self.write("app.py", REGISTER % "attempt" + "1 / 0\n")
+        self.look(2)
+        self.host.threads.pop(0)()
+        self.assertEqual(self.told, [])
+        self.reloader.finish()
+        self.assertEqual(self.told, ["attempt"])
+
+    def end_during_a_load(self, text):
+        self.write("app.py", text)
+        self.look(2)
+        self.reloader.finish()
+        cleanup.process_scope.run(self.host.log_cleanup)
+        self.host.threads.pop(0)()
+
+    def test_a_load_that_ends_after_the_process_cleans_up_itself_and_is_no_error(self):
+        self.end_during_a_load(REGISTER % "late" + SCRIPT_OF(2))
+        self.assertEqual((self.told, self.levels(), self.value()), (["late"], [], (1, 1)))
+
+    def test_so_does_one_that_fails_then(self):
+        self.end_during_a_load(REGISTER % "late" + "1 / 0\n")
+        self.assertEqual((self.told, self.levels()), (["late"], ["error"]))
 
 
 class ScriptRootTest(ReloadCase):

@@ -354,6 +354,8 @@ def end(seconds, is_stuck, is_afresh):
     runtime.set_stopping()
     if _replacer is not None:
         _replacer.stop()
+    if _reloader is not None:
+        _reloader.finish()
     interrupted = ending.run_cleanups(_log_failed_cleanup, _begin_cleanup)
     hanging = ending.end_executors(_log_executor, _begin_executor)
     if hanging:

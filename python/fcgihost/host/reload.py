@@ -56,6 +56,7 @@ class Reloader:
         self._loads = []        # _Loads that are going on
         self._failures = []     # _Loads that failed
         self._cleanups = []     # lists of scopes, of loads that failed
+        self._is_finished = False
         store.on_end = host.wake
 
     def tend(self):
@@ -70,6 +71,12 @@ class Reloader:
             self._look_at_files()
         return max(self._next - self._clock(), 0.0)
 
+    def finish(self):
+        """Main thread, before the cleanups of the process: tend() is not called any more. What loads have left is cleaned
+        up, and those that are still going on do so themselves."""
+        self._is_finished = True
+        self._run_abandoned(self._host.begin_cleanup)
+
     def _run_cleanups(self):
         retired = self._store.retire()
         is_any = bool(retired or self._cleanups)
@@ -78,12 +85,19 @@ class Reloader:
             self._host.log("debug" if not scopes else "info", "generation-ended",
                            "generation %d has served its last request: %s" % (
                 number, "%d cleanup%s ran" % (count, "" if count == 1 else "s") if scopes else "all of its modules are still in use"))
-        while self._cleanups:
-            cleanup.run_together(self._cleanups.pop(0), self._host.log_cleanup, self._host.begin_cleanup)
+        self._run_abandoned(self._host.begin_cleanup)
         if any(scopes for _, scopes in retired):
             gc.collect()  # modules are always cycles; Python would get to these, which are old, in hours
         if is_any:
             self._host.end_cleanups()
+
+    def _run_abandoned(self, on_start=None):
+        while True:
+            try:
+                scopes = self._cleanups.pop(0)
+            except IndexError:
+                return
+            cleanup.run_together(scopes, self._host.log_cleanup, on_start)
 
     def _tell_slow(self, now):
         for load in list(self._loads):
@@ -178,17 +192,19 @@ class Reloader:
         if failure is None:
             self._succeed(load, generation, states)
         elif isinstance(failure, generations.Changing):
-            self._cleanups.append(store.abandon(generation))
+            self._abandon(generation)
             self._take_back(states)
             self._host.log("debug", "script-being-written",
                            "%s is still being written: it is loaded once that has ended" % failure)
+        elif isinstance(failure, cleanup.TooLate):
+            self._abandon(generation)  # the process has ended meanwhile
         else:
             self._fail(load, generation, failure, before.number)
 
     def _succeed(self, load, generation, states):
         before = self._store.publish(generation, load.keys)
         if before is None:
-            self._cleanups.append(self._store.abandon(generation))
+            self._abandon(generation)
             self._take_back(states)
             return
         self._failures[:] = [failure for failure in self._failures if not failure.keys & load.keys]
@@ -208,7 +224,13 @@ class Reloader:
                        "%s can't be loaded anew, though %s: generation %d goes on serving; it is tried again "
                        "when a file of it changes\n%s" % (
                            _names(load.keys), load.why, before, self._host.format_exception(error)))
+        self._abandon(generation)
+
+    def _abandon(self, generation):
+        """The thread of a load. Its cleanups are left to the main thread, unless that runs no more of them."""
         self._cleanups.append(self._store.abandon(generation))
+        if self._is_finished:
+            self._run_abandoned()
 
     def _take_back(self, states):
         """What has changed is to be found again."""
