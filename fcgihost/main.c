@@ -332,9 +332,9 @@ static int start_control(const struct config *config, struct listener_set *statu
 
 static int run_server(const struct config *config, const struct privileges *privileges)
 {
-    struct listener_set listeners, status;
-    struct supervisor supervisor;
-    struct poller poller;
+    static struct listener_set listeners, status;
+    static struct supervisor supervisor; /* until the process exits: signal handlers use it */
+    static struct poller poller;
     struct config_error error;
     if (privileges_set_environment(config, privileges) < 0)
         return fail_run_time("environment");
@@ -348,8 +348,10 @@ static int run_server(const struct config *config, const struct privileges *priv
     if (open_listeners(&listeners, config, &error) < 0)
         return fail(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_control(config, &status, &supervisor);
-    if (code != 0)
+    if (code != 0) {
+        listener_close_all(&listeners);
         return code;
+    }
     code = start_and_serve(config, privileges, &listeners, &supervisor, &poller);
     if (supervisor.lifecycle.reason == REASON_RETRY)
         collector_hand_over_programs(&supervisor.replacement.programs,

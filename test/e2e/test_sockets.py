@@ -258,3 +258,10 @@ class TestSeveralListeners:
         assert done.returncode in (1, 3)
         one_line(done, "none/b.sock")
         assert not (folder / "a.sock").exists()
+
+    def test_if_that_of_the_status_cannot_be_had_none_is_left_behind(self, folder):
+        done = run("-l", "unix:%s/a.sock" % folder, "--set", "status.listen=unix:%s/none/b.sock" % folder,
+                   "hello:application", cwd=folder)
+        assert done.returncode == 1
+        one_line(done, "none/b.sock")
+        assert not (folder / "a.sock").exists()
