@@ -454,8 +454,9 @@ def start_shop(tmp_path, processes, **files):
 class TestProcessMode:
     """An ordinary package: the process, or each worker, is replaced once the new code has been loaded."""
 
-    def edit_under_load(self, host, tmp_path, expected_log, is_managed):
+    def edit_under_load(self, host, tmp_path, expected_log, processes):
         expected_log("ZeroDivisionError")
+        wait_until(lambda: len(re.findall("serving shop", host.log.read())) == processes, "all workers", 60)
         parts = str(tmp_path / "shop_parts.py")
         done = threading.Event()
         seen, failures = [], []
@@ -482,7 +483,7 @@ class TestProcessMode:
             mark = host.log.mark()
             replace_file(parts, "TEXT = b'three'\n")
             wait_until(lambda: seen[-20:] == [b"three"] * 20, "the third version", 60)
-            if is_managed:
+            if processes > 1:
                 host.log.wait("all workers have been replaced", mark, 60)
         finally:
             done.set()
@@ -491,7 +492,7 @@ class TestProcessMode:
         assert not failures, host.log.read()
 
     def test_good_edits_are_served_and_a_broken_one_is_not(self, tmp_path, processes, expected_log):
-        self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log, processes > 1)
+        self.edit_under_load(start_shop(tmp_path, processes), tmp_path, expected_log, processes)
 
     def test_a_trial_that_hangs_ends_with_the_process_that_began_it(self, tmp_path, processes):
         host = start_shop(tmp_path, processes)
@@ -514,4 +515,4 @@ class TestProcessMode:
     @pytest.mark.skipif(not can_import("django"), reason="needs Django")
     def test_so_they_are_with_django(self, tmp_path, processes, expected_log):
         host = start_shop(tmp_path, processes, **{"shop.py": DJANGO, **DJANGO_FILES})
-        self.edit_under_load(host, tmp_path, expected_log, processes > 1)
+        self.edit_under_load(host, tmp_path, expected_log, processes)
