@@ -12,7 +12,7 @@ import pytest
 
 import fronts
 import process
-from host import PROGRAM, PYTHON, ROOT, LogFile, run, temporary_folder, write_file
+from host import PROGRAM, PYTHON, ROOT, LogFile, run, sanitizer_environ, sanitizer_reports, temporary_folder, write_file
 
 PAGES = sorted(name for name in os.listdir(os.path.join(ROOT, "doc")) if name.endswith(".md"))
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
@@ -66,11 +66,13 @@ class TestReadme:
         assert words.pop(0) == "fcgihost"
         log = LogFile(folder + "/host.log")
         with open(log.path, "wb") as output:
-            popen = process.start([PROGRAM] + words, stdout=output, stderr=output, cwd=folder)
+            popen = process.start([PROGRAM] + words, stdout=output, stderr=output, cwd=folder,
+                                  env=dict(os.environ, **sanitizer_environ(folder)))
         process.wait_until(lambda: "serving" in log.read() or popen.poll() is not None, "the README's host")
         assert popen.poll() is None, log.read()
         yield folder + "/fcgihost.sock"
         assert process.stop(popen) == 0
+        assert not sanitizer_reports(folder)
 
     def user(self):
         return "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name

@@ -472,8 +472,11 @@ class TestProcessMode:
         for client in clients:
             client.start()
         try:
+            mark = host.log.mark()
             replace_file(parts, "TEXT = b'two'\n")
             wait_until(lambda: seen[-20:] == [b"two"] * 20, "the second version", 60)
+            if processes > 1:  # one of them may answer twenty times in a row
+                host.log.wait("all workers have been replaced", mark, 60)
             mark = host.log.mark()
             replace_file(parts, "1 / 0\n")
             host.log.wait("can't be loaded \\(exit code", mark, 60)
