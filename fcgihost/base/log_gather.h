@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { LOG_GATHER_FIRST = 20 /* of one event, in one second, are written */ };
+enum { LOG_GATHER_FIRST = 100 /* of one event, in one second, are written */ };
 
 /* What was left out of an event in a second that is over. */
 struct log_gathered {

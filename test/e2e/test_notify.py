@@ -178,7 +178,7 @@ class TestEnvironment:
             host.clean_up()
 
     def test_a_socket_that_is_gone_or_no_socket_at_all_hurts_nobody(self, tmp_path):
-        for name, said in ((str(tmp_path / "none"), "can't be told"), ("vsock:2:1", "neither"), ("", "")):
+        for name, said in ((str(tmp_path / "none"), "can't notify"), ("vsock:2:1", "neither"), ("", "")):
             host = Host(environ={"NOTIFY_SOCKET": name})
             assert host.exchange("GET", "/ready").text == "ready"
             assert host.log.read().count("NOTIFY_SOCKET") == bool(said) and said in host.log.read()
