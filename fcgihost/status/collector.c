@@ -436,7 +436,7 @@ static void add_past(struct figures *figures, const bool *is_silent)
     pthread_mutex_lock(&told.mutex);
     for (size_t i = 0; figures->processes != NULL && i < figures->process_count; i++) {
         struct process_figures *process = figures->processes[i];
-        if (find_worker(process->pid) == NULL) {
+        if (process == NULL || find_worker(process->pid) == NULL) {
             free(process);
             continue;
         }
