@@ -80,20 +80,20 @@ def report_to(reporter):
 def format_exception(exception, start):
     """As traceback.format_exception, but the exception's own traceback begins at start."""
     try:
-        import traceback
-    except Exception:  # for example as no descriptor is free
+        import traceback  # this and what it imports itself as it formats takes a descriptor, and none may be free
+        return "".join(traceback.format_exception(type(exception), exception, start))
+    except Exception:
         return "Traceback (most recent call last):\n%s%s\n" % (
             _format_frames(_frames_of(start)), describe(exception))
-    return "".join(traceback.format_exception(type(exception), exception, start))
 
 
 def format_stack(frame):
     """As traceback.format_stack: the frame and its callers, outermost first."""
     try:
         import traceback
+        return "".join(traceback.format_stack(frame))
     except Exception:
         return _format_frames(reversed(list(_callers_of(frame))))
-    return "".join(traceback.format_stack(frame))
 
 
 def _frames_of(traceback):

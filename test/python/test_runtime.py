@@ -318,6 +318,20 @@ class ErrorsTest(unittest.TestCase):
         self.assertRegex(stack[-1], "  %s[0-9]+, in test_without" % place)
         self.assertNotIn("test_without", stack[0])
 
+    def test_so_it_is_if_it_cannot_import_what_it_needs_itself(self):
+        import traceback
+
+        no_descriptor = OSError(24, "Too many open files")
+        with mock.patch.object(traceback, "format_exception", side_effect=no_descriptor), \
+                mock.patch.object(traceback, "format_stack", side_effect=no_descriptor):
+            try:
+                raise ValueError("why")
+            except Exception as error:
+                text = errors.format_exception(error, error.__traceback__)
+            stack = errors.format_stack(sys._getframe())
+        self.assertRegex(text, "^Traceback .*\n.*in test_so_it_is.*\nValueError: why\n$")
+        self.assertIn("in test_so_it_is", stack)
+
     def test_with_it_they_have_their_lines(self):
         try:
             raise ValueError("why")  # here
