@@ -73,6 +73,7 @@ static int tear_down(void **state)
     (void)state;
     sender_clear(&sender);
     spool_clear(&request->outbox.bytes);
+    spool_store_clear(&store);
     close(request->fd);
     if (peer >= 0)
         close(peer);

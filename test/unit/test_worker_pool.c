@@ -158,6 +158,7 @@ static void end(void)
 {
     atomic_store(&is_over, true);
     assert_true(worker_pool_join(&pool, clock_ms() + 5000));
+    free(pool.workers); /* which the process keeps until it ends */
 }
 
 static void test_as_many_workers_as_threads_and_a_watch(void **state)
