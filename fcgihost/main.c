@@ -324,8 +324,8 @@ static int start_control(const struct config *config, struct listener_set *statu
     *status = (struct listener_set){0};
     if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
         return fail(&error, EXIT_RUN_TIME);
-    if (control_start(config, status,
-                      supervisor->link.is_managed ? CONTROL_WORKER : CONTROL_HOST) < 0)
+    if (control_start(config, status, supervisor->link.is_managed ? CONTROL_WORKER : CONTROL_HOST) <
+        0)
         return fail_run_time("control thread");
     return 0;
 }

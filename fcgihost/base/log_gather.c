@@ -5,8 +5,10 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { EVENTS = 32 /* more than the source has; of one beyond them all are written */,
-       PERIOD_MS = 1000 };
+enum {
+    EVENTS = 32 /* more than the source has; of one beyond them all are written */,
+    PERIOD_MS = 1000
+};
 
 static struct {
     pthread_mutex_t mutex;

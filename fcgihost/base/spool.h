@@ -17,7 +17,7 @@ struct spool_store {
     const char *folder;
     uint64_t limit;
     atomic_ullong used;
-    int descriptor_limit; /* files have numbers below it (descriptors_find_limit()); 0: any */
+    int descriptor_limit;  /* files have numbers below it (descriptors_find_limit()); 0: any */
     uint64_t memory_limit; /* beyond it, new bytes go to files only; 0: no limit */
     atomic_ullong memory_used;
     /* Blocks of SPOOL_BLOCK_BYTES for the next spool that needs one, counted in memory_used: to

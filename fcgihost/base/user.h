@@ -10,8 +10,8 @@ enum { USER_NAME_SIZE = 64 };
 
 struct user {
     uid_t uid;
-    gid_t gid;       /* the primary group; (gid_t)-1: a number without an entry, so none is known */
-    bool has_entry;  /* in the user database: name and home are set */
+    gid_t gid;      /* the primary group; (gid_t)-1: a number without an entry, so none is known */
+    bool has_entry; /* in the user database: name and home are set */
     char name[USER_NAME_SIZE];
     char home[PATH_MAX];
 };

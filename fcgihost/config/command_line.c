@@ -114,7 +114,8 @@ static void fill_getopt(char short_options[2 * FLAG_COUNT + 2],
 static int set_command(struct parse *parse, enum command command)
 {
     if (parse->command_line->command != COMMAND_SERVE && parse->command_line->command != command)
-        return config_error_set(parse->error, "--check, --call, --status, --reload: two are given: keep one");
+        return config_error_set(parse->error,
+                                "--check, --call, --status, --reload: two are given: keep one");
     parse->command_line->command = command;
     return 0;
 }

@@ -361,8 +361,8 @@ static const struct config_option *find_nearest(const char *section, const char 
         unsigned distance;
 
         if (options[i].type != CONFIG_TYPE_VARIABLE &&
-            (section == NULL || is_in(&options[i], section)) && is_near(key, options[i].key, &distance) &&
-            distance < best) {
+            (section == NULL || is_in(&options[i], section)) &&
+            is_near(key, options[i].key, &distance) && distance < best) {
             best = distance;
             nearest = &options[i];
         }

@@ -38,8 +38,8 @@ struct config_option {
     const char *default_text; /* parsed like any other value; NULL: none */
     struct config_value_range range;
     const char *const *words; /* ends with NULL */
-    size_t offset; /* in struct config, or for [application] in struct config_application */
-    const char *help;         /* lines of at most 68 characters */
+    size_t offset;    /* in struct config, or for [application] in struct config_application */
+    const char *help; /* lines of at most 68 characters */
 };
 
 /* Its place in the table. */

@@ -10,8 +10,8 @@
  * line. */
 int config_check_scripts(const struct config *config, struct config_error *error);
 
-/* The folder of temporary files: [server] temporary, $TMPDIR or /var/tmp. A copy, as the application
- * may change the environment; the caller frees it. NULL: out of memory. */
+/* The folder of temporary files: [server] temporary, $TMPDIR or /var/tmp. A copy, as the
+ * application may change the environment; the caller frees it. NULL: out of memory. */
 const char *config_find_temporary(const struct config *config);
 
 /* For --check, which opens no socket and writes no file: finds what else the start would refuse, as

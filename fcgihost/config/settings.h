@@ -64,7 +64,7 @@ struct config_application {
 
 /* The files as they were read before the program was executed anew. */
 struct config_kept {
-    bool is_set;      /* then none is read, whatever they contain by now */
+    bool is_set;        /* then none is read, whatever they contain by now */
     const char *folder; /* the current one then, which may be gone; NULL: take the current one */
     const char *path;   /* NULL: there was none */
     const char *text;
@@ -87,10 +87,10 @@ struct config {
     struct config_list allow; /* each one checked with address_parse_block; default: loopback */
     char *user;               /* a name or a number; NULL: the process stays who it is */
     char *group;
-    int umask_mode;           /* -1: leave it */
+    int umask_mode; /* -1: leave it */
     char *directory;
     char *pid_file;
-    char *temporary;          /* NULL: $TMPDIR, or /var/tmp */
+    char *temporary; /* NULL: $TMPDIR, or /var/tmp */
     bool no_new_privs;
     char *environment_file;
     /* [python] */
@@ -113,15 +113,15 @@ struct config {
     uint64_t lifetime_ms, lifetime_jitter_ms;
     uint64_t memory_bytes;
     uint64_t idle_ms;
-    unsigned connections;        /* 0: as the host finds right */
-    uint64_t queue_time_ms;      /* 0: for ever */
-    uint64_t request_time_ms;    /* 0: any */
+    unsigned connections;     /* 0: as the host finds right */
+    uint64_t queue_time_ms;   /* 0: for ever */
+    uint64_t request_time_ms; /* 0: any */
     enum config_client_gone client_gone;
     uint64_t body_memory_bytes;     /* of a body, before a thread is given to its request */
     uint64_t response_memory_bytes; /* of a response that the peer does not take */
     uint64_t temporary_space_bytes; /* of all temporary files of the process */
     uint64_t min_rate_bytes;        /* a second; 0: none */
-    uint64_t request_body_bytes; /* 0: the front's limit is the only one */
+    uint64_t request_body_bytes;    /* 0: the front's limit is the only one */
     uint64_t request_head_bytes;
     uint64_t io_timeout_ms;
     /* [shutdown] */

@@ -396,8 +396,8 @@ static void close_outbox(struct connection *connection)
     atomic_store(&request->outbox.is_used, false);
 }
 
-/* Has the peer sent more, behind a request whose response has been sent? While the process drains it
- * is served, as the peer could not know. */
+/* Has the peer sent more, behind a request whose response has been sent? While the process drains
+ * it is served, as the peer could not know. */
 static bool has_next(struct receiver *receiver, struct connection *connection)
 {
     if (input_available(&connection->input) > 0)

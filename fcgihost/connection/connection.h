@@ -3,10 +3,10 @@
 #define FCGIHOST_CONNECTION_H
 
 #include "base/handover.h"
-#include "net/input.h"
 #include "connection/receiver.h"
 #include "http/request.h"
 #include "http/transport.h"
+#include "net/input.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -39,11 +39,11 @@ struct connection {
     uint64_t park_end_ms;      /* how long it waits for the application; 0: not at all so far */
     struct connection *previous, *next;
     struct connection *next_parked; /* next in a queue of the poller */
-    bool is_queued;        /* guarded by the poller's mutex, as the next ones: it is in a queue */
+    bool is_queued; /* guarded by the poller's mutex, as the next ones: it is in a queue */
     atomic_ullong pause_end_ms; /* while it is watched: request_pause_end of its request */
-    atomic_ullong idle_ms; /* when it became idle, if it is kept and idle */
-    uint64_t queued_us;    /* when it began to wait for a thread */
-    bool is_picked;        /* it is being given to another process */
+    atomic_ullong idle_ms;      /* when it became idle, if it is kept and idle */
+    uint64_t queued_us;         /* when it began to wait for a thread */
+    bool is_picked;             /* it is being given to another process */
 };
 
 struct connection *connection_new(int fd);

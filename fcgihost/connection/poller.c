@@ -62,7 +62,8 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     for (size_t i = 0; i < set->count; i++) {
         poller->listeners[i] =
             (struct poller_listener){.pollable = POLLABLE_LISTENER, .listener = &set->items[i]};
-        if (poller_control(poller, EPOLL_CTL_ADD, set->items[i].fd, EPOLLIN, &poller->listeners[i]) < 0)
+        if (poller_control(poller, EPOLL_CTL_ADD, set->items[i].fd, EPOLLIN,
+                           &poller->listeners[i]) < 0)
             return -1;
     }
     poller->listener_count = set->count;

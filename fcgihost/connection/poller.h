@@ -48,10 +48,11 @@ struct poller {
     struct address_block *allow;
     size_t allow_count;
 
-    atomic_bool is_draining;     /* no connection is kept any more */
-    atomic_bool is_handing_over; /* connections without a running request wait for the next process */
-    atomic_bool is_held;          /* likewise accepts none: another process serves */
-    atomic_bool is_cut; /* connections have been shut down, whatever they were doing */
+    atomic_bool is_draining; /* no connection is kept any more */
+    atomic_bool
+        is_handing_over; /* connections without a running request wait for the next process */
+    atomic_bool is_held; /* likewise accepts none: another process serves */
+    atomic_bool is_cut;  /* connections have been shut down, whatever they were doing */
     atomic_bool is_quitting;
     atomic_bool is_accept_paused; /* no room */
     bool is_managed;              /* the listeners are shared with other workers of a manager */
@@ -124,20 +125,21 @@ void poller_tend(struct poller *poller, uint64_t now_ms);
 void poller_stop_accepting(struct poller *poller);
 /* Does it serve a single socket, which a web server made for this process? */
 bool poller_is_spawners(struct poller *poller);
-/* Stops accepting, but leaves the listeners open for the next process: connections queue up there. Nothing
- * new is begun on connections either; requests in flight go on. */
+/* Stops accepting, but leaves the listeners open for the next process: connections queue up there.
+ * Nothing new is begun on connections either; requests in flight go on. */
 void poller_begin_handover(struct poller *poller);
 /* The process exits after all: what was left for the next one is closed in order. */
 void poller_give_up_handover(struct poller *poller);
 /* How many connections still have a request or a response to finish. */
 size_t poller_busy_count(struct poller *poller);
-/* Adds the listeners, and the connections without a running request, to what is handed over; they stay open.
- * After the workers have ended, or with the process about to leave whatever they do. -1: out of memory. */
+/* Adds the listeners, and the connections without a running request, to what is handed over; they
+ * stay open. After the workers have ended, or with the process about to leave whatever they do. -1:
+ * out of memory. */
 int poller_hand_over(struct poller *poller, struct handover *handover);
 /* Takes over the connections that another process has handed over. Any thread. */
 void poller_take_over(struct poller *poller, const struct handover *handover);
-/* After poller_begin_handover: describes up to max connections without a running request, which stay here
- * until poller_release_picked. How many there are. One thread at a time. */
+/* After poller_begin_handover: describes up to max connections without a running request, which
+ * stay here until poller_release_picked. How many there are. One thread at a time. */
 size_t poller_pick_movable(struct poller *poller, size_t max, struct handover *handover);
 /* is_gone: another process has them; otherwise they stay. Frees the descriptions, not the array. */
 void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone);

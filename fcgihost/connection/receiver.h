@@ -2,9 +2,9 @@
 #ifndef FCGIHOST_RECEIVER_H
 #define FCGIHOST_RECEIVER_H
 
-#include "protocol/gate.h"
-#include "http/route.h"
 #include "config/settings.h"
+#include "http/route.h"
+#include "protocol/gate.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

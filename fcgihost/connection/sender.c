@@ -188,8 +188,8 @@ static void look_at_peer(struct sender *sender, struct request *request, uint64_
         return;
     }
     look_at_queue(sender, request, now_ms);
-    uint64_t taken = socket_taken(outbox->taken_bytes - outbox->rate_bytes, outbox->rate_queued,
-                                  outbox->queued);
+    uint64_t taken =
+        socket_taken(outbox->taken_bytes - outbox->rate_bytes, outbox->rate_queued, outbox->queued);
     bool is_period_over = now_ms >= outbox->rate_end_ms;
     if (now_ms >= outbox->deadline_ms ||
         (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
@@ -342,7 +342,8 @@ int sender_send(struct request *request, struct iovec *pieces, size_t count)
         if (sender == NULL || !request_is_body_received(request)) {
             int sent = send_directly(request, pieces, count, request->input);
             if (sent < 0 && errno == ETIMEDOUT)
-                outbox->error = ETIMEDOUT; /* its connection must not look as if all had been sent */
+                outbox->error =
+                    ETIMEDOUT; /* its connection must not look as if all had been sent */
             return sent;
         }
         if (socket_send_some(request->fd, &pieces, &count, WAIT_MS, &outbox->patience_ms,

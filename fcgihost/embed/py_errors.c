@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* "GET /path: text", or as much of it as the request may log: *n; false: nothing. What no request is
- * named for comes from a stream that has been cut. */
+/* "GET /path: text", or as much of it as the request may log: *n; false: nothing. What no request
+ * is named for comes from a stream that has been cut. */
 static bool log_line(struct request *request, const char *text, size_t *n)
 {
     char name[REQUEST_TEXT_BYTES + 2];

@@ -198,8 +198,9 @@ static void answer_timeout(struct python_thread *thread, struct request *request
     char name[REQUEST_TEXT_BYTES];
     request_describe(request, name, sizeof(name));
     PyObject *result = py_module_call_with(
-        "log_timeout", "NsO", PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "backslashreplace"),
-        what, is_stack_logged ? Py_None : exception);
+        "log_timeout", "NsO",
+        PyUnicode_DecodeUTF8(name, (Py_ssize_t)strlen(name), "backslashreplace"), what,
+        is_stack_logged ? Py_None : exception);
     if (result == NULL)
         py_exception_print("the end of a request that took too long could not be logged");
     Py_XDECREF(result);

@@ -13,9 +13,10 @@
 /* loaded: a tuple (responder, authorizer, filter), None for a role that is not served; requests
  * that begin from now on get these. 0, or -1 with TypeError set if loaded is anything else. */
 int py_programs_put(unsigned long application, PyObject *loaded);
-/* changes: a list of (application, responder), None for one that stays as it is. Requests that begin
- * from now on get these, and keep hold (generations.Hold) to their end: all at once, as no other
- * thread gets the GIL meanwhile. number: hold's generation. 0, or -1 with an exception set. */
+/* changes: a list of (application, responder), None for one that stays as it is. Requests that
+ * begin from now on get these, and keep hold (generations.Hold) to their end: all at once, as no
+ * other thread gets the GIL meanwhile. number: hold's generation. 0, or -1 with an exception set.
+ */
 int py_programs_switch(PyObject *changes, PyObject *hold, unsigned number);
 /* What a request of that application keeps to its end; borrowed, or NULL. */
 PyObject *py_programs_hold(unsigned long application);

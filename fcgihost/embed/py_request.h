@@ -34,9 +34,9 @@ struct python_thread {
     PyObject *data;             /* the file that a filter reads; NULL in other roles */
     struct request *served;     /* NULL: none */
     PyObject *borrowed_environ; /* while the application runs; else NULL */
-    PyObject *hold;             /* keeps the request's generation of code alive; NULL: it has none */
-    PyObject *request;          /* what fcgihost.request() returns: NULL until it is called */
-    char copy[PY_COPY_BYTES];   /* of a short response */
+    PyObject *hold;           /* keeps the request's generation of code alive; NULL: it has none */
+    PyObject *request;        /* what fcgihost.request() returns: NULL until it is called */
+    char copy[PY_COPY_BYTES]; /* of a short response */
 };
 
 /* All functions: with the GIL, unless they say otherwise. */

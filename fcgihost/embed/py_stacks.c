@@ -1,9 +1,9 @@
 /* The Python stacks of all threads, for the log. */
 #include "embed/py_stacks.h"
 
-#include "threads/activity.h"
 #include "base/log.h"
 #include "embed/py_errand.h"
+#include "threads/activity.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

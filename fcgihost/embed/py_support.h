@@ -28,8 +28,8 @@ static inline PyObject *Py_XNewRef(PyObject *object)
 int py_module_import_host(void);
 /* What it has under that name: a new reference, or NULL with an exception set. */
 PyObject *py_module_get(const char *name);
-/* Calls a function of fcgihost.host.entry; no argument may be NULL. A new reference, or NULL with an
- * exception set. */
+/* Calls a function of fcgihost.host.entry; no argument may be NULL. A new reference, or NULL with
+ * an exception set. */
 PyObject *py_module_call(const char *function, PyObject *const *arguments, size_t count);
 /* The same with arguments as Py_BuildValue makes them; the format must make a tuple. */
 PyObject *py_module_call_with(const char *function, const char *format, ...);

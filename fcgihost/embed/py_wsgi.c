@@ -178,8 +178,9 @@ static int send_chunk(struct py_stream *stream, PyObject *chunk)
     return result;
 }
 
-/* An exception of the host's has been raised between two chunks: a generator gets it where it yields,
- * so that its own code sees it. As send_chunk, if it goes on or ends by itself; -1 if not. */
+/* An exception of the host's has been raised between two chunks: a generator gets it where it
+ * yields, so that its own code sees it. As send_chunk, if it goes on or ends by itself; -1 if not.
+ */
 static int throw_into(struct py_stream *stream, PyObject *iterator)
 {
     if (!PyGen_CheckExact(iterator))

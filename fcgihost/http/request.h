@@ -97,9 +97,9 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    uint64_t wait_end_ms;           /* when reading the body stops waiting (clock_ms()); 0: never */
-    uint64_t min_rate;              /* bytes per second that the peer must send or take; 0: any */
-    struct socket_pace pace;        /* of the peer, while a thread waits for it to take the response */
+    uint64_t wait_end_ms;    /* when reading the body stops waiting (clock_ms()); 0: never */
+    uint64_t min_rate;       /* bytes per second that the peer must send or take; 0: any */
+    struct socket_pace pace; /* of the peer, while a thread waits for it to take the response */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
     const char *id;                 /* use request_id(); NULL: not computed yet */
     unsigned role;                  /* enum record_role */
@@ -123,7 +123,7 @@ struct request {
     uint64_t came_ms;     /* when some of it last arrived, by clock_ms() */
     bool is_body_ended;
     bool is_body_here; /* all of it had arrived when a thread got the request */
-    bool is_data; /* the body is FCGI_DATA now */
+    bool is_data;      /* the body is FCGI_DATA now */
     enum drain_state drain;
     uint64_t dropped_bytes;           /* by request_drain_body */
     uint64_t peer_deadline_ms;        /* when more of the body must have arrived; 0: not set yet */

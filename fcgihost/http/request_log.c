@@ -23,10 +23,10 @@ void request_log(struct request *request, const char *event, const char *what)
 
 void request_log_refusal(struct request *request, const char *event, const char *what)
 {
-    warn(request,
-         &(struct log_topic){
-             .event = event, .request_id = request_id(request), .is_gathered = true},
-         what);
+    warn(
+        request,
+        &(struct log_topic){.event = event, .request_id = request_id(request), .is_gathered = true},
+        what);
 }
 
 bool request_log_admit(struct request *request, size_t *n)

@@ -17,8 +17,8 @@ void request_log(struct request *request, const char *event, const char *what);
 /* The same for what peers can cause as often as they like (log_topic.is_gathered). */
 void request_log_refusal(struct request *request, const char *event, const char *what);
 /* The application logs a text of *n bytes, which becomes what of it may be written. false: nothing,
- * as the request has logged REQUEST_LOG_BYTES; the rest is counted. Any thread that uses the request;
- * without the GIL. */
+ * as the request has logged REQUEST_LOG_BYTES; the rest is counted. Any thread that uses the
+ * request; without the GIL. */
 bool request_log_admit(struct request *request, size_t *n);
 /* Logs how much was dropped, if anything was. Called once nothing more can be logged, without the
  * GIL. */

@@ -127,8 +127,8 @@ static int set_up(const char *folder, const struct config *config, const struct 
                         options->is_run_once) < 0)
         return -1;
     PyObject *result =
-        py_module_call_with("set_up", "diii", (double)config->switch_interval_ms / 1000, PY_INTERRUPT_SIGNAL,
-                            PY_STACKS_SIGNAL, py_stacks_open());
+        py_module_call_with("set_up", "diii", (double)config->switch_interval_ms / 1000,
+                            PY_INTERRUPT_SIGNAL, PY_STACKS_SIGNAL, py_stacks_open());
     Py_XDECREF(result);
     if (result == NULL)
         return -1;

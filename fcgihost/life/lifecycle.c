@@ -61,12 +61,13 @@ static bool is_managers(const struct lifecycle *lifecycle, enum lifecycle_reason
 }
 
 static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
-                                       const struct lifecycle_view *view)
+                                         const struct lifecycle_view *view)
 {
     watch_idleness(lifecycle, view);
     lifecycle->reason = find_reason(lifecycle, view);
     bool is_told = lifecycle->reason == REASON_NONE || lifecycle->reason == lifecycle->told;
-    if (lifecycle->reason == REASON_NONE || is_managers(lifecycle, lifecycle->reason, view->is_loaded)) {
+    if (lifecycle->reason == REASON_NONE ||
+        is_managers(lifecycle, lifecycle->reason, view->is_loaded)) {
         if (view->is_loaded)
             lifecycle->state = LIFECYCLE_SERVING;
         lifecycle->told = lifecycle->reason;

@@ -52,10 +52,10 @@ struct lifecycle {
     bool is_idle;                     /* it has been idle for idle_ms */
     uint64_t drain_timeout_ms, cleanup_timeout_ms;
     uint64_t deadline_ms; /* of the current state, draining or cleaning */
-    bool is_managed; /* set by the caller: a manager decides when a limit ends the process */
+    bool is_managed;      /* set by the caller: a manager decides when a limit ends the process */
     enum lifecycle_reason
-        told;             /* the reason that the manager has been told; REASON_NONE: none yet */
-    bool is_cut_off;      /* requests did not finish in time */
+        told;        /* the reason that the manager has been told; REASON_NONE: none yet */
+    bool is_cut_off; /* requests did not finish in time */
 };
 
 /* What the caller sees at each step. */
@@ -74,10 +74,10 @@ struct lifecycle_view {
 /* What the caller must do now; each is returned once. */
 enum lifecycle_action {
     LIFECYCLE_NOTHING,
-    LIFECYCLE_ASK, /* tell the manager why another process should take the place, and serve on */
-    LIFECYCLE_DRAIN,       /* stop accepting, tell the application */
-    LIFECYCLE_CLEAN,       /* cut off what is unfinished, let the main thread clean up */
-    LIFECYCLE_EXIT,        /* Python is finalized */
+    LIFECYCLE_ASK,   /* tell the manager why another process should take the place, and serve on */
+    LIFECYCLE_DRAIN, /* stop accepting, tell the application */
+    LIFECYCLE_CLEAN, /* cut off what is unfinished, let the main thread clean up */
+    LIFECYCLE_EXIT,  /* Python is finalized */
     LIFECYCLE_EXIT_ANYWAY, /* it was not in time: exit whatever it is doing */
 };
 

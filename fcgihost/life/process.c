@@ -92,7 +92,8 @@ static int check_temporary(const struct config *config, struct config_error *err
                        : config_error_set(error,
                                           "%s[server] temporary \"%s\": %s: name a folder that the "
                                           "process's user may write to",
-                                          place(config, "temporary"), folder, config_error_describe(number));
+                                          place(config, "temporary"), folder,
+                                          config_error_describe(number));
 }
 
 int process_become(const struct config *config, const struct privileges *privileges,
@@ -128,9 +129,11 @@ int process_write_pid_file(const struct config *config, struct config_error *err
         return config_error_set(
             error,
             "%s[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
-            place(config, "pid_file"), config->pid_file, why != NULL ? why : config_error_describe(errno));
+            place(config, "pid_file"), config->pid_file,
+            why != NULL ? why : config_error_describe(errno));
     }
-    pid_file_fd = descriptors_above_standard(own_file_open(config->pid_file, O_RDWR | O_NONBLOCK, 0));
+    pid_file_fd =
+        descriptors_above_standard(own_file_open(config->pid_file, O_RDWR | O_NONBLOCK, 0));
     return 0;
 }
 
@@ -159,8 +162,9 @@ void process_remove_pid_file(const struct config *config)
 
 struct handover_root_files process_root_files(void)
 {
-    return (struct handover_root_files){
-        .is_set = is_other_user, .log_fd = log_sink_path() != NULL ? log_sink_fd() : -1, .pid_file_fd = pid_file_fd};
+    return (struct handover_root_files){.is_set = is_other_user,
+                                        .log_fd = log_sink_path() != NULL ? log_sink_fd() : -1,
+                                        .pid_file_fd = pid_file_fd};
 }
 
 void process_take_root_files(const struct handover_root_files *files)
@@ -169,7 +173,6 @@ void process_take_root_files(const struct handover_root_files *files)
         return;
     is_other_user = true;
     log_sink_inherit(files->log_fd);
-    if (files->pid_file_fd > STDERR_FILENO &&
-        fcntl(files->pid_file_fd, F_SETFD, FD_CLOEXEC) == 0)
+    if (files->pid_file_fd > STDERR_FILENO && fcntl(files->pid_file_fd, F_SETFD, FD_CLOEXEC) == 0)
         pid_file_fd = files->pid_file_fd;
 }

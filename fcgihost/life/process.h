@@ -16,8 +16,8 @@ void process_ignore_signals(void);
 /* Moves standard output to the descriptor that is returned, for the response alone; what is printed
  * afterwards goes to standard error. -1 with errno. */
 int process_take_stdout(void);
-/* Allows as many open files as the configuration needs, as far as the hard limit lets it; if that is
- * too low, one line in the log says so, unless is_told. */
+/* Allows as many open files as the configuration needs, as far as the hard limit lets it; if that
+ * is too low, one line in the log says so, unless is_told. */
 void process_raise_descriptors(const struct config *config, bool is_told);
 /* Takes on what [server] says: user, group, umask, directory; checks temporary. Main thread, before
  * Python starts and once sockets, log and pid file are open. 0, or -1 with a message. */

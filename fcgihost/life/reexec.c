@@ -535,10 +535,10 @@ static pid_t fork_child(const struct memory *memory, int error_fd)
 bool reexec_is_program_changed(void)
 {
     struct stat now;
-    return stat(start.program, &now) == 0 &&
-           (now.st_dev != start.program_status.st_dev || now.st_ino != start.program_status.st_ino ||
-            now.st_mtime != start.program_status.st_mtime ||
-            now.st_size != start.program_status.st_size);
+    return stat(start.program, &now) == 0 && (now.st_dev != start.program_status.st_dev ||
+                                              now.st_ino != start.program_status.st_ino ||
+                                              now.st_mtime != start.program_status.st_mtime ||
+                                              now.st_size != start.program_status.st_size);
 }
 
 pid_t reexec_spawn(struct handover *handover)

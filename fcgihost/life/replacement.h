@@ -21,12 +21,12 @@ struct replacement {
     /* What could not be loaded, on the heap; set before replacement_run(). None at a deadline. */
     struct handover_program *programs;
     size_t program_count;
-    enum restart_reason restart;          /* how the replacement is counted */
-    uint64_t started_us;        /* since 1970; of the first of several attempts to start */
-    atomic_bool is_exit_wanted; /* by a signal, for example: the process must exit, whatever the
-                                   reason to stop was */
-    atomic_bool is_planned;     /* set with the drain */
-    bool is_start_again;        /* the start failed, and is tried again; set with is_planned */
+    enum restart_reason restart; /* how the replacement is counted */
+    uint64_t started_us;         /* since 1970; of the first of several attempts to start */
+    atomic_bool is_exit_wanted;  /* by a signal, for example: the process must exit, whatever the
+                                    reason to stop was */
+    atomic_bool is_planned;      /* set with the drain */
+    bool is_start_again;         /* the start failed, and is tried again; set with is_planned */
     atomic_flag is_begun;
 };
 

@@ -92,8 +92,7 @@ void signals_reinstall(void)
     for (size_t i = 0; i < HANDLED_SIGNALS; i++) {
         sigaction(handled[i].number, &action, &before);
         bool is_ours = before.sa_flags & SA_SIGINFO && before.sa_sigaction == on_signal;
-        bool is_handler =
-            !is_ours && before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN;
+        bool is_handler = !is_ours && before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN;
         if (is_handler && !handled[i].is_told) {
             handled[i].is_told = true;
             log_warning("signal-kept",

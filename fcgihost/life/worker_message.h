@@ -8,9 +8,9 @@ enum worker_message {
     /* The worker's. */
     WORKER_REPORTS = 1, /* struct worker_report: how its start is going, on each change */
     WORKER_ASKS = 2,    /* struct worker_request, and then what a fresh start wants to know */
-    WORKER_IDLES = 3, /* uint32_t: it has been idle for [limits] idle; 0: it is no more */
-    WORKER_STARTS = 4, /* struct worker_start: what its start waits for */
-    WORKER_LIVES = 5,  /* its Python answers: for the watchdog */
+    WORKER_IDLES = 3,   /* uint32_t: it has been idle for [limits] idle; 0: it is no more */
+    WORKER_STARTS = 4,  /* struct worker_start: what its start waits for */
+    WORKER_LIVES = 5,   /* its Python answers: for the watchdog */
     /* The manager's. */
     MANAGER_ACCEPT = 16,  /* take connections although nothing is loaded: nobody else does */
     MANAGER_RETIRE = 17,  /* drain; with a descriptor: a channel to the heir, for
@@ -34,8 +34,8 @@ struct worker_start {
 };
 
 /* What a worker wants. */
-/* WISH_RELOAD: the code on the disk is no longer what the workers have loaded; the reason is the same
- * for the same change, whichever worker has seen it. */
+/* WISH_RELOAD: the code on the disk is no longer what the workers have loaded; the reason is the
+ * same for the same change, whichever worker has seen it. */
 enum worker_wish { WISH_LIMIT = 1, WISH_HEAL = 2, WISH_SHUTDOWN = 3, WISH_RELOAD = 4 };
 
 struct worker_request {

@@ -3,8 +3,8 @@
 #define FCGIHOST_LISTENER_H
 
 #include "base/address.h"
-#include "config/config_error.h"
 #include "base/handover.h"
+#include "config/config_error.h"
 #include "config/settings.h"
 
 #include <stdbool.h>

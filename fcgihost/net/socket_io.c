@@ -77,8 +77,8 @@ static uint64_t next_wait_ms(const struct socket_pace *pace, uint64_t left_ms,
     return until_end_ms < left_ms ? until_end_ms : left_ms;
 }
 
-/* The wait was in vain so far: is it over? Of a Unix socket, poll() says nothing before the peer has
- * taken three quarters of the buffer. */
+/* The wait was in vain so far: is it over? Of a Unix socket, poll() says nothing before the peer
+ * has taken three quarters of the buffer. */
 static bool is_over(struct socket_pace *pace, int fd, const struct socket_wait *wait,
                     uint64_t *left_ms, uint64_t *queued)
 {

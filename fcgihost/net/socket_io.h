@@ -29,8 +29,9 @@ int socket_send(int fd, struct iovec *pieces, size_t count, uint64_t timeout_ms,
 /* How slowly a peer may take what is sent; zeroed but for the first two, for one after the other of
  * the sends to it. */
 struct socket_pace {
-    uint64_t timeout_ms;   /* within which it must take something */
-    uint64_t min_rate;     /* bytes a second, in each SOCKET_RATE_MS in which it is waited for; 0: none */
+    uint64_t timeout_ms; /* within which it must take something */
+    uint64_t
+        min_rate; /* bytes a second, in each SOCKET_RATE_MS in which it is waited for; 0: none */
     uint64_t waited_ms;    /* in this period, … */
     uint64_t sent_bytes;   /* … in which so much was sent, … */
     uint64_t queued_bytes; /* … and before which so much was queued */
@@ -43,8 +44,8 @@ int socket_send_paced(int fd, struct iovec *pieces, size_t count, struct socket_
 /* What the peer has not taken of what was sent, as the kernel counts it; 0 also: unknown. */
 uint64_t socket_queued(int fd);
 
-/* How much it took while so much was sent, at least: of a large buffer it may take much before there
- * is room for more. */
+/* How much it took while so much was sent, at least: of a large buffer it may take much before
+ * there is room for more. */
 static inline uint64_t socket_taken(uint64_t sent, uint64_t queued_before, uint64_t queued)
 {
     return sent + (queued_before > queued ? queued_before - queued : 0);

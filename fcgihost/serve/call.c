@@ -1,9 +1,9 @@
 /* --call: one request without any web server. */
 #include "serve/call.h"
 
-#include "serve/cgi.h"
 #include "base/log.h"
 #include "http/pathmap.h"
+#include "serve/cgi.h"
 
 #include <ctype.h>
 #include <errno.h>

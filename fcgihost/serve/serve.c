@@ -28,7 +28,8 @@ static void refuse_unmounted(struct server *server, struct request *request)
                *document_uri = request_value(request, "DOCUMENT_URI");
     char reason[512];
     if (!request->is_question) {
-        request_log_refusal(request, "path-not-mounted", "404: no [application] mount matches the path");
+        request_log_refusal(request, "path-not-mounted",
+                            "404: no [application] mount matches the path");
         send_page(server, request, "404 Not Found", "Nothing is here.\n");
         return;
     }
@@ -46,7 +47,7 @@ static void refuse_unmounted(struct server *server, struct request *request)
 static void refuse_too_large(struct server *server, struct request *request)
 {
     request_log_refusal(request, "request-body-too-large",
-                "413: its body is larger than [limits] request_body");
+                        "413: its body is larger than [limits] request_body");
     send_page(server, request, "413 Request Entity Too Large",
               "The request's body is too large.\n");
 }
@@ -76,10 +77,10 @@ static bool refuse_body(struct server *server, struct request *request)
                   "There is no room for this request now. Please try again.\n");
     } else {
         request_log_refusal(request, "request-body-cut",
-                    request->body_errno == ETIMEDOUT
-                        ? "400: its body did not arrive within [limits] io_timeout, or "
-                          "more slowly than min_rate"
-                        : "400: its body was cut short");
+                            request->body_errno == ETIMEDOUT
+                                ? "400: its body did not arrive within [limits] io_timeout, or "
+                                  "more slowly than min_rate"
+                                : "400: its body was cut short");
         send_page(server, request, "400 Bad Request", "The request's body was cut short.\n");
     }
     return true;

@@ -67,7 +67,7 @@ static unsigned look_time_ms(const struct worker_pool *pool)
 {
     uint64_t queue_time_ms = pool->config->queue_time_ms;
     return queue_time_ms == 0 || queue_time_ms > 4ull * LOOK_MS ? LOOK_MS
-                                                             : (unsigned)(queue_time_ms / 4) + 1;
+                                                                : (unsigned)(queue_time_ms / 4) + 1;
 }
 
 static void lead_once(struct worker_pool *pool, unsigned timeout_ms)

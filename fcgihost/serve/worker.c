@@ -162,9 +162,10 @@ static void record(struct worker *worker, struct request *request)
     if (!is_watch(worker))
         py_wsgi_release_gil(worker->server.python);
     if (was_too_slow)
-        request_log_refusal(request, "connection-closed",
-                    "connection closed: the peer did not take the rest of its response within [limits] "
-                    "io_timeout, or more slowly than min_rate");
+        request_log_refusal(
+            request, "connection-closed",
+            "connection closed: the peer did not take the rest of its response within [limits] "
+            "io_timeout, or more slowly than min_rate");
     if (has_logged)
         request_log_end(request);
     if (with_access)

@@ -28,7 +28,7 @@ struct counters {
     struct counters_histogram wait;     /* the wait for a thread: from ready to begun */
     struct counters_histogram duration; /* from ready until the response was sent */
     atomic_ullong gil_wait_us;          /* the part of wait with a request, but no GIL */
-    atomic_ullong slow, timeouts; /* requests beyond slow_request and beyond request_time */
+    atomic_ullong slow, timeouts;       /* requests beyond slow_request and beyond request_time */
 };
 
 /* A copy or a sum of threads' counters. */
