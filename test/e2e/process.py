@@ -42,8 +42,12 @@ def adopt_orphans():
 
 
 def start(command, nofile=None, run_first=None, **kwargs):
-    """Starts a child that gets SIGTERM if we die. kwargs are Popen's."""
+    """Starts a child that gets SIGTERM if we die, and that ignores no signal because we do, under nohup or in a script's
+    background. kwargs are Popen's."""
     def in_child():
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            if signal.getsignal(number) == signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if nofile:
             resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
