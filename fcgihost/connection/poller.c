@@ -365,12 +365,6 @@ size_t poller_connection_count(struct poller *poller)
     return count;
 }
 
-bool poller_is_idle(const struct connection *connection)
-{
-    return atomic_load(&connection->is_watched) && !atomic_load(&connection->has_head) &&
-           atomic_load(&connection->deadline_ms) == 0;
-}
-
 void poller_get_load(struct poller *poller, struct poller_load *load)
 {
     *load = (struct poller_load){0};
@@ -386,32 +380,11 @@ void poller_get_load(struct poller *poller, struct poller_load *load)
     pthread_mutex_unlock(&poller->mutex);
 }
 
-bool poller_is_silent(const struct connection *connection)
-{
-    char byte;
-    return atomic_load(&connection->is_watched) &&
-           recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
-}
-
-static void expire(struct poller *poller, uint64_t now_ms)
-{
-    pthread_mutex_lock(&poller->mutex);
-    for (struct connection *c = poller->connections; c != NULL; c = c->next) {
-        uint64_t deadline_ms = atomic_load(&c->deadline_ms);
-        if (deadline_ms == 0 || now_ms < deadline_ms || !poller_is_silent(c))
-            continue;
-        /* The worker that gets the event finds the end of the stream, and closes it. */
-        atomic_store(&c->is_expired, true);
-        shutdown(c->fd, SHUT_RD);
-    }
-    pthread_mutex_unlock(&poller->mutex);
-}
-
 void poller_tend(struct poller *poller, uint64_t now_ms)
 {
     poller_resume_accepting(poller);
     poller_free_descriptors(poller);
-    expire(poller, now_ms);
+    poller_expire(poller, now_ms);
     pthread_mutex_lock(&poller->mutex);
     poller_release_parked(poller, now_ms);
     bool has_healed = poller->is_pause_logged && now_ms >= poller->last_pause_ms + HEALED_MS;
@@ -420,18 +393,6 @@ void poller_tend(struct poller *poller, uint64_t now_ms)
     pthread_mutex_unlock(&poller->mutex);
     if (has_healed)
         log_info("accepting-again", "accepting connections again");
-}
-
-void poller_close_idle(struct poller *poller, bool is_every)
-{
-    pthread_mutex_lock(&poller->mutex);
-    for (struct connection *c = poller->connections; c != NULL; c = c->next) {
-        bool is_kept_idle = atomic_load(&c->deadline_ms) == 0;
-        bool is_no_request = !atomic_load(&c->has_head) || atomic_load(&c->is_lingering);
-        if ((is_kept_idle || (is_every && is_no_request)) && poller_is_silent(c))
-            shutdown(c->fd, SHUT_RD);
-    }
-    pthread_mutex_unlock(&poller->mutex);
 }
 
 void poller_cut(struct poller *poller)

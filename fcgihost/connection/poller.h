@@ -150,9 +150,6 @@ bool poller_accepts_in_row(const struct poller *poller);
 /* Accepts no connection until poller_release, as another process serves the same sockets. */
 void poller_hold(struct poller *poller);
 void poller_release(struct poller *poller);
-/* Closes connections on which nothing has come: kept idle ones, with is_every also those that are
- * new, and those whose request is answered but not all of its body there. */
-void poller_close_idle(struct poller *poller, bool is_every);
 /* Shuts down every connection that is not handed over, so that no thread waits for a peer. */
 void poller_cut(struct poller *poller);
 /* Every poller_next returns NULL from now on. */

@@ -15,8 +15,6 @@
 #include <unistd.h>
 
 enum {
-    LONG_IDLE_MS = 1000,
-    FEW_PART = 32, /* of the descriptors below the limit: so few free ones are too few */
     /* The default of [limits] connections. */
     CONNECTIONS_BASE = 4096,
     CONNECTIONS_FOR_THREAD = 64,
@@ -86,44 +84,13 @@ static bool has_descriptor(const struct poller *poller)
            descriptors_are_left(poller->wake_fd, poller->descriptor_limit);
 }
 
-enum room { ROOM_NONE, ROOM_LATER, ROOM_SOON };
-
-/* Shuts down the connection that has been idle longest, if its peer seems not to need it. The
- * thread that gets its event closes it and resumes accepting. */
-static enum room make_room(struct poller *poller)
-{
-    struct connection *longest = NULL;
-    for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (poller_is_idle(c) && !atomic_load(&c->is_expired) &&
-            (longest == NULL || atomic_load(&c->idle_ms) <= atomic_load(&longest->idle_ms)) &&
-            poller_is_silent(c))
-            longest = c;
-    if (longest == NULL)
-        return ROOM_NONE;
-    if (clock_ms() < atomic_load(&longest->idle_ms) + LONG_IDLE_MS)
-        return ROOM_LATER;
-    atomic_store(&longest->is_expired, true);
-    shutdown(longest->fd, SHUT_RD);
-    return ROOM_SOON;
-}
-
-void poller_free_descriptors(struct poller *poller)
-{
-    int few = poller->descriptor_limit / FEW_PART, limit = poller->descriptor_limit - few;
-    pthread_mutex_lock(&poller->mutex);
-    if (!atomic_load(&poller->is_handing_over) && !descriptors_are_left(poller->wake_fd, limit))
-        for (int i = 0; i < few && make_room(poller) == ROOM_SOON; i++)
-            continue;
-    pthread_mutex_unlock(&poller->mutex);
-}
-
 enum acceptance { ACCEPTED, NOBODY, NOT_ALLOWED, NO_DESCRIPTOR, TOO_MANY, NO_ROOM_YET };
 
 /* Stops accepting until a connection has been closed; new ones stay in the backlog. reason:
  * NO_DESCRIPTOR or TOO_MANY. */
 static enum acceptance wait_for_room(struct poller *poller, enum acceptance reason)
 {
-    enum room room = make_room(poller);
+    enum room room = poller_make_room(poller);
     bool is_fault = room == ROOM_NONE || (room == ROOM_LATER && reason == NO_DESCRIPTOR),
          was_logged = poller->is_pause_logged, is_news = pause_accepting(poller);
     if (!is_fault)

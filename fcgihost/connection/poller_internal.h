@@ -36,23 +36,33 @@ void poller_set_listener_events(struct poller *poller, uint32_t events);
 void poller_heed_ready(struct poller *poller, bool is_heeded);
 void poller_link(struct poller *poller, struct connection *connection);
 void poller_unlink(struct poller *poller, struct connection *connection);
-/* Is it idle between two requests? */
-bool poller_is_idle(const struct connection *connection);
-/* Is it watched, with nothing to read? Then it is the peer that keeps it waiting. */
-bool poller_is_silent(const struct connection *connection);
 
 /* poller_accept.c */
 /* For poller_init: how many connections may be open; who may connect (-1 with errno). */
 size_t poller_find_max(const struct poller *poller, const struct config *config);
 int poller_parse_allow(struct poller *poller, const struct config *config);
 /* Accepts and links the next connection of the listener's backlog. NULL: none is waiting, or there
- * is no room. Called, like the next two functions, without the mutex. */
+ * is no room. Called, like the next one, without the mutex. */
 struct connection *poller_accept(struct poller *poller, struct listener *listener);
-/* Closes idle kept connections, the longest idle first, while few descriptors are free: not only
- * new connections need them, temporary files do, too. Called every second or so. */
-void poller_free_descriptors(struct poller *poller);
 /* Called when there may be room again. */
 void poller_resume_accepting(struct poller *poller);
+
+/* idle_connections.c */
+/* Is it kept, between two requests? */
+bool poller_is_idle(const struct connection *connection);
+/* Closes connections whose deadline has passed. Without the mutex. */
+void poller_expire(struct poller *poller, uint64_t now_ms);
+enum room {
+    ROOM_NONE,  /* none is idle */
+    ROOM_LATER, /* none has been idle for long */
+    ROOM_SOON,  /* one is being closed */
+};
+/* Closes the connection that has been idle longest, if its peer seems not to need it. */
+enum room poller_make_room(struct poller *poller);
+/* Closes idle kept connections, the longest idle first, while few descriptors are free: not only
+ * new connections need them, temporary files do, too. Called every second or so, without the
+ * mutex. */
+void poller_free_descriptors(struct poller *poller);
 
 /* poller_queue.c */
 /* Appends to the queue. */

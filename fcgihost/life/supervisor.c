@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config/config_application.h"
+#include "connection/idle_connections.h"
 #include "embed/py_errand.h"
 #include "embed/py_stacks.h"
 #include "life/process.h"

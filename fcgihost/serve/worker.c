@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "connection/idle_connections.h"
 #include "embed/py_wsgi.h"
 #include "http/request.h"
 #include "http/request_id.h"
@@ -49,20 +50,6 @@ static bool is_watch(const struct worker *worker)
 static struct counters *counters_of(struct worker *worker)
 {
     return is_watch(worker) ? worker->pool->activities.spare : worker->server.activity->counters;
-}
-
-/* By when the peer must have sent something. */
-static uint64_t next_deadline(const struct connection *connection, uint64_t io_timeout_ms)
-{
-    uint64_t deadline_ms = atomic_load(&connection->deadline_ms);
-    if (!connection_has_begun(connection) && connection->served > 0)
-        return 0;
-    if (connection->request != NULL && connection->request->peer_deadline_ms != 0)
-        return connection->request->peer_deadline_ms;
-    /* The whole head must arrive by the first deadline: more bytes do not extend it. */
-    if (connection->request == NULL && deadline_ms != 0)
-        return deadline_ms;
-    return clock_ms() + io_timeout_ms;
 }
 
 static void close_connection(struct worker *worker, struct connection *connection)
@@ -312,7 +299,7 @@ void worker_serve(struct worker *worker, struct connection *connection)
         if (is_gone)
             return;
     }
-    uint64_t deadline_ms = next_deadline(connection, worker->pool->config->io_timeout_ms);
+    uint64_t deadline_ms = idle_deadline(connection, worker->pool->config->io_timeout_ms);
     if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
         close_connection(worker, connection);
     if (fate == ANSWERED_WITH_GIL)

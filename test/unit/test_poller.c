@@ -1,6 +1,7 @@
 /* The poller, with sockets of the test's own; connections and listeners are as simple as can be.
  *
- * links: poller.c poller_accept.c poller_queue.c poller_handover.c address.c spool.c */
+ * links: poller.c poller_accept.c poller_queue.c poller_handover.c idle_connections.c address.c
+ * spool.c */
 #include "unit.h"
 
 #include <errno.h>

@@ -8,6 +8,7 @@
 #include "life_fakes.h"
 
 #include "config/config_application.h"
+#include "connection/idle_connections.h"
 #include "life/process.h"
 #include "life/supervisor.h"
 #include "status/collector.h"
