@@ -6,12 +6,12 @@
 #include "base/own_file.h"
 #include "build_facts.h"
 #include "config/command_line.h"
-#include "config/config.h"
-#include "config/config_options.h"
+#include "config/config_load.h"
 #include "config/config_places.h"
+#include "config/settings_table.h"
 #include "connection/poller.h"
-#include "embed/py_errand.h"
 #include "embed/py_gil.h"
+#include "embed/py_task.h"
 #include "http/request.h"
 #include "http/request_id.h"
 #include "interpreter/py_home.h"
@@ -19,10 +19,10 @@
 #include "interpreter/py_signals.h"
 #include "interpreter/py_startup.h"
 #include "interpreter/python_update.h"
-#include "life/notify.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
+#include "life/sd_notify.h"
 #include "life/signals.h"
 #include "life/supervisor.h"
 #include "manager/manager.h"
@@ -31,9 +31,9 @@
 #include "serve/call.h"
 #include "serve/cgi.h"
 #include "serve/worker_pool.h"
-#include "status/ask.h"
 #include "status/collector.h"
 #include "status/control.h"
+#include "status/control_client.h"
 #include "status/identity.h"
 
 #include <errno.h>
@@ -47,7 +47,7 @@
 
 enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
 
-enum { ERRANDS_MS = 500 /* for errands of the supervisor */ };
+enum { TASKS_MS = 500 /* for tasks of the supervisor */ };
 
 static int fail(const struct config_error *error, enum exit_code code)
 {
@@ -89,7 +89,7 @@ static bool finalize_python(uint64_t deadline_ms, bool is_stuck, bool is_retry)
     uint64_t now_ms = clock_ms(), left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
     bool is_clean = py_interpreter_end(left_ms, is_stuck, is_retry);
     py_gil_release();
-    is_clean = py_errand_close(ERRANDS_MS) && is_clean;
+    is_clean = py_task_close(TASKS_MS) && is_clean;
     py_gil_take();
     if (!is_clean || is_retry)
         return false;
@@ -440,7 +440,7 @@ int main(int argc, char **argv)
     if (reexec_init(argv) < 0)
         return fail_run_time("can't remember how the process was started");
     const struct handover *predecessor = reexec_predecessor();
-    notify_init(predecessor != NULL && predecessor->worker.is_set);
+    sd_notify_init(predecessor != NULL && predecessor->worker.is_set);
     fork_init();
     process_ignore_signals();
     struct command_line line;
@@ -471,11 +471,11 @@ int main(int argc, char **argv)
     else if (line.command == COMMAND_HELP)
         command_line_print_help();
     else if (line.command == COMMAND_RELOAD)
-        code = ask_to_reload(line.status_file, &config.listen);
+        code = control_client_reload(line.status_file, &config.listen);
     else if (line.command == COMMAND_STATUS)
-        code = ask_status(line.status_file, &config.listen, line.format);
+        code = control_client_status(line.status_file, &config.listen, line.format);
     else if (line.command == COMMAND_PRINT_INI)
-        config_print_options("ini");
+        settings_table_print("ini");
     else
         code = run(argv, &line, &config);
     command_line_clear(&line);

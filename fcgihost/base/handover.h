@@ -75,7 +75,7 @@ struct handover_worker {
     uint64_t generation; /* of the configuration and code */
     bool is_accepting;   /* it takes connections before it has loaded anything */
     int channel_fd;      /* to the manager: see base/channel.h */
-    int board_fd;        /* the memory of threads/board.h; -1: none */
+    int board_fd;        /* the memory of threads/scoreboard.h; -1: none */
 };
 
 /* A worker that serves, for a manager that executes itself anew. */

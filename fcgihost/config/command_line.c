@@ -1,12 +1,12 @@
 /* Parses the command line, and applies ini file, flags and APP in order of precedence. */
 #include "config/command_line.h"
 
-#include "config/config.h"
 #include "config/config_application.h"
 #include "config/config_environment.h"
 #include "config/config_file.h"
-#include "config/config_options.h"
+#include "config/config_load.h"
 #include "config/config_value.h"
+#include "config/settings_table.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -507,7 +507,7 @@ void command_line_print_help(void)
     }
     puts("\n"
          "keys of fcgihost.ini and of --set, with their defaults; a flag wins over the file:\n");
-    config_print_options("help");
+    settings_table_print("help");
     puts("\n"
          "exit codes: 0 stopped cleanly, 1 failed at run time, 2 wrong usage, 3 wrong "
          "configuration,\n"

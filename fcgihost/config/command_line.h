@@ -2,8 +2,8 @@
 #ifndef FCGIHOST_COMMAND_LINE_H
 #define FCGIHOST_COMMAND_LINE_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 /* Several applications in one process: their sections, and the checks across them. */
 #include "config/config_application.h"
 
-#include "config/config_options.h"
-#include "config/config_setting.h"
+#include "config/config_assignment.h"
+#include "config/settings_table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -33,21 +33,21 @@ static bool is_of_application(const struct config_option *option)
 
 static void clear(struct config_application *application)
 {
-    for (size_t i = 0; i < config_option_count(); i++)
-        if (is_of_application(config_option_at(i)))
-            config_setting_clear(config_option_at(i), application);
+    for (size_t i = 0; i < settings_table_count(); i++)
+        if (is_of_application(settings_table_at(i)))
+            config_assignment_clear(settings_table_at(i), application);
     free(application->name);
 }
 
 /* A default that is refused is a mistake in the table, which the tests find. */
 static bool set_defaults(struct config_application *application)
 {
-    for (size_t i = 0; i < config_option_count(); i++) {
-        const struct config_option *option = config_option_at(i);
-        struct config_setting setting = {.option = option, .text = option->default_text};
+    for (size_t i = 0; i < settings_table_count(); i++) {
+        const struct config_option *option = settings_table_at(i);
+        struct config_assignment setting = {.option = option, .text = option->default_text};
 
         if (is_of_application(option) && setting.text != NULL &&
-            config_setting_apply(&setting, application) < 0)
+            config_assignment_apply(&setting, application) < 0)
             return false;
     }
     return true;
@@ -76,7 +76,7 @@ static struct config_application *add(struct config *config, const char *name)
 void *config_application_target(struct config *config, const struct config_option *option,
                                 const char *section)
 {
-    const char *name = config_option_application_name(section);
+    const char *name = settings_table_application_name(section);
     struct config_application *application;
 
     if (!is_of_application(option))

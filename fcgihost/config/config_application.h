@@ -2,8 +2,8 @@
 #ifndef FCGIHOST_CONFIG_APPLICATION_H
 #define FCGIHOST_CONFIG_APPLICATION_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 /* Where the option's value goes: config, or the application that the section names, which is made
  * if there is none yet. NULL when out of memory. */

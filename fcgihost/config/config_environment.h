@@ -3,8 +3,8 @@
 #ifndef FCGIHOST_CONFIG_ENVIRONMENT_H
 #define FCGIHOST_CONFIG_ENVIRONMENT_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,12 +1,12 @@
 /* The ini file, on its way through inih into the settings. */
 #include "config/config_file.h"
 
-#include "config/config.h"
 #include "config/config_application.h"
-#include "config/config_options.h"
-#include "config/config_setting.h"
+#include "config/config_assignment.h"
+#include "config/config_load.h"
 #include "config/config_text.h"
 #include "config/config_value.h"
+#include "config/settings_table.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -43,9 +43,9 @@ struct ini_file {
     bool has_failed;
     bool is_section_passed; /* it is unknown, which has been reported: so are its keys */
     char section[INIH_NAME_MAX + 1];
-    unsigned section_lines[CONFIG_OPTIONS_MAX]; /* by the place of the section's first option; 0:
+    unsigned section_lines[SETTINGS_TABLE_MAX]; /* by the place of the section's first option; 0:
                                                    not yet */
-    unsigned key_lines[CONFIG_OPTIONS_MAX];
+    unsigned key_lines[SETTINGS_TABLE_MAX];
     unsigned *variable_lines; /* of config->environment's items */
 };
 
@@ -71,15 +71,15 @@ static int refuse_repeated(struct ini_file *file, const char *quoted, unsigned l
 /* Each section about an application has keys of its own. */
 static void forget_application_keys(struct ini_file *file)
 {
-    for (size_t i = 0; i < config_option_count(); i++)
-        if (strcmp(config_option_at(i)->section, "application") == 0)
+    for (size_t i = 0; i < settings_table_count(); i++)
+        if (strcmp(settings_table_at(i)->section, "application") == 0)
             file->key_lines[i] = 0;
 }
 
 /* [application NAME], each name once: there is an application from here on. */
 static int begin_application(struct ini_file *file, const char *quoted)
 {
-    const struct config_option *option = config_option_find(file->section, "wsgi");
+    const struct config_option *option = settings_table_find(file->section, "wsgi");
     struct config_application *application =
         config_application_target(file->config, option, file->section);
 
@@ -106,15 +106,15 @@ static int check_section(struct ini_file *file, char *text)
                     INIH_NAME_MAX);
     }
     snprintf(file->section, sizeof(file->section), "%.*s", (int)length - 2, text + 1);
-    config_option_normalise_section(file->section);
-    if (!config_option_has_section(file->section)) {
-        config_option_suggest_section(file->section, hint, sizeof(hint));
+    settings_table_normalise_section(file->section);
+    if (!settings_table_has_section(file->section)) {
+        settings_table_suggest_section(file->section, hint, sizeof(hint));
         return fail(file, "%s: unknown section: %s", quoted, hint);
     }
     forget_application_keys(file);
-    if (config_option_application_name(file->section) != NULL)
+    if (settings_table_application_name(file->section) != NULL)
         return begin_application(file, quoted);
-    while (strcmp(config_option_at(place)->section, file->section) != 0)
+    while (strcmp(settings_table_at(place)->section, file->section) != 0)
         place++;
     if (file->section_lines[place] != 0)
         return refuse_repeated(file, quoted, file->section_lines[place]);
@@ -307,8 +307,8 @@ static int check_variable(struct ini_file *file, const char *key)
 static int apply_value(struct ini_file *file, const char *key, const char *value)
 {
     const char *section = file->section;
-    struct config_setting setting = {
-        .option = config_option_find(section, key),
+    struct config_assignment setting = {
+        .option = settings_table_find(section, key),
         .section = section,
         .key = key,
         .text = value,
@@ -321,14 +321,14 @@ static int apply_value(struct ini_file *file, const char *key, const char *value
     if (setting.option == NULL) {
         char hint[HINT_SIZE];
 
-        config_option_suggest_key(section, key, hint, sizeof(hint));
+        settings_table_suggest_key(section, key, hint, sizeof(hint));
         fail(file, "[%s] %s: unknown key: %s", section, key, hint);
         return -1;
     }
     if (setting.option->type == CONFIG_TYPE_VARIABLE ? check_variable(file, key) < 0
                                                      : refuse_quotes(file, key, value) < 0)
         return -1;
-    first_line = &file->key_lines[setting.option - config_option_at(0)];
+    first_line = &file->key_lines[setting.option - settings_table_at(0)];
     if (*first_line != 0 && !setting.option->is_repeatable)
         return refuse_duplicate(file, key, *first_line);
     *first_line = file->line_number;
@@ -336,7 +336,7 @@ static int apply_value(struct ini_file *file, const char *key, const char *value
     file->has_failed = config_apply(file->config, &setting, where, file->error) < 0;
     if (strcmp(section, "application") == 0 && !file->has_failed) {
         config_find_application(file->config, NULL)->line =
-            file->section_lines[config_option_find(section, "wsgi") - config_option_at(0)];
+            file->section_lines[settings_table_find(section, "wsgi") - settings_table_at(0)];
     }
     return file->has_failed ? -1 : 0;
 }
@@ -390,8 +390,8 @@ static int parse_ini(struct ini_file *file)
 /* Caller frees; NULL with errno. */
 static char *folder_of(const struct config *config, const char *path)
 {
-    char *current = config_setting_find_folder(config);
-    char *absolute = current != NULL ? config_setting_make_absolute(path, current) : NULL;
+    char *current = config_assignment_find_folder(config);
+    char *absolute = current != NULL ? config_assignment_make_absolute(path, current) : NULL;
     char *slash = absolute != NULL ? strrchr(absolute, '/') : NULL;
 
     free(current);

@@ -2,8 +2,8 @@
 #ifndef FCGIHOST_CONFIG_FILE_H
 #define FCGIHOST_CONFIG_FILE_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 /* Reads an ini file into config; before the first config_set. 0, or -1 with a message that names
  * file, line, section and key. */

@@ -3,7 +3,7 @@
 
 #include "base/address.h"
 #include "base/user.h"
-#include "config/config.h"
+#include "config/config_load.h"
 
 #include <errno.h>
 #include <limits.h>

@@ -2,8 +2,8 @@
 #ifndef FCGIHOST_CONFIG_PLACES_H
 #define FCGIHOST_CONFIG_PLACES_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 /* Do the script files and folders of the applications exist, and can they be read? For each first
  * start: a file that was never there is a mistake, not a failure that may heal. 0, or -1 with one

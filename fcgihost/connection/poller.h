@@ -4,7 +4,7 @@
 #define FCGIHOST_POLLER_H
 
 #include "base/address.h"
-#include "config/settings.h"
+#include "config/config.h"
 #include "connection/connection.h"
 #include "net/listener_set.h"
 

@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_RECEIVER_H
 #define FCGIHOST_RECEIVER_H
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "http/route.h"
 #include "protocol/gate.h"
 

@@ -1,5 +1,5 @@
 /* How the main thread releases and takes the GIL. Other threads have thread states of their own
- * (py_wsgi.c, py_errand.c). This header knows no Python. */
+ * (py_wsgi.c, py_task.c). This header knows no Python. */
 #ifndef FCGIHOST_PY_GIL_H
 #define FCGIHOST_PY_GIL_H
 

@@ -13,11 +13,11 @@ static const char timeout_page[] = "The application took too long to answer.\n";
 
 void py_interrupt_open(struct python_thread *thread, struct request *request)
 {
-    struct work *work = &thread->activity->work;
+    struct request_clock *work = &thread->activity->work;
     thread->interruption = (struct interruption){.is_possible = true};
     if (py_settings.request_time_ms > 0)
         request->wait_end_ms = atomic_load(&work->since_ms) + py_settings.request_time_ms;
-    work_enter(work);
+    request_clock_enter(work);
 }
 
 /* Takes back what was given to SetAsyncExc, unless it has been raised. */
@@ -42,12 +42,12 @@ void py_interrupt_close(struct python_thread *thread, struct request *request)
 }
 
 /* A new reference, or NULL with an exception set. */
-static PyObject *class_of(enum work_due due)
+static PyObject *class_of(enum request_clock_due due)
 {
-    return py_module_get(due == WORK_TIMEOUT ? "RequestTimeout" : "ClientGone");
+    return py_module_get(due == REQUEST_CLOCK_TIMEOUT ? "RequestTimeout" : "ClientGone");
 }
 
-static bool is_of_class(PyObject *exception, enum work_due due)
+static bool is_of_class(PyObject *exception, enum request_clock_due due)
 {
     PyObject *class = class_of(due);
     bool is_one = class != NULL && PyErr_GivenExceptionMatches(exception, class);
@@ -56,7 +56,7 @@ static bool is_of_class(PyObject *exception, enum work_due due)
     return is_one;
 }
 
-static int raise(enum work_due due)
+static int raise(enum request_clock_due due)
 {
     PyObject *class = class_of(due);
     if (class != NULL)
@@ -77,9 +77,9 @@ int py_interrupt_check(void)
         request->wait_end_ms =
             0; /* waits that come after it, in the application's `finally`, wait */
     withdraw(thread);
-    if (is_late && !(interruption->raised & WORK_TIMEOUT))
-        interruption->pending = WORK_TIMEOUT;
-    enum work_due due = interruption->pending;
+    if (is_late && !(interruption->raised & REQUEST_CLOCK_TIMEOUT))
+        interruption->pending = REQUEST_CLOCK_TIMEOUT;
+    enum request_clock_due due = interruption->pending;
     interruption->pending = 0;
     interruption->raised |= due;
     return due != 0 ? raise(due) : 0;
@@ -106,13 +106,13 @@ static bool is_in_own_code(PyThreadState *state)
 }
 
 /* In another thread, which does not run meanwhile. What can't be raised yet stays wanted. */
-static void raise_in(struct python_thread *thread, enum work_due due)
+static void raise_in(struct python_thread *thread, enum request_clock_due due)
 {
     struct interruption *interruption = &thread->interruption;
-    struct work *work = &thread->activity->work;
-    bool is_past = !interruption->is_possible && atomic_load(&work->phase) == WORK_RUNS;
+    struct request_clock *work = &thread->activity->work;
+    bool is_past = !interruption->is_possible && atomic_load(&work->phase) == REQUEST_CLOCK_RUNS;
     if (is_past || (interruption->raised & due))
-        work_set_done(work, due);
+        request_clock_set_done(work, due);
     if (!interruption->is_possible || (interruption->raised & due))
         return;
     interruption->pending = due; /* py_interrupt_check may be first */
@@ -121,25 +121,25 @@ static void raise_in(struct python_thread *thread, enum work_due due)
         PyThreadState_SetAsyncExc((unsigned long)thread->state->thread_id, class);
         interruption->set = due;
         interruption->raised |= due;
-        work_set_done(work, due);
+        request_clock_set_done(work, due);
     }
     PyErr_Clear();
     Py_XDECREF(class);
 }
 
 /* Lets other threads run meanwhile. */
-static void log_stack(struct activity *activity, enum work_due due, const char *then)
+static void log_stack(struct activity *activity, enum request_clock_due due, const char *then)
 {
     struct activity_report report;
     if (!activity_get(activity, &report))
         return;
-    PyObject *result =
-        py_module_call_with("log_stack", "NsdsNk",
-                            PyUnicode_DecodeUTF8(report.request, (Py_ssize_t)strlen(report.request),
-                                                 "backslashreplace"),
-                            report.request_id, (double)report.age_ms / 1000,
-                            due == WORK_SLOW ? "[log] slow_request" : "[limits] request_time",
-                            PyUnicode_FromString(then), (unsigned long)activity->thread);
+    PyObject *result = py_module_call_with(
+        "log_stack", "NsdsNk",
+        PyUnicode_DecodeUTF8(report.request, (Py_ssize_t)strlen(report.request),
+                             "backslashreplace"),
+        report.request_id, (double)report.age_ms / 1000,
+        due == REQUEST_CLOCK_SLOW ? "[log] slow_request" : "[limits] request_time",
+        PyUnicode_FromString(then), (unsigned long)activity->thread);
     if (result == NULL)
         py_exception_print("the stack of a request could not be logged");
     Py_XDECREF(result);
@@ -153,31 +153,34 @@ static const char *describe_timeout(const struct interruption *interruption)
 }
 
 /* The thread, if it is still at that piece of work. */
-static struct python_thread *find_thread(struct work *work, unsigned long long serial)
+static struct python_thread *find_thread(struct request_clock *work, unsigned long long serial)
 {
-    bool is_same = atomic_load(&work->serial) == serial && atomic_load(&work->phase) != WORK_IDLE;
+    bool is_same =
+        atomic_load(&work->serial) == serial && atomic_load(&work->phase) != REQUEST_CLOCK_IDLE;
     return is_same ? atomic_load(&work->python) : NULL;
 }
 
 static void see_to(struct activity *activity)
 {
-    struct work *work = &activity->work;
+    struct request_clock *work = &activity->work;
     unsigned long long serial = atomic_load(&work->serial);
-    unsigned wanted = atomic_load(&work->phase) != WORK_IDLE ? work_wanted(work) : 0;
-    if (wanted & WORK_SLOW) {
-        work_set_done(work, WORK_SLOW);
-        log_stack(activity, WORK_SLOW, "");
+    unsigned wanted =
+        atomic_load(&work->phase) != REQUEST_CLOCK_IDLE ? request_clock_wanted(work) : 0;
+    if (wanted & REQUEST_CLOCK_SLOW) {
+        request_clock_set_done(work, REQUEST_CLOCK_SLOW);
+        log_stack(activity, REQUEST_CLOCK_SLOW, "");
     }
     struct python_thread *thread = find_thread(work, serial);
-    if (thread != NULL && (wanted & WORK_TIMEOUT) && !thread->interruption.is_stack_logged) {
+    if (thread != NULL && (wanted & REQUEST_CLOCK_TIMEOUT) &&
+        !thread->interruption.is_stack_logged) {
         thread->interruption.is_stack_logged = true;
-        log_stack(activity, WORK_TIMEOUT, describe_timeout(&thread->interruption));
+        log_stack(activity, REQUEST_CLOCK_TIMEOUT, describe_timeout(&thread->interruption));
         thread = find_thread(work, serial);
     }
-    if (thread != NULL && (wanted & WORK_TIMEOUT))
-        raise_in(thread, WORK_TIMEOUT);
-    else if (thread != NULL && (wanted & WORK_GONE))
-        raise_in(thread, WORK_GONE);
+    if (thread != NULL && (wanted & REQUEST_CLOCK_TIMEOUT))
+        raise_in(thread, REQUEST_CLOCK_TIMEOUT);
+    else if (thread != NULL && (wanted & REQUEST_CLOCK_GONE))
+        raise_in(thread, REQUEST_CLOCK_GONE);
 }
 
 void py_interrupt_run(const struct activities *activities)
@@ -194,7 +197,7 @@ static void answer_timeout(struct python_thread *thread, struct request *request
                        : response->is_head_sent ? "its response had begun, the connection is closed"
                                                 : "answered with 504";
     bool is_stack_logged =
-        thread->interruption.is_stack_logged; /* or the request ended before the errand ran */
+        thread->interruption.is_stack_logged; /* or the request ended before the task ran */
     char name[REQUEST_TEXT_BYTES];
     request_describe(request, name, sizeof(name));
     PyObject *result = py_module_call_with(
@@ -231,9 +234,9 @@ static void answer_gone(struct request *request)
 
 bool py_interrupt_answer(struct python_thread *thread, struct request *request, PyObject *exception)
 {
-    if (is_of_class(exception, WORK_TIMEOUT))
+    if (is_of_class(exception, REQUEST_CLOCK_TIMEOUT))
         answer_timeout(thread, request, exception);
-    else if (is_of_class(exception, WORK_GONE))
+    else if (is_of_class(exception, REQUEST_CLOCK_GONE))
         answer_gone(request);
     else
         return false;

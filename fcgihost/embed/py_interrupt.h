@@ -31,7 +31,8 @@ int py_interrupt_check(void);
 bool py_interrupt_answer(struct python_thread *thread, struct request *request,
                          PyObject *exception);
 
-/* For the errand: does what the supervisor wants (work_want): logs stacks, raises exceptions. */
+/* For the task: does what the supervisor wants (request_clock_want): logs stacks, raises
+ * exceptions. */
 void py_interrupt_run(const struct activities *activities);
 
 #endif

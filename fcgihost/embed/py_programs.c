@@ -1,7 +1,7 @@
 /* The callables that serve requests. */
 #include "embed/py_programs.h"
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "embed/py_support.h"
 #include "http/route.h"
 

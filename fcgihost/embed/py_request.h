@@ -16,11 +16,11 @@ enum { PY_COPY_BYTES = 16 << 10 };
 
 /* Of the request that a thread serves: an exception that the host raises in it (py_interrupt.h). */
 struct interruption {
-    bool is_possible;      /* the application's own code runs */
-    bool is_stack_logged;  /* for a timeout, by the errand */
-    enum work_due pending; /* to be raised; 0: nothing */
-    enum work_due set;     /* given to PyThreadState_SetAsyncExc; 0: nothing */
-    unsigned raised;       /* enum work_due: what has been, or has been set */
+    bool is_possible;               /* the application's own code runs */
+    bool is_stack_logged;           /* for a timeout, by the task */
+    enum request_clock_due pending; /* to be raised; 0: nothing */
+    enum request_clock_due set;     /* given to PyThreadState_SetAsyncExc; 0: nothing */
+    unsigned raised;                /* enum request_clock_due: what has been, or has been set */
 };
 
 struct python_thread {

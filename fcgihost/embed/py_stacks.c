@@ -2,7 +2,7 @@
 #include "embed/py_stacks.h"
 
 #include "base/log.h"
-#include "embed/py_errand.h"
+#include "embed/py_task.h"
 #include "threads/activity.h"
 
 #include <stdatomic.h>
@@ -90,6 +90,6 @@ void py_stacks_log_from_outside(const struct activities *activities, const char 
 
 void py_stacks_log(const struct activities *activities, const char *why)
 {
-    if (!py_errand_run(PY_ERRAND_STACKS, why, GIL_WAIT_MS))
+    if (!py_task_run(PY_TASK_STACKS, why, GIL_WAIT_MS))
         py_stacks_log_from_outside(activities, why);
 }

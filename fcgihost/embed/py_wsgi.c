@@ -14,7 +14,7 @@
 #include "http/route.h"
 #include "protocol/record.h"
 #include "threads/activity.h"
-#include "threads/pace.h"
+#include "threads/turn_policy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -307,18 +307,18 @@ static void release_hold(struct python_thread *thread, const struct request *req
 static void end_request(struct python_thread *thread, PyObject *held)
 {
     if (thread->request != NULL)
-        work_begin(&thread->activity->work, clock_ms());
+        request_clock_begin(&thread->activity->work, clock_ms());
     PyEval_RestoreThread(thread->state);
     Py_XDECREF(held);
     if (thread->request != NULL) {
-        work_enter(&thread->activity->work);
+        request_clock_enter(&thread->activity->work);
         PyObject *result = py_module_call("end_request", &thread->request, 1);
         if (result == NULL)
             py_exception_print("the cleanups of a request could not run");
         Py_XDECREF(result);
         Py_CLEAR(thread->request);
         py_leave_forked_child();
-        work_leave(&thread->activity->work);
+        request_clock_leave(&thread->activity->work);
     }
     Py_CLEAR(thread->hold);
     PyEval_SaveThread();
@@ -330,8 +330,9 @@ static void end_request(struct python_thread *thread, PyObject *held)
  * is watched again or closed, so that requests are completed in the order they came. With 2 ms of
  * Python, 4 threads and one core the 99th percentile fell from 15.3 ms to 10.9; 8 is the minimum.
  */
-static bool may_keep_gil(const struct python_thread *thread, const struct pace_runner *runner,
-                         const struct request *request, const struct rest *rest)
+static bool may_keep_gil(const struct python_thread *thread,
+                         const struct turn_policy_runner *runner, const struct request *request,
+                         const struct rest *rest)
 {
     return py_settings.is_multithreaded && request->connection != NULL && !rest->is_failed &&
            rest->held == NULL && thread->request == NULL && thread->hold == NULL && runner->is_slow;
@@ -388,22 +389,22 @@ void py_wsgi_end_sent(struct python_thread *thread, struct request *request)
     end_request(thread, NULL);
 }
 
-enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
+enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct turn_policy_runner *runner,
                                    struct request *request)
 {
     struct rest rest;
     rest.count = 0;
     rest.held = NULL;
     rest.is_failed = false;
-    pace_await_gil(runner);
+    turn_policy_await_gil(runner);
     PyEval_RestoreThread(thread->state);
-    if (!pace_begin_application(runner)) {
+    if (!turn_policy_begin_application(runner)) {
         PyEval_SaveThread();
         return PY_WSGI_WITHDRAWN;
     }
     thread->served = request;
     rest.is_failed = call_application(thread, request, &rest) < 0;
-    pace_end_application(runner);
+    turn_policy_end_application(runner);
     PyObject *exception = py_exception_take();
     activity_end_application(thread->activity);
     if (thread->errors != NULL)
@@ -423,7 +424,7 @@ enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_run
         return send_with_gil(thread, request, &rest);
     PyEval_SaveThread();
     if (rest.held != NULL)
-        pace_pass_turn(runner); /* a large body: the peer must be waited for */
+        turn_policy_pass(runner); /* a large body: the peer must be waited for */
     if (!rest.is_failed)
         reply_send_last(request, rest.pieces, rest.count);
     leave_for_after(thread, request);

@@ -4,7 +4,7 @@
 #define FCGIHOST_PY_WSGI_H
 
 struct activity;
-struct pace_runner;
+struct turn_policy_runner;
 struct python_thread;
 struct request;
 
@@ -28,8 +28,8 @@ enum py_wsgi_outcome {
 };
 
 /* Calls the application and sends its response, or an error page. Lets another thread lead once it
- * has the GIL (threads/pace.h). Called without the GIL. */
-enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct pace_runner *runner,
+ * has the GIL (threads/turn_policy.h). Called without the GIL. */
+enum py_wsgi_outcome py_wsgi_serve(struct python_thread *thread, struct turn_policy_runner *runner,
                                    struct request *request);
 /* Where request->after is set: the response has left, and what Python does then is due, as the
  * request's cleanups. Any thread that serves, without the GIL (or as after PY_WSGI_SERVED_WITH_GIL,

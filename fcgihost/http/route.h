@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_ROUTE_H
 #define FCGIHOST_ROUTE_H
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "http/pathmap.h"
 #include "protocol/record.h"
 

@@ -4,7 +4,7 @@
 #include "interpreter/py_home.h"
 
 #include "build_facts.h"
-#include "config/config.h"
+#include "config/config_load.h"
 #include "interpreter/py_interpreter.h"
 
 #include <errno.h>

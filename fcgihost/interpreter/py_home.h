@@ -2,8 +2,8 @@
 #ifndef FCGIHOST_PY_HOME_H
 #define FCGIHOST_PY_HOME_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 /* Checks that it is a virtual environment of the linked Python. Called before Python starts, which
  * with another one would exit without a useful error, or fail later, when an extension of the

@@ -3,9 +3,9 @@
 
 #include "build_facts.h"
 #include "embed/py_environ.h"
-#include "embed/py_errand.h"
 #include "embed/py_programs.h"
 #include "embed/py_stacks.h"
+#include "embed/py_task.h"
 #include "embed/py_wsgi.h"
 #include "interpreter/py_module.h"
 
@@ -132,7 +132,7 @@ static int set_up(const char *folder, const struct config *config, const struct 
     Py_XDECREF(result);
     if (result == NULL)
         return -1;
-    py_errand_open();
+    py_task_open();
     return 0;
 }
 

@@ -3,8 +3,8 @@
 #ifndef FCGIHOST_PY_INTERPRETER_H
 #define FCGIHOST_PY_INTERPRETER_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 #include <stdbool.h>
 

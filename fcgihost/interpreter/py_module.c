@@ -484,7 +484,7 @@ static PyMethodDef methods[] = {
      "served."},
     {"tell", module_tell, METH_VARARGS,
      "tell([(kind, name, state, detail, pid, seconds or -1, size, in use, idle, waiting)], how "
-     "many more there are): what the status shows of telling.Item."},
+     "many more there are): what the status shows of status_items.Item."},
     {"begin_step", module_begin_step, METH_VARARGS,
      "begin_step(step, name): what the main thread does from now on. step: STEP_NONE to "
      "STEP_EXIT."},

@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_PY_STARTUP_H
 #define FCGIHOST_PY_STARTUP_H
 
-#include "config/settings.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 

@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_LIFECYCLE_H
 #define FCGIHOST_LIFECYCLE_H
 
-#include "config/settings.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "embed/py_errand.h"
 #include "embed/py_stacks.h"
+#include "embed/py_task.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -97,7 +97,7 @@ void main_thread_hurry(struct main_thread *main, uint64_t deadline_ms, uint64_t 
         main->is_fallback_started = true;
         log_warning("stop-import-hangs",
                     "stopping: an import does not end: the cleanups run on another thread");
-        py_errand_start(PY_ERRAND_CLEANUPS);
+        py_task_start(PY_TASK_CLEANUPS);
     }
 }
 

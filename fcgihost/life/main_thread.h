@@ -42,7 +42,7 @@ struct main_thread {
 void main_thread_init(struct main_thread *main, uint64_t cleanup_timeout_ms);
 
 /* For the main thread: what it does from now on; STEP_NONE: nothing that may be interrupted. Once
- * its time is up it may be interrupted with PY_INTERRUPT_SIGNAL (embed/py_errand.h). */
+ * its time is up it may be interrupted with PY_INTERRUPT_SIGNAL (embed/py_task.h). */
 void main_thread_begin_step(struct main_thread *main, enum main_step step, const char *name);
 
 /* The rest is for the supervisor, which calls them on each tick. */

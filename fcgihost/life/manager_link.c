@@ -27,7 +27,7 @@ void manager_link_init(struct manager_link *link)
         return;
     link->is_managed = true;
     link->worker = predecessor->worker;
-    link->board = board_map(link->worker.board_fd);
+    link->board = scoreboard_map(link->worker.board_fd);
 }
 
 void manager_link_prepare(struct manager_link *link, struct poller *poller)

@@ -7,7 +7,7 @@
 #include "base/handover.h"
 #include "connection/poller.h"
 #include "life/worker_message.h"
-#include "threads/board.h"
+#include "threads/scoreboard.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,7 +15,7 @@
 struct manager_link {
     bool is_managed;
     struct handover_worker worker; /* as the manager gave it */
-    struct board *board;           /* NULL: none */
+    struct scoreboard *board;      /* NULL: none */
     int heir_fd;    /* channel to the heir, which takes the idle connections; -1: none */
     int inherit_fd; /* channel from the predecessor; -1: none */
     struct worker_report reported;

@@ -2,7 +2,7 @@
 #include "life/privileges.h"
 
 #include "base/log.h"
-#include "config/config.h"
+#include "config/config_load.h"
 
 #include <errno.h>
 #include <grp.h>

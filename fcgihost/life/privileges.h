@@ -3,8 +3,8 @@
 #define FCGIHOST_PRIVILEGES_H
 
 #include "base/user.h"
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 #include <stdbool.h>
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/log_sink.h"
 #include "base/own_file.h"
-#include "config/config.h"
+#include "config/config_load.h"
 
 #include <errno.h>
 #include <fcntl.h>

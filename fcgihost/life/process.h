@@ -4,8 +4,8 @@
 #define FCGIHOST_PROCESS_H
 
 #include "base/handover.h"
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 #include "life/privileges.h"
 
 /* Opens /dev/null where descriptor 0, 1 or 2 is closed, so that no socket gets one of these

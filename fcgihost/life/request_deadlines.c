@@ -2,15 +2,14 @@
 #include "life/request_deadlines.h"
 
 #include "base/log.h"
-#include "embed/py_errand.h"
 #include "embed/py_stacks.h"
+#include "embed/py_task.h"
 
 #include <stdlib.h>
 
 enum {
-    PROBE_MS =
-        1000, /* a thread has waited this long for the GIL: an errand finds out if it can be had */
-    STACKS_MS = 2000, /* how long the errand waits for the GIL before stacks are read without it */
+    PROBE_MS = 1000,  /* after this wait of a thread a task finds out if the GIL can be had */
+    STACKS_MS = 2000, /* how long the task waits for the GIL before stacks are read without it */
     HURRY_MS = 50,    /* between two attempts to raise an exception that could not be raised yet */
     GONE_TICK_MS = 250, /* between two checks whether a client has left */
 };
@@ -52,86 +51,87 @@ static void log_retirement(struct activity *activity)
     log_about(LOG_LEVEL_ERROR, &topic,
               "%s: did not end within %d s of fcgihost.RequestTimeout: it waits in C code, or has "
               "caught the exception; the process is retired",
-              report.request, WORK_GRACE_MS / 1000);
+              report.request, REQUEST_CLOCK_GRACE_MS / 1000);
 }
 
 /* Whether the process must be retired. */
 static bool see_to(struct request_deadlines *deadlines, unsigned i, uint64_t now_ms)
 {
     struct activity *activity = &deadlines->activities->items[i];
-    struct work_view view;
-    if (!work_look(&activity->work, &view))
+    struct request_clock_view view;
+    if (!request_clock_look(&activity->work, &view))
         return false;
     view.is_client_gone =
         deadlines->is_gone_watched && activity_has_client_left(activity, view.serial);
-    unsigned due = work_step(&deadlines->entries[i], &deadlines->limits, &view, now_ms);
-    unsigned wanted = due & (WORK_SLOW | WORK_TIMEOUT | WORK_GONE);
+    unsigned due = request_clock_step(&deadlines->entries[i], &deadlines->limits, &view, now_ms);
+    unsigned wanted = due & (REQUEST_CLOCK_SLOW | REQUEST_CLOCK_TIMEOUT | REQUEST_CLOCK_GONE);
     if (wanted != 0)
-        work_want(&activity->work, view.serial, wanted);
-    if (due & WORK_SLOW)
+        request_clock_want(&activity->work, view.serial, wanted);
+    if (due & REQUEST_CLOCK_SLOW)
         counters_add(&activity->counters->slow, 1);
-    if (due & WORK_TIMEOUT)
+    if (due & REQUEST_CLOCK_TIMEOUT)
         counters_add(&activity->counters->timeouts, 1);
-    if (due & WORK_RETIRE)
+    if (due & REQUEST_CLOCK_RETIRE)
         log_retirement(activity);
-    return due & WORK_RETIRE;
+    return due & REQUEST_CLOCK_RETIRE;
 }
 
 struct waiting {
-    bool is_errand_wanted; /* there is work, or a thread has waited for PROBE_MS */
-    bool is_work_wanted;   /* a stack to log, or an exception to raise */
-    uint64_t longest_ms;   /* the longest wait of a thread for the GIL */
+    bool is_task_wanted; /* there is work, or a thread has waited for PROBE_MS */
+    bool is_work_wanted; /* a stack to log, or an exception to raise */
+    uint64_t longest_ms; /* the longest wait of a thread for the GIL */
 };
 
 static struct waiting look_at_waits(const struct request_deadlines *deadlines, uint64_t now_ms)
 {
     struct waiting waiting = {.longest_ms = 0};
-    struct work_view view;
+    struct request_clock_view view;
     for (unsigned i = 0; i < deadlines->activities->count; i++) {
-        const struct work *work = &deadlines->activities->items[i].work;
-        if (!work_look(work, &view))
+        const struct request_clock *work = &deadlines->activities->items[i].work;
+        if (!request_clock_look(work, &view))
             continue;
-        if (work_wanted(work) != 0)
+        if (request_clock_wanted(work) != 0)
             waiting.is_work_wanted = true;
-        if (view.phase == WORK_GIL && now_ms > view.since_ms + waiting.longest_ms)
+        if (view.phase == REQUEST_CLOCK_GIL && now_ms > view.since_ms + waiting.longest_ms)
             waiting.longest_ms = now_ms - view.since_ms;
     }
-    waiting.is_errand_wanted = waiting.is_work_wanted || waiting.longest_ms >= PROBE_MS;
+    waiting.is_task_wanted = waiting.is_work_wanted || waiting.longest_ms >= PROBE_MS;
     return waiting;
 }
 
-/* No thread gets the GIL: both the errand and a request have waited for it for WORK_WEDGE_MS. */
+/* No thread gets the GIL: both the task and a request have waited for it for
+ * REQUEST_CLOCK_WEDGE_MS. */
 static bool is_wedged(const struct request_deadlines *deadlines, const struct waiting *waiting,
                       uint64_t now_ms)
 {
-    return deadlines->limits.timeout_ms > 0 && deadlines->errand_since_ms > 0 &&
-           now_ms >= deadlines->errand_since_ms + WORK_WEDGE_MS &&
-           waiting->longest_ms >= WORK_WEDGE_MS;
+    return deadlines->limits.timeout_ms > 0 && deadlines->task_since_ms > 0 &&
+           now_ms >= deadlines->task_since_ms + REQUEST_CLOCK_WEDGE_MS &&
+           waiting->longest_ms >= REQUEST_CLOCK_WEDGE_MS;
 }
 
-/* Has an errand run if one is wanted, and none is under way. */
-static void send_errand(struct request_deadlines *deadlines, const struct waiting *waiting,
-                        uint64_t now_ms)
+/* Has a task run if one is wanted, and none is under way. */
+static void send_task(struct request_deadlines *deadlines, const struct waiting *waiting,
+                      uint64_t now_ms)
 {
-    if (py_errand_is_under_way(PY_ERRAND_OVERDUE)) {
-        if (deadlines->errand_since_ms > 0 && now_ms >= deadlines->errand_since_ms + STACKS_MS &&
+    if (py_task_is_under_way(PY_TASK_OVERDUE)) {
+        if (deadlines->task_since_ms > 0 && now_ms >= deadlines->task_since_ms + STACKS_MS &&
             !deadlines->is_wedge_logged) {
             deadlines->is_wedge_logged = true;
             py_stacks_log_from_outside(deadlines->activities, "requests take too long");
         }
         return;
     }
-    deadlines->errand_since_ms = 0;
+    deadlines->task_since_ms = 0;
     deadlines->is_wedge_logged = false;
-    if (!waiting->is_errand_wanted)
+    if (!waiting->is_task_wanted)
         return;
-    deadlines->errand_since_ms = now_ms;
-    py_errand_start(PY_ERRAND_OVERDUE);
+    deadlines->task_since_ms = now_ms;
+    py_task_start(PY_TASK_OVERDUE);
 }
 
 bool request_deadlines_is_wedged(const struct request_deadlines *deadlines)
 {
-    return deadlines->errand_since_ms > 0 && deadlines->is_wedge_logged;
+    return deadlines->task_since_ms > 0 && deadlines->is_wedge_logged;
 }
 
 bool request_deadlines_step(struct request_deadlines *deadlines, uint64_t now_ms)
@@ -143,12 +143,12 @@ bool request_deadlines_step(struct request_deadlines *deadlines, uint64_t now_ms
         must_retire = see_to(deadlines, i, now_ms) || must_retire;
     struct waiting waiting = look_at_waits(deadlines, now_ms);
     deadlines->is_hurried = waiting.is_work_wanted;
-    send_errand(deadlines, &waiting, now_ms);
+    send_task(deadlines, &waiting, now_ms);
     if (!must_retire && !deadlines->is_retired && is_wedged(deadlines, &waiting, now_ms)) {
         log_error("gil-held",
                   "no thread could take the GIL for %d s, and requests wait for it: C code of an "
                   "extension does not release it; the process is retired",
-                  WORK_WEDGE_MS / 1000);
+                  REQUEST_CLOCK_WEDGE_MS / 1000);
         must_retire = true;
     }
     bool is_news = must_retire && !deadlines->is_retired;
@@ -159,7 +159,7 @@ bool request_deadlines_step(struct request_deadlines *deadlines, uint64_t now_ms
 uint64_t request_deadlines_wait_ms(const struct request_deadlines *deadlines, uint64_t now_ms,
                                    uint64_t wait_ms)
 {
-    struct work_view view;
+    struct request_clock_view view;
     if (deadlines->entries == NULL)
         return wait_ms;
     if (deadlines->is_gone_watched && wait_ms > GONE_TICK_MS)
@@ -172,8 +172,8 @@ uint64_t request_deadlines_wait_ms(const struct request_deadlines *deadlines, ui
     if (deadlines->limits.timeout_ms > 0 && deadlines->limits.timeout_ms < wait_ms)
         wait_ms = deadlines->limits.timeout_ms;
     for (unsigned i = 0; i < deadlines->activities->count; i++)
-        if (work_look(&deadlines->activities->items[i].work, &view))
-            wait_ms =
-                work_wait_ms(&deadlines->entries[i], &deadlines->limits, &view, now_ms, wait_ms);
+        if (request_clock_look(&deadlines->activities->items[i].work, &view))
+            wait_ms = request_clock_wait_ms(&deadlines->entries[i], &deadlines->limits, &view,
+                                            now_ms, wait_ms);
     return wait_ms;
 }

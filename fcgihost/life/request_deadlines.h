@@ -1,22 +1,22 @@
 /* Requests that take too long, or whose client has left: what happens to them, step by step. The
- * supervisor looks at all threads. An errand, for which it never waits, does what takes Python. */
+ * supervisor looks at all threads. A task, for which it never waits, does what takes Python. */
 #ifndef FCGIHOST_REQUEST_DEADLINES_H
 #define FCGIHOST_REQUEST_DEADLINES_H
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "threads/activity.h"
-#include "threads/work.h"
+#include "threads/request_clock.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct request_deadlines {
-    struct work_limits limits;
+    struct request_clock_limits limits;
     bool is_gone_watched; /* [limits] client_gone = interrupt */
     struct activities *activities;
-    struct work_entry *entries; /* one for each thread; NULL: nothing to watch */
-    uint64_t errand_since_ms;   /* when the running errand was started; 0: none runs */
-    bool is_wedge_logged; /* the stacks, read from outside, as that errand does not get the GIL */
+    struct request_clock_entry *entries; /* one for each thread; NULL: nothing to watch */
+    uint64_t task_since_ms;              /* when the running task was started; 0: none runs */
+    bool is_wedge_logged; /* the stacks, read from outside, as that task does not get the GIL */
     bool is_retired;      /* it has been asked for */
     bool is_hurried;      /* an exception waits until it can be raised */
 };

@@ -6,8 +6,8 @@
 #include "base/memory.h"
 #include "config/config_application.h"
 #include "connection/idle_connections.h"
-#include "embed/py_errand.h"
 #include "embed/py_stacks.h"
+#include "embed/py_task.h"
 #include "life/process.h"
 #include "life/reexec.h"
 #include "status/collector.h"
@@ -69,7 +69,7 @@ int supervisor_init(struct supervisor *supervisor, const struct config *config)
     atomic_store(&supervisor->readiness.untried, 1); /* until Python reports how many there are */
     lifecycle_init(&supervisor->lifecycle, config, clock_ms(), chance);
     manager_link_init(&supervisor->link);
-    service_init(&supervisor->service, config, &supervisor->link);
+    process_notify_init(&supervisor->service, config, &supervisor->link);
     supervisor->lifecycle.is_managed = supervisor->link.is_managed;
     if (supervisor->link.is_managed)
         supervisor->replacement.worker = &supervisor->link.worker;
@@ -119,7 +119,7 @@ static void wait_event(struct supervisor *supervisor)
     eventfd_t count;
     uint64_t tick_ms = is_stopping ? STOPPING_TICK_MS
                                    : request_deadlines_wait_ms(&supervisor->deadlines, clock_ms(),
-                                                               service_wait_ms(TICK_MS));
+                                                               process_notify_wait_ms(TICK_MS));
     if (poll(pollfds, 3, (int)tick_ms) > 0 && pollfds[0].revents != 0)
         eventfd_read(supervisor->event_fd, &count);
 }
@@ -152,7 +152,7 @@ static void do_what_signals_ask(struct supervisor *supervisor)
     if (atomic_exchange(&supervisor->is_reopen_wanted, false)) {
         log_reopen();
         log_info("log-reopened", "SIGHUP: log opened again");
-        service_tell_reopened(&supervisor->service);
+        process_notify_tell_reopened(&supervisor->service);
     }
     if (atomic_exchange(&supervisor->are_stacks_wanted, false))
         py_stacks_log(&supervisor->pool->activities, "SIGUSR2");
@@ -232,7 +232,7 @@ static void tell_drain(struct supervisor *supervisor)
     if (supervisor->lifecycle.reason == REASON_RETRY && is_replaced(supervisor))
         return;
     describe_reason(supervisor, why, sizeof(why));
-    service_tell_drain(&supervisor->service, why, is_replaced(supervisor));
+    process_notify_tell_drain(&supervisor->service, why, is_replaced(supervisor));
 }
 
 /* While it drains: gives connections to its heir as they become idle; without one they are closed
@@ -264,7 +264,7 @@ static void begin_drain(struct supervisor *supervisor)
         poller_stop_accepting(supervisor->poller);
         poller_unpark(supervisor->poller);
     }
-    py_errand_start(PY_ERRAND_STOPPING);
+    py_task_start(PY_TASK_STOPPING);
 }
 
 /* The drain waits for requests, not for open connections: idle ones are closed at once; new ones,
@@ -419,7 +419,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
         log_serving(supervisor);
     }
     if (supervisor->lifecycle.state < LIFECYCLE_DRAINING)
-        service_tell(&supervisor->service, supervisor->is_serving_told, now_ms);
+        process_notify_tell(&supervisor->service, supervisor->is_serving_told, now_ms);
     if (supervisor->announced != loaded) {
         supervisor->announced = loaded;
         poller_unpark(supervisor->poller);
@@ -455,7 +455,7 @@ static void *run(void *argument)
         replacement_reconsider(&supervisor->replacement);
         children_reap(&supervisor->inherited_children);
         uint64_t now_ms = clock_ms();
-        service_watch(&supervisor->service, now_ms);
+        process_notify_watch(&supervisor->service, now_ms);
         poller_tend(supervisor->poller, now_ms);
         log_tell_gathered();
         spool_store_trim(&supervisor->pool->store);
@@ -481,7 +481,7 @@ int supervisor_start(struct supervisor *supervisor, struct poller *poller, struc
     supervisor->pool = pool;
     if (request_deadlines_init(&supervisor->deadlines, supervisor->config, &pool->activities) < 0)
         return -1;
-    py_errand_set_activities(&pool->activities);
+    py_task_set_activities(&pool->activities);
     int error = pthread_create(&supervisor->thread, NULL, run, supervisor);
     if (error != 0) {
         errno = error;

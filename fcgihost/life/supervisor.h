@@ -9,9 +9,9 @@
 #include "life/lifecycle.h"
 #include "life/main_thread.h"
 #include "life/manager_link.h"
+#include "life/process_notify.h"
 #include "life/replacement.h"
 #include "life/request_deadlines.h"
-#include "life/service.h"
 #include "serve/worker.h"
 #include "threads/readiness.h"
 
@@ -43,7 +43,7 @@ struct supervisor {
     struct manager_link link; /* without a manager it has no effect */
     bool is_bequeathing;      /* idle connections are given to the heir */
     struct request_deadlines deadlines;
-    struct service service;               /* what systemd hears */
+    struct process_notify service;        /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
 };
 

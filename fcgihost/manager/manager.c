@@ -4,12 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "build_facts.h"
-#include "life/notify.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
+#include "life/sd_notify.h"
 #include "manager/manager_internal.h"
-#include "manager/reload.h"
+#include "manager/reload_requests.h"
 #include "status/control.h"
 
 #include <errno.h>
@@ -61,13 +61,13 @@ void manager_stop(struct manager *manager, const char *why, bool is_quick)
         log_info("manager-stopping", "%s: stopping: %zu worker%s", why,
                  worker_plan_count(&manager->plan),
                  worker_plan_count(&manager->plan) == 1 ? "" : "s");
-        herald_tell_stop(why, manager->plan.end_ms);
+        manager_notify_tell_stop(why, manager->plan.end_ms);
         rollout_close(&manager->rollout);
     }
     worker_plan_stop(&manager->plan, is_quick);
 }
 
-const struct crew_outfit *manager_outfit(const struct manager *manager, int worker)
+const struct worker_outfit *manager_outfit(const struct manager *manager, int worker)
 {
     const struct worker_plan *plan = &manager->plan;
     return rollout_outfit(&manager->rollout,
@@ -91,19 +91,20 @@ static void signal_all(struct manager *manager, int number)
 
 static void reload(struct manager *manager)
 {
-    herald_tell_reload();
+    manager_notify_tell_reload();
     const struct config *config = rollout_begin(&manager->rollout);
     log_reopen();
     signal_all(manager, SIGHUP); /* their logs */
     if (config == NULL) {
-        reload_refuse("the configuration is wrong: nothing is changed; the log says where");
-        herald_tell_reloaded(&manager->herald,
-                             "serving as before: the configuration is wrong, as the log says");
+        reload_requests_refuse(
+            "the configuration is wrong: nothing is changed; the log says where");
+        manager_notify_tell_reloaded(
+            &manager->notify, "serving as before: the configuration is wrong, as the log says");
         return;
     }
     worker_plan_resize(&manager->plan, config->processes);
     worker_plan_roll(&manager->plan, clock_ms());
-    reload_begin();
+    reload_requests_begin();
     log_info("reload-begins", "reload: %u worker%s will be replaced, one by one", config->processes,
              config->processes == 1 ? "" : "s");
 }
@@ -147,11 +148,11 @@ static void read_signals(struct manager *manager)
 static void end_silent(struct manager *manager, uint64_t now_ms)
 {
     int worker;
-    while ((worker = herald_find_silent(&manager->herald, &manager->plan, now_ms)) !=
+    while ((worker = manager_notify_find_silent(&manager->notify, &manager->plan, now_ms)) !=
            WORKER_PLAN_NOBODY) {
         log_error("worker-silent",
                   "worker %ld: its Python has not answered for %g s ($WATCHDOG_USEC): it is ended",
-                  (long)manager->plan.workers[worker].pid, (double)notify_watchdog_ms() / 1000);
+                  (long)manager->plan.workers[worker].pid, (double)sd_notify_watchdog_ms() / 1000);
         manager_signal(manager, worker, SIGABRT);
     }
 }
@@ -160,11 +161,13 @@ static void end_silent(struct manager *manager, uint64_t now_ms)
 
 static int wait_for_something(struct manager *manager, struct pollfd *fds)
 {
-    uint64_t timeout_ms = herald_wait_ms(worker_plan_timeout_ms(&manager->plan, clock_ms()));
+    uint64_t timeout_ms =
+        manager_notify_wait_ms(worker_plan_timeout_ms(&manager->plan, clock_ms()));
     fds[0] = (struct pollfd){.fd = manager->signal_fd, .events = POLLIN};
     fds[1] = (struct pollfd){.fd = manager->reload_fd, .events = POLLIN};
     for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
-        fds[i + 2] = (struct pollfd){.fd = manager->crew.members[i].channel_fd, .events = POLLIN};
+        fds[i + 2] =
+            (struct pollfd){.fd = manager->processes.members[i].channel_fd, .events = POLLIN};
     return poll(fds, WORKER_PLAN_WORKERS_MAX + 2,
                 timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
 }
@@ -183,15 +186,15 @@ static void run(struct manager *manager)
                     manager_read_messages(manager, i);
             eventfd_read(manager->reload_fd, &count);
         }
-        if (reload_take() && !manager->plan.is_stopping)
+        if (reload_requests_take() && !manager->plan.is_stopping)
             reload(manager);
         manager_stop_if_idle(manager);
         manager_reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         end_silent(manager, clock_ms());
         manager_act(manager);
         manager_tell_status(manager);
-        herald_tell(&manager->herald, &manager->plan,
-                    rollout_outfit(&manager->rollout, false)->config, clock_ms());
+        manager_notify_tell(&manager->notify, &manager->plan,
+                            rollout_outfit(&manager->rollout, false)->config, clock_ms());
     }
 }
 
@@ -218,17 +221,17 @@ int manager_run(char **argv, const struct config *config)
         return fail(&error, 1);
     }
     worker_plan_init(&manager.plan, config->processes, manager_end_ms(config));
-    crew_init(&manager.crew);
+    worker_processes_init(&manager.processes);
     const struct handover *predecessor = reexec_predecessor();
     if (predecessor != NULL) {
-        crew_take_over(&manager.crew, &manager.plan, predecessor->members,
-                       predecessor->member_count);
+        worker_processes_take_over(&manager.processes, &manager.plan, predecessor->members,
+                                   predecessor->member_count);
         manager.has_served = true;
     }
     log_info("manager-started", "fcgihost %s: managing %u worker process%s", FCGIHOST_VERSION,
              config->processes, config->processes == 1 ? "" : "es");
     manager.reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    reload_open(manager.reload_fd);
+    reload_requests_open(manager.reload_fd);
     if (!manager_start_status(&manager, config)) {
         rollout_close(&manager.rollout);
         process_remove_pid_file(config);

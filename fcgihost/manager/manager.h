@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_MANAGER_H
 #define FCGIHOST_MANAGER_H
 
-#include "config/settings.h"
+#include "config/config.h"
 
 /* Serves with [server] processes workers until a signal stops it. The log is open. argv: for
  * SIGHUP, which reads the configuration anew. The program's exit code. Main thread, before any

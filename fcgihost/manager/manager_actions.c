@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "life/reexec.h"
 #include "manager/manager_internal.h"
-#include "manager/reload.h"
+#include "manager/reload_requests.h"
 #include "status/collector.h"
 #include "status/control.h"
 
@@ -15,10 +15,10 @@ static void start_worker(struct manager *manager, const struct worker_plan_actio
                          uint64_t now_ms)
 {
     struct worker_plan *plan = &manager->plan;
-    if (crew_start(&manager->crew, plan, action, manager_outfit(manager, action->worker), now_ms) <
-        0) {
+    if (worker_processes_start(&manager->processes, plan, action,
+                               manager_outfit(manager, action->worker), now_ms) < 0) {
         worker_plan_exited(plan, action->worker, now_ms);
-        crew_forget(&manager->crew, action->worker);
+        worker_processes_forget(&manager->processes, action->worker);
     }
 }
 
@@ -27,10 +27,11 @@ static void start_worker(struct manager *manager, const struct worker_plan_actio
 static void execute_anew(struct manager *manager)
 {
     static const atomic_bool never;
-    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
-    struct handover handover = crew_describe_outfit(outfit, true);
+    const struct worker_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    struct handover handover = worker_processes_describe_outfit(outfit, true);
     collector_hand_over(&handover.status);
-    handover.members = crew_describe(&manager->crew, &manager->plan, &handover.member_count);
+    handover.members =
+        worker_processes_describe(&manager->processes, &manager->plan, &handover.member_count);
     if (handover.members == NULL || handover.listeners == NULL)
         errno = ENOMEM;
     else
@@ -44,7 +45,7 @@ static void execute_anew(struct manager *manager)
 
 static void finish_roll(struct manager *manager)
 {
-    const struct crew_outfit *next = rollout_outfit(&manager->rollout, true);
+    const struct worker_outfit *next = rollout_outfit(&manager->rollout, true);
     if (control_use(next->config, &next->status) < 0)
         log_warning("reload-status-kept",
                     "[status] listen, path and ping stay as they were: out of memory or "
@@ -52,8 +53,8 @@ static void finish_roll(struct manager *manager)
     rollout_succeed(&manager->rollout);
     manager->plan.end_ms = manager_end_ms(rollout_outfit(&manager->rollout, false)->config);
     log_info("reload-done", "reload: all workers have been replaced");
-    reload_end(true, "all workers have been replaced");
-    herald_tell_reloaded(&manager->herald, "serving: all workers have been replaced");
+    reload_requests_end(true, "all workers have been replaced");
+    manager_notify_tell_reloaded(&manager->notify, "serving: all workers have been replaced");
     if (reexec_is_program_changed())
         execute_anew(manager);
 }
@@ -67,10 +68,11 @@ static void fail_roll(struct manager *manager, long pid)
         "reload: worker %ld could not load what the old ones serve: they stay, and this one is "
         "stopped: fix the errors above, and reload again",
         pid);
-    reload_end(false, "a new worker could not load the application: the old ones stay, and the log "
-                      "says why");
-    herald_tell_reloaded(&manager->herald,
-                         "serving with the old workers: a new one could not load");
+    reload_requests_end(
+        false, "a new worker could not load the application: the old ones stay, and the log "
+               "says why");
+    manager_notify_tell_reloaded(&manager->notify,
+                                 "serving with the old workers: a new one could not load");
 }
 
 static void perform(struct manager *manager, const struct worker_plan_action *action,
@@ -85,14 +87,14 @@ static void perform(struct manager *manager, const struct worker_plan_action *ac
         start_worker(manager, action, now_ms);
         break;
     case ACTION_ACCEPT:
-        crew_let_accept(&manager->crew, action->worker);
+        worker_processes_let_accept(&manager->processes, action->worker);
         break;
     case ACTION_RETIRE:
         if (action->reason == REPLACE_ROLL)
             collector_count_restart(RESTART_RELOAD);
         else if (action->reason == REPLACE_LIMIT)
             collector_count_restart(manager->limit[action->worker]);
-        crew_retire(&manager->crew, action->worker, action->heir);
+        worker_processes_retire(&manager->processes, action->worker, action->heir);
         break;
     case ACTION_STOP:
         manager_signal(manager, action->worker, plan->is_quick ? SIGQUIT : SIGTERM);

@@ -3,12 +3,12 @@
 #define FCGIHOST_MANAGER_INTERNAL_H
 
 #include "base/channel.h"
-#include "config/settings.h"
+#include "config/config.h"
 #include "life/worker_message.h"
-#include "manager/crew.h"
-#include "manager/herald.h"
+#include "manager/manager_notify.h"
 #include "manager/rollout.h"
 #include "manager/worker_plan.h"
+#include "manager/worker_processes.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,9 +20,9 @@ enum {
 
 struct manager {
     struct worker_plan plan;
-    struct crew crew;
+    struct worker_processes processes;
     struct rollout rollout;
-    struct herald herald;
+    struct manager_notify notify;
     int signal_fd;
     int reload_fd; /* an eventfd: a reload was asked for over the control socket */
     unsigned char
@@ -44,7 +44,7 @@ void manager_block_signals(void);
 uint64_t manager_end_ms(const struct config *config);
 void manager_signal(struct manager *manager, int worker, int number);
 /* The configuration and sockets that the worker was started with. */
-const struct crew_outfit *manager_outfit(const struct manager *manager, int worker);
+const struct worker_outfit *manager_outfit(const struct manager *manager, int worker);
 
 /* manager_messages.c */
 /* Does what the worker asks and tells, until there is no further message. */
@@ -52,7 +52,7 @@ void manager_read_messages(struct manager *manager, int worker);
 /* Stops the whole host if no worker has had a request for [limits] idle. */
 void manager_stop_if_idle(struct manager *manager);
 
-/* manager_ends.c */
+/* worker_exits.c */
 /* Takes note of every worker that has exited. */
 void manager_reap(struct manager *manager, uint64_t now_ms);
 

@@ -35,7 +35,7 @@ static void reload_code(struct manager *manager, struct worker_request *request)
     const char *why = strstr(request->reason, ": "); /* before it stands what tells changes apart */
     log_info("reload-begins", "reload: %s: the workers will be replaced, one by one",
              why != NULL ? why + 2 : request->reason);
-    herald_tell_reload();
+    manager_notify_tell_reload();
     worker_plan_roll(&manager->plan, clock_ms());
 }
 
@@ -68,8 +68,9 @@ static void take_request(struct manager *manager, int worker)
         manager->limit[worker] = name_limit(request.reason);
         worker_plan_ask(&manager->plan, worker, REPLACE_LIMIT);
     } else if (request.wish == WISH_HEAL) {
-        crew_keep_startup(&manager->crew, manager->plan.workers[worker].place,
-                          message->data + sizeof(request), message->bytes - sizeof(request));
+        worker_processes_keep_startup(&manager->processes, manager->plan.workers[worker].place,
+                                      message->data + sizeof(request),
+                                      message->bytes - sizeof(request));
         worker_plan_ask(&manager->plan, worker, REPLACE_HEAL);
     } else if (request.wish == WISH_RELOAD) {
         reload_code(manager, &request);
@@ -82,7 +83,7 @@ static void take_start(struct manager *manager)
     if (manager->message.bytes != sizeof(start))
         return;
     memcpy(&start, manager->message.data, sizeof(start));
-    herald_tell_start(&manager->herald, &manager->plan, &start);
+    manager_notify_tell_start(&manager->notify, &manager->plan, &start);
 }
 
 static void take_idleness(struct manager *manager, int worker)
@@ -108,7 +109,8 @@ void manager_stop_if_idle(struct manager *manager)
 
 void manager_read_messages(struct manager *manager, int worker)
 {
-    while (crew_receive(&manager->crew, worker, &manager->message) == CHANNEL_MESSAGE)
+    while (worker_processes_receive(&manager->processes, worker, &manager->message) ==
+           CHANNEL_MESSAGE)
         if (manager->message.kind == WORKER_REPORTS)
             take_report(manager, worker);
         else if (manager->message.kind == WORKER_ASKS)
@@ -118,5 +120,5 @@ void manager_read_messages(struct manager *manager, int worker)
         else if (manager->message.kind == WORKER_STARTS)
             take_start(manager);
         else if (manager->message.kind == WORKER_LIVES)
-            herald_hear(&manager->herald, worker, clock_ms());
+            manager_notify_hear(&manager->notify, worker, clock_ms());
 }

@@ -30,7 +30,7 @@ void manager_tell_status(struct manager *manager)
                                                   .state = state_of(worker)};
     }
     collector_set_workers(notes, count, plan->served_generation);
-    const struct crew_outfit *outfit = rollout_outfit(&manager->rollout, false);
+    const struct worker_outfit *outfit = rollout_outfit(&manager->rollout, false);
     collector_set_listeners(&outfit->listeners, outfit->config->backlog);
     collector_set_state(plan->is_stopping              ? "draining"
                         : worker_plan_is_serving(plan) ? "serving"

@@ -3,7 +3,7 @@
 
 #include "base/log.h"
 #include "config/command_line.h"
-#include "config/config.h"
+#include "config/config_load.h"
 #include "config/config_places.h"
 #include "life/privileges.h"
 #include "life/reexec.h"
@@ -47,7 +47,7 @@ static int read_config(char **argv, struct config *config, struct config_error *
 
 /* Drops the next configuration and closes the sockets that only it has. heir: the one that replaces
  * it, whose sockets stay open; or NULL. */
-static void forget_next(struct rollout *rollout, const struct crew_outfit *heir)
+static void forget_next(struct rollout *rollout, const struct worker_outfit *heir)
 {
     if (!rollout->has_next)
         return;
@@ -61,11 +61,11 @@ static void forget_next(struct rollout *rollout, const struct crew_outfit *heir)
 }
 
 /* The sockets that the new configuration names; those that are open already are shared. */
-static int open_sockets(struct crew_outfit *next, const struct rollout *rollout,
+static int open_sockets(struct worker_outfit *next, const struct rollout *rollout,
                         const struct config *config, struct config_error *error)
 {
-    const struct crew_outfit *current = &rollout->current,
-                             *former = rollout->has_next ? &rollout->next : NULL;
+    const struct worker_outfit *current = &rollout->current,
+                               *former = rollout->has_next ? &rollout->next : NULL;
     if (listener_open_again(&next->listeners, &current->listeners,
                             former != NULL ? &former->listeners : NULL, config, error) < 0)
         return -1;
@@ -80,7 +80,7 @@ static int open_sockets(struct crew_outfit *next, const struct rollout *rollout,
 const struct config *rollout_begin(struct rollout *rollout)
 {
     struct config_error error;
-    struct crew_outfit next = {0};
+    struct worker_outfit next = {0};
     struct config *config = calloc(1, sizeof(*config));
     if (config == NULL)
         return NULL;
@@ -118,7 +118,7 @@ const struct config *rollout_fail(struct rollout *rollout)
     return rollout->current.config;
 }
 
-const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
+const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
 {
     return is_next && rollout->has_next ? &rollout->next : &rollout->current;
 }

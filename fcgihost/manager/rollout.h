@@ -3,15 +3,15 @@
 #ifndef FCGIHOST_ROLLOUT_H
 #define FCGIHOST_ROLLOUT_H
 
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
-#include "manager/crew.h"
+#include "manager/worker_processes.h"
 
 #include <stdbool.h>
 
 struct rollout {
     char **argv;
-    struct crew_outfit current, next;
+    struct worker_outfit current, next;
     struct config *configs[2]; /* on the heap; NULL: none, or that of the first start */
     bool has_next;
 };
@@ -28,7 +28,7 @@ const struct config *rollout_begin(struct rollout *rollout);
 void rollout_succeed(struct rollout *rollout);
 /* The new configuration is dropped; returns the old one, which stays. */
 const struct config *rollout_fail(struct rollout *rollout);
-const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next);
+const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool is_next);
 /* The host stops, and the status goes on: new connections are refused, and those in the queues are
  * left to the workers that still accept. */
 void rollout_close(struct rollout *rollout);

@@ -4,8 +4,8 @@
 
 #include "base/address.h"
 #include "base/handover.h"
+#include "config/config.h"
 #include "config/config_error.h"
-#include "config/settings.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #define FCGIHOST_CALL_H
 
 #include "config/command_line.h"
-#include "config/settings.h"
+#include "config/config.h"
 
 /* Serves the request that the command line describes with the loaded application, and prints the
  * CGI response on response_fd. Returns the program's exit code: 0 if the status is below 500. On

@@ -124,7 +124,7 @@ static int serve(const struct route_table *routes, struct request *request)
     struct readiness readiness = {.loaded = ULLONG_MAX, .wake_fd = -1};
     struct activity activity;
     activity_init(&activity);
-    struct pace pace = {.weighted_us = 0}; /* no other thread wants the turn */
+    struct turn_policy pace = {.weighted_us = 0}; /* no other thread wants the turn */
     struct server server = {.routes = routes,
                             .readiness = &readiness,
                             .activity = &activity,

@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_CGI_H
 #define FCGIHOST_CGI_H
 
-#include "config/settings.h"
+#include "config/config.h"
 
 /* Serves one request with the loaded application. variables: "NAME=VALUE" strings (RFC 3875,
  * section 4.1), ended by NULL. body_fd: -1 if there is no body. Returns the HTTP status, or -1 if

@@ -7,7 +7,7 @@
 #include "http/request_id.h"
 #include "http/request_log.h"
 #include "protocol/record.h"
-#include "status/respond.h"
+#include "status/endpoints.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 static void send_page(struct server *server, struct request *request, const char *status,
                       const char *text)
 {
-    pace_pass_turn(&server->runner);
+    turn_policy_pass(&server->runner);
     reply_send_page(request, status, text);
 }
 
@@ -105,7 +105,7 @@ bool serve_refuse(struct server *server, struct request *request)
 {
     if (request->route != NULL)
         return false; /* it was parked, after its route had been chosen */
-    if (server->config != NULL && respond_for_host(server->config, request))
+    if (server->config != NULL && endpoints_for_host(server->config, request))
         return true;
     switch (meta_prepare(request, find_routes(server, request))) {
     case META_FINE:

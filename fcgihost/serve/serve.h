@@ -5,8 +5,8 @@
 #include "embed/py_wsgi.h"
 #include "http/route.h"
 #include "threads/activity.h"
-#include "threads/pace.h"
 #include "threads/readiness.h"
+#include "threads/turn_policy.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -19,7 +19,7 @@ struct server {
     const struct route_table *routes;
     struct readiness *readiness;
     struct activity *activity;
-    struct pace_runner runner;
+    struct turn_policy_runner runner;
     struct python_thread *python;
     atomic_ullong *requests; /* number of requests that all threads have begun; NULL: not counted */
     unsigned long long request_limit; /* at this number the supervisor is woken; 0: never */

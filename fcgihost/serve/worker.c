@@ -268,7 +268,7 @@ static bool end_sent(struct worker *worker, struct connection *connection)
         return false;
     }
     if (request->after != NULL) {
-        pace_pass_turn(&worker->server.runner);
+        turn_policy_pass(&worker->server.runner);
         py_wsgi_end_sent(worker->server.python, request);
     }
     record(worker, request);
@@ -283,16 +283,16 @@ void worker_serve(struct worker *worker, struct connection *connection)
     if (connection->is_sending && !end_sent(worker, connection))
         return;
     if (connection->is_answered)
-        pace_pass_turn(&worker->server.runner); /* the peer may send for a long time */
+        turn_policy_pass(&worker->server.runner); /* the peer may send for a long time */
     else if (connection->request != NULL)
-        pace_offer_turn(&worker->server.runner); /* reading the body from disk may block */
+        turn_policy_offer(&worker->server.runner); /* reading the body from disk may block */
     enum connection_step step = connection_advance(&worker->receiver, connection);
     while (step == CONNECTION_READY) {
         fate = handle(worker, connection);
         if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
             return;
         connection->park_end_ms = 0;
-        pace_offer_turn(&worker->server.runner); /* dropping the rest of the body may take time */
+        turn_policy_offer(&worker->server.runner); /* dropping the rest of the body may take time */
         step = finish(worker, connection, &is_gone);
         if ((step == CONNECTION_READY || is_gone) && fate == ANSWERED_WITH_GIL)
             py_wsgi_release_gil(worker->server.python);
@@ -308,13 +308,13 @@ void worker_serve(struct worker *worker, struct connection *connection)
 
 struct connection *worker_withdraw(struct worker *worker, uint64_t before_us)
 {
-    struct pace_runner *runner = &worker->server.runner;
+    struct turn_policy_runner *runner = &worker->server.runner;
     struct connection *connection = NULL;
-    if (atomic_load(&runner->entry) != PACE_ENTERING ||
+    if (atomic_load(&runner->entry) != TURN_POLICY_ENTERING ||
         atomic_load_explicit(&worker->entering_ready_us, memory_order_relaxed) > before_us)
         return NULL;
     pthread_mutex_lock(&worker->withdrawal);
-    if (pace_withdraw(runner)) {
+    if (turn_policy_withdraw(runner)) {
         connection = worker->entering;
         activity_end(worker->server.activity);
         if (connection_keep_request(connection) == CONNECTION_CLOSE)
@@ -340,12 +340,12 @@ void *worker_run(void *argument)
     }
     struct connection *connection;
     do {
-        pace_take_turn(&worker->server.runner);
+        turn_policy_take(&worker->server.runner);
         connection = poller_next(pool->poller);
         if (connection != NULL)
             worker_serve(worker, connection);
     } while (connection != NULL);
-    pace_pass_turn(&worker->server.runner);
+    turn_policy_pass(&worker->server.runner);
     py_wsgi_leave_thread(worker->server.python);
     atomic_fetch_sub(&pool->running, 1);
     return NULL;

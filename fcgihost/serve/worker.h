@@ -3,7 +3,7 @@
 #define FCGIHOST_WORKER_H
 
 #include "base/spool.h"
-#include "config/settings.h"
+#include "config/config.h"
 #include "connection/poller.h"
 #include "connection/receiver.h"
 #include "connection/sender.h"
@@ -11,8 +11,8 @@
 #include "protocol/gate.h"
 #include "serve/serve.h"
 #include "threads/activity.h"
-#include "threads/pace.h"
 #include "threads/readiness.h"
+#include "threads/turn_policy.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,12 +35,12 @@ struct worker_pool {
     const struct config *config;
     struct poller *poller;
     struct readiness *readiness;
-    struct board *board; /* shows the manager what the threads do; NULL: no manager */
+    struct scoreboard *board; /* shows the manager what the threads do; NULL: no manager */
     struct gate_limits gate_limits;
     struct sender sender;
     struct spool_store store; /* the temporary files of bodies and responses */
     struct route_table routes;
-    struct pace pace; /* decides which of them waits for requests */
+    struct turn_policy pace; /* decides which of them waits for requests */
     struct worker *workers;
     struct worker watch;
     bool has_watch;
@@ -50,7 +50,7 @@ struct worker_pool {
     unsigned long long request_limit; /* wakes the supervisor when requests reaches it; 0: never */
 };
 
-/* A worker of the pool; number as in struct pace_runner. 0, or -1 when out of memory. */
+/* A worker of the pool; number as in struct turn_policy_runner. 0, or -1 when out of memory. */
 int worker_init(struct worker *worker, struct worker_pool *pool, unsigned number,
                 struct activity *activity);
 void worker_clear(struct worker *worker);

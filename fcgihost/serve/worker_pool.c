@@ -26,7 +26,7 @@ static int start_thread(struct worker *worker, void *(*run)(void *))
 static int start_worker(struct worker_pool *pool, unsigned i)
 {
     struct worker *worker = &pool->workers[i];
-    if (pool->board != NULL && i < BOARD_THREADS_MAX) {
+    if (pool->board != NULL && i < SCOREBOARD_THREADS_MAX) {
         pool->activities.items[i].board = &pool->board->thread[i];
         pool->activities.items[i].counters = &pool->board->counters[i];
         atomic_store(&pool->board->threads, i + 1);
@@ -69,7 +69,7 @@ int worker_pool_start(struct worker_pool *pool)
     pool->sender.min_rate = config->min_rate_bytes;
     pool->sender.give_back = give_back;
     pool->sender.owner = pool;
-    pace_init(&pool->pace);
+    turn_policy_init(&pool->pace);
     watch_prepare(pool);
     pool->workers = calloc(config->threads, sizeof(*pool->workers));
     if (pool->workers == NULL || activities_init(&pool->activities, config->threads) < 0)
@@ -104,6 +104,6 @@ bool worker_pool_join(struct worker_pool *pool, uint64_t deadline_ms)
     free((void *)(uintptr_t)pool->store.folder);
     /* The activities are not freed: other threads may ask for them until Python ends. */
     route_table_clear(&pool->routes);
-    pace_destroy(&pool->pace);
+    turn_policy_destroy(&pool->pace);
     return true;
 }

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "build_facts.h"
 #include "config/config_application.h"
-#include "status/past.h"
+#include "status/ended_workers.h"
 #include "status/queue_length.h"
 #include "status/worker_socket.h"
 
@@ -291,7 +291,7 @@ void collector_worker_ended(long pid, const struct counters_totals *totals)
     struct worker_note *worker = find_worker(pid);
     if (worker != NULL)
         *worker = told.workers[--told.worker_count];
-    past_end(pid, totals);
+    ended_workers_end(pid, totals);
     pthread_mutex_unlock(&told.mutex);
 }
 
@@ -440,11 +440,11 @@ static void add_past(struct figures *figures, const bool *is_silent)
             free(process);
             continue;
         }
-        past_see(process, is_silent[i]);
+        ended_workers_see(process, is_silent[i]);
         figures->processes[left++] = process;
     }
     figures->process_count = left;
-    past_end_round(&figures->ended, &figures->ended_log_dropped);
+    ended_workers_end_round(&figures->ended, &figures->ended_log_dropped);
     pthread_mutex_unlock(&told.mutex);
 }
 

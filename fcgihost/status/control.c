@@ -7,7 +7,7 @@
 #include "connection/connection.h"
 #include "status/collector.h"
 #include "status/control_socket.h"
-#include "status/respond.h"
+#include "status/endpoints.h"
 #include "status/worker_socket.h"
 
 #include <errno.h>
@@ -38,7 +38,7 @@ struct client {
 
 /* What a reload may change. */
 struct outfit {
-    struct respond_paths paths; /* on the heap */
+    struct endpoints_paths paths; /* on the heap */
     struct address_block *allow;
     size_t allow_count;
     struct {
@@ -87,7 +87,7 @@ static bool serve_client(struct client *client)
     struct connection *connection = client->connection;
     enum connection_step step = connection_advance(&control.receiver, connection);
     while (step == CONNECTION_READY) {
-        respond_always(&control.outfit.paths, connection->request, client->is_control);
+        endpoints_always(&control.outfit.paths, connection->request, client->is_control);
         client->deadline_ms = clock_ms() + KEPT_MS;
         step = connection_finish_request(&control.receiver, connection);
     }
@@ -306,7 +306,7 @@ int control_start(const struct config *config, const struct listener_set *status
 {
     if (prepare(config, status) < 0)
         return -1;
-    respond_as_worker(role == CONTROL_WORKER);
+    endpoints_as_worker(role == CONTROL_WORKER);
     if (role == CONTROL_WORKER)
         control.socket = (struct control_socket){.fd = worker_socket_open()};
     else

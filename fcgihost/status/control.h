@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_STATUS_CONTROL_H
 #define FCGIHOST_STATUS_CONTROL_H
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "net/listener_set.h"
 
 #include <stdbool.h>

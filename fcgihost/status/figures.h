@@ -5,7 +5,7 @@
 #ifndef FCGIHOST_STATUS_FIGURES_H
 #define FCGIHOST_STATUS_FIGURES_H
 
-#include "config/settings.h"
+#include "config/config.h"
 #include "http/request_id.h"
 #include "threads/counters.h"
 

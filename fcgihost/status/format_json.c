@@ -210,7 +210,7 @@ static void put_sums(struct json *json, const struct figures *figures)
     json_end_object(json);
 }
 
-void format_json(struct text *text, const struct figures *figures)
+void format_json(struct strbuf *text, const struct figures *figures)
 {
     struct json json = {.text = text};
     json_begin_object(&json, NULL);
@@ -232,5 +232,5 @@ void format_json(struct text *text, const struct figures *figures)
         put_process(&json, figures->processes[i]);
     json_end_array(&json);
     json_end_object(&json);
-    text_put(text, "\n");
+    strbuf_put(text, "\n");
 }

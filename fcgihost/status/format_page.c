@@ -5,24 +5,24 @@
 
 #include <string.h>
 
-static void put_html(struct text *text, const char *bytes, size_t n)
+static void put_html(struct strbuf *text, const char *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (strchr("<>&\"'", bytes[i]) != NULL && bytes[i] != '\0')
-            text_format(text, "&#%d;", bytes[i]);
+            strbuf_format(text, "&#%d;", bytes[i]);
         else
-            text_put_bytes(text, bytes + i, 1);
+            strbuf_put_bytes(text, bytes + i, 1);
 }
 
-void format_page(struct text *text, const struct figures *figures)
+void format_page(struct strbuf *text, const struct figures *figures)
 {
     static const char marker[] = "@STATUS@";
     const char *at = strstr(status_page, marker);
-    struct text plain = {0};
+    struct strbuf plain = {0};
     format_plain(&plain, figures);
-    text_put_bytes(text, status_page, (size_t)(at - status_page));
+    strbuf_put_bytes(text, status_page, (size_t)(at - status_page));
     put_html(text, plain.data, plain.used);
-    text_put(text, at + strlen(marker));
+    strbuf_put(text, at + strlen(marker));
     text->has_failed |= plain.has_failed;
-    text_clear(&plain);
+    strbuf_clear(&plain);
 }

@@ -4,63 +4,63 @@
 #include <stdio.h>
 #include <string.h>
 
-static void begin(struct text *text, const char *name, const char *type, const char *help)
+static void begin(struct strbuf *text, const char *name, const char *type, const char *help)
 {
-    text_format(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+    strbuf_format(text, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 /* A label's value: UTF-8, with backslash, quote and newline escaped. Other control characters may
  * stand there, but nobody would expect them. */
-static void put_label(struct text *text, const char *value)
+static void put_label(struct strbuf *text, const char *value)
 {
     while (*value != '\0') {
         size_t n = text_utf8_bytes(value);
         if (*value == '\\' || *value == '"')
-            text_format(text, "\\%c", *value);
+            strbuf_format(text, "\\%c", *value);
         else if (*value == '\n')
-            text_put(text, "\\n");
+            strbuf_put(text, "\\n");
         else if (n == 0)
-            text_put(text, "\xef\xbf\xbd");
+            strbuf_put(text, "\xef\xbf\xbd");
         else if ((unsigned char)*value < 0x20 || *value == 0x7f)
-            text_put(text, "?");
+            strbuf_put(text, "?");
         else
-            text_put_bytes(text, value, n);
+            strbuf_put_bytes(text, value, n);
         value += n > 0 ? n : 1;
     }
 }
 
 /* name{label="value"} number */
-static void put_labelled(struct text *text, const char *name, const char *label, const char *value,
-                         double number)
+static void put_labelled(struct strbuf *text, const char *name, const char *label,
+                         const char *value, double number)
 {
-    text_format(text, "%s{%s=\"", name, label);
+    strbuf_format(text, "%s{%s=\"", name, label);
     put_label(text, value);
-    text_format(text, "\"} %.15g\n", number);
+    strbuf_format(text, "\"} %.15g\n", number);
 }
 
-static void put_single(struct text *text, const char *name, const char *type, const char *help,
+static void put_single(struct strbuf *text, const char *name, const char *type, const char *help,
                        double number)
 {
     begin(text, name, type, help);
-    text_format(text, "%s %.15g\n", name, number);
+    strbuf_format(text, "%s %.15g\n", name, number);
 }
 
-static void put_histogram(struct text *text, const char *name, const char *help,
+static void put_histogram(struct strbuf *text, const char *name, const char *help,
                           const struct counters_total_histogram *histogram)
 {
     unsigned long long count = 0;
     begin(text, name, "histogram", help);
     for (int i = 0; i < COUNTERS_BOUNDS; i++) {
         count += histogram->buckets[i];
-        text_format(text, "%s_bucket{le=\"%.15g\"} %llu\n", name,
-                    (double)counters_bounds_us[i] / 1e6, count);
+        strbuf_format(text, "%s_bucket{le=\"%.15g\"} %llu\n", name,
+                      (double)counters_bounds_us[i] / 1e6, count);
     }
     count += histogram->buckets[COUNTERS_BOUNDS];
-    text_format(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.15g\n%s_count %llu\n", name, count,
-                name, (double)histogram->sum_us / 1e6, name, count);
+    strbuf_format(text, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.15g\n%s_count %llu\n", name, count,
+                  name, (double)histogram->sum_us / 1e6, name, count);
 }
 
-static void put_requests(struct text *text, const struct figures_sums *sums)
+static void put_requests(struct strbuf *text, const struct figures_sums *sums)
 {
     static const char *const classes[] = {"1xx", "2xx", "3xx", "4xx", "5xx"};
     const struct counters_totals *totals = &sums->totals;
@@ -86,7 +86,7 @@ static void put_requests(struct text *text, const struct figures_sums *sums)
                "Requests that passed [limits] request_time.", (double)totals->timeouts);
 }
 
-static void put_pools(struct text *text, const struct figures *figures,
+static void put_pools(struct strbuf *text, const struct figures *figures,
                       const struct figures_sums *sums)
 {
     begin(text, "fcgihost_threads", "gauge", "Application threads, by state.");
@@ -104,7 +104,7 @@ static void put_pools(struct text *text, const struct figures *figures,
                          (double)figures->listeners[i].queued);
 }
 
-static void put_processes(struct text *text, const struct figures *figures)
+static void put_processes(struct strbuf *text, const struct figures *figures)
 {
     char place[16];
     begin(text, "fcgihost_process_starts_total", "counter",
@@ -135,7 +135,7 @@ static bool is_first(const struct figures *figures, enum program_kind kind, size
     return true;
 }
 
-static void put_programs(struct text *text, const struct figures *figures, const char *name,
+static void put_programs(struct strbuf *text, const struct figures *figures, const char *name,
                          bool are_attempts)
 {
     struct program_figures program;
@@ -146,18 +146,18 @@ static void put_programs(struct text *text, const struct figures *figures, const
                              are_attempts ? program.attempts : program.state == PROGRAM_LOADED);
 }
 
-void format_prometheus(struct text *text, const struct figures *figures)
+void format_prometheus(struct strbuf *text, const struct figures *figures)
 {
     struct figures_sums sums;
     figures_sum(figures, &sums);
     put_single(text, "fcgihost_up", "gauge", "1 while requests are served.",
                strcmp(figures->state, "serving") == 0);
     begin(text, "fcgihost_info", "gauge", "Versions of the host.");
-    text_put(text, "fcgihost_info{version=\"");
+    strbuf_put(text, "fcgihost_info{version=\"");
     put_label(text, figures->version);
-    text_put(text, "\",python=\"");
+    strbuf_put(text, "\",python=\"");
     put_label(text, figures->python);
-    text_put(text, "\"} 1\n");
+    strbuf_put(text, "\"} 1\n");
     put_requests(text, &sums);
     put_pools(text, figures, &sums);
     put_processes(text, figures);

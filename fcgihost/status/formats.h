@@ -4,15 +4,15 @@
 #define FCGIHOST_STATUS_FORMATS_H
 
 #include "status/figures.h"
-#include "status/text.h"
+#include "status/strbuf.h"
 
-void format_json(struct text *text, const struct figures *figures);
+void format_json(struct strbuf *text, const struct figures *figures);
 /* Prometheus's text exposition format, version 0.0.4. */
-void format_prometheus(struct text *text, const struct figures *figures);
+void format_prometheus(struct strbuf *text, const struct figures *figures);
 /* Lines for a terminal; control characters are escaped. */
-void format_plain(struct text *text, const struct figures *figures);
+void format_plain(struct strbuf *text, const struct figures *figures);
 /* The page: page.html, with the plain text where it says so, for browsers without a script. */
-void format_page(struct text *text, const struct figures *figures);
+void format_page(struct strbuf *text, const struct figures *figures);
 
 /* What the formats share: the sums over all processes. */
 struct figures_sums {

@@ -1,15 +1,15 @@
 /* What tells hosts on one machine apart, and where their control sockets are. */
 #include "status/identity.h"
 
-#include "config/config_setting.h"
-#include "status/text.h"
+#include "config/config_assignment.h"
+#include "status/strbuf.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static struct text own;
+static struct strbuf own;
 
 char *identity_canonical(const char *path)
 {
@@ -22,11 +22,11 @@ static int put_config_file(const struct config *config)
     const char *path = config->kept.is_set ? config->kept.path : config->file;
     if (path == NULL)
         return 0;
-    char *folder = config_setting_find_folder(config);
-    char *absolute = folder != NULL ? config_setting_make_absolute(path, folder) : NULL;
+    char *folder = config_assignment_find_folder(config);
+    char *absolute = folder != NULL ? config_assignment_make_absolute(path, folder) : NULL;
     char *canonical = absolute != NULL ? identity_canonical(absolute) : NULL;
     if (canonical != NULL)
-        text_format(&own, "config %s\n", canonical);
+        strbuf_format(&own, "config %s\n", canonical);
     free(canonical);
     free(absolute);
     free(folder);
@@ -35,12 +35,12 @@ static int put_config_file(const struct config *config)
 
 int identity_init(const struct config *config)
 {
-    text_clear(&own);
+    strbuf_clear(&own);
     if (put_config_file(config) < 0)
         return -1;
     for (size_t i = 0; i < config->listen.count; i++)
-        text_format(&own, "listen %s\n", config->listen.items[i]);
-    text_put_bytes(&own, "", 1);
+        strbuf_format(&own, "listen %s\n", config->listen.items[i]);
+    strbuf_put_bytes(&own, "", 1);
     return own.has_failed ? -1 : 0;
 }
 

@@ -2,7 +2,7 @@
 #ifndef FCGIHOST_STATUS_IDENTITY_H
 #define FCGIHOST_STATUS_IDENTITY_H
 
-#include "config/settings.h"
+#include "config/config.h"
 
 #include <stdbool.h>
 #include <stddef.h>

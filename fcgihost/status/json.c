@@ -6,50 +6,50 @@
 #include <string.h>
 #include <time.h>
 
-static void put_quoted(struct text *text, const char *string)
+static void put_quoted(struct strbuf *text, const char *string)
 {
-    text_put(text, "\"");
+    strbuf_put(text, "\"");
     while (*string != '\0') {
         unsigned char byte = (unsigned char)*string;
         size_t n = text_utf8_bytes(string);
         bool is_line_end = n == 3 && memcmp(string, "\xe2\x80", 2) == 0 &&
                            ((unsigned char)string[2] & 0xfe) == 0xa8; /* U+2028, U+2029 */
         if (n == 0) {
-            text_put(text, "\\ufffd");
+            strbuf_put(text, "\\ufffd");
             n = 1;
         } else if (is_line_end) {
-            text_put(text, string[2] == '\xa8' ? "\\u2028" : "\\u2029");
+            strbuf_put(text, string[2] == '\xa8' ? "\\u2028" : "\\u2029");
         } else if (byte < 0x20 || byte == 0x7f || strchr("\"\\<>&'", byte) != NULL) {
-            text_format(text, "\\u%04x", byte);
+            strbuf_format(text, "\\u%04x", byte);
         } else {
-            text_put_bytes(text, string, n);
+            strbuf_put_bytes(text, string, n);
         }
         string += n;
     }
-    text_put(text, "\"");
+    strbuf_put(text, "\"");
 }
 
 static void begin(struct json *json, const char *key)
 {
     if (json->needs_comma)
-        text_put(json->text, ",");
+        strbuf_put(json->text, ",");
     json->needs_comma = true;
     if (key != NULL) {
         put_quoted(json->text, key);
-        text_put(json->text, ":");
+        strbuf_put(json->text, ":");
     }
 }
 
 static void open_bracket(struct json *json, const char *key, const char *bracket)
 {
     begin(json, key);
-    text_put(json->text, bracket);
+    strbuf_put(json->text, bracket);
     json->needs_comma = false;
 }
 
 static void close_bracket(struct json *json, const char *bracket)
 {
-    text_put(json->text, bracket);
+    strbuf_put(json->text, bracket);
     json->needs_comma = true;
 }
 
@@ -86,7 +86,7 @@ void json_string(struct json *json, const char *key, const char *value)
 void json_unsigned(struct json *json, const char *key, unsigned long long value)
 {
     begin(json, key);
-    text_format(json->text, "%llu", value);
+    strbuf_format(json->text, "%llu", value);
 }
 
 void json_number(struct json *json, const char *key, double value)
@@ -96,19 +96,19 @@ void json_number(struct json *json, const char *key, double value)
         return;
     }
     begin(json, key);
-    text_format(json->text, "%.15g", value);
+    strbuf_format(json->text, "%.15g", value);
 }
 
 void json_bool(struct json *json, const char *key, bool value)
 {
     begin(json, key);
-    text_put(json->text, value ? "true" : "false");
+    strbuf_put(json->text, value ? "true" : "false");
 }
 
 void json_null(struct json *json, const char *key)
 {
     begin(json, key);
-    text_put(json->text, "null");
+    strbuf_put(json->text, "null");
 }
 
 void json_moment(struct json *json, const char *key, uint64_t moment_us)

@@ -2,13 +2,13 @@
 #ifndef FCGIHOST_STATUS_JSON_H
 #define FCGIHOST_STATUS_JSON_H
 
-#include "status/text.h"
+#include "status/strbuf.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct json {
-    struct text *text;
+    struct strbuf *text;
     bool needs_comma;
 };
 

@@ -23,27 +23,27 @@ void activity_begin(struct activity *activity, struct request *request)
     activity->since_ms = now_ms;
     pthread_mutex_unlock(&activity->mutex);
     if (activity->board != NULL) {
-        char text[BOARD_TEXT_BYTES];
+        char text[SCOREBOARD_TEXT_BYTES];
         request_describe(request, text, sizeof(text));
-        board_set(activity->board, text, now_ms);
+        scoreboard_set(activity->board, text, now_ms);
     }
-    work_begin(&activity->work, now_ms);
+    request_clock_begin(&activity->work, now_ms);
 }
 
 /* Takes the mutex: a thread that holds it may be looking at the request's connection. */
 void activity_end_application(struct activity *activity)
 {
     pthread_mutex_lock(&activity->mutex);
-    work_leave(&activity->work);
+    request_clock_leave(&activity->work);
     pthread_mutex_unlock(&activity->mutex);
 }
 
 bool activity_has_client_left(struct activity *activity, unsigned long long serial)
 {
-    struct work_view view;
+    struct request_clock_view view;
     pthread_mutex_lock(&activity->mutex);
-    bool is_same =
-        activity->served != NULL && work_look(&activity->work, &view) && view.serial == serial;
+    bool is_same = activity->served != NULL && request_clock_look(&activity->work, &view) &&
+                   view.serial == serial;
     bool has_left = is_same && request_has_peer_left(activity->served);
     pthread_mutex_unlock(&activity->mutex);
     return has_left;
@@ -55,7 +55,7 @@ void activity_end(struct activity *activity)
     activity->served = NULL;
     pthread_mutex_unlock(&activity->mutex);
     if (activity->board != NULL)
-        board_set(activity->board, NULL, 0);
+        scoreboard_set(activity->board, NULL, 0);
 }
 
 int activities_init(struct activities *activities, unsigned capacity)

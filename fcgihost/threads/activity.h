@@ -3,9 +3,9 @@
 #define FCGIHOST_ACTIVITY_H
 
 #include "http/request_id.h"
-#include "threads/board.h"
 #include "threads/counters.h"
-#include "threads/work.h"
+#include "threads/request_clock.h"
+#include "threads/scoreboard.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,8 +20,8 @@ struct activity {
     pthread_mutex_t mutex;
     struct request *served; /* guarded by the mutex; NULL: none */
     uint64_t since_ms;
-    struct board_thread *board; /* where the manager sees it; NULL: no manager */
-    struct work work;           /* the part that runs in the application */
+    struct scoreboard_thread *board; /* where the manager sees it; NULL: no manager */
+    struct request_clock work;       /* the part that runs in the application */
     /* Written by this thread, read by any. On the board if there is one, so that the manager can
      * still read them when the process has died. */
     struct counters *counters, own_counters;
@@ -53,8 +53,8 @@ void activity_end(struct activity *activity);
 /* false: it serves no request. Any thread, with or without the GIL. */
 bool activity_get(struct activity *activity, struct activity_report *report);
 
-/* While the application runs: has the client of this piece of work (struct work_view) left? Never
- * blocks. Called by the supervisor. */
+/* While the application runs: has the client of this piece of work (struct request_clock_view)
+ * left? Never blocks. Called by the supervisor. */
 bool activity_has_client_left(struct activity *activity, unsigned long long serial);
 
 /* Allocates them for capacity threads. 0, or -1 when out of memory. */

@@ -5,7 +5,7 @@ import os
 import sys
 from _thread import RLock, _local as Local  # threading, which exports them, is slow to import
 
-from fcgihost import errors, interrupt, telling
+from fcgihost import errors, interrupt, status_items
 
 _IS_HOST = "_fcgihost" in sys.builtin_module_names
 
@@ -94,7 +94,7 @@ class Scope:
     def describe(self):
         """For the status; asked of the process's scope, it answers for all but those of requests."""
         scopes = [(scope, scope.count()) for scope in (self, *loads())]
-        return [telling.Item("cleanups", scope.name, size=count) for scope, count in scopes if count or scope is self]
+        return [status_items.Item("cleanups", scope.name, size=count) for scope, count in scopes if count or scope is self]
 
     def adopt(self, scope):
         """Takes over the cleanups of scope, after its own and in their order, and those registered there later.
@@ -137,7 +137,7 @@ class Scope:
 
     def _tell(self):
         if self is process_scope or self in _loads:
-            telling.changed()  # the status does not show those of requests
+            status_items.changed()  # the status does not show those of requests
 
     def _run_all(self, log, on_start):
         count = 0
@@ -211,7 +211,7 @@ class _Nothing:
 
 _nothing = _Nothing()
 process_scope = Scope("the process")
-telling.add(process_scope)
+status_items.add(process_scope)
 
 
 def register_cleanup(func, /, *args, **kwargs):
@@ -345,7 +345,7 @@ def _try(function, *args):
 def _forget_load(scope):
     if scope in _loads:
         _loads.remove(scope)
-        telling.changed()  # it is shown no longer, whoever runs its cleanups
+        status_items.changed()  # it is shown no longer, whoever runs its cleanups
 
 
 def _arrange_exit():

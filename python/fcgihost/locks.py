@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 
-from fcgihost import folders, runtime, telling
+from fcgihost import folders, runtime, status_items
 
 _POLL = 0.05      # seconds between two attempts while another process has the lock
 _PATIENCE = 0.5   # seconds after which a waiting process closes the gate
@@ -64,7 +64,7 @@ class Locks:
         self._file = None
         self._reset()
         runtime.reset_in_child(self)
-        telling.add(self)
+        status_items.add(self)
 
     def describe(self):
         """For the status. What another process holds is told by that one."""
@@ -75,7 +75,7 @@ class Locks:
                 continue
             since = turns[0].since
             is_held = since is not None
-            items.append(telling.Item(
+            items.append(status_items.Item(
                 "lock", name, state="held" if is_held else "waiting", detail=turns[0].thread if is_held else "",
                 pid=os.getpid() if is_held else 0, waiting=len(turns) - is_held,
                 seconds=max(time.time() - since, 0.0) if is_held else None))
@@ -96,7 +96,7 @@ class Locks:
             self._lock_file(turn, began, timeout)
             turn.since = time.time()
             turn.file.write_holder(turn)
-            telling.changed()
+            status_items.changed()
         except BaseException:
             self._leave(turn)
             raise
@@ -135,7 +135,7 @@ class Locks:
             queue = self._queues.setdefault(turn.name, collections.deque())
             queue.append(turn)
             is_first = queue[0] is turn
-        telling.changed()
+        status_items.changed()
         return is_first
 
     def _leave(self, turn):
@@ -159,7 +159,7 @@ class Locks:
                 del self._queues[turn.name]
             elif queue[0].woken.locked():
                 queue[0].woken.release()
-        telling.changed()
+        status_items.changed()
 
     def _open_file(self):
         with self._mutex:

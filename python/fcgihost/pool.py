@@ -4,7 +4,7 @@ import collections
 import threading
 import time
 
-from fcgihost import cleanup, errors, runtime, telling
+from fcgihost import cleanup, errors, runtime, status_items
 
 _inherited = []  # in a forked child, what its parent made: to drop it might end the parent's connections
 
@@ -45,7 +45,7 @@ class Pool:
         self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
-        telling.add(self)
+        status_items.add(self)
 
     def __repr__(self):
         state = self._state
@@ -56,7 +56,7 @@ class Pool:
         """For the status."""
         state = self._state
         since = [holding.since for holding in list(state.holdings) if holding.since is not None]
-        return [telling.Item(
+        return [status_items.Item(
             "pool", self.name, size=self.size, in_use=len(state.holdings), idle=len(state.idle),
             waiting=len(state.waiters), seconds=max(self._clock() - min(since), 0.0) if since else None)]
 
@@ -76,7 +76,7 @@ class Pool:
                 holding.granted = threading.Lock()
                 holding.granted.acquire()
                 state.waiters.append(holding)
-        telling.changed()
+        status_items.changed()
         if holding.granted is not None:
             self._wait(holding)
         if holding.entry is not None and not self._is_good(holding.entry):
@@ -230,7 +230,7 @@ class _State:
             self.holdings.discard(holding)
             self.idle.append(entry)
             self.wake(size)
-        telling.changed()
+        status_items.changed()
         return True
 
     def vacate(self, holding, size):
@@ -240,7 +240,7 @@ class _State:
             self.holdings.discard(holding)
             self.wake(size)
             holding.is_over = True
-        telling.changed()
+        status_items.changed()
 
     def give_up_idle(self, before=None):
         """Makes leftovers of all entries that are idle since before; None: of all that are idle."""

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from fcgihost import cleanup, errors, runtime, telling
+from fcgihost import cleanup, errors, runtime, status_items
 
 _inherited = []  # in a forked child, what its parent made: to drop it might end the parent's connection
 
@@ -45,7 +45,7 @@ class Resource:
         self._scope = cleanup.defining()
         self._state = _State()
         runtime.reset_in_child(self)
-        telling.add(self)
+        status_items.add(self)
 
     def __repr__(self):
         return "<fcgihost resource %s: %s>" % (self.name, "created" if self._state.made else "not created")
@@ -55,7 +55,7 @@ class Resource:
         state = self._state
         failure = state.failure
         is_failed = failure is not None and state.made is None
-        return [telling.Item(
+        return [status_items.Item(
             "resource", self.name,
             state="creating" if state.attempt is not None else "created" if state.made is not None else
             "failed" if is_failed else "closed" if state.is_closed else "not created",
@@ -119,7 +119,7 @@ class Resource:
                 if failure is not None and self._clock() < failure.until and not is_load:
                     raise self._unavailable(failure) from failure.cause
                 state.attempt = mine
-                telling.changed()
+                status_items.changed()
                 return mine
         if attempt.thread == threading.get_ident():
             raise RuntimeError("resource %s: its own creation asks for it" % self.name)
@@ -203,7 +203,7 @@ class _State:
             if self.attempt is attempt:
                 self.attempt = None
         attempt.is_over.set()
-        telling.changed()
+        status_items.changed()
 
 
 class _Made:

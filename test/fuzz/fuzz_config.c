@@ -1,13 +1,14 @@
 /* An ini file: it is read, or there is one line that says why not.
- * links: config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c address.c */
+ * links: config_load.c config_application.c config_environment.c config_error.c config_file.c
+ * settings_table.c config_assignment.c config_text.c config_value.c address.c */
 #include "fuzz.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "config/config.h"
 #include "config/config_application.h"
 #include "config/config_file.h"
+#include "config/config_load.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {

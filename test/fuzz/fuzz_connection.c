@@ -28,12 +28,12 @@ enum {
     IS_HANDED_OVER = 8
 };
 
-struct text {
+struct strbuf {
     uint8_t *bytes;
     size_t n, capacity;
 };
 
-static void put(struct text *text, const void *bytes, size_t n)
+static void put(struct strbuf *text, const void *bytes, size_t n)
 {
     if (text->n + n > text->capacity) {
         text->capacity = 2 * (text->n + n) + 256;
@@ -47,8 +47,8 @@ static void put(struct text *text, const void *bytes, size_t n)
 
 /* What came of a connection. */
 struct outcome {
-    struct text requests; /* their parameters and bodies */
-    struct text answers;
+    struct strbuf requests; /* their parameters and bodies */
+    struct strbuf answers;
     const char *refusal;
     bool is_stranger; /* its protocol was not recognised, or is HTTP: what is told depends on how
                          much has come */
@@ -231,9 +231,9 @@ static void deliver(const uint8_t *data, size_t n, uint32_t cuts, bool is_handed
 
 /* Records of a stream are joined; answers to management records, which may stand anywhere, are put
  * apart. */
-static void sort_answers(struct text *answers, struct text *management)
+static void sort_answers(struct strbuf *answers, struct strbuf *management)
 {
-    struct text sorted = {0};
+    struct strbuf sorted = {0};
     for (size_t p = 0; p + RECORD_HEADER_BYTES <= answers->n;) {
         struct record record = record_parse(answers->bytes + p);
         size_t total = record_total_bytes(&record);
@@ -252,7 +252,7 @@ static void sort_answers(struct text *answers, struct text *management)
 
 static void compare(struct outcome *whole, struct outcome *cut)
 {
-    struct text management[2] = {{0}, {0}};
+    struct strbuf management[2] = {{0}, {0}};
     if (whole->answers.n > 0 && whole->answers.bytes[0] == RECORD_VERSION) {
         sort_answers(&whole->answers, &management[0]);
         sort_answers(&cut->answers, &management[1]);

@@ -3,16 +3,16 @@
  * has become of the file.
  *
  * The input: arguments, one a line, up to an empty line; the rest is the file.
- * links: command_line.c config.c config_application.c config_environment.c config_error.c
- * config_file.c config_options.c config_setting.c config_text.c config_value.c address.c */
+ * links: command_line.c config_load.c config_application.c config_environment.c config_error.c
+ * config_file.c settings_table.c config_assignment.c config_text.c config_value.c address.c */
 #include "fuzz.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "config/command_line.h"
-#include "config/config.h"
-#include "config/config_options.h"
+#include "config/config_load.h"
+#include "config/settings_table.h"
 
 enum { ARGUMENTS_MAX = 24 };
 
@@ -94,15 +94,15 @@ static char *print(const struct config *config)
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
     MUST(out != NULL);
-    for (size_t i = 0; i < config_option_count(); i++)
-        if (!is_applications(config_option_at(i)))
-            print_value(out, config_option_at(i), config);
+    for (size_t i = 0; i < settings_table_count(); i++)
+        if (!is_applications(settings_table_at(i)))
+            print_value(out, settings_table_at(i), config);
     for (size_t a = 0; a < config->application_count; a++) {
         const char *name = config->applications[a].name;
         fprintf(out, "[application %s]\n", name != NULL ? name : "");
-        for (size_t i = 0; i < config_option_count(); i++)
-            if (is_applications(config_option_at(i)))
-                print_value(out, config_option_at(i), &config->applications[a]);
+        for (size_t i = 0; i < settings_table_count(); i++)
+            if (is_applications(settings_table_at(i)))
+                print_value(out, settings_table_at(i), &config->applications[a]);
     }
     MUST(fclose(out) == 0);
     return text;

@@ -17,10 +17,10 @@
 
 #include <cmocka.h>
 
-#include "config/config.h"
 #include "config/config_application.h"
 #include "config/config_file.h"
-#include "config/config_options.h"
+#include "config/config_load.h"
+#include "config/settings_table.h"
 
 /* The tests run in a folder of their own, which this names. */
 static char folder[64];

@@ -12,8 +12,8 @@
 
 #include "base/log.h"
 #include "connection/poller.h"
-#include "embed/py_errand.h"
 #include "embed/py_stacks.h"
+#include "embed/py_task.h"
 #include "life/process.h"
 #include "life/reexec.h"
 
@@ -88,12 +88,12 @@ const struct handover *reexec_predecessor(void)
     return fake_predecessor;
 }
 
-void py_errand_start(enum py_errand errand)
+void py_task_start(enum py_task task)
 {
-    tell("errand %d", (int)errand);
+    tell("task %d", (int)task);
 }
 
-void py_errand_set_activities(const struct activities *activities)
+void py_task_set_activities(const struct activities *activities)
 {
     (void)activities;
 }

@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-#include "config/config.h"
+#include "config/config_load.h"
 #include "net/listener_set.h"
 
 struct fixture {

@@ -1,5 +1,5 @@
-/* links: command_line.c config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c
- * config_value.c address.c */
+/* links: command_line.c config_load.c config_application.c config_environment.c config_error.c
+ * config_file.c settings_table.c config_assignment.c config_text.c config_value.c address.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "config/command_line.h"
-#include "config/config.h"
+#include "config/config_load.h"
 
 struct fixture {
     struct config config;
@@ -221,8 +221,7 @@ static void test_wrong_file_is_wrong_configuration(void **state)
         "a number within it");
     write_ini("[server]\nenvironment_file = none\n");
     assert_int_equal(parse(fixture, ""), COMMAND_LINE_WRONG_CONFIG);
-    assert_non_null(strstr(fixture->error.message,
-                           "fcgihost.ini:2: [server] environment_file \""));
+    assert_non_null(strstr(fixture->error.message, "fcgihost.ini:2: [server] environment_file \""));
     write_ini("[server]\nthreads = 0\n");
     /* The flag wins over what the file says, not over that it is wrong. */
     assert_int_equal(parse(fixture, "-t|2"), COMMAND_LINE_WRONG_CONFIG);
@@ -281,7 +280,8 @@ static void test_commands(void **state)
     assert_int_equal(fixture->command_line.command, COMMAND_HELP);
     assert_fine(fixture, "--print-ini");
     assert_int_equal(fixture->command_line.command, COMMAND_PRINT_INI);
-    assert_usage(fixture, "--check|--call|/|a:b", "--check, --call, --status, --reload: two are given: keep one");
+    assert_usage(fixture, "--check|--call|/|a:b",
+                 "--check, --call, --status, --reload: two are given: keep one");
 }
 
 /* Somebody who asks for help may well stand in a folder with a broken file. */

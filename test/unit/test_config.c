@@ -1,4 +1,5 @@
-/* links: config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c address.c
+/* links: config_load.c config_application.c config_environment.c config_error.c config_file.c
+ * settings_table.c config_assignment.c config_text.c config_value.c address.c
  */
 /* What the keys take, what wins over what, where paths start. */
 #include "config_fixture.h"
@@ -235,7 +236,7 @@ static void test_every_key_on_the_command_line(void **state)
     struct fixture *fixture = *state;
     char assignment[128];
 
-    assert_int_equal(config_option_count(), KEY_COUNT);
+    assert_int_equal(settings_table_count(), KEY_COUNT);
     for (size_t i = 0; i < KEY_COUNT; i++) {
         snprintf(assignment, sizeof(assignment), "%s=%s", other_values[i][0], other_values[i][1]);
         set(fixture, assignment);
@@ -250,7 +251,7 @@ static void test_every_key_in_a_file(void **state)
     const char *section = "";
 
     for (size_t i = 0; i < KEY_COUNT; i++) {
-        const struct config_option *option = config_option_at(i);
+        const struct config_option *option = settings_table_at(i);
         size_t used;
 
         snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s%s",
@@ -267,7 +268,7 @@ static void test_every_key_in_a_file(void **state)
     assert_string_equal(fixture->config.file, "fcgihost.ini");
 }
 
-/* The text that config_print_options prints, cut to its end. */
+/* The text that settings_table_print prints, cut to its end. */
 static void print_options(const char *format, char *text, size_t text_bytes)
 {
     int saved = dup(STDOUT_FILENO);
@@ -276,7 +277,7 @@ static void print_options(const char *format, char *text, size_t text_bytes)
 
     fflush(stdout);
     dup2(fd, STDOUT_FILENO);
-    config_print_options(format);
+    settings_table_print(format);
     fflush(stdout);
     dup2(saved, STDOUT_FILENO);
     close(saved);
@@ -293,8 +294,8 @@ static void test_printed_ini_has_every_key_and_changes_nothing(void **state)
     char line[128];
 
     print_options("ini", text, sizeof(text));
-    for (size_t i = 0; i < config_option_count(); i++) {
-        const struct config_option *option = config_option_at(i);
+    for (size_t i = 0; i < settings_table_count(); i++) {
+        const struct config_option *option = settings_table_at(i);
 
         snprintf(line, sizeof(line), "\n; %s =%s%s\n", option->key,
                  option->default_text != NULL ? " " : "",
@@ -332,8 +333,8 @@ static void test_printed_help_has_every_key(void **state)
 
     (void)state;
     print_options("help", text, sizeof(text));
-    for (size_t i = 0; i < config_option_count(); i++) {
-        snprintf(line, sizeof(line), "\n  %s ", config_option_at(i)->key);
+    for (size_t i = 0; i < settings_table_count(); i++) {
+        snprintf(line, sizeof(line), "\n  %s ", settings_table_at(i)->key);
         assert_non_null(strstr(text, line));
     }
     for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1)
@@ -349,10 +350,12 @@ static void test_messages_are_one_line(void **state)
     assert_set_refused(fixture, "server.threads=a\nb\x1b",
                        "--set server.threads: \"a\\x0ab\\x1b\" is not a number: write a whole "
                        "number from 1 to 1024");
-    assert_set_refused(fixture, "server.a\nb=1",
-                       "--set server.a\\x0ab: unknown key: the keys here are listen, protocol, "
-                       "threads, processes, manager, backlog, socket_mode, socket_owner, socket_group, "
-                       "allow, user, group, umask, directory, pid_file, temporary, no_new_privs, environment_file");
+    assert_set_refused(
+        fixture, "server.a\nb=1",
+        "--set server.a\\x0ab: unknown key: the keys here are listen, protocol, "
+        "threads, processes, manager, backlog, socket_mode, socket_owner, socket_group, "
+        "allow, user, group, umask, directory, pid_file, temporary, no_new_privs, "
+        "environment_file");
 }
 
 static void test_assignments_that_are_none(void **state)

@@ -1,5 +1,5 @@
-/* links: config.c config_application.c config_environment.c config_error.c config_file.c
- * config_options.c config_setting.c config_text.c config_value.c address.c
+/* links: config_load.c config_application.c config_environment.c config_error.c config_file.c
+ * settings_table.c config_assignment.c config_text.c config_value.c address.c
  */
 /* Variables of the environment: what they may be, and who wins. */
 #include "config_fixture.h"
@@ -59,9 +59,10 @@ static void test_a_value_is_literal_and_may_be_empty(void **state)
 {
     struct fixture *fixture = *state;
 
-    read_text(fixture, "[environment]\nQUOTED = \"a 'b\"\nREFERENCE=%(QUOTED)s $HOME \\n\n"
-                       "EMPTY =\nwith.dot-and=2=3:4\nLIST = a ; b #c ;\nSEPARATOR = ;\n; COMMENT = 1\n"
-                       "  INDENTED = ;x ; \n");
+    read_text(fixture,
+              "[environment]\nQUOTED = \"a 'b\"\nREFERENCE=%(QUOTED)s $HOME \\n\n"
+              "EMPTY =\nwith.dot-and=2=3:4\nLIST = a ; b #c ;\nSEPARATOR = ;\n; COMMENT = 1\n"
+              "  INDENTED = ;x ; \n");
     assert_variable(fixture, "QUOTED", "\"a 'b\"");
     assert_variable(fixture, "REFERENCE", "%(QUOTED)s $HOME \\n");
     assert_variable(fixture, "EMPTY", "");
@@ -134,8 +135,10 @@ static void test_the_environment_file_has_long_lines_comments_and_windows_ends(v
 
     memset(value, 'v', sizeof(value) - 1);
     value[sizeof(value) - 1] = '\0';
-    snprintf(text, sizeof(text), "\xef\xbb\xbf# comment\n; too\n\nLONG=%s\r\nSPACED =  a ; b \n"
-                                 "EMPTY=\nLAST=1", value);
+    snprintf(text, sizeof(text),
+             "\xef\xbb\xbf# comment\n; too\n\nLONG=%s\r\nSPACED =  a ; b \n"
+             "EMPTY=\nLAST=1",
+             value);
     read_variables(fixture, text);
     assert_variable(fixture, "LONG", value);
     assert_variable(fixture, "SPACED", "a ; b");

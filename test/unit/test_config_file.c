@@ -1,5 +1,5 @@
-/* links: config.c config_application.c config_environment.c config_error.c config_file.c
- * config_options.c config_setting.c config_text.c config_value.c address.c
+/* links: config_load.c config_application.c config_environment.c config_error.c config_file.c
+ * settings_table.c config_assignment.c config_text.c config_value.c address.c
  */
 /* What is refused in an ini file, and how the message reads. */
 #include "config_fixture.h"
@@ -53,10 +53,10 @@ static void test_unknown_names_in_a_file(void **state)
         *state, "[]\n",
         "fcgihost.ini:1: []: unknown section: the sections are [server], [python], "
         "[application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
-    assert_file_refused(
-        *state, "[nginx]\n",
-        "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
-        "[python], [application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
+    assert_file_refused(*state, "[nginx]\n",
+                        "fcgihost.ini:1: [nginx]: unknown section: the sections are [server], "
+                        "[python], [application], [startup], [environment], [limits], [shutdown], "
+                        "[reload], [log], [status]");
 }
 
 static void test_bad_values_in_a_file(void **state)
@@ -249,10 +249,11 @@ static void test_long_names_are_refused(void **state)
              name);
     assert_file_refused(*state, text, expected);
     snprintf(text, sizeof(text), "[%.49s]\n", name);
-    snprintf(expected, sizeof(expected),
-             "fcgihost.ini:1: [%.49s]: unknown section: the sections are [server], [python], "
-             "[application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]",
-             name);
+    snprintf(
+        expected, sizeof(expected),
+        "fcgihost.ini:1: [%.49s]: unknown section: the sections are [server], [python], "
+        "[application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]",
+        name);
     assert_file_refused(*state, text, expected);
 }
 
@@ -280,10 +281,10 @@ static void test_first_error_ends_the_reading(void **state)
         *state, "[server]\nthreads = 0\nbacklog = 0\n[x]\n",
         "fcgihost.ini:2: [server] threads: \"0\" is out of range (1 to 1024): write "
         "a number within it");
-    assert_file_refused(
-        *state, "[x]\n[server]\nthreads = 0\n",
-        "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
-        "[python], [application], [startup], [environment], [limits], [shutdown], [reload], [log], [status]");
+    assert_file_refused(*state, "[x]\n[server]\nthreads = 0\n",
+                        "fcgihost.ini:1: [x]: unknown section: the sections are [server], "
+                        "[python], [application], [startup], [environment], [limits], [shutdown], "
+                        "[reload], [log], [status]");
 }
 
 static void test_files_that_cannot_be_read(void **state)

@@ -8,8 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection/sender.h"
 #include "connection/connection.h"
+#include "connection/sender.h"
 #include "http/meta_variables.h"
 #include "http/reply.h"
 

@@ -1,6 +1,7 @@
 /* The formats, with strings from outside that try to get out of them.
  *
- * links: format_plain.c format_prometheus.c format_json.c json.c sums.c text.c counters.c */
+ * links: format_plain.c format_prometheus.c format_json.c json.c figures_sum.c strbuf.c counters.c
+ */
 #include "unit.h"
 
 #include <math.h>
@@ -15,7 +16,7 @@ static const char hostile[] = "a\"b\\c\nfcgihost_up 7\n<script>\x1b[2J\x7f\xff\x
 static struct figures figures;
 static struct process_figures *processes[2];
 static struct listener_figures listener;
-static struct text text;
+static struct strbuf text;
 
 /* One of each kind, with what an application may call them. */
 static void put_items(struct process_figures *process)
@@ -77,15 +78,15 @@ static int tear_down(void **state)
     (void)state;
     free(processes[0]);
     free(processes[1]);
-    text_clear(&text);
+    strbuf_clear(&text);
     return 0;
 }
 
-static const char *written(void (*format)(struct text *, const struct figures *))
+static const char *written(void (*format)(struct strbuf *, const struct figures *))
 {
-    text_clear(&text);
+    strbuf_clear(&text);
     format(&text, &figures);
-    text_put_bytes(&text, "", 1);
+    strbuf_put_bytes(&text, "", 1);
     assert_false(text.has_failed);
     return text.data;
 }
@@ -101,8 +102,8 @@ static size_t count_of(const char *haystack, const char *needle)
 static void test_no_string_begins_a_line_of_its_own_or_moves_a_terminal(void **state)
 {
     (void)state;
-    void (*const formats[])(struct text *, const struct figures *) = {format_plain,
-                                                                      format_prometheus};
+    void (*const formats[])(struct strbuf *, const struct figures *) = {format_plain,
+                                                                        format_prometheus};
     for (size_t i = 0; i < COUNT(formats); i++) {
         const char *got = written(formats[i]);
         assert_null(strstr(got, "\nfcgihost_up 7"));

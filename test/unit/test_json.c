@@ -1,24 +1,24 @@
 /* JSON with hostile strings; Python's json reads it back.
  *
- * links: json.c text.c */
+ * links: json.c strbuf.c */
 #include "unit.h"
 
 #include <math.h>
 
 #include "status/json.h"
 
-static struct text text;
+static struct strbuf text;
 
 static int tear_down(void **state)
 {
     (void)state;
-    text_clear(&text);
+    strbuf_clear(&text);
     return 0;
 }
 
 static const char *written(void)
 {
-    text_put_bytes(&text, "", 1);
+    strbuf_put_bytes(&text, "", 1);
     assert_false(text.has_failed);
     return text.data;
 }

@@ -1,5 +1,6 @@
-/* links: listener.c listener_set.c listener_unix.c user.c config.c config_application.c config_environment.c config_error.c config_file.c config_options.c config_setting.c config_text.c config_value.c
- * address.c */
+/* links: listener.c listener_set.c listener_unix.c user.c config_load.c config_application.c
+ * config_environment.c config_error.c config_file.c settings_table.c config_assignment.c
+ * config_text.c config_value.c address.c */
 /* Sockets that are there already: fd:N, descriptor 0, systemd's. */
 #include "listener_fixture.h"
 

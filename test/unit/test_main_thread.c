@@ -125,8 +125,8 @@ static void test_if_an_import_goes_on_the_cleanups_run_on_another_thread_once(vo
     char expected[256];
     snprintf(expected, sizeof(expected),
              "log_warning: stopping: an import does not end: the cleanups run on another thread|"
-             "errand %d|",
-             PY_ERRAND_CLEANUPS);
+             "task %d|",
+             PY_TASK_CLEANUPS);
     assert_string_equal(told, expected);
 }
 

@@ -6,17 +6,17 @@
 
 #include <signal.h>
 
-#include "life/notify.h"
 #include "life/privileges.h"
+#include "life/sd_notify.h"
 #include "manager/manager.h"
 #include "manager/manager_internal.h"
-#include "manager/reload.h"
+#include "manager/reload_requests.h"
 #include "status/control.h"
 
 static struct config config = {
     .processes = 2, .drain_timeout_ms = 5000, .cleanup_timeout_ms = 2000};
 static struct config new_config = {.processes = 3};
-static struct crew_outfit outfit = {.config = &config};
+static struct worker_outfit outfit = {.config = &config};
 static const struct config *begun;
 static int steps[3], step;
 static bool is_reload_asked;
@@ -76,7 +76,7 @@ const struct config *rollout_begin(struct rollout *rollout)
     return begun;
 }
 
-const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
+const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
 {
     (void)rollout;
     (void)is_next;
@@ -94,16 +94,16 @@ void rollout_clear(struct rollout *rollout)
     (void)rollout;
 }
 
-void crew_init(struct crew *crew)
+void worker_processes_init(struct worker_processes *processes)
 {
     for (int i = 0; i < WORKER_PLAN_WORKERS_MAX; i++)
-        crew->members[i].channel_fd = -1;
+        processes->members[i].channel_fd = -1;
 }
 
-void crew_take_over(struct crew *crew, struct worker_plan *plan,
-                    const struct handover_member *members, size_t count)
+void worker_processes_take_over(struct worker_processes *processes, struct worker_plan *plan,
+                                const struct handover_member *members, size_t count)
 {
-    (void)crew;
+    (void)processes;
     (void)plan;
     (void)members;
     tell("take over %zu", count);
@@ -132,67 +132,68 @@ void control_stop(void)
     tell("no status");
 }
 
-void reload_open(int wake_fd)
+void reload_requests_open(int wake_fd)
 {
     assert_true(wake_fd >= 0);
 }
 
-bool reload_take(void)
+bool reload_requests_take(void)
 {
     bool is_asked = is_reload_asked;
     is_reload_asked = false;
     return is_asked;
 }
 
-void reload_begin(void)
+void reload_requests_begin(void)
 {
     tell("reload begins");
 }
 
-void reload_refuse(const char *text)
+void reload_requests_refuse(const char *text)
 {
     (void)text;
     tell("reload refused");
 }
 
-uint64_t notify_watchdog_ms(void)
+uint64_t sd_notify_watchdog_ms(void)
 {
     return 0;
 }
 
-void herald_tell_reload(void)
+void manager_notify_tell_reload(void)
 {
 }
 
-void herald_tell_reloaded(const struct herald *herald, const char *how)
+void manager_notify_tell_reloaded(const struct manager_notify *notify, const char *how)
 {
-    (void)herald;
-    tell("herald %s", how);
+    (void)notify;
+    tell("notify %s", how);
 }
 
-void herald_tell_stop(const char *why, uint64_t end_ms)
+void manager_notify_tell_stop(const char *why, uint64_t end_ms)
 {
-    tell("herald stop %s %llu", why, (unsigned long long)end_ms);
+    tell("notify stop %s %llu", why, (unsigned long long)end_ms);
 }
 
-int herald_find_silent(struct herald *herald, const struct worker_plan *plan, uint64_t now_ms)
+int manager_notify_find_silent(struct manager_notify *notify, const struct worker_plan *plan,
+                               uint64_t now_ms)
 {
-    (void)herald;
+    (void)notify;
     (void)plan;
     (void)now_ms;
     return WORKER_PLAN_NOBODY;
 }
 
-uint64_t herald_wait_ms(uint64_t wait_ms)
+uint64_t manager_notify_wait_ms(uint64_t wait_ms)
 {
     (void)wait_ms;
     return 0;
 }
 
-void herald_tell(struct herald *herald, const struct worker_plan *plan, const struct config *of,
-                 uint64_t now_ms)
+void manager_notify_tell(struct manager_notify *notify, const struct worker_plan *plan,
+                         const struct config *of, uint64_t now_ms)
 {
-    (void)herald;
+    (void)notify;
     (void)plan;
     (void)of;
     (void)now_ms;
@@ -276,7 +277,7 @@ static void test_each_signal_that_stops_is_named(void **state)
         set_up(NULL);
         assert_int_equal(run(cases[i].number, 0), 0);
         snprintf(expected, sizeof(expected),
-                 "log_info: %s: stopping: 0 workers|herald stop %s 10000|close|", cases[i].expected,
+                 "log_info: %s: stopping: 0 workers|notify stop %s 10000|close|", cases[i].expected,
                  cases[i].expected);
         assert_true(was_told(expected));
     }
@@ -295,7 +296,7 @@ static void test_a_wrong_configuration_replaces_nothing(void **state)
     (void)state;
     begun = NULL;
     assert_int_equal(run(SIGHUP, SIGTERM), 0);
-    assert_true(was_told("begin|reopen|reload refused|herald serving as before: the configuration "
+    assert_true(was_told("begin|reopen|reload refused|notify serving as before: the configuration "
                          "is wrong, as the log says|"));
     assert_false(was_told("roll to"));
 }

@@ -8,13 +8,13 @@
 
 #include "config/config_error.h"
 #include "manager/manager_internal.h"
-#include "manager/reload.h"
+#include "manager/reload_requests.h"
 #include "status/collector.h"
 #include "status/control.h"
 
 static struct manager manager;
 static struct config config = {.processes = 2}, new_config = {.processes = 3};
-static struct crew_outfit current = {.config = &config}, next = {.config = &new_config};
+static struct worker_outfit current = {.config = &config}, next = {.config = &new_config};
 static struct worker_plan_action wanted[4];
 static size_t wanted_count, taken;
 static int start_result, use_result;
@@ -44,45 +44,47 @@ void worker_plan_resize(struct worker_plan *plan, unsigned places)
     tell("resize %u", places);
 }
 
-int crew_start(struct crew *crew, struct worker_plan *plan, const struct worker_plan_action *action,
-               const struct crew_outfit *outfit, uint64_t now_ms)
+int worker_processes_start(struct worker_processes *processes, struct worker_plan *plan,
+                           const struct worker_plan_action *action,
+                           const struct worker_outfit *outfit, uint64_t now_ms)
 {
-    (void)crew;
+    (void)processes;
     (void)plan;
     (void)now_ms;
     tell("start %d with %u", action->worker, outfit->config->processes);
     return start_result;
 }
 
-void crew_forget(struct crew *crew, int worker)
+void worker_processes_forget(struct worker_processes *processes, int worker)
 {
-    (void)crew;
+    (void)processes;
     tell("forget %d", worker);
 }
 
-void crew_let_accept(struct crew *crew, int worker)
+void worker_processes_let_accept(struct worker_processes *processes, int worker)
 {
-    (void)crew;
+    (void)processes;
     tell("accept %d", worker);
 }
 
-void crew_retire(struct crew *crew, int worker, int heir)
+void worker_processes_retire(struct worker_processes *processes, int worker, int heir)
 {
-    (void)crew;
+    (void)processes;
     tell("retire %d for %d", worker, heir);
 }
 
-struct handover crew_describe_outfit(const struct crew_outfit *outfit, bool is_managers)
+struct handover worker_processes_describe_outfit(const struct worker_outfit *outfit,
+                                                 bool is_managers)
 {
     assert_true(is_managers);
     tell("describe %u", outfit->config->processes);
     return (struct handover){.listeners = &listener};
 }
 
-struct handover_member *crew_describe(const struct crew *crew, const struct worker_plan *plan,
-                                      size_t *count)
+struct handover_member *worker_processes_describe(const struct worker_processes *processes,
+                                                  const struct worker_plan *plan, size_t *count)
 {
-    (void)crew;
+    (void)processes;
     (void)plan;
     *count = 1;
     return &member;
@@ -93,7 +95,7 @@ void handover_clear(struct handover *handover)
     (void)handover;
 }
 
-const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
+const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
 {
     return is_next && rollout->has_next ? &next : &current;
 }
@@ -112,7 +114,7 @@ const struct config *rollout_fail(struct rollout *rollout)
     return &config;
 }
 
-const struct crew_outfit *manager_outfit(const struct manager *of, int worker)
+const struct worker_outfit *manager_outfit(const struct manager *of, int worker)
 {
     (void)of;
     return worker == 1 ? &next : &current;
@@ -162,16 +164,16 @@ bool reexec_is_program_changed(void)
     return is_program_changed;
 }
 
-void reload_end(bool is_done, const char *text)
+void reload_requests_end(bool is_done, const char *text)
 {
     (void)text;
     tell("reload %s", is_done ? "done" : "failed");
 }
 
-void herald_tell_reloaded(const struct herald *herald, const char *how)
+void manager_notify_tell_reloaded(const struct manager_notify *notify, const char *how)
 {
-    (void)herald;
-    tell("herald %s", how);
+    (void)notify;
+    tell("notify %s", how);
 }
 
 const char *config_error_describe(int error)
@@ -252,7 +254,7 @@ static void test_a_roll_that_is_done_takes_the_new_configuration_into_use(void *
 {
     (void)state;
     want(ACTION_ROLL_DONE, WORKER_PLAN_NOBODY, WORKER_PLAN_NOBODY, REPLACE_ROLL);
-    expect("use 3|succeed|log_info: reload: all workers have been replaced|reload done|herald "
+    expect("use 3|succeed|log_info: reload: all workers have been replaced|reload done|notify "
            "serving: all workers have been replaced|");
     assert_int_equal(manager.plan.end_ms, 3000);
 }
@@ -284,7 +286,7 @@ static void test_a_roll_that_failed_keeps_the_old_configuration(void **state)
     want(ACTION_ROLL_FAILED, 1, WORKER_PLAN_NOBODY, REPLACE_ROLL);
     expect("fail|resize 2|log_error: reload: worker 101 could not load what the old ones serve: "
            "they stay, and this one is stopped: fix the errors above, and reload again|reload "
-           "failed|herald serving with the old workers: a new one could not load|");
+           "failed|notify serving with the old workers: a new one could not load|");
 }
 
 static void test_only_a_replacement_at_a_limit_is_told_of_when_it_failed(void **state)

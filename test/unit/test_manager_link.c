@@ -1,7 +1,8 @@
 /* A worker's end of the channel to its manager, and of those to other workers, with a poller that
  * only writes down what it is asked.
  *
- * links: manager_link.c board.c channel.c counters.c descriptors.c handover.c config_error.c */
+ * links: manager_link.c scoreboard.c channel.c counters.c descriptors.c handover.c config_error.c
+ */
 #include "life_fakes.h"
 
 #include <fcntl.h>

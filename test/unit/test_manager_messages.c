@@ -8,13 +8,14 @@
 
 static struct manager manager;
 static struct config config = {.idle_ms = 90000};
-static struct crew_outfit outfit = {.config = &config};
+static struct worker_outfit outfit = {.config = &config};
 static struct channel_message queue[4];
 static size_t queued, received;
 
-enum channel_event crew_receive(struct crew *crew, int worker, struct channel_message *message)
+enum channel_event worker_processes_receive(struct worker_processes *processes, int worker,
+                                            struct channel_message *message)
 {
-    (void)crew;
+    (void)processes;
     (void)worker;
     if (received == queued)
         return CHANNEL_EMPTY;
@@ -22,20 +23,21 @@ enum channel_event crew_receive(struct crew *crew, int worker, struct channel_me
     return CHANNEL_MESSAGE;
 }
 
-void crew_keep_startup(struct crew *crew, unsigned place, const uint8_t *data, size_t bytes)
+void worker_processes_keep_startup(struct worker_processes *processes, unsigned place,
+                                   const uint8_t *data, size_t bytes)
 {
-    (void)crew;
+    (void)processes;
     tell("keep %u %.*s", place, (int)bytes, (const char *)data);
 }
 
-const struct crew_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
+const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool is_next)
 {
     (void)rollout;
     assert_false(is_next);
     return &outfit;
 }
 
-const struct crew_outfit *manager_outfit(const struct manager *of, int worker)
+const struct worker_outfit *manager_outfit(const struct manager *of, int worker)
 {
     (void)of;
     (void)worker;
@@ -48,24 +50,24 @@ void manager_stop(struct manager *stopped, const char *why, bool is_quick)
     tell("stop %s%s", why, is_quick ? " at once" : "");
 }
 
-void herald_tell_reload(void)
+void manager_notify_tell_reload(void)
 {
-    tell("herald reload");
+    tell("notify reload");
 }
 
-void herald_tell_start(const struct herald *herald, const struct worker_plan *plan,
-                       const struct worker_start *start)
+void manager_notify_tell_start(const struct manager_notify *notify, const struct worker_plan *plan,
+                               const struct worker_start *start)
 {
-    (void)herald;
+    (void)notify;
     (void)plan;
-    tell("herald start %s", start->text);
+    tell("notify start %s", start->text);
 }
 
-void herald_hear(struct herald *herald, int worker, uint64_t now_ms)
+void manager_notify_hear(struct manager_notify *notify, int worker, uint64_t now_ms)
 {
-    (void)herald;
+    (void)notify;
     (void)now_ms;
-    tell("herald hear %d", worker);
+    tell("notify hear %d", worker);
 }
 
 void collector_count_restart(enum restart_reason reason)
@@ -207,12 +209,12 @@ static void test_a_change_that_every_worker_tells_of_reloads_once(void **state)
     put_request(WISH_RELOAD, "17: /srv/app.py has changed");
     manager_read_messages(&manager, 0);
     expect_told("log_info: reload: /srv/app.py has changed: the workers will be replaced, one by "
-                "one|herald reload|");
+                "one|notify reload|");
     assert_int_equal(manager.plan.roll, ROLL_RUNNING);
     put_request(WISH_RELOAD, "18: /srv/app.py has changed");
     manager_read_messages(&manager, 1);
     expect_told("log_info: reload: /srv/app.py has changed: the workers will be replaced, one by "
-                "one|herald reload|");
+                "one|notify reload|");
 }
 
 static void test_a_change_during_the_stop_reloads_nothing(void **state)
@@ -248,14 +250,14 @@ static void test_the_host_stops_only_once_every_worker_is_idle(void **state)
     expect_told(expected);
 }
 
-static void test_the_herald_hears_of_starts_and_signs_of_life(void **state)
+static void test_systemd_is_told_of_starts_and_signs_of_life(void **state)
 {
     const struct worker_start start = {.text = "attempt 1 failed"};
     (void)state;
     put(WORKER_STARTS, &start, sizeof(start));
     put(WORKER_LIVES, "", 0);
     manager_read_messages(&manager, 1);
-    expect_told("herald start attempt 1 failed|herald hear 1|");
+    expect_told("notify start attempt 1 failed|notify hear 1|");
 }
 
 #define TEST(function) cmocka_unit_test_setup(function, set_up)
@@ -273,7 +275,7 @@ int main(void)
         TEST(test_a_change_that_every_worker_tells_of_reloads_once),
         TEST(test_a_change_during_the_stop_reloads_nothing),
         TEST(test_the_host_stops_only_once_every_worker_is_idle),
-        TEST(test_the_herald_hears_of_starts_and_signs_of_life),
+        TEST(test_systemd_is_told_of_starts_and_signs_of_life),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* links: request.c request_body.c spool.c descriptors.c arena.c reply.c response.c fork.c log.c log_gather.c
- * log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
+/* links: request.c request_body.c spool.c descriptors.c arena.c reply.c response.c fork.c log.c
+ * log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c
+ */
 #include "unit.h"
 
 #include <errno.h>
@@ -822,7 +823,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_draining_pauses_where_the_peer_sends_without_a_pause,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_gives_up_on_a_trickle, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_who_has_sent_enough_may_pause_at_the_end_of_the_period, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_who_has_sent_enough_may_pause_at_the_end_of_the_period,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_draining_waits_less_for_a_response_whose_end_is_withheld, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_draining_drops_what_is_there_and_does_not_wait, set_up,

@@ -1,5 +1,6 @@
-/* links: reply.c response.c request.c request_body.c spool.c descriptors.c arena.c log.c log_gather.c log_line.c log_json.c
- * log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
+/* links: reply.c response.c request.c request_body.c spool.c descriptors.c arena.c log.c
+ * log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c
+ */
 #include "unit.h"
 
 #include "base/fork.h"
@@ -930,11 +931,13 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_gets_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log_are_escaped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_errors_for_the_web_server_s_log_are_escaped, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_errors_before_a_response_that_is_only_a_head, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(
-            test_errors_before_a_whole_response_come_between_its_head_and_its_end, set_up, tear_down),
+            test_errors_before_a_whole_response_come_between_its_head_and_its_end, set_up,
+            tear_down),
         cmocka_unit_test_setup_teardown(test_an_error_that_can_t_be_sent, set_up, tear_down),
         cmocka_unit_test(test_clearing),
         cmocka_unit_test_setup_teardown(test_a_whole_response_ends_by_itself, set_up, tear_down),

@@ -1,9 +1,9 @@
 /* The configuration and the sockets that workers are started with, before, while and after they
  * change: real files and sockets in a folder of the test's own.
  *
- * links: rollout.c command_line.c config.c config_application.c config_environment.c config_error.c
- * config_file.c config_options.c config_places.c config_setting.c config_text.c config_value.c
- * listener.c listener_set.c listener_unix.c address.c user.c */
+ * links: rollout.c command_line.c config_load.c config_application.c config_environment.c
+ * config_error.c config_file.c settings_table.c config_places.c config_assignment.c config_text.c
+ * config_value.c listener.c listener_set.c listener_unix.c address.c user.c */
 #include "life_fakes.h"
 #include "listener_fixture.h"
 
@@ -88,7 +88,8 @@ static ino_t socket_of(int fd)
     return status.st_ino;
 }
 
-static void test_until_a_reload_succeeds_both_the_old_sockets_and_the_new_ones_are_open(void **state)
+static void
+test_until_a_reload_succeeds_both_the_old_sockets_and_the_new_ones_are_open(void **state)
 {
     struct fixture *fixture = *state;
     int old_fd = fd_of(false, 0);

@@ -389,8 +389,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_done_before_a_wait_is_not_done_without_one,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_takes_nothing, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_peer_that_takes_less_than_the_least_rate_is_given_up, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_one_that_takes_enough_before_there_is_room_for_more_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_that_takes_less_than_the_least_rate_is_given_up,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_one_that_takes_enough_before_there_is_room_for_more_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_an_error_and_no_signal, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_reads_no_more, set_up, tear_down),

@@ -173,7 +173,8 @@ static void test_a_folder_that_cannot_be_written_to_is_an_error_and_uses_no_spac
     assert_int_equal(append(0, 10), 0);
 }
 
-static void test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_to_files(void **state)
+static void
+test_the_memory_of_all_spools_together_is_bounded_and_the_rest_goes_to_files(void **state)
 {
     (void)state;
     struct spool other = {0};

@@ -27,39 +27,40 @@ void config_describe_applications(const struct config *of, char *text, size_t te
     snprintf(text, text_bytes, "shop:app");
 }
 
-void service_init(struct service *service, const struct config *of, struct manager_link *link)
+void process_notify_init(struct process_notify *service, const struct config *of,
+                         struct manager_link *link)
 {
     (void)service;
     (void)of;
     (void)link;
 }
 
-void service_tell(struct service *service, bool is_serving, uint64_t now_ms)
+void process_notify_tell(struct process_notify *service, bool is_serving, uint64_t now_ms)
 {
     (void)service;
     (void)is_serving;
     (void)now_ms;
 }
 
-void service_tell_reopened(const struct service *service)
+void process_notify_tell_reopened(const struct process_notify *service)
 {
     (void)service;
 }
 
-void service_tell_drain(struct service *service, const char *why, bool is_replaced)
+void process_notify_tell_drain(struct process_notify *service, const char *why, bool is_replaced)
 {
     (void)service;
     (void)why;
     (void)is_replaced;
 }
 
-void service_watch(struct service *service, uint64_t now_ms)
+void process_notify_watch(struct process_notify *service, uint64_t now_ms)
 {
     (void)service;
     (void)now_ms;
 }
 
-uint64_t service_wait_ms(uint64_t wait_ms)
+uint64_t process_notify_wait_ms(uint64_t wait_ms)
 {
     return wait_ms;
 }
@@ -313,7 +314,7 @@ static void test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_
     wait_told("close_idle");
     assert_int_equal(supervisor_state(&supervisor), LIFECYCLE_DRAINING);
     assert_true(was_told("SIGTERM: stopping: no new connections, requests in flight have 60 s|"
-                         "stop_accepting|unpark|errand 0|close_idle 0"));
+                         "stop_accepting|unpark|task 0|close_idle 0"));
     assert_false(event_is_set(&supervisor.stop));
     assert_false(was_told("|cut|"));
     atomic_store(&open_connections, 0);

@@ -33,7 +33,7 @@ static void test_a_number_needs_no_entry(void **state)
 static void test_what_is_neither_a_name_nor_a_number_is_refused(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"",   "no such user", "-1",        " 1",
+    static const char *const wrong[] = {"",   "no such user", "-1",         " 1",
                                         "1x", "4294967295",   "99999999999"};
     struct user user;
     gid_t gid;

@@ -1,19 +1,19 @@
 /* What a thread does with a connection's requests: poller, transport, Python and the host's own
  * answers only write down what they are asked.
  *
- * links: worker.c pace.c turn.c activity.c counters.c board.c descriptors.c
- * readiness.c work.c */
+ * links: worker.c turn_policy.c turn.c activity.c counters.c scoreboard.c descriptors.c
+ * readiness.c request_clock.c */
 #include "unit.h"
 
 #include <errno.h>
 
 #include <stdarg.h>
 
-#include "http/request_log.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "embed/py_wsgi.h"
 #include "http/request.h"
+#include "http/request_log.h"
 #include "serve/worker.h"
 
 static struct config config;
@@ -25,11 +25,12 @@ static struct connection connection;
 static struct request request;
 static struct path_route route;
 static struct transport_ops transport;
-static enum connection_step steps[4]; /* what connection_advance and connection_finish_request say */
+/* What connection_advance and connection_finish_request say. */
+static enum connection_step steps[4];
 static unsigned step;
 static enum py_wsgi_outcome outcome;
 static enum connection_rest rest; /* of the response */
-static bool is_refused; /* by the host, without the application */
+static bool is_refused;           /* by the host, without the application */
 static bool is_withdrawn_meanwhile;
 static char told[512];
 
@@ -155,10 +156,10 @@ void serve_refuse_unloaded(struct server *server, struct request *refused)
 enum py_wsgi_outcome serve_request(struct server *server, struct request *served)
 {
     tell("serve");
-    pace_await_gil(&server->runner);
+    turn_policy_await_gil(&server->runner);
     if (is_withdrawn_meanwhile)
         assert_ptr_equal(worker_withdraw(&worker, UINT64_MAX), &connection);
-    assert_int_equal(pace_begin_application(&server->runner), !is_withdrawn_meanwhile);
+    assert_int_equal(turn_policy_begin_application(&server->runner), !is_withdrawn_meanwhile);
     served->response.status = 200;
     return outcome;
 }
@@ -271,7 +272,7 @@ static int set_up(void **state)
     pool.config = &config;
     pool.poller = &poller;
     pool.readiness = &readiness;
-    pace_init(&pool.pace);
+    turn_policy_init(&pool.pace);
     transport = (struct transport_ops){.release = release};
     memset(&request, 0, sizeof(request));
     request.ops = &transport;
@@ -296,7 +297,7 @@ static int tear_down(void **state)
     (void)state;
     worker_clear(&worker);
     worker_clear(&pool.watch);
-    pace_destroy(&pool.pace);
+    turn_policy_destroy(&pool.pace);
     free(pool.activities.items);
     return 0;
 }
@@ -555,7 +556,7 @@ static void test_only_what_waits_for_the_gil_for_too_long_can_be_withdrawn(void 
     assert_null(worker_withdraw(&worker, UINT64_MAX));
     worker.entering = &connection;
     atomic_store(&worker.entering_ready_us, 1000);
-    pace_await_gil(&worker.server.runner);
+    turn_policy_await_gil(&worker.server.runner);
     assert_null(worker_withdraw(&worker, 999));
     assert_ptr_equal(worker_withdraw(&worker, 1000), &connection);
     assert_null(worker_withdraw(&worker, 1000));

@@ -13,7 +13,7 @@ enum { THREADS = 3 };
 
 static struct config config;
 static struct poller poller;
-static struct board board;
+static struct scoreboard board;
 static struct worker_pool pool;
 
 static atomic_bool is_over; /* the workers' loops */
@@ -51,12 +51,12 @@ void route_table_clear(struct route_table *table)
     tell("clear routes");
 }
 
-void pace_init(struct pace *pace)
+void turn_policy_init(struct turn_policy *pace)
 {
     (void)pace;
 }
 
-void pace_destroy(struct pace *pace)
+void turn_policy_destroy(struct turn_policy *pace)
 {
     (void)pace;
     tell("destroy pace");

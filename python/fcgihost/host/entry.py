@@ -11,8 +11,8 @@ import time
 
 import _fcgihost
 
-from fcgihost import cleanup, errors, folders, interrupt, runtime, telling
-from fcgihost.host import loader, programs, repeats, startup, teller
+from fcgihost import cleanup, errors, folders, interrupt, runtime, status_items
+from fcgihost.host import loader, programs, repeats, startup, status_report
 
 _LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
            "debug": _fcgihost.LOG_DEBUG}
@@ -70,7 +70,7 @@ def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
     interrupt.set_up(interrupt_signal)
     faulthandler.register(stacks_signal, file=stacks_descriptor, all_threads=True)
     errors.report_to(_report)
-    telling.wake = _fcgihost.wake
+    status_items.wake = _fcgihost.wake
 
 
 def watch_signals(descriptor):
@@ -114,7 +114,7 @@ def start_up(settings, on_loaded, before):
     return True
 
 
-_teller = teller.Teller(_fcgihost.tell)
+_status_report = status_report.StatusReport(_fcgihost.tell)
 _reloader = None  # a reload.Reloader
 _replacer = None  # a replace.Replacer
 _applications = 0  # how many there are
@@ -163,7 +163,7 @@ def _switch(hold):
 
 def do_chores():
     """Main thread, while serving: what is due. Returns the seconds until something will be, or None."""
-    parts = (_teller,) if runtime.process.stopping else (_teller, _reloader, _replacer)
+    parts = (_status_report,) if runtime.process.stopping else (_status_report, _reloader, _replacer)
     due = [seconds for seconds in (part.tend() for part in parts if part is not None) if seconds is not None]
     return min(due, default=None)
 
@@ -389,7 +389,7 @@ def log_stacks(why):
 
 
 def log_stack(request, request_id, seconds, setting, then, ident):
-    """An errand's thread: logs the stack of a thread that serves a request for longer than a setting allows.
+    """A task's thread: logs the stack of a thread that serves a request for longer than a setting allows.
 
     request: "GET /path". then: what happens to it, text.
     """
@@ -483,7 +483,7 @@ class _StartupHost(_LogHost):
 
     @staticmethod
     def note(task, state, error, next_attempt):
-        _teller.tend()
+        _status_report.tend()
         if task.place is None:
             return  # a trial's, which the status does not have
         kind, number = task.place
@@ -496,7 +496,7 @@ class _StartupHost(_LogHost):
 
 
 def _begin_cleanup(name):
-    _teller.tend()
+    _status_report.tend()
     _fcgihost.begin_step(_fcgihost.STEP_CLEANUP, name)
 
 
