@@ -22,6 +22,7 @@ class Host:
         self.log_lines, self.threads, self.steps = [], [], []
         self.wakes = 0
         self.notes = []     # for the status: (paths, failure)
+        self.ends = []      # of loads, in their threads: the failure
 
     def note(self, keys, failure):
         self.notes.append((sorted(os.path.basename(key[0]) for key in keys), failure and str(failure)))
@@ -45,7 +46,7 @@ class Host:
         self.steps.append(None)
 
     def end_load(self, failure):
-        pass
+        self.ends.append(failure and str(failure))
 
     def wake(self):
         self.wakes += 1
@@ -214,6 +215,37 @@ class ScriptTest(ReloadCase):
         self.settle()
         self.assertEqual(self.value(), (2, 1))
 
+    def test_a_failure_that_came_of_what_a_module_holds_that_has_loaded_well(self):
+        self.write("zero.py", "VALUE = 0\n")
+        self.write("app.py", SCRIPT_OF(2) + "1 / fcgihost.import_module('zero').VALUE\n")
+        self.settle()
+        self.assertEqual(self.value(), (1, 1))
+        self.write("zero.py", "VALUE = 1\n")
+        self.settle()
+        self.assertEqual(self.value(), (2, 1))
+
+    def test_what_an_earlier_failure_came_from_does_not_count_after_the_next_load(self):
+        self.write("helper.py", "1 / 0\n")
+        for text in "1 / 0\n", SCRIPT_OF(2):  # one that fails for itself, one that does not
+            with self.subTest(text):
+                self.write("app.py", "import helper\n")
+                self.settle()
+                self.write("app.py", text)
+                self.settle()
+                self.write("helper.py", "1 / 0 # again\n" + text)
+                self.look(3)
+                self.assertEqual(self.host.threads, [])
+
+    def test_the_end_of_a_load_is_told_in_its_thread_and_what_it_has_left_is_tended_soon(self):
+        self.write("app.py", "1 / 0\n")
+        self.look(2)
+        wakes = self.host.wakes
+        self.host.threads.pop(0)()
+        self.assertEqual((self.host.ends, self.host.wakes > wakes), (["division by zero"], True))
+        self.write("app.py", SCRIPT_OF(2))
+        self.settle()
+        self.assertEqual(self.host.ends, ["division by zero", None])
+
     def test_a_dependency_that_breaks_never_reaches_a_request_that_imports_late(self):
         self.write("late.py", "VALUE = 1\n")
         self.write("lazy.py", "import fcgihost\n"
@@ -372,12 +404,30 @@ class ScriptTest(ReloadCase):
         self.settle()
         self.assertEqual((self.store.current.number, self.levels()[-1], os.path.exists(two)), (3, "warning", True))
 
+    def test_a_watched_file_that_changes_during_a_load_counts_for_all_scripts_once_that_has_ended(self):
+        self.write("other.py", "def application(e, s): return 1, None\n")
+        self.load("other.py")
+        self.write("a.html", "")
+        self.make(watch=[os.path.join(self.folder, "*.html")])
+        self.look(2)
+        self.write("app.py", SCRIPT_OF(2))
+        self.look(2)
+        self.write("a.html", "changed")
+        self.look(3)
+        self.assertEqual(len(self.host.threads), 1)
+        self.run_threads()
+        self.settle()
+        told = "".join(text for _, text in self.host.log_lines if "loaded anew" in text and "a.html" in text)
+        self.assertIn("app.py", told)
+        self.assertIn("other.py", told)
+
     def test_a_load_that_hangs_is_named_once_and_delays_nobody(self):
         told = __import__("told_by_tests")
         told.gate, told.begun = threading.Event(), threading.Event()
         self.write("app.py", "import told_by_tests\ntold_by_tests.begun.set()\ntold_by_tests.gate.wait()\n" + SCRIPT_OF(2))
         self.look(2)
         thread = threading.Thread(target=self.host.threads.pop())
+        self.addCleanup(told.gate.set)
         thread.start()
         told.begun.wait()
         self.write("other.py", "def application(e, s): return 1, None\n")
@@ -431,6 +481,11 @@ class ScriptTest(ReloadCase):
     def test_so_does_one_that_fails_then(self):
         self.end_during_a_load(REGISTER % "late" + "1 / 0\n")
         self.assertEqual((self.told, self.levels()), (["late"], ["error"]))
+
+    def test_what_modules_have_registered_that_such_a_load_imported_is_cleaned_up_too(self):
+        self.write("imported_late.py", REGISTER % "module's")
+        self.end_during_a_load("import imported_late\n1 / 0\n")
+        self.assertEqual((self.told, self.levels()), (["module's"], ["error"]))
 
 
 class ScriptRootTest(ReloadCase):

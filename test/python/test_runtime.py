@@ -170,9 +170,9 @@ class RequestTest(unittest.TestCase):
     def test_a_wsgi_application_reads_from_it_what_a_handler_reads_from_its_own(self):
         errors_stream = io.StringIO()
         request = runtime.begin_request({
-            "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/app", "PATH_INFO": "/caf\xc3\xa9", "QUERY_STRING": "a=%20",
+            "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/b\xc3\xbcro", "PATH_INFO": "/caf\xc3\xa9", "QUERY_STRING": "a=%20",
             "HTTP_USER_AGENT": "me", "wsgi.errors": errors_stream})
-        self.assertEqual((request.script_name, request.path_info, request.query), ("/app", "/caf\xe9", "a=%20"))
+        self.assertEqual((request.script_name, request.path_info, request.query), ("/b\xfcro", "/caf\xe9", "a=%20"))
         self.assertEqual(request.headers_in["User-Agent"], "me")
         self.assertIs(request.is_client_gone, False)
         self.assertIsNone(request.prev)
