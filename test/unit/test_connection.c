@@ -348,9 +348,13 @@ static void test_what_an_application_reads_as_it_comes_is_ready_with_its_head(vo
 {
     (void)state;
     is_streamed = true;
+    config.min_rate_bytes = 1000; /* the thread that reads holds the peer to both */
+    config.io_timeout_ms = 30000;
     send_text("1 a 5\nv");
     assert_int_equal(advance(), CONNECTION_READY);
     assert_int_equal(request.intake, INTAKE_NONE);
+    assert_int_equal(request.min_rate, 1000);
+    assert_int_equal(request.io_timeout_ms, 30000);
 }
 
 static void test_a_length_that_is_refused_is_refused_before_the_body_comes(void **state)

@@ -4,6 +4,8 @@
  * log_syslog.c own_file.c */
 #include "log_fixture.h"
 
+#include "base/log_gather.h"
+
 static void log_all_levels(void)
 {
     log_error("test-message", "e");
@@ -34,6 +36,47 @@ static void test_levels(void **state)
         }
         assert_int_equal(lines, level == LOG_LEVEL_DEBUG ? 5 : level + 1);
     }
+}
+
+static void log_gathered_times(const char *event, unsigned count)
+{
+    struct log_topic gathered = {.event = event, .is_gathered = true};
+    for (unsigned i = 0; i < count; i++)
+        log_about(LOG_LEVEL_WARNING, &gathered, "again");
+}
+
+/* How many messages the file has of this kind, or says that there were more. */
+static unsigned long count_told(const char *event)
+{
+    static const char written[] = "] warning: again\n";
+    char more[64];
+    unsigned long count = 0;
+    snprintf(more, sizeof(more), "] warning: %s: ", event);
+    for (const char *at = read_file(path); (at = strchr(at, ']')) != NULL; at++)
+        if (strncmp(at, written, strlen(written)) == 0)
+            count++;
+        else if (strncmp(at, more, strlen(more)) == 0)
+            count += strtoul(at + strlen(more), NULL, 10);
+    return count;
+}
+
+static void test_what_was_gathered_is_told_of_at_the_close(void **state)
+{
+    (void)state;
+    log_gathered_times("test-close", LOG_GATHER_FIRST + 500);
+    log_close();
+    assert_int_equal(count_told("test-close"), LOG_GATHER_FIRST + 500);
+}
+
+static void test_what_was_gathered_is_told_of_with_the_first_one_of_another_second(void **state)
+{
+    enum { SECOND_US = 1000000 };
+
+    (void)state;
+    log_gathered_times("test-next", LOG_GATHER_FIRST + 500);
+    usleep(SECOND_US);
+    log_gathered_times("test-next", 1);
+    assert_int_equal(count_told("test-next"), LOG_GATHER_FIRST + 501);
 }
 
 static void test_errno_is_kept(void **state)
@@ -126,6 +169,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_levels),
+        TEST(test_what_was_gathered_is_told_of_at_the_close),
+        TEST(test_what_was_gathered_is_told_of_with_the_first_one_of_another_second),
         TEST(test_errno_is_kept),
         TEST(test_stderr),
         TEST(test_pipe_that_is_full_and_non_blocking_gets_all),

@@ -26,6 +26,7 @@ static struct listener listener;
 static struct listener_set set;
 static struct poller poller;
 static struct sockaddr_un address;
+static bool was_gathered; /* the last message: peers can cause it at will */
 static socklen_t address_bytes;
 static int peers[PEERS];
 static struct request request;
@@ -160,8 +161,9 @@ static void note(const char *format, va_list arguments)
 
 void log_about(enum log_level level, const struct log_topic *topic, const char *format, ...)
 {
-    (void)level, (void)topic;
+    (void)level;
     va_list arguments;
+    was_gathered = topic->is_gathered;
     va_start(arguments, format);
     note(format, arguments);
     va_end(arguments);
@@ -441,6 +443,20 @@ static void test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once(void 
     assert_int_equal(peer_of(poller_next(&poller)), 4);
 }
 
+static void test_a_peer_that_is_not_allowed_is_closed_and_told_of_with_all_others(void **state)
+{
+    (void)state;
+    listener.is_tcp = true; /* allow has no address, this peer none that it could have */
+    was_gathered = false;
+    connect_peer(0);
+    assert_null(find());
+    errno = 0;
+    assert_true(recv(peers[0], &(char){0}, 1, 0) <= 0 && errno != EAGAIN);
+    assert_int_equal(poller_connection_count(&poller), 0);
+    assert_non_null(strstr(logged, "its address is not in [server] allow"));
+    assert_true(was_gathered);
+}
+
 static void test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not(void **state)
 {
     (void)state;
@@ -619,6 +635,7 @@ int main(void)
         TEST(test_while_few_descriptors_are_free_the_longest_idle_ones_are_closed),
         TEST(test_where_none_has_been_idle_for_long_new_ones_wait),
         TEST(test_where_none_is_idle_new_ones_wait_and_the_log_says_so_once),
+        TEST(test_a_peer_that_is_not_allowed_is_closed_and_told_of_with_all_others),
         TEST(test_a_silent_one_is_ended_at_its_deadline_and_a_busy_one_is_not),
         TEST(test_a_connection_is_taken_up_once_its_peer_has_paused),
         TEST(test_one_whose_peer_goes_on_is_taken_up_only_once),

@@ -55,7 +55,7 @@ static int set_up(void **state)
     request = calloc(1, sizeof(*request));
     request->fd = pair[0];
     request->ops = &transport;
-    transport.is_end_implied = false;
+    transport = (struct transport_ops){.is_end_implied = false};
     request->io_timeout_ms = 60000;
     request->connection = (struct connection *)(void *)&peer;
     request->outbox.sender = &sender;
@@ -187,6 +187,31 @@ static void test_a_response_that_its_peer_has_aborted_is_not_sent_to_its_end(voi
     transport.is_abandoned = NULL;
 }
 
+/* Its own end, which the peer awaits, would otherwise be that of a broken connection. */
+static void test_while_the_application_goes_on_an_abort_is_for_it_to_find(void **state)
+{
+    (void)state;
+    enum { NEVER_QUEUED = 1 };
+    uint64_t queued = NEVER_QUEUED;
+    transport.is_abandoned = is_aborted;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    pthread_mutex_lock(&sender.mutex);
+    request->outbox.queued = NEVER_QUEUED; /* until the sender has looked */
+    pthread_mutex_unlock(&sender.mutex);
+    for (int i = 0; i < STEPS && queued == NEVER_QUEUED; i++) {
+        usleep(STEP_MS * 1000);
+        pthread_mutex_lock(&sender.mutex);
+        queued = request->outbox.queued;
+        pthread_mutex_unlock(&sender.mutex);
+    }
+    assert_int_not_equal(queued, NEVER_QUEUED);
+    assert_int_equal(request->outbox.error, 0);
+    transport.is_abandoned = NULL;
+    assert_true(sender_finish(request));
+    expect(large, LARGE_BYTES);
+    assert_true(waits_until_given_back());
+}
+
 static void test_a_peer_that_takes_nothing_in_time_is_given_up(void **state)
 {
     (void)state;
@@ -234,6 +259,48 @@ static void test_a_peer_below_the_least_rate_is_given_up(void **state)
     assert_true(sender_finish(request));
     assert_true(waits_until_given_back());
     assert_int_equal(request->outbox.error, ETIMEDOUT);
+}
+
+/* As if that time were over; waits until the sender has looked. The end of the next time, or 1 if
+ * none has begun. */
+static uint64_t end_rate_time(void)
+{
+    uint64_t end_ms = 1;
+    pthread_mutex_lock(&sender.mutex);
+    request->outbox.rate_end_ms = 1;
+    pthread_mutex_unlock(&sender.mutex);
+    for (int i = 0; i < STEPS && end_ms == 1 && atomic_load(&given_back) == 0; i++) {
+        usleep(STEP_MS * 1000);
+        pthread_mutex_lock(&sender.mutex);
+        end_ms = request->outbox.rate_end_ms;
+        pthread_mutex_unlock(&sender.mutex);
+    }
+    return end_ms;
+}
+
+static void test_a_peer_that_has_taken_enough_must_do_so_again_in_the_next_time(void **state)
+{
+    (void)state;
+    sender.min_rate = 1000;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    expect(large, LARGE_BYTES / 2);
+    assert_true(end_rate_time() > 1);
+    assert_int_equal(request->outbox.error, 0);
+    end_rate_time();
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, ETIMEDOUT);
+}
+
+static void test_without_a_least_rate_nobody_is_too_slow(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    assert_true(end_rate_time() > 1);
+    assert_int_equal(request->outbox.error, 0);
+    expect(large, LARGE_BYTES);
+    assert_true(waits_until_given_back());
 }
 
 static void test_the_end_that_the_connection_s_end_is_comes_after_what_waits(void **state)
@@ -287,10 +354,13 @@ int main(void)
         TEST(test_a_peer_that_a_thread_waits_for_in_vain_is_an_error_of_the_response),
         TEST(test_what_is_sent_later_leaves_later),
         TEST(test_a_peer_that_leaves_ends_the_response),
+        TEST(test_while_the_application_goes_on_an_abort_is_for_it_to_find),
         TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),
         TEST(test_a_response_that_its_peer_has_aborted_is_not_sent_to_its_end),
         TEST(test_where_the_end_is_the_connection_s_a_cut_response_gets_none),
         TEST(test_a_peer_below_the_least_rate_is_given_up),
+        TEST(test_a_peer_that_has_taken_enough_must_do_so_again_in_the_next_time),
+        TEST(test_without_a_least_rate_nobody_is_too_slow),
         TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),
         TEST(test_without_space_the_caller_waits_for_the_peer),
         TEST(test_a_peer_that_has_to_send_its_body_first_is_waited_for),

@@ -222,8 +222,11 @@ void log_only_queue(void)
 {
 }
 
+static atomic_uint gathered_told;
+
 void log_tell_gathered(void)
 {
+    atomic_fetch_add(&gathered_told, 1);
 }
 
 void log_reopen(void)
@@ -287,6 +290,20 @@ static void test_serving_is_said_when_it_is_true_for_each_listener(void **state)
     wait_state(LIFECYCLE_SERVING);
     assert_string_equal(told, "log_info: serving shop:app on unix:/run/a with 1 thread|"
                               "log_info: serving shop:app on 127.0.0.1:9 with 1 thread|unpark|");
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+}
+
+/* Otherwise they would not be told of before the next message of their kind comes. */
+static void test_what_the_log_has_gathered_is_told_though_no_message_comes(void **state)
+{
+    (void)state;
+    start();
+    unsigned before = atomic_load(&gathered_told);
+    supervisor_wake(&supervisor);
+    for (int i = 0; i < 10000 && atomic_load(&gathered_told) == before; i++)
+        usleep(1000);
+    assert_int_not_equal(atomic_load(&gathered_told), before);
     supervisor_ask(&supervisor, REASON_SIGTERM);
     finish();
 }
@@ -532,6 +549,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         TEST(test_serving_is_said_when_it_is_true_for_each_listener),
+        TEST(test_what_the_log_has_gathered_is_told_though_no_message_comes),
         TEST(test_waiting_requests_resume_with_each_application_that_is_loaded),
         TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
         TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
