@@ -365,8 +365,8 @@ class CleanupTest(StartupTestCase):
 
     def test_those_of_an_attempt_while_others_are_served_run_at_once(self):
         ran = []
-        self.run_startup([self.task("a", self.load(ran, "a", ValueError()), "a")])
-        self.assertEqual(ran, [(0.0, "a")])
+        self.run_startup([self.task("a", ValueError(), self.load(ran, "a", ValueError()), "a")])
+        self.assertEqual(ran, [(1.0, "a")])
 
     def test_those_of_a_success_are_the_process_s(self):
         ran = []
@@ -438,10 +438,22 @@ class LogTest(StartupTestCase):
 
 
     def test_the_same_failure_again_is_one_line(self):
-        self.run_startup(application=self.task("app", *[ValueError("row %d at 0x%x" % (i, i)) for i in (1, 2)],
+        self.run_startup(application=self.task("app", ValueError("row 1 at 0x1f"), ValueError("row 2 at 0xab2"),
                                                ValueError("other"), "app"))
         self.assertEqual([text.partition("until then")[2] for _, text in self.host.logged[:3]], [
-            "\nValueError('row 1 at 0x1')", "; as before: ValueError('row 2 at 0x2')", "\nValueError('other')"])
+            "\nValueError('row 1 at 0x1f')", "; as before: ValueError('row 2 at 0xab2')", "\nValueError('other')"])
+
+    def test_the_status_gets_the_exception_without_its_frames_and_when_the_next_attempt_comes(self):
+        with mock.patch.object(self.host, "format_exception", lambda error: (
+                "Traceback (most recent call last):\n  File \"app.py\", line 1, in f\n    g()\nValueError: one\ntwo")):
+            self.run_startup(application=self.task("app", ValueError(), "app"))
+        self.assertEqual(self.host.notes[:2], [("app", "loading", 1, "", None), ("app", "failed", 1, "ValueError: one\ntwo", 1.0)])
+
+    def test_the_status_of_what_worked_in_the_interpreter_before_is_no_failure(self):
+        self.run_startup([self.task("a", ValueError("a's"), "a")], self.task("app", ValueError("app's"), ValueError("app's"), "app"),
+                         require=True)
+        self.assertEqual([error for what, state, _, error, _ in self.host.notes if (what, state) == ("a", "failed")],
+                         ["ValueError(\"a's\")"] * 2)  # when it failed, and when the next interpreter went on from there
 
     def test_a_third_failure_while_others_are_served_asks_for_a_restart(self):
         self.run_startup([self.task("a", *[ValueError("x")] * 5, "a")])
