@@ -63,7 +63,8 @@ static struct {
     struct receiver receiver;
     struct client clients[CLIENTS_MAX];
     size_t client_count, status_client_count;
-} control = {.wake_fd = -1, .manager_fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
+} control = {
+    .socket = {.fd = -1}, .wake_fd = -1, .manager_fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
 static const atomic_bool never;
 
@@ -141,18 +142,25 @@ struct poll_set {
     nfds_t clients_at; /* the clients' come from here on */
 };
 
+/* at: the place of a listener in the poll set. */
+static bool has_room(nfds_t at)
+{
+    return control.client_count < CLIENTS_MAX &&
+           (at < LISTENERS_AT || control.status_client_count < STATUS_CLIENTS_MAX);
+}
+
 /* The wake descriptor, the control sockets, the status's listeners, the clients. */
 static void fill_poll_set(struct poll_set *set)
 {
     nfds_t n = 0;
-    bool has_room = control.client_count < CLIENTS_MAX,
-         has_status_room = has_room && control.status_client_count < STATUS_CLIENTS_MAX;
     set->fds[n++] = (struct pollfd){.fd = control.wake_fd, .events = POLLIN};
-    set->fds[n++] = (struct pollfd){.fd = has_room ? control.socket.fd : -1, .events = POLLIN};
-    set->fds[n++] = (struct pollfd){.fd = has_room ? control.manager_fd : -1, .events = POLLIN};
+    set->fds[n++] = (struct pollfd){.fd = control.socket.fd, .events = POLLIN};
+    set->fds[n++] = (struct pollfd){.fd = control.manager_fd, .events = POLLIN};
     for (size_t i = 0; i < control.outfit.listener_count; i++)
-        set->fds[n++] = (struct pollfd){.fd = has_status_room ? control.outfit.listeners[i].fd : -1,
-                                        .events = POLLIN};
+        set->fds[n++] = (struct pollfd){.fd = control.outfit.listeners[i].fd, .events = POLLIN};
+    for (nfds_t at = CONTROL_AT; at < n; at++)
+        if (!has_room(at))
+            set->fds[at].fd = -1;
     set->clients_at = n;
     for (size_t i = 0; i < control.client_count; i++)
         set->fds[n++] =
@@ -172,7 +180,7 @@ static void handle_clients(const struct poll_set *set)
 static void handle_listeners(const struct poll_set *set)
 {
     for (nfds_t n = CONTROL_AT; n < set->clients_at; n++)
-        if (set->fds[n].revents != 0)
+        if (set->fds[n].revents != 0 && has_room(n)) /* unless one before took the last place */
             accept_client(set->fds[n].fd, n,
                           n >= LISTENERS_AT && control.outfit.listeners[n - LISTENERS_AT].is_tcp);
 }
@@ -281,6 +289,20 @@ int control_use(const struct config *config, const struct listener_set *status)
     return 0;
 }
 
+/* What the thread, which has ended or was never started, used. */
+static void clear(void)
+{
+    control_socket_close(&control.socket);
+    if (control.manager_fd >= 0)
+        close(control.manager_fd);
+    if (control.wake_fd >= 0)
+        close(control.wake_fd);
+    control.manager_fd = control.wake_fd = -1;
+    receiver_clear(&control.receiver);
+    take_next();
+    clear_outfit(&control.outfit);
+}
+
 static int prepare(const struct config *config, const struct listener_set *status)
 {
     control.config = *config;
@@ -295,17 +317,25 @@ static int prepare(const struct config *config, const struct listener_set *statu
                                          .is_draining = &never,
                                          .is_handing_over = &never,
                                          .speaks_http = true};
+    atomic_store(&control.must_stop, false);
     control.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return control.wake_fd < 0 || control_use(config, status) < 0
                ? -1
                : receiver_init(&control.receiver);
 }
 
+static int fail(int error)
+{
+    clear();
+    errno = error;
+    return -1;
+}
+
 int control_start(const struct config *config, const struct listener_set *status,
                   enum control_role role)
 {
     if (prepare(config, status) < 0)
-        return -1;
+        return fail(errno);
     endpoints_as_worker(role == CONTROL_WORKER);
     if (role == CONTROL_WORKER)
         control.socket = (struct control_socket){.fd = worker_socket_open()};
@@ -314,11 +344,8 @@ int control_start(const struct config *config, const struct listener_set *status
     if (role == CONTROL_MANAGER)
         control.manager_fd = worker_socket_open();
     int error = pthread_create(&control.thread, NULL, run, NULL);
-    if (error != 0) {
-        control_socket_close(&control.socket);
-        errno = error;
-        return -1;
-    }
+    if (error != 0)
+        return fail(error);
     pthread_setname_np(control.thread, "control");
     return 0;
 }
@@ -328,11 +355,5 @@ void control_stop(void)
     atomic_store(&control.must_stop, true);
     eventfd_write(control.wake_fd, 1);
     pthread_join(control.thread, NULL);
-    control_socket_close(&control.socket);
-    if (control.manager_fd >= 0)
-        close(control.manager_fd);
-    close(control.wake_fd);
-    receiver_clear(&control.receiver);
-    take_next();
-    clear_outfit(&control.outfit);
+    clear();
 }
