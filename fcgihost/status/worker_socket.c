@@ -112,6 +112,30 @@ static bool is_sound(struct process_figures *process, size_t bytes, long pid)
     return true;
 }
 
+/* All that is sent until the peer closes. 0: its end did not come in time, or there is no room. */
+static size_t receive(int fd, char *bytes, size_t room)
+{
+    uint64_t end_ms = clock_ms() + ANSWER_US / 1000; /* also for one that sends byte by byte */
+    size_t used = 0;
+    while (used < room && clock_ms() < end_ms) {
+        ssize_t n = recv(fd, bytes + used, room - used, 0);
+        if (n <= 0)
+            return n == 0 ? used : 0;
+        used += (size_t)n;
+    }
+    return 0;
+}
+
+/* What follows the head of an answer that is "HTTP/1.1 200 OK". NULL: it is another. */
+static char *find_body(char *bytes, size_t used)
+{
+    static const char good[] = "HTTP/1.1 200 ";
+    if (used < sizeof(good) || memcmp(bytes, good, sizeof(good) - 1) != 0)
+        return NULL;
+    char *end = memmem(bytes, used, "\r\n\r\n", 4);
+    return end != NULL ? end + 4 : NULL;
+}
+
 /* The body of the answer, of room bytes at most; free it. NULL: there is none. */
 static char *fetch(long pid, const char *target, size_t room, size_t *body_bytes)
 {
@@ -120,20 +144,17 @@ static char *fetch(long pid, const char *target, size_t room, size_t *body_bytes
     int question_bytes = snprintf(question, sizeof(question), "GET %s HTTP/1.0\r\n\r\n", target);
     char *bytes = malloc(HEAD_BYTES + room);
     int fd = bytes != NULL ? connect_to(pid) : -1;
-    uint64_t end_ms = clock_ms() + ANSWER_US / 1000; /* also for one that sends byte by byte */
     if (fd >= 0 && send(fd, question, (size_t)question_bytes, MSG_NOSIGNAL) > 0)
-        for (ssize_t n; used < HEAD_BYTES + room && clock_ms() < end_ms &&
-                        (n = recv(fd, bytes + used, HEAD_BYTES + room - used, 0)) > 0;)
-            used += (size_t)n;
+        used = receive(fd, bytes, HEAD_BYTES + room);
     if (fd >= 0)
         close(fd);
-    char *body = used > 0 ? memmem(bytes, used, "\r\n\r\n", 4) : NULL;
+    char *body = used > 0 ? find_body(bytes, used) : NULL;
     if (body == NULL) {
         free(bytes);
         return NULL;
     }
-    *body_bytes = used - (size_t)(body + 4 - bytes);
-    memmove(bytes, body + 4, *body_bytes);
+    *body_bytes = used - (size_t)(body - bytes);
+    memmove(bytes, body, *body_bytes);
     return bytes;
 }
 

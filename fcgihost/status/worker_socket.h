@@ -10,7 +10,7 @@ int worker_socket_open(void);
 /* The bytes of the figures; free with free(). */
 size_t worker_figures_bytes(const struct process_figures *process);
 /* A worker's: what its manager says of all workers, in a format that endpoints.c knows. NULL: it
- * does not answer within half a second. Free with free(). Any thread. */
+ * does not give a whole answer within half a second. Free with free(). Any thread. */
 char *worker_ask_manager(const char *format, size_t *bytes);
 /* Asks the worker, which has half a second to answer. NULL: it does not. Free with free(). The
  * control thread. */
