@@ -12,10 +12,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 16, CONNECT_S = 1 };
 
 static socklen_t fill_address(struct sockaddr_un *address, const char *path)
 {
@@ -28,7 +29,10 @@ int control_socket_connect(const char *path)
 {
     struct sockaddr_un address;
     socklen_t bytes = fill_address(&address, path);
+    struct timeval timeout = {.tv_sec = CONNECT_S};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) /* a host that is stopped accepts nobody, and its queue gets full */
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
     if (fd >= 0 && connect(fd, (struct sockaddr *)&address, bytes) < 0) {
         int error = errno;
         close(fd);

@@ -19,7 +19,8 @@ void control_socket_close(struct control_socket *socket);
 /* May this peer ask? Root, and the user as whom the process runs. */
 bool control_socket_admits(int peer_fd);
 
-/* Connects to a control socket. -1 with errno. */
+/* Connects to a control socket. -1 with errno; EAGAIN: there was no room in its queue for a second.
+ */
 int control_socket_connect(const char *path);
 
 #endif
