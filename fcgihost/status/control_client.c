@@ -18,31 +18,47 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ANSWER_S = 3, RETRY_MS = 2000, RETRY_STEP_MS = 50 };
+enum {
+    ANSWER_S = 3,
+    ANSWER_MS = 10000,
+    ANSWER_BYTES_MAX = 64 << 20,
+    RETRY_MS = 2000,
+    RETRY_STEP_MS = 50
+};
 
 struct search {
     const char *config_file;
     const struct config_list *listen;
     const char *format;
     bool is_reload;
-    unsigned found, serving, denied, silent;
+    unsigned found, serving, denied;
     struct strbuf seen; /* the folders that were looked through, for the message */
 };
+
+/* Whatever the host sends, which may be another user's, it ends. */
+static void receive(int fd, struct strbuf *text)
+{
+    char bytes[4096];
+    struct timeval timeout = {.tv_sec = ANSWER_S};
+    uint64_t end_ms = clock_ms() + ANSWER_MS;
+    ssize_t n;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    while (text->used < ANSWER_BYTES_MAX && clock_ms() < end_ms &&
+           (n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+        strbuf_put_bytes(text, bytes, (size_t)n);
+}
 
 /* The answer's status, with its body in text; 0: there was none. */
 static int exchange(const char *path, const char *method, const char *target, struct strbuf *text)
 {
-    char bytes[4096];
+    char question[256];
     int status = 0;
     int fd = control_socket_connect(path);
     if (fd < 0)
         return 0;
-    struct timeval timeout = {.tv_sec = ANSWER_S};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    int n = snprintf(bytes, sizeof(bytes), "%s %s HTTP/1.0\r\n\r\n", method, target);
-    if (send(fd, bytes, (size_t)n, MSG_NOSIGNAL) == n)
-        for (ssize_t got; (got = recv(fd, bytes, sizeof(bytes), 0)) > 0;)
-            strbuf_put_bytes(text, bytes, (size_t)got);
+    int n = snprintf(question, sizeof(question), "%s %s HTTP/1.0\r\n\r\n", method, target);
+    if (send(fd, question, (size_t)n, MSG_NOSIGNAL) == n)
+        receive(fd, text);
     close(fd);
     strbuf_put_bytes(text, "", 1);
     char *body = text->has_failed ? NULL : strstr(text->data, "\r\n\r\n");
@@ -137,8 +153,6 @@ static void look_at(struct search *search, const char *path, long pid)
         search->denied++;
     else if (is_wanted(search, path, pid))
         search->is_reload ? reload_one(search, path, pid) : print_one(search, path, pid);
-    else if (kill((pid_t)pid, 0) == 0)
-        search->silent++;
 }
 
 static void look_into(struct search *search, const char *folder, bool is_deep)
