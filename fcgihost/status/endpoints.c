@@ -251,9 +251,9 @@ void endpoints_always(const struct endpoints_paths *paths, struct request *reque
         send_status(request, FORMAT_HTML);
     else if (is_path(path, "/metrics"))
         send_status(request, FORMAT_PROMETHEUS);
-    else if (is_path(path, "/figures"))
+    else if (is_control && is_path(path, "/figures"))
         send_figures(request);
-    else if (is_path(path, "/host"))
+    else if (is_control && is_path(path, "/host"))
         send_text(request, "200 OK", identity_text());
     else
         send_text(request, "404 Not Found", "The status is at /, the ping at /ping.\n");

@@ -30,9 +30,10 @@ struct endpoints_paths {
 };
 
 /* On the status's own sockets, every request is answered: "/" and [status] path with the status,
- * "/ping" and [status] ping with the ping, "/metrics" with the status for Prometheus, "/host" with
- * what the control socket's client tells hosts apart by, others with 404. is_control: it came over
- * the control socket, where POST asks a manager for a reload at "/reload", and GET how it went. */
+ * "/ping" and [status] ping with the ping, "/metrics" with the status for Prometheus, others with
+ * 404. is_control: it came over the control socket, where "/host" is answered with what its client
+ * tells hosts apart by, "/figures" with a worker's figures for its manager, and at "/reload" POST
+ * asks a manager for a reload, and GET how it went. */
 void endpoints_always(const struct endpoints_paths *paths, struct request *request,
                       bool is_control);
 
