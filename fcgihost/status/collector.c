@@ -80,6 +80,8 @@ void collector_init(const struct config *config, const char *python_version, uin
     told.started_us = started_us;
     told.application_count = config->application_count;
     told.import_count = imports < FIGURES_IMPORTS_MAX ? imports : FIGURES_IMPORTS_MAX;
+    free(told.applications);
+    free(told.imports);
     told.applications = calloc(told.application_count + 1, sizeof(*told.applications));
     told.imports = calloc(told.import_count + 1, sizeof(*told.imports));
     if (told.applications == NULL || told.imports == NULL)
