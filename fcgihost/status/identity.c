@@ -95,9 +95,15 @@ bool identity_control_path(const char *folder, long pid, char path[CONTROL_PATH_
 
 long identity_control_pid(const char *name)
 {
-    char *end;
-    if (strncmp(name, "fcgihost-", 9) != 0)
+    static const char begin[] = "fcgihost-", digits[] = "0123456789";
+    size_t begin_bytes = sizeof(begin) - 1;
+    if (strncmp(name, begin, begin_bytes) != 0)
         return 0;
-    long pid = strtol(name + 9, &end, 10);
-    return pid > 0 && strcmp(end, ".sock") == 0 ? pid : 0;
+    const char *number = name + begin_bytes;
+    size_t n = strspn(number, digits);
+    if (n == 0 || n > sizeof("2147483647") - 1 || number[0] == '0' ||
+        strcmp(number + n, ".sock") != 0)
+        return 0;
+    long long pid = strtoll(number, NULL, 10);
+    return pid <= INT_MAX ? (long)pid : 0;
 }

@@ -24,7 +24,7 @@ enum { CONTROL_PATH_BYTES = 108 /* as sockaddr_un.sun_path */ };
 bool identity_each_folder(bool (*visit)(const char *folder, void *context), void *context);
 /* "FOLDER/fcgihost-PID.sock". false: it is too long. */
 bool identity_control_path(const char *folder, long pid, char path[CONTROL_PATH_BYTES]);
-/* The process id in such a name; 0: it is another file's. */
+/* The process id in a name that identity_control_path makes; 0: it is another file's. */
 long identity_control_pid(const char *name);
 
 #endif
