@@ -1,0 +1,142 @@
+/* Which numbers connections may use, with limits of all sizes and standard streams closed.
+ *
+ * links: descriptors.c */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/descriptors.h"
+
+static struct rlimit limit_before;
+
+static int set_up(void **state)
+{
+    (void)state;
+    return getrlimit(RLIMIT_NOFILE, &limit_before);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return setrlimit(RLIMIT_NOFILE, &limit_before);
+}
+
+static void set_limit(rlim_t limit)
+{
+    struct rlimit changed = {.rlim_cur = limit, .rlim_max = limit_before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &changed), 0);
+}
+
+static void test_an_eighth_is_left_to_the_application_and_64_at_most(void **state)
+{
+    (void)state;
+    static const struct {
+        rlim_t limit;
+        int connections;
+    } cases[] = {{8, 7},     {16, 14},   {20, 18},   {256, 224},
+                 {504, 441}, {512, 448}, {513, 449}, {1024, 960}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        if (cases[i].limit > limit_before.rlim_max)
+            continue;
+        set_limit(cases[i].limit);
+        assert_int_equal(descriptors_find_limit(), cases[i].connections);
+    }
+}
+
+static void test_a_number_below_the_limit_is_left_or_not(void **state)
+{
+    (void)state;
+    int next = dup(0), again;
+    close(next);
+    assert_true(descriptors_are_left(0, next + 1));
+    assert_false(descriptors_are_left(0, next));
+    assert_true(descriptors_are_left(0, INT_MAX));
+    assert_false(descriptors_are_left(-1, INT_MAX)); /* is not open */
+    again = dup(0);
+    assert_int_equal(again, next); /* the probe is closed */
+    close(again);
+    set_limit((rlim_t)next);
+    assert_false(descriptors_are_left(0, INT_MAX));
+}
+
+static void test_other_numbers_are_not_moved(void **state)
+{
+    (void)state;
+    int fd = dup(0);
+    assert_true(fd > STDERR_FILENO);
+    errno = 4711;
+    assert_int_equal(descriptors_above_standard(fd), fd);
+    assert_int_equal(descriptors_above_standard(-1), -1);
+    assert_int_equal(errno, 4711); /* of whoever failed to open it */
+    assert_true(fcntl(fd, F_GETFD) >= 0);
+    close(fd);
+}
+
+/* With descriptor 0 to 2 closed for the moment, as an application may have done. */
+static void assert_moved(int standard)
+{
+    int saved = fcntl(standard, F_DUPFD_CLOEXEC, 10), fds[2];
+    close(standard);
+    int result = pipe(fds), got = fds[0] == standard ? fds[0] : fds[1], moved = -1, flags = 0;
+    bool is_closed = false;
+    char byte = 0;
+    if (result == 0 && got == standard) {
+        moved = descriptors_above_standard(got);
+        is_closed = fcntl(standard, F_GETFD) < 0;
+        flags = fcntl(moved, F_GETFD);
+        if (fds[0] == standard)
+            result = write(fds[1], "x", 1) == 1 && read(moved, &byte, 1) == 1 ? 0 : -1;
+    }
+    close(moved);
+    close(fds[0] == standard ? fds[1] : fds[0]);
+    dup2(saved, standard);
+    close(saved);
+    assert_int_equal(result, 0);
+    assert_int_equal(byte, 'x');
+    assert_true(moved > STDERR_FILENO);
+    assert_true((flags & FD_CLOEXEC) != 0);
+    assert_true(is_closed);
+}
+
+static void test_one_in_the_place_of_a_standard_stream_is_moved_away(void **state)
+{
+    (void)state;
+    fflush(NULL);
+    for (int standard = 0; standard <= STDERR_FILENO; standard++)
+        assert_moved(standard);
+}
+
+static void test_one_that_cannot_be_moved_is_closed(void **state)
+{
+    (void)state;
+    int saved = fcntl(0, F_DUPFD_CLOEXEC, 10), next = dup(0);
+    close(next);
+    set_limit((rlim_t)STDERR_FILENO + 1);
+    errno = 0;
+    int moved = descriptors_above_standard(0), error = errno;
+    bool is_closed = fcntl(0, F_GETFD) < 0;
+    setrlimit(RLIMIT_NOFILE, &limit_before);
+    dup2(saved, 0);
+    close(saved);
+    assert_int_equal(moved, -1);
+    assert_true(error == EMFILE || error == EINVAL);
+    assert_true(is_closed);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_an_eighth_is_left_to_the_application_and_64_at_most),
+        TEST(test_a_number_below_the_limit_is_left_or_not),
+        TEST(test_other_numbers_are_not_moved),
+        TEST(test_one_in_the_place_of_a_standard_stream_is_moved_away),
+        TEST(test_one_that_cannot_be_moved_is_closed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
