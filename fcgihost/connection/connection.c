@@ -68,9 +68,9 @@ bool connection_can_move(const struct connection *connection)
     if (connection->is_queued)
         return !connection->is_sending;
     /* A worker may take a lingering connection, finish it and watch it again between these loads:
-     * is_lingering changes only while is_watched is false, hence the second look. */
-    return atomic_load(&connection->is_watched) && !atomic_load(&connection->is_lingering) &&
-           atomic_load(&connection->is_watched);
+     * is_lingering changes only while the connection is not free, hence the second look. */
+    return hold_is_free(&connection->hold) && !atomic_load(&connection->is_lingering) &&
+           hold_is_free(&connection->hold);
 }
 
 /* The part of the request's body that this process, or the one before it, has buffered. NULL:
@@ -122,12 +122,20 @@ int connection_describe(const struct connection *connection, struct handover_con
     return 0;
 }
 
-void connection_free(struct connection *connection)
+void connection_clear(struct connection *connection)
 {
-    close(connection->fd);
+    if (connection->fd >= 0)
+        close(connection->fd);
+    connection->fd = -1;
     free(connection->head);
+    connection->head = NULL;
     spool_clear(&connection->taken_over);
     input_clear(&connection->input);
+}
+
+void connection_free(struct connection *connection)
+{
+    connection_clear(connection);
     free(connection);
 }
 
@@ -329,14 +337,23 @@ enum connection_step connection_keep_request(struct connection *connection)
     return keep_input(connection);
 }
 
+/* A receive that gets less than it has room for has emptied the socket. */
+static long receive(struct connection *connection)
+{
+    struct input *input = &connection->input;
+    long n = input_receive(input, connection->fd);
+    connection->is_emptied = n >= 0 ? input->end < input->capacity : errno == EAGAIN;
+    return n;
+}
+
 enum connection_step connection_advance(struct receiver *receiver, struct connection *connection)
 {
+    connection->is_emptied = false;
     if (prepare_input(receiver, connection) < 0)
         return CONNECTION_CLOSE;
     if (connection->is_answered || connection->is_sending)
         return connection_finish_request(receiver, connection);
-    if (input_receive(&connection->input, connection->fd) < 0 && errno != EAGAIN &&
-        errno != ENOBUFS) {
+    if (receive(connection) < 0 && errno != EAGAIN && errno != ENOBUFS) {
         if (connection->request == NULL)
             return CONNECTION_CLOSE;
         connection->input.is_at_eof = true;

@@ -3,6 +3,7 @@
 #define FCGIHOST_CONNECTION_H
 
 #include "base/handover.h"
+#include "connection/hold.h"
 #include "connection/receiver.h"
 #include "http/request.h"
 #include "http/transport.h"
@@ -30,14 +31,18 @@ struct connection {
     bool is_answered;   /* the request has been answered; the rest of its body is being dropped */
     bool is_sending;    /* served; the sender still has, or just sent, the response */
     unsigned cuts;      /* records of other requests removed from the head that is arriving */
-    bool is_registered; /* the descriptor has been added to epoll */
-    atomic_bool is_watched;    /* epoll waits for it; otherwise a worker owns it */
+    bool is_emptied;    /* all that had come was read since its worker got it … */
+    bool is_registered; /* the descriptor has been added to epoll, … */
+    bool is_lasting;  /* … which goes on reporting what comes, also while a worker owns it; … */
+    bool was_lasting; /* … or once did: an event for it may be left when it is closed */
+    struct hold hold; /* free: epoll waits for it */
     atomic_bool has_head;      /* for other threads: request != NULL */
     atomic_bool is_lingering;  /* for other threads: is_answered or is_sending */
     atomic_bool is_expired;    /* the deadline passed and the poller shut the connection down */
     atomic_ullong deadline_ms; /* bytes must have arrived by then; 0: no limit */
     uint64_t park_end_ms;      /* how long it waits for the application; 0: not at all so far */
     struct connection *previous, *next;
+    uint64_t buried_round;          /* of the poller, when it was closed */
     struct connection *next_parked; /* next in a queue of the poller */
     bool is_queued; /* guarded by the poller's mutex, as the next ones: it is in a queue */
     atomic_ullong pause_end_ms; /* while it is watched: request_pause_end of its request */
@@ -58,7 +63,9 @@ bool connection_can_move(const struct connection *connection);
 int connection_describe(const struct connection *connection, struct handover_connection *left);
 /* Has any part of a request arrived? The calling worker owns the connection. */
 bool connection_has_begun(const struct connection *connection);
-/* Closes the descriptor and frees everything. */
+/* Closes the descriptor and frees everything, but not the struct. */
+void connection_clear(struct connection *connection);
+/* The struct, too. */
 void connection_free(struct connection *connection);
 
 enum connection_step {

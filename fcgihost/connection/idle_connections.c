@@ -12,12 +12,13 @@
 
 enum {
     LONG_IDLE_MS = 1000, /* its web server may be about to use one that is idle for less */
+    FORGOTTEN_MS = 1000, /* then a connection with unread bytes is looked at */
     FEW_PART = 32,       /* of the descriptors below the limit: so few free ones are too few */
 };
 
 bool poller_is_idle(const struct connection *connection)
 {
-    return atomic_load(&connection->is_watched) && !atomic_load(&connection->has_head) &&
+    return hold_is_free(&connection->hold) && !atomic_load(&connection->has_head) &&
            atomic_load(&connection->deadline_ms) == 0;
 }
 
@@ -25,14 +26,28 @@ bool poller_is_idle(const struct connection *connection)
 static bool is_silent(const struct connection *connection)
 {
     char byte;
-    return atomic_load(&connection->is_watched) &&
+    return hold_is_free(&connection->hold) &&
            recv(connection->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+/* What was left unread when the connection became idle is not reported: a receive that gets less
+ * than it has room for has emptied the socket, unless it ended at urgent bytes or at a descriptor
+ * that was passed. No web server sends these, but nobody shall fill the host with connections that
+ * never seem idle. */
+static bool is_forgotten(const struct connection *connection, uint64_t now_ms)
+{
+    uint64_t idle_ms = atomic_load(&connection->idle_ms);
+    return now_ms >= idle_ms + FORGOTTEN_MS && now_ms < idle_ms + 3ull * FORGOTTEN_MS &&
+           poller_is_idle(connection) && !is_silent(connection);
 }
 
 void poller_expire(struct poller *poller, uint64_t now_ms)
 {
     pthread_mutex_lock(&poller->mutex);
+    bool is_handing_over = atomic_load(&poller->is_handing_over);
     for (struct connection *c = poller->connections; c != NULL; c = c->next) {
+        if (!is_handing_over && is_forgotten(c, now_ms) && hold_seize(&c->hold))
+            poller_enqueue_ready(poller, c);
         uint64_t deadline_ms = atomic_load(&c->deadline_ms);
         if (deadline_ms == 0 || now_ms < deadline_ms || !is_silent(c))
             continue;

@@ -74,18 +74,23 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
     return poller_control(poller, EPOLL_CTL_ADD, poller->wake_fd, EPOLLIN, &wake_pollable);
 }
 
+static void free_buried(struct connection *buried)
+{
+    while (buried != NULL) {
+        struct connection *next = buried->next;
+        if (buried->request != NULL) { /* its body was being received */
+            buried->request->ops->release(buried->request);
+            request_free(buried->request);
+        }
+        connection_free(buried);
+        buried = next;
+    }
+}
+
 void poller_clear(struct poller *poller)
 {
     the_poller = NULL;
-    while (poller->buried != NULL) {
-        struct connection *next = poller->buried->next;
-        if (poller->buried->request != NULL) { /* its body was being received */
-            poller->buried->request->ops->release(poller->buried->request);
-            request_free(poller->buried->request);
-        }
-        connection_free(poller->buried);
-        poller->buried = next;
-    }
+    free_buried(poller->buried);
     close(poller->epoll_fd);
     close(poller->wake_fd);
     close(poller->ready_fd);
@@ -136,20 +141,23 @@ void poller_end_recall(struct poller *poller)
     atomic_store(&poller->is_recalled, false);
 }
 
-/* Gives the connection to this worker. false: it is left for the next process, and epoll will not
- * report it again. The mutex orders this against poller_busy_count(): either that sees the
- * connection as busy, or the worker sees that it must leave it. */
-static bool take_connection(struct poller *poller, struct connection *connection)
+/* The calling worker owns the connection, on which something has come. false: it must not look at
+ * it, which is left for the next process. The mutex orders this against poller_busy_count(): either
+ * that sees the connection as busy, or the worker sees that it must leave it. */
+static bool may_look(struct poller *poller, struct connection *connection)
 {
-    if (connection->fd < 0)
-        return false;                                /* it has been given to another process */
-    atomic_exchange(&connection->is_watched, false); /* sees its last owner's writes */
     atomic_store_explicit(&connection->pause_end_ms, 0, memory_order_relaxed);
-    if (!atomic_load(&poller->is_handing_over) || connection->is_answered || connection->is_sending)
+    if (!atomic_load(&poller->is_handing_over) || connection->is_answered ||
+        connection->is_sending) {
+        hold_look(&connection->hold);
         return true;
+    }
     pthread_mutex_lock(&poller->mutex);
     bool is_left = atomic_load(&poller->is_handing_over);
-    atomic_store(&connection->is_watched, is_left);
+    if (is_left)
+        hold_leave(&connection->hold);
+    else
+        hold_look(&connection->hold);
     pthread_mutex_unlock(&poller->mutex);
     eventfd_write(poller->change_fd, 1);
     return !is_left;
@@ -170,7 +178,7 @@ static struct connection *find_paused(struct poller *poller, uint64_t now_ms)
             continue;
         if (end_ms > now_ms)
             next_ms = next_ms == 0 || end_ms < next_ms ? end_ms : next_ms;
-        else if (found == NULL && atomic_exchange(&c->is_watched, false))
+        else if (found == NULL && hold_seize(&c->hold))
             found = c;
         else
             next_ms = now_ms + 1; /* after this one, or when its worker has given it back */
@@ -178,7 +186,7 @@ static struct connection *find_paused(struct poller *poller, uint64_t now_ms)
     if (found != NULL) {
         atomic_store(&found->pause_end_ms, 0);
         poller_control(poller, EPOLL_CTL_DEL, found->fd, 0, NULL);
-        found->is_registered = false;
+        found->is_registered = found->is_lasting = false;
     }
     atomic_store(&poller->pause_end_ms, next_ms);
     pthread_mutex_unlock(&poller->mutex);
@@ -222,6 +230,7 @@ static enum pollable *next_pollable(struct poller *poller, int timeout_ms)
 {
     if (poller->next_event >= poller->event_count) {
         poller->next_event = 0;
+        atomic_fetch_add(&poller->round, 1);
         poller->event_count =
             epoll_wait(poller->epoll_fd, poller->events, POLLER_EVENTS, timeout_ms);
     }
@@ -264,7 +273,9 @@ static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
     switch (*pollable) {
     case POLLABLE_CONNECTION:
         connection = (struct connection *)(void *)pollable;
-        return take_connection(poller, connection) ? connection : NULL;
+        if (!hold_take(&connection->hold) || !may_look(poller, connection))
+            return NULL;
+        return connection;
     case POLLABLE_LISTENER:
         return accept_first(poller, ((struct poller_listener *)(void *)pollable)->listener);
     case POLLABLE_READY:
@@ -293,26 +304,54 @@ struct connection *poller_lead(struct poller *poller, int timeout_ms)
     return poller_is_recalled(poller) ? NULL : wait_for_one(poller, timeout_ms);
 }
 
-int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
+/* A kept connection that is armed already needs no call, unless something may be unread: epoll
+ * reports only what comes from now on. */
+static int arm(struct poller *poller, struct connection *connection, bool is_kept)
 {
-    int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd = connection->fd;
+    int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (is_kept && connection->is_lasting && connection->is_emptied)
+        return 0;
+    connection->is_registered = true;
+    connection->is_lasting = is_kept;
+    connection->was_lasting |= is_kept;
+    return poller_control(poller, operation, connection->fd, poller_events_of(connection),
+                          connection);
+}
+
+/* Armed first: an event that comes before the connection is free is left to the caller. */
+int poller_give(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
+{
     /* If the request of a new connection has not arrived yet, more connections are unlikely. */
     if (!connection->is_registered && connection->served == 0)
         atomic_store_explicit(&poller->accepts_in_row, 0, memory_order_relaxed);
-    connection->is_registered = true;
     atomic_store(&connection->has_head, connection->request != NULL);
     atomic_store(&connection->is_lingering, connection->is_answered || connection->is_sending);
-    uint32_t events = poller_events_of(connection);
     atomic_store(&connection->deadline_ms, deadline_ms);
     if (deadline_ms == 0)
         atomic_store(&connection->idle_ms, clock_ms());
+    if (arm(poller, connection, deadline_ms == 0) < 0)
+        return -1;
     note_pause(poller, connection);
-    atomic_store(&connection->is_watched, true);
-    /* From here on another worker may own it, or even have closed it. */
-    int result = poller_control(poller, operation, fd, events, connection);
+    return !hold_give(&connection->hold);
+}
+
+int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms)
+{
+    int result = poller_give(poller, connection, deadline_ms);
+    if (result < 0 || (result > 0 && may_look(poller, connection)))
+        return result;
+    /* Another worker may own it now, or even have closed it. */
     if (atomic_load_explicit(&poller->is_handing_over, memory_order_relaxed))
         eventfd_write(poller->change_fd, 1);
-    return result;
+    return 0;
+}
+
+void poller_mute(struct poller *poller, struct connection *connection)
+{
+    if (!connection->is_lasting)
+        return;
+    connection->is_lasting = false;
+    poller_control(poller, EPOLL_CTL_MOD, connection->fd, EPOLLONESHOT, connection);
 }
 
 /* With the mutex held. */
@@ -327,17 +366,42 @@ void poller_unlink(struct poller *poller, struct connection *connection)
     poller->connection_count--;
 }
 
+/* Frees the buried to which no event points any more. */
+static void sweep(struct poller *poller)
+{
+    if (poller->buried == NULL || poller->buried->buried_round >= atomic_load(&poller->round))
+        return;
+    free_buried(poller->buried);
+    poller->buried = NULL;
+}
+
+void poller_bury(struct poller *poller, struct connection *connection)
+{
+    sweep(poller);
+    hold_bury(&connection->hold);
+    /* To close the descriptor is not enough: a forked child may have a copy of it. */
+    poller_control(poller, EPOLL_CTL_DEL, connection->fd, 0, NULL);
+    connection_clear(connection);
+    connection->buried_round = atomic_load(&poller->round);
+    connection->next = poller->buried;
+    poller->buried = connection;
+}
+
 void poller_close(struct poller *poller, struct connection *connection)
 {
     pthread_mutex_lock(&poller->mutex);
     poller_unlink(poller, connection);
     bool is_last = poller->connection_count == 0;
-    pthread_mutex_unlock(&poller->mutex);
     /* A forked child may hold a copy of the descriptor; then close() alone would not tell the
      * peer. */
     if (fork_has_happened())
         shutdown(connection->fd, SHUT_RDWR);
-    connection_free(connection);
+    bool is_buried = connection->was_lasting;
+    if (is_buried)
+        poller_bury(poller, connection);
+    pthread_mutex_unlock(&poller->mutex);
+    if (!is_buried)
+        connection_free(connection);
     if (atomic_load(&poller->is_accept_paused))
         poller_resume_accepting(poller);
     if ((is_last && atomic_load(&poller->is_draining)) || atomic_load(&poller->is_handing_over))
@@ -387,6 +451,7 @@ void poller_tend(struct poller *poller, uint64_t now_ms)
     poller_expire(poller, now_ms);
     pthread_mutex_lock(&poller->mutex);
     poller_release_parked(poller, now_ms);
+    sweep(poller);
     bool has_healed = poller->is_pause_logged && now_ms >= poller->last_pause_ms + HEALED_MS;
     if (has_healed)
         poller->is_pause_logged = false;

@@ -38,6 +38,7 @@ struct poller {
      * microsecond for each request of a busy host. */
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
+    atomic_ullong round;            /* counts the calls of epoll_wait */
     struct listener *last_listener; /* the listener that accepted … */
     atomic_int accepts_in_row;      /* … so many connections in a row */
     int wake_fd;                    /* readable once the workers must end */
@@ -68,7 +69,8 @@ struct poller {
                               freed meanwhile */
     struct connection *connections;
     size_t connection_count, connection_max;
-    struct connection *buried;  /* given to another process, and still to be freed */
+    struct connection *buried;  /* closed, and to be freed once no event can point to them; the
+                                   latest first */
     struct poller_queue parked; /* their requests wait for the application */
     struct poller_queue ready;  /* theirs for a thread, first come first served */
     atomic_bool has_ready;      /* some may be there */
@@ -100,9 +102,13 @@ bool poller_has_ready(const struct poller *poller);
 /* The first one of the queue, if its request waits since before_us (clock_us()); else NULL. Any
  * thread. */
 struct connection *poller_take_overdue(struct poller *poller, uint64_t before_us);
-/* Gives the connection back until its peer sends something, by the deadline if that is not 0. 0; or
- * -1 with errno, then the caller still owns it. */
+/* Gives the connection back until its peer sends something, by the deadline if that is not 0: then
+ * it is kept between two requests. 0; or the caller still owns it: 1, it must look at it once more,
+ * as something has come; -1 with errno. */
 int poller_watch(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
+/* No event is wanted until poller_watch, as the request's body will come while it is served. The
+ * calling worker owns the connection. */
+void poller_mute(struct poller *poller, struct connection *connection);
 /* Gives a connection with a request that can't be served yet back until poller_unpark, or until
  * park_end_ms; poller_next then returns it. */
 void poller_park(struct poller *poller, struct connection *connection);

@@ -181,8 +181,12 @@ static void accept_queue(struct poller *poller, const struct listener *listener)
     int fd;
     while (accept_descriptor(poller, listener, &fd) == ACCEPTED) {
         struct connection *connection = add_connection(poller, fd);
-        if (connection != NULL &&
-            poller_watch(poller, connection, clock_ms() + poller->io_timeout_ms) < 0) {
+        if (connection == NULL)
+            continue;
+        int watched = poller_give(poller, connection, clock_ms() + poller->io_timeout_ms);
+        if (watched > 0)
+            poller_enqueue_ready(poller, connection);
+        else if (watched < 0) {
             poller_unlink(poller, connection);
             connection_free(connection);
         }

@@ -23,14 +23,22 @@ void poller_begin_handover(struct poller *poller)
     pthread_mutex_unlock(&poller->mutex);
 }
 
+/* What came on the connection meanwhile was left to the next process. */
+static void report_again(struct poller *poller, struct connection *connection)
+{
+    poller_control(poller, EPOLL_CTL_MOD, connection->fd, poller_events_of(connection), connection);
+    if (!hold_give(&connection->hold))
+        poller_enqueue_ready(poller, connection);
+}
+
 void poller_give_up_handover(struct poller *poller)
 {
     pthread_mutex_lock(&poller->mutex);
     atomic_store(&poller->is_handing_over, false);
     poller_heed_ready(poller, true);
     for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (atomic_load(&c->is_watched))
-            poller_control(poller, EPOLL_CTL_MOD, c->fd, poller_events_of(c), c);
+        if (hold_seize(&c->hold))
+            report_again(poller, c);
     atomic_store(&poller->pause_end_ms, 1); /* some have paused meanwhile */
     pthread_mutex_unlock(&poller->mutex);
 }
@@ -86,7 +94,10 @@ static void take_over_connection(struct poller *poller, const struct handover_co
     if (left->input.bytes > 0)
         poller_enqueue_ready(poller, connection);
     pthread_mutex_unlock(&poller->mutex);
-    if (left->input.bytes == 0 && poller_watch(poller, connection, left->deadline_ms) < 0)
+    int watched = left->input.bytes > 0 ? 0 : poller_watch(poller, connection, left->deadline_ms);
+    if (watched > 0)
+        poller_queue(poller, connection);
+    else if (watched < 0)
         poller_close(poller, connection);
 }
 
@@ -144,8 +155,6 @@ static void take_from_queue(struct poller_queue *queue, struct connection *conne
         queue->last = before;
 }
 
-/* Closes the connection now, but frees it only in poller_clear(): events that epoll_wait has
- * returned may still point to it. */
 static void bury(struct poller *poller, struct connection *connection)
 {
     if (connection->is_queued) {
@@ -155,11 +164,7 @@ static void bury(struct poller *poller, struct connection *connection)
     poller_unlink(poller, connection);
     if (connection->request != NULL)
         spool_clear(&connection->request->body);
-    poller_control(poller, EPOLL_CTL_DEL, connection->fd, 0, NULL);
-    close(connection->fd);
-    connection->fd = -1;
-    connection->next = poller->buried;
-    poller->buried = connection;
+    poller_bury(poller, connection);
 }
 
 void poller_release_picked(struct poller *poller, struct handover *handover, bool is_gone)

@@ -15,12 +15,19 @@ struct listener;
 struct poller;
 struct poller_queue;
 
-enum { WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT };
+/* A connection is reported once, then its worker arms it again; but one that is kept between two
+ * requests stays armed, which spares each of them an epoll_ctl. */
+enum {
+    WATCHED_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+    LASTING_EVENTS = EPOLLIN | EPOLLRDHUP | (int)EPOLLET,
+};
 
 /* When the sender has just sent a response, an event is wanted as soon as the socket is
  * writable. */
 static inline uint32_t poller_events_of(const struct connection *connection)
 {
+    if (connection->is_lasting)
+        return (uint32_t)LASTING_EVENTS;
     return connection->is_sending ? WATCHED_EVENTS | EPOLLOUT : WATCHED_EVENTS;
 }
 
@@ -36,6 +43,12 @@ void poller_set_listener_events(struct poller *poller, uint32_t events);
 void poller_heed_ready(struct poller *poller, bool is_heeded);
 void poller_link(struct poller *poller, struct connection *connection);
 void poller_unlink(struct poller *poller, struct connection *connection);
+/* Closes a connection that was unlinked, but frees it later: events that epoll_wait has returned,
+ * or is returning, may point to it. Those of its next call can't. */
+void poller_bury(struct poller *poller, struct connection *connection);
+/* poller_watch for who has the mutex, and for connections without a request. 1: an event has come,
+ * for which it can be put into a queue. */
+int poller_give(struct poller *poller, struct connection *connection, uint64_t deadline_ms);
 
 /* poller_accept.c */
 /* For poller_init: how many connections may be open; who may connect (-1 with errno). */

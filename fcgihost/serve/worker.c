@@ -176,6 +176,8 @@ static void end_request(struct worker *worker, struct connection *connection, en
 /* Serves the request through the application. */
 static enum fate serve(struct worker *worker, struct connection *connection)
 {
+    if (!connection->request->is_body_here)
+        poller_mute(worker->pool->poller, connection);
     worker->entering = connection;
     atomic_store_explicit(&worker->entering_ready_us, connection->request->times.ready_us,
                           memory_order_relaxed);
@@ -276,12 +278,11 @@ static bool end_sent(struct worker *worker, struct connection *connection)
     return true;
 }
 
-void worker_serve(struct worker *worker, struct connection *connection)
+/* true: something more has come. */
+static bool serve_what_came(struct worker *worker, struct connection *connection)
 {
     enum fate fate = ANSWERED;
     bool is_gone = false;
-    if (connection->is_sending && !end_sent(worker, connection))
-        return;
     if (connection->is_answered)
         turn_policy_pass(&worker->server.runner); /* the peer may send for a long time */
     else if (connection->request != NULL)
@@ -290,20 +291,32 @@ void worker_serve(struct worker *worker, struct connection *connection)
     while (step == CONNECTION_READY) {
         fate = handle(worker, connection);
         if (fate != ANSWERED && fate != ANSWERED_WITH_GIL)
-            return;
+            return false;
         connection->park_end_ms = 0;
         turn_policy_offer(&worker->server.runner); /* dropping the rest of the body may take time */
         step = finish(worker, connection, &is_gone);
         if ((step == CONNECTION_READY || is_gone) && fate == ANSWERED_WITH_GIL)
             py_wsgi_release_gil(worker->server.python);
         if (is_gone)
-            return;
+            return false;
     }
     uint64_t deadline_ms = idle_deadline(connection, worker->pool->config->io_timeout_ms);
-    if (step == CONNECTION_CLOSE || poller_watch(worker->pool->poller, connection, deadline_ms) < 0)
+    int watched = -1;
+    if (step != CONNECTION_CLOSE)
+        watched = poller_watch(worker->pool->poller, connection, deadline_ms);
+    if (watched < 0)
         close_connection(worker, connection);
     if (fate == ANSWERED_WITH_GIL)
         py_wsgi_release_gil(worker->server.python);
+    return watched > 0;
+}
+
+void worker_serve(struct worker *worker, struct connection *connection)
+{
+    if (connection->is_sending && !end_sent(worker, connection))
+        return;
+    while (serve_what_came(worker, connection))
+        continue;
 }
 
 struct connection *worker_withdraw(struct worker *worker, uint64_t before_us)

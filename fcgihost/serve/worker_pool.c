@@ -45,7 +45,7 @@ static void give_back(void *owner, struct connection *connection)
 {
     struct worker_pool *pool = owner;
     uint64_t deadline_ms = clock_ms() + pool->config->io_timeout_ms;
-    if (poller_watch(pool->poller, connection, deadline_ms) < 0)
+    if (poller_watch(pool->poller, connection, deadline_ms) != 0)
         poller_queue(pool->poller, connection);
 }
 

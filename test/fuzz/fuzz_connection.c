@@ -3,7 +3,7 @@
  * 0: 1, plain HTTP too; 2, one protocol alone; 4, which; 8, handed over. Bytes 1 and 2: where it is
  * cut.
  *
- * links: connection.c receiver.c fastcgi.c scgi.c http.c sender.c input.c socket_io.c gate.c
+ * links: connection.c hold.c receiver.c fastcgi.c scgi.c http.c sender.c input.c socket_io.c gate.c
  * record.c libfcgi_os.c scgi_head.c http_head.c meta_variables.c pathmap.c request.c request_body.c
  * spool.c descriptors.c arena.c reply.c response.c fork.c log.c log_gather.c log_line.c log_json.c
  * log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
@@ -143,7 +143,7 @@ static void advance(struct delivery *delivery)
     struct connection *connection = delivery->connection;
     if (connection == NULL)
         return;
-    atomic_store(&connection->is_watched, false);
+    atomic_store(&connection->hold.state, HOLD_OWNED);
     enum connection_step step = connection_advance(&receiver, connection);
     while (step == CONNECTION_READY) {
         serve(delivery);
@@ -162,7 +162,7 @@ static void advance(struct delivery *delivery)
          connection->input.data == NULL); /* the buffer is the next connection's */
     memset(receiver.buffer, 0xa5, 256);
     atomic_store(&connection->is_lingering, connection->is_answered);
-    atomic_store(&connection->is_watched, true);
+    atomic_store(&connection->hold.state, HOLD_FREE);
 }
 
 /* Another process takes it over, as at a retirement, and looks at what came along. It recognises
@@ -186,7 +186,7 @@ static void hand_over(struct delivery *delivery)
     if (has_input)
         advance(delivery);
     else
-        atomic_store(&delivery->connection->is_watched, true);
+        atomic_store(&delivery->connection->hold.state, HOLD_FREE);
 }
 
 /* As epoll tells: again and again, until all that is there has been received. */

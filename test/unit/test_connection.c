@@ -1,7 +1,7 @@
 /* A connection between its bytes and its requests. Its transports are the test's own: a head is a
  * line, which says how many bytes of body follow, as a digit at its end.
  *
- * links: connection.c input.c spool.c descriptors.c */
+ * links: connection.c hold.c input.c spool.c descriptors.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -568,10 +568,10 @@ test_a_response_that_waits_for_its_peer_keeps_what_came_of_the_next_request(void
     assert_int_equal(spool_append(&request.outbox.bytes, "rest", 4), 0);
     assert_int_equal(connection_leave_rest(connection), CONNECTION_REST_WAITS);
     memset(buffer, 0, sizeof(buffer)); /* by another connection */
-    atomic_store(&connection->is_watched, true);
+    atomic_store(&connection->hold.state, HOLD_FREE);
     atomic_store(&connection->is_lingering, true);
     assert_false(connection_can_move(connection));
-    atomic_store(&connection->is_watched, false);
+    atomic_store(&connection->hold.state, HOLD_OWNED);
     connection->is_queued = true;
     assert_false(connection_can_move(connection));
     connection->is_queued = false;
@@ -594,11 +594,31 @@ static void test_a_response_that_did_not_leave_ends_the_connection(void **state)
     assert_true(request.response.is_peer_gone && was_broken_off);
 }
 
+static void test_all_has_been_read_only_if_a_receive_had_room_for_more(void **state)
+{
+    (void)state;
+    char whole[BUFFER_BYTES + 1];
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_true(connection->is_emptied);
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    memset(whole, 'x', sizeof(whole));
+    whole[sizeof(whole) - 2] = '\n';
+    whole[sizeof(whole) - 3] = '0';
+    memcpy(whole, "1 ", 2);
+    assert_int_equal(send(peer, whole, sizeof(whole), 0), (long)sizeof(whole));
+    assert_int_equal(advance(), CONNECTION_READY);
+    assert_false(connection->is_emptied); /* a byte is left */
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_true(connection->is_emptied);
+}
+
 static void test_only_what_nobody_serves_can_move(void **state)
 {
     (void)state;
     assert_false(connection_can_move(connection)); /* a worker has it */
-    atomic_store(&connection->is_watched, true);
+    atomic_store(&connection->hold.state, HOLD_FREE);
     assert_true(connection_can_move(connection));
     atomic_store(&connection->is_lingering, true); /* its response has left, its body not come */
     assert_false(connection_can_move(connection));
@@ -635,6 +655,7 @@ int main(void)
         TEST(test_a_request_that_waits_is_handed_over_with_its_head_and_body),
         TEST(test_a_response_that_waits_for_its_peer_keeps_what_came_of_the_next_request),
         TEST(test_a_response_that_did_not_leave_ends_the_connection),
+        TEST(test_all_has_been_read_only_if_a_receive_had_room_for_more),
         TEST(test_only_what_nobody_serves_can_move),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,9 @@ static enum py_wsgi_outcome outcome;
 static enum connection_rest rest; /* of the response */
 static bool is_refused;           /* by the host, without the application */
 static bool is_withdrawn_meanwhile;
-static bool was_gathered; /* the last message: peers can cause it at will */
+static bool was_gathered;        /* the last message: peers can cause it at will */
+static unsigned comes_meanwhile; /* so often something comes before a connection is given back; … */
+static bool comes_as_request;    /* … it is a request */
 static char told[512];
 
 static void tell(const char *what)
@@ -95,7 +97,18 @@ int poller_watch(struct poller *asked, struct connection *watched, uint64_t dead
     (void)asked;
     (void)watched;
     tell(deadline_ms == 0 ? "watch-idle" : "watch");
-    return 0;
+    if (comes_meanwhile == 0)
+        return 0;
+    comes_meanwhile--;
+    watched->request = comes_as_request ? &request : NULL;
+    return 1;
+}
+
+void poller_mute(struct poller *asked, struct connection *muted)
+{
+    (void)asked;
+    (void)muted;
+    tell("mute");
 }
 
 void poller_park(struct poller *asked, struct connection *parked)
@@ -278,6 +291,9 @@ static int set_up(void **state)
     transport = (struct transport_ops){.release = release};
     memset(&request, 0, sizeof(request));
     request.ops = &transport;
+    request.is_body_here = true;
+    comes_meanwhile = 0;
+    comes_as_request = true;
     memset(&connection, 0, sizeof(connection));
     connection.request = &request;
     steps[0] = CONNECTION_READY;
@@ -389,6 +405,36 @@ static void test_once_the_rest_has_left_python_does_what_waited_for_that(void **
     serve_by(&worker, "end-sent release-gil access watch ");
     assert_int_equal(get_totals().requests, 1);
     assert_int_equal(atomic_load(&pool.activities.sending), 0);
+}
+
+static void test_what_comes_while_it_served_is_served_as_well(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    comes_meanwhile = 1;
+    steps[2] = CONNECTION_READY;
+    steps[3] = CONNECTION_WAIT;
+    outcome = PY_WSGI_SERVED_WITH_GIL;
+    serve_by(&worker, "serve finish watch-idle release-gil serve finish watch-idle release-gil ");
+    assert_int_equal(get_totals().requests, 2);
+}
+
+static void test_a_hang_up_that_comes_while_it_served_closes_the_connection(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    comes_meanwhile = 1;
+    comes_as_request = false;
+    steps[2] = CONNECTION_CLOSE;
+    serve_by(&worker, "serve finish watch-idle close ");
+}
+
+static void test_while_a_body_is_streamed_its_connection_is_not_watched(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    request.is_body_here = false;
+    serve_by(&worker, "mute serve finish watch-idle ");
 }
 
 static void test_a_peer_that_was_given_up_is_told_of(void **state)
@@ -578,6 +624,9 @@ int main(void)
         TEST(test_a_gil_that_is_kept_is_released_before_the_next_request_and_at_the_end),
         TEST(test_what_the_peer_does_not_take_leaves_the_thread_to_others),
         TEST(test_once_the_rest_has_left_python_does_what_waited_for_that),
+        TEST(test_what_comes_while_it_served_is_served_as_well),
+        TEST(test_a_hang_up_that_comes_while_it_served_closes_the_connection),
+        TEST(test_while_a_body_is_streamed_its_connection_is_not_watched),
         TEST(test_a_peer_that_was_given_up_is_told_of),
         TEST(test_what_has_left_before_the_application_was_done_is_finished_at_once),
         TEST(test_the_watch_leaves_what_python_has_to_do_to_a_thread),
