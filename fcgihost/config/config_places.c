@@ -106,7 +106,11 @@ static void check_file(struct check *check, const char *what, const char *path)
 static void check_directory(struct check *check)
 {
     const char *path = check->config->directory;
-    if (path != NULL && access(path, X_OK) < 0)
+    char inside[PATH_MAX + 2]; /* a file may be executable, too */
+    if (path == NULL)
+        return;
+    snprintf(inside, sizeof(inside), "%s/.", path);
+    if (access(inside, X_OK) < 0)
         tell(check, "[server] directory", path, config_error_describe(errno),
              "the process can't work there");
 }
