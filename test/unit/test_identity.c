@@ -135,6 +135,7 @@ static void test_what_is_asked_for_must_be_there_whole(void **state)
     }
     assert_false(identity_matches("", NULL, &one));
     assert_false(identity_matches("\n\nlisten", NULL, &one));
+    assert_false(identity_matches("listen:unix:/run/x.sock\n", NULL, &one));
     assert_true(identity_matches("listen unix:/run/x.sock", NULL, &one)); /* no line's end */
     assert_true(identity_matches("", NULL, &none));
 }
