@@ -1,6 +1,7 @@
 /* The formats, with strings from outside that try to get out of them.
  *
- * links: format_plain.c format_prometheus.c format_json.c json.c figures_sum.c strbuf.c counters.c
+ * links: format_page.c format_plain.c format_prometheus.c format_json.c json.c figures_sum.c
+ * strbuf.c counters.c
  */
 #include "unit.h"
 
@@ -187,74 +188,25 @@ static void test_python_that_has_told_nothing_leaves_unknown_values(void **state
                                 "\"registered\":null,\"scopes\":[],\"age_seconds\":null}"));
 }
 
-static struct program_figures *application(int process)
-{
-    return &processes[process]->applications[0];
-}
-
-static void test_an_application_is_as_bad_as_in_the_worst_process(void **state)
+static void test_the_page_has_the_text_in_it_in_which_nothing_is_markup(void **state)
 {
     (void)state;
-    struct program_figures sum;
-    *application(0) = (struct program_figures){
-        .name = "a", .state = PROGRAM_LOADED, .attempts = 1, .generation = 4, .loaded_in_s = 2};
-    *application(1) = (struct program_figures){.name = "a",
-                                               .state = PROGRAM_FAILED,
-                                               .attempts = 3,
-                                               .generation = 1,
-                                               .loaded_in_s = NAN,
-                                               .last_error = "no",
-                                               .next_attempt_ms = 4500};
-    for (int i = 0; i < 2; i++) { /* whichever comes first */
-        assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-        assert_int_equal(sum.state, PROGRAM_FAILED);
-        assert_int_equal(sum.attempts, 3);
-        assert_int_equal(sum.generation, 4);
-        assert_string_equal(sum.last_error, "no");
-        assert_true(program_next_attempt_s(&sum, &figures) == 1 && sum.loaded_in_s == 2);
-        struct program_figures other = *application(0);
-        *application(0) = *application(1);
-        *application(1) = other;
-    }
-    application(1)->state = PROGRAM_LOADING;
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_int_equal(sum.state, PROGRAM_LOADING);
-    assert_false(figures_program(&figures, PROGRAM_APPLICATION, 1, &sum));
-}
-
-static void test_a_successor_that_loads_hides_nothing_and_one_that_fails_is_seen(void **state)
-{
-    (void)state;
-    struct program_figures sum;
-    *application(0) = (struct program_figures){.name = "a", .state = PROGRAM_LOADED};
-    *application(1) = (struct program_figures){.name = "a", .state = PROGRAM_LOADING};
-    processes[1]->place = processes[0]->place;
-    processes[1]->generation = 2;
-    snprintf(processes[1]->state, sizeof(processes[1]->state), "starting");
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_int_equal(sum.state, PROGRAM_LOADED);
-    application(1)->state = PROGRAM_FAILED;
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_int_equal(sum.state, PROGRAM_FAILED);
-    application(1)->state = PROGRAM_LOADING;
-    snprintf(processes[0]->state, sizeof(processes[0]->state), "draining");
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_int_equal(sum.state, PROGRAM_LOADING);
-}
-
-static void test_processes_of_two_configurations_are_listed_by_the_newer_one(void **state)
-{
-    (void)state;
-    struct program_figures sum;
-    snprintf(application(1)->name, 256, "new");
-    application(0)->attempts = 9;
-    processes[1]->generation = 2;
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_string_equal(sum.name, "new");
-    assert_int_equal(sum.attempts, 0);
-    processes[1]->application_count = processes[1]->import_count = 0; /* it does not answer */
-    assert_true(figures_program(&figures, PROGRAM_APPLICATION, 0, &sum));
-    assert_int_equal(sum.attempts, 9);
+    static const struct figures none;
+    struct strbuf bare = {0};
+    format_page(&bare, &none);
+    size_t scripts = 0, tags = 0;
+    for (size_t i = 0; i < bare.used; i++)
+        tags += bare.data[i] == '<';
+    strbuf_put_bytes(&bare, "", 1);
+    scripts = count_of(bare.data, "<script>");
+    const char *got = written(format_page);
+    assert_int_equal(count_of(got, "<script>"), scripts); /* the page's own */
+    assert_int_equal(count_of(got, "<"), tags);
+    assert_null(strstr(got, "@STATUS@"));
+    assert_non_null(strstr(got, "&#60;script&#62;"));
+    assert_non_null(strstr(got, "a&#34;b"));
+    assert_non_null(strstr(got, "</html>"));
+    strbuf_clear(&bare);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -267,10 +219,8 @@ int main(void)
         TEST(test_processes_are_summed_up_and_histograms_are_cumulative),
         TEST(test_what_python_told_is_listed_for_each_process_and_goes_on_ageing),
         TEST(test_python_that_has_told_nothing_leaves_unknown_values),
-        TEST(test_an_application_is_as_bad_as_in_the_worst_process),
-        TEST(test_a_successor_that_loads_hides_nothing_and_one_that_fails_is_seen),
-        TEST(test_processes_of_two_configurations_are_listed_by_the_newer_one),
         TEST(test_a_response_that_leaves_without_a_thread_is_still_in_flight),
+        TEST(test_the_page_has_the_text_in_it_in_which_nothing_is_markup),
         TEST(test_the_up_metric_says_whether_requests_are_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
