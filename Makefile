@@ -35,13 +35,13 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
 INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture slow-peers matrix bench lint
-NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-python test-fuzz
+NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-units lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
 ifneq ($(and $(word 2,$(goals)),$(filter $(INSTALLING),$(goals))),)
@@ -289,7 +289,7 @@ $(BUILD)/bench/load: $(BUILD)/bench/load.o $(BUILD)/bench/wire.o
 lint: deps-lint ## include rules, documents, names in comments, clang-tidy, cppcheck
 	@$(MAKE) --no-print-directory run-lint
 
-run-lint: lint-includes lint-docs lint-c lint-python
+run-lint: lint-includes lint-units lint-docs lint-c lint-python
 
 lint-includes:
 	@bad=$$(grep -l 'include.*fcgi\(app\|os\)\.h' $(SOURCES) $(HEADERS) | grep -Ev '/(fastcgi|libfcgi_os)\.c$$'; \
@@ -297,6 +297,9 @@ lint-includes:
 	        grep -l 'include.*Python\.h' $(SOURCES) $(HEADERS) | grep -v '/py_[^/]*$$'); \
 	 if [ -n "$$bad" ]; then echo "these files include a library that is another file's:" $$bad; exit 1; fi
 	@/usr/bin/python3 -B test/lint_layers.py
+
+lint-units:
+	@/usr/bin/python3 -B test/lint_units.py
 
 lint-docs: all
 	@/usr/bin/python3 -B test/lint_docs.py $(PROGRAM)
