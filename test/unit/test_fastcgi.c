@@ -413,6 +413,11 @@ static void test_an_abort_behind_the_body_is_found_in_the_socket_too(void **stat
     struct request *request = take_head(ROLE_RESPONDER);
     come_record(RECORD_STDIN, ID, "", 0);
     assert_string_equal(read_body(request), ".");
+    put_record(&abort, RECORD_ABORT_REQUEST, OTHER, "", 0, 0);
+    assert_int_equal(send(peer, abort.data, abort.n, 0), abort.n);
+    assert_false(fastcgi_transport.is_abandoned(request));
+    assert_int_equal(recv(connection.fd, abort.data, abort.n, 0), abort.n);
+    clear_bytes(&abort);
     put_record(&abort, RECORD_ABORT_REQUEST, ID, "", 0, 0);
     assert_false(fastcgi_transport.is_abandoned(request));
     assert_int_equal(send(peer, abort.data, abort.n - 1, 0), abort.n - 1);
@@ -463,6 +468,20 @@ static void test_a_body_goes_on_in_another_process_from_every_byte(void **state)
     clear_bytes(&body);
 }
 
+static void
+test_what_is_skipped_of_the_largest_record_fits_into_one_at_the_next_process(void **state)
+{
+    (void)state;
+    static const uint8_t header[8] = {1, RECORD_STDIN, 0, OTHER, 0xff, 0xff, 0xff, 0};
+    uint8_t place[TRANSPORT_PLACE_BYTES];
+    struct request *request = take_head(ROLE_RESPONDER);
+    come(header, sizeof(header));
+    assert_string_equal(read_body(request), "?");
+    assert_int_equal(fastcgi_transport.put_place(request, place), 8);
+    assert_int_not_equal(place[2] << 8 | place[3], ID);
+    assert_int_equal((place[4] << 8 | place[5]) + place[6], 0xffff + 0xff);
+}
+
 /* Responses */
 
 /* The content of all records of a type, whose ids and sizes are checked; ends: how many are empty.
@@ -488,7 +507,7 @@ static struct bytes content_of(int type, size_t *ends)
 static void test_a_response_is_records_in_which_nothing_is_lost_or_moved(void **state)
 {
     (void)state;
-    static uint8_t large[300000];
+    static uint8_t large[24 * 65535]; /* with many pieces: more than one call sends */
     static const size_t sizes[] = {0, 1, 65535, 65536, 131070, sizeof(large)};
     uint32_t random = 1;
     struct request *request = take_head(ROLE_RESPONDER);
@@ -583,6 +602,7 @@ int main(void)
         TEST(test_an_abort_is_found_wherever_it_lies_and_nothing_is_consumed),
         TEST(test_an_abort_behind_the_body_is_found_in_the_socket_too),
         TEST(test_a_body_goes_on_in_another_process_from_every_byte),
+        TEST(test_what_is_skipped_of_the_largest_record_fits_into_one_at_the_next_process),
         TEST(test_a_response_is_records_in_which_nothing_is_lost_or_moved),
         TEST(test_before_the_last_piece_there_is_no_end),
         TEST(test_errors_have_a_stream_of_their_own_which_ends_if_it_was_begun),

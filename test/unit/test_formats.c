@@ -12,7 +12,7 @@
 const char *const figures_reasons[FIGURES_REASONS] = {"requests", "lifetime", "memory", "idle",
                                                       "reload",   "crash",    "timeout"};
 
-static const char hostile[] = "a\"b\\c\nfcgihost_up 7\n<script>\x1b[2J\x7f\xff\xc2\x9b}";
+static const char hostile[] = "a\"b\\c\nfcgihost_up 7\n<script>\x1b[2J\x7f\xff\xc2\x9b}&lt;";
 
 static struct figures figures;
 static struct process_figures *processes[2];
@@ -205,6 +205,7 @@ static void test_the_page_has_the_text_in_it_in_which_nothing_is_markup(void **s
     assert_null(strstr(got, "@STATUS@"));
     assert_non_null(strstr(got, "&#60;script&#62;"));
     assert_non_null(strstr(got, "a&#34;b"));
+    assert_non_null(strstr(got, "}&#38;lt;"));
     assert_non_null(strstr(got, "</html>"));
     strbuf_clear(&bare);
 }
