@@ -147,7 +147,7 @@ enum stream_event record_stream_next(struct record_stream *stream, const uint8_t
         p += skip;
         if (stream->is_ending && stream->skip_left == 0) {
             stream->is_ended = true;
-            return STREAM_END;
+            return stream->is_aborted ? STREAM_ABORT : STREAM_END;
         }
         if (left < RECORD_HEADER_BYTES)
             return STREAM_MORE;
@@ -167,7 +167,8 @@ enum stream_event record_stream_next(struct record_stream *stream, const uint8_t
         step->used_bytes += RECORD_HEADER_BYTES;
         if (record.type == RECORD_ABORT_REQUEST) {
             stream->skip_left = (uint32_t)record.content_bytes + record.padding_bytes;
-            return STREAM_ABORT;
+            stream->is_ending = stream->is_aborted = true;
+            continue;
         }
         stream->content_left = record.content_bytes;
         stream->skip_left = record.padding_bytes;
@@ -191,8 +192,7 @@ size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, si
         if (event == STREAM_CONTENT)
             record_stream_take(&stream, step.content_bytes);
         else if (event != STREAM_REPLY) {
-            /* An abort or garbage ends the wait too: the reader will see it. */
-            *is_ended = event != STREAM_MORE;
+            *is_ended = event == STREAM_END;
             return content_bytes;
         }
         content_bytes += step.content_bytes;
@@ -200,4 +200,26 @@ size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, si
         n -= step.used_bytes + step.content_bytes;
     }
     return content_bytes;
+}
+
+void record_border_pass(struct record_border *border, const uint8_t *bytes, size_t n)
+{
+    while (n > 0) {
+        size_t distance = record_border_distance(border),
+               wanted = distance > 0 ? distance : RECORD_HEADER_BYTES,
+               take = n < wanted ? n : wanted;
+        if (border->left > 0)
+            border->left -= take;
+        else {
+            memcpy(border->header + border->header_bytes, bytes, take);
+            border->header_bytes += take;
+        }
+        if (border->header_bytes == RECORD_HEADER_BYTES) {
+            struct record record = record_parse(border->header);
+            border->left = (size_t)record.content_bytes + record.padding_bytes;
+            border->header_bytes = 0;
+        }
+        bytes += take;
+        n -= take;
+    }
 }

@@ -75,7 +75,8 @@ struct record_stream {
     uint16_t id;
     uint8_t type;
     bool is_ended;
-    bool is_ending;           /* its empty record has arrived, perhaps without all of its padding */
+    bool is_ending;           /* its last record has arrived, perhaps without all of its padding */
+    bool is_aborted;          /* that is FCGI_ABORT_REQUEST: nothing more of the request follows */
     uint32_t content_left;    /* of the current record of this stream */
     uint32_t skip_left;       /* of padding, or of a record that is ignored */
     unsigned max_connections; /* the answer to FCGI_MAX_CONNS */
@@ -85,7 +86,7 @@ enum stream_event {
     STREAM_MORE,    /* all bytes are consumed: receive more */
     STREAM_CONTENT, /* step.content is for the application; consume it with record_stream_take */
     STREAM_END,     /* the stream's empty record; is_ended is set */
-    STREAM_ABORT,   /* FCGI_ABORT_REQUEST */
+    STREAM_ABORT,   /* FCGI_ABORT_REQUEST ended it; is_ended and is_aborted are set */
     STREAM_REPLY,   /* send step.reply, then continue */
     STREAM_BAD,     /* not FastCGI: close the connection */
 };
@@ -103,9 +104,24 @@ struct stream_step {
 enum stream_event record_stream_next(struct record_stream *stream, const uint8_t *bytes, size_t n,
                                      struct stream_step *step);
 void record_stream_take(struct record_stream *stream, size_t content_bytes);
-/* How much content bytes holds, at least; *is_ended: the stream's end as well. Takes a copy of
- * stream, and so consumes nothing. */
+/* How much content bytes holds, at least; *is_ended: the stream's regular end as well. Takes a copy
+ * of stream, and so consumes nothing. */
 size_t record_stream_count(struct record_stream stream, const uint8_t *bytes, size_t n,
                            bool *is_ended);
+
+/* Where a reader is who takes a sequence of records in pieces of any length. Zeroed, it is in front
+ * of a header. */
+struct record_border {
+    uint8_t header[RECORD_HEADER_BYTES]; /* what has been taken of a header, … */
+    size_t header_bytes;                 /* … so many bytes; 0: of none */
+    size_t left;                         /* content and padding of the current record, to come */
+};
+
+void record_border_pass(struct record_border *border, const uint8_t *bytes, size_t n);
+/* How many bytes are sure to belong to the record that has begun; 0: none has. */
+static inline size_t record_border_distance(const struct record_border *border)
+{
+    return border->header_bytes > 0 ? RECORD_HEADER_BYTES - border->header_bytes : border->left;
+}
 
 #endif

@@ -321,7 +321,7 @@ static void feed(struct walk *walk, const uint8_t *piece, size_t n, size_t take)
         if (event != STREAM_CONTENT)
             note(walk, "..EARB"[event]);
         walk->is_over = event == STREAM_END || event == STREAM_ABORT || event == STREAM_BAD;
-        assert_int_equal(walk->stream.is_ended, event == STREAM_END);
+        assert_int_equal(walk->stream.is_ended, event == STREAM_END || event == STREAM_ABORT);
     }
 }
 
@@ -341,7 +341,7 @@ static void assert_count_agrees(const uint8_t *bytes, size_t n)
     bool is_ended;
     struct record_stream stream = start_walk().stream;
     assert_int_equal(record_stream_count(stream, copy, n, &is_ended), walk.content.n);
-    assert_int_equal(is_ended, walk.is_over);
+    assert_int_equal(is_ended, strchr(walk.events, 'E') != NULL);
     exact_free(copy);
     clear_walk(&walk);
 }
@@ -557,14 +557,55 @@ static void test_the_padding_of_an_abort_is_passed_over(void **state)
     (void)state;
     struct bytes stream = {0};
     put_record(&stream, RECORD_ABORT_REQUEST, ID, "xx", 2, 9);
-    put_record(&stream, RECORD_STDIN, ID, "", 0, 0);
-    struct walk walk = start_walk();
-    feed(&walk, stream.data, stream.n, SIZE_MAX);
-    assert_string_equal(walk.events, "A");
-    walk.is_over = false;
-    feed(&walk, NULL, 0, SIZE_MAX);
-    assert_string_equal(walk.events, "AE");
-    clear_walk(&walk);
+    size_t aborted = stream.n;
+    put_record(&stream, RECORD_BEGIN_REQUEST, ID, "", 0, 0);
+    for (size_t split = 0; split < aborted; split++) {
+        struct walk walk = start_walk();
+        feed(&walk, stream.data, split, SIZE_MAX);
+        assert_string_equal(walk.events, "");
+        feed(&walk, stream.data + split, stream.n - split, SIZE_MAX);
+        assert_string_equal(walk.events, "A");
+        assert_true(walk.stream.is_aborted);
+        /* The next request has been left where it is. */
+        assert_int_equal(walk.unused.n, stream.n - aborted);
+        clear_walk(&walk);
+    }
+    clear_bytes(&stream);
+}
+
+static void test_a_border_is_found_whatever_pieces_the_records_come_in(void **state)
+{
+    (void)state;
+    struct bytes stream = {0};
+    size_t ends[4];
+    put_record(&stream, RECORD_STDOUT, ID, "some content", 12, 3);
+    ends[0] = stream.n;
+    put_record(&stream, RECORD_STDERR, ID, "", 0, 0);
+    ends[1] = stream.n;
+    put_record(&stream, RECORD_STDOUT, ID, "", 0, 255);
+    ends[2] = stream.n;
+    put_record(&stream, RECORD_END_REQUEST, ID, "12345678", 8, 0);
+    ends[3] = stream.n;
+    for (size_t first = 0; first <= stream.n; first++)
+        for (size_t step = 1; step < 20; step += 6) {
+            struct record_border border = {.left = 0};
+            size_t next = 0, at = first;
+            record_border_pass(&border, stream.data, first);
+            for (; at < stream.n; at += step) {
+                size_t n = at + step < stream.n ? step : stream.n - at;
+                record_border_pass(&border, stream.data + at, n);
+            }
+            assert_int_equal(record_border_distance(&border), 0);
+            /* And in the middle: what is said to belong to the record never leads past its end. */
+            border = (struct record_border){.left = 0};
+            record_border_pass(&border, stream.data, first);
+            while (ends[next] < first)
+                next++;
+            size_t distance = record_border_distance(&border);
+            assert_true(distance <= ends[next] - first);
+            bool is_border = first == 0 || ends[next] == first;
+            assert_int_equal(distance == 0, is_border);
+        }
     clear_bytes(&stream);
 }
 
@@ -716,6 +757,7 @@ int main(void)
         cmocka_unit_test(test_management_records_have_a_limit),
         cmocka_unit_test(test_an_abort_ends_the_walk),
         cmocka_unit_test(test_the_padding_of_an_abort_is_passed_over),
+        cmocka_unit_test(test_a_border_is_found_whatever_pieces_the_records_come_in),
         cmocka_unit_test(test_another_version_is_bad),
         cmocka_unit_test(test_another_type_of_the_same_request_is_bad),
         cmocka_unit_test(test_records_of_the_largest_size),
