@@ -59,9 +59,12 @@ static bool is_too_slow(struct socket_pace *pace, int fd)
         return false;
     uint64_t queued = socket_queued(fd),
              taken = socket_taken(pace->sent_bytes, pace->queued_bytes, queued);
+    enum socket_speed speed = socket_judge(taken, pace->min_rate, pace->waited_ms);
+    if (speed != SOCKET_FAST_ENOUGH)
+        return speed == SOCKET_TOO_SLOW;
     pace->waited_ms = pace->sent_bytes = 0;
     pace->queued_bytes = queued;
-    return taken < pace->min_rate * SOCKET_RATE_MS / 1000;
+    return false;
 }
 
 /* How long the next poll() may take. */
@@ -69,8 +72,9 @@ static uint64_t next_wait_ms(const struct socket_pace *pace, uint64_t left_ms,
                              const struct socket_wait *wait)
 {
     uint64_t now_ms = clock_ms();
-    if (pace->min_rate > 0 && SOCKET_RATE_MS - pace->waited_ms < left_ms)
-        left_ms = SOCKET_RATE_MS - pace->waited_ms;
+    uint64_t period_left_ms = SOCKET_RATE_MS - pace->waited_ms % SOCKET_RATE_MS;
+    if (pace->min_rate > 0 && period_left_ms < left_ms)
+        left_ms = period_left_ms;
     if (wait == NULL || wait->end_ms == 0)
         return left_ms;
     uint64_t until_end_ms = wait->end_ms > now_ms ? wait->end_ms - now_ms : 0;

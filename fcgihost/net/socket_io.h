@@ -17,6 +17,9 @@ struct input;
 enum {
     SOCKET_KEPT_BYTES = 1 << 20, /* an input that has this capacity does not grow */
     SOCKET_RATE_MS = 10000,      /* the least rate is measured over so long */
+    /* The kernel tells what a peer takes in steps: a Unix socket once a whole piece of 48 KiB has
+     * been read, TCP once there is room for a whole segment, of 64 KiB on the loopback device. */
+    SOCKET_STEP_BYTES = 64 << 10,
 };
 
 /* Sends all pieces (and uses the array up). 0, or -1 with errno; ETIMEDOUT when the peer took
@@ -32,7 +35,7 @@ struct socket_pace {
     uint64_t timeout_ms; /* within which it must take something */
     uint64_t
         min_rate; /* bytes a second, in each SOCKET_RATE_MS in which it is waited for; 0: none */
-    uint64_t waited_ms;    /* in this period, … */
+    uint64_t waited_ms;    /* in this period, which is longer while it is unsure, … */
     uint64_t sent_bytes;   /* … in which so much was sent, … */
     uint64_t queued_bytes; /* … and before which so much was queued */
 };
@@ -49,6 +52,18 @@ uint64_t socket_queued(int fd);
 static inline uint64_t socket_taken(uint64_t sent, uint64_t queued_before, uint64_t queued)
 {
     return sent + (queued_before > queued ? queued_before - queued : 0);
+}
+
+enum socket_speed { SOCKET_FAST_ENOUGH, SOCKET_UNSURE, SOCKET_TOO_SLOW };
+
+/* Of a peer that is known to have taken so much while it was waited for. Unsure: it may have taken
+ * another step that the kernel does not tell of yet. */
+static inline enum socket_speed socket_judge(uint64_t taken, uint64_t min_rate, uint64_t waited_ms)
+{
+    uint64_t least = min_rate * waited_ms / 1000;
+    if (taken >= least)
+        return SOCKET_FAST_ENOUGH;
+    return taken + SOCKET_STEP_BYTES >= least ? SOCKET_UNSURE : SOCKET_TOO_SLOW;
 }
 
 /* Sends what the peer takes, and waits up to wait_ms for it each time, as long as *patience_ms

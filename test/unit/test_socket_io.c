@@ -203,6 +203,43 @@ static void test_one_that_takes_enough_before_there_is_room_for_more_is_not(void
     free(bytes);
 }
 
+/* So one that takes 47 of 48 KiB seems to take nothing. */
+static void test_the_kernel_does_not_tell_how_much_of_a_piece_was_taken(void **state)
+{
+    int *fds = *state;
+    uint8_t taken[1000];
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    struct socket_pace pace = {.timeout_ms = 1};
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(socket_send_paced(fds[OURS], &piece, 1, &pace, NULL, NULL), -1);
+    uint64_t before = socket_queued(fds[OURS]);
+    assert_int_equal(recv(fds[THEIRS], taken, sizeof(taken), MSG_WAITALL), sizeof(taken));
+    assert_int_equal(socket_queued(fds[OURS]), before);
+    free(bytes);
+}
+
+static void test_a_peer_is_too_slow_once_that_can_be_told(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t taken, min_rate, waited_ms;
+        enum socket_speed speed;
+    } rows[] = {
+        {10000, 1000, 10000, SOCKET_FAST_ENOUGH},
+        {0, 0, 10000, SOCKET_FAST_ENOUGH},
+        {9999, 1000, 10000, SOCKET_UNSURE},
+        {0, 1000, 10000, SOCKET_UNSURE},
+        {0, 1000, 65536, SOCKET_UNSURE},
+        {0, 1000, 65537, SOCKET_TOO_SLOW},
+        {48 << 10, 1000, 100000, SOCKET_UNSURE},
+        {48 << 10, 1000, 120000, SOCKET_TOO_SLOW},
+        {SOCKET_STEP_BYTES, 1 << 20, 10000, SOCKET_TOO_SLOW},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++)
+        if (socket_judge(rows[i].taken, rows[i].min_rate, rows[i].waited_ms) != rows[i].speed)
+            fail_msg("row %zu", i);
+}
+
 struct counted_wait {
     struct socket_wait wait;
     int count;
@@ -393,6 +430,10 @@ int main(void)
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_one_that_takes_enough_before_there_is_room_for_more_is_not, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_kernel_does_not_tell_how_much_of_a_piece_was_taken,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_peer_is_too_slow_once_that_can_be_told, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_is_gone_is_an_error_and_no_signal, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_reads_no_more, set_up, tear_down),
