@@ -236,10 +236,11 @@ static void resume_intake(struct receiver *receiver, struct connection *connecti
 /* Can the request be served without buffering its body: it is here already, or will be streamed? */
 static bool needs_no_intake(struct receiver *receiver, struct request *request)
 {
-    request->is_body_here = request->content_length >= 0 ? request->ops->is_body_here(request)
-                                                         : meta_is_body_unlikely(request);
+    request->is_body_here = request->ops->is_body_here(request);
     if (request->is_body_here)
         return true;
+    if (request->content_length < 0 && meta_is_body_unlikely(request))
+        request->doubt_end_ms = clock_ms() + REQUEST_DOUBT_MS;
     return request->role == ROLE_FILTER || meta_is_length_refused(request) ||
            meta_is_streamed(request, &receiver->routes->roles[request->role]);
 }

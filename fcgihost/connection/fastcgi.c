@@ -10,16 +10,27 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { SEND_PIECES = 96, SEND_RECORDS = 24, MAX_CUTS = 256 };
+enum {
+    SEND_PIECES = 96,
+    SEND_RECORDS = 24,
+    MAX_CUTS = 256,
+    TAIL_BYTES = 2 * RECORD_HEADER_BYTES + RECORD_END_BYTES,
+};
+
+struct batch;
 
 struct fastcgi_state {
     FCGX_Request fcgx;
     struct record_stream body;
+    struct batch *batch;         /* while it is being sent */
+    struct record_border border; /* where the peer is in what the sender sends to it */
     uint16_t id;
     bool has_stderr;
+    bool has_end; /* FCGI_END_REQUEST has been sent, or waits in the outbox */
 };
 
 _Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,
@@ -174,6 +185,8 @@ static bool fastcgi_is_body_here(struct request *request)
     bool is_ended;
     size_t n = record_stream_count(state_of(request)->body, input->data + input->begin,
                                    input_available(input), &is_ended);
+    if (request->content_length < 0)
+        return n == 0 && is_ended;
     return n >= (uint64_t)request->content_length;
 }
 
@@ -204,13 +217,22 @@ static int reply_beside(struct request *request, const struct stream_step *step)
     return result;
 }
 
+static enum body_state end_of_body(struct request *request)
+{
+    if (!state_of(request)->body.is_aborted)
+        return BODY_END;
+    request->is_aborted = true;
+    errno = ECONNABORTED;
+    return BODY_CUT;
+}
+
 static enum body_state fastcgi_next_body(struct request *request, uint64_t deadline_ms,
                                          const uint8_t **content, size_t *content_bytes)
 {
     struct fastcgi_state *state = state_of(request);
     struct input *input = request->input;
     if (state->body.is_ended)
-        return BODY_END;
+        return end_of_body(request);
     for (;;) {
         struct stream_step step;
         enum stream_event event = record_stream_next(&state->body, input->data + input->begin,
@@ -223,10 +245,8 @@ static enum body_state fastcgi_next_body(struct request *request, uint64_t deadl
             *content_bytes = step.content_bytes;
             return BODY_CONTENT;
         case STREAM_END:
-            return BODY_END;
         case STREAM_ABORT:
-            errno = ECONNABORTED;
-            return BODY_CUT;
+            return end_of_body(request);
         case STREAM_BAD:
             errno = EPROTO;
             return BODY_CUT;
@@ -252,22 +272,58 @@ static void fastcgi_take_body(struct request *request, size_t bytes)
 struct batch {
     struct request *request;
     uint16_t id;
+    size_t lead_bytes; /* of the first pieces, they belong to the record before */
+    size_t bytes;
     struct iovec pieces[SEND_PIECES];
     size_t piece_count;
     uint8_t headers[SEND_RECORDS][RECORD_HEADER_BYTES];
     size_t record_count;
 };
 
+static void begin_batch(struct batch *batch, struct request *request)
+{
+    struct fastcgi_state *state = state_of(request);
+    batch->request = request;
+    batch->id = state->id;
+    batch->lead_bytes = batch->bytes = batch->piece_count = batch->record_count = 0;
+    state->batch = batch;
+}
+
 static int flush_batch(struct batch *batch)
 {
-    size_t count = batch->piece_count;
-    batch->piece_count = 0;
-    batch->record_count = 0;
-    return sender_send(batch->request, batch->pieces, count);
+    int result = sender_send(batch->request, batch->pieces, batch->piece_count);
+    batch->lead_bytes = batch->bytes = batch->piece_count = batch->record_count = 0;
+    return result;
+}
+
+/* Finds out to which record the first of the unsent bytes belongs. The tail behind the records,
+ * which has no header of its own here, is taken for a part of the last one: it is never cut. */
+static void fastcgi_mark_unsent(struct request *request, size_t unsent_bytes)
+{
+    struct fastcgi_state *state = state_of(request);
+    const struct batch *batch = state->batch;
+    size_t sent = batch->bytes - unsent_bytes;
+    state->border = (struct record_border){.left = batch->lead_bytes};
+    for (size_t i = 0; i < batch->record_count && sent >= state->border.left; i++) {
+        sent -= state->border.left;
+        state->border.left = 0;
+        record_border_pass(&state->border, batch->headers[i],
+                           sent < RECORD_HEADER_BYTES ? sent : RECORD_HEADER_BYTES);
+        if (sent < RECORD_HEADER_BYTES)
+            return;
+        sent -= RECORD_HEADER_BYTES;
+    }
+    state->border.left -= sent < state->border.left ? sent : state->border.left;
+}
+
+static void fastcgi_pass_unsent(struct request *request, const uint8_t *bytes, size_t n)
+{
+    record_border_pass(&state_of(request)->border, bytes, n);
 }
 
 static void add_piece(struct batch *batch, const void *bytes, size_t n)
 {
+    batch->bytes += n;
     batch->pieces[batch->piece_count++] =
         (struct iovec){.iov_base = (void *)(uintptr_t)bytes, .iov_len = n};
 }
@@ -287,6 +343,8 @@ static int add_stream(struct batch *batch, enum record_type type, const struct i
                 batch->record_count == SEND_RECORDS || batch->piece_count + 3 > SEND_PIECES;
             if (is_full && flush_batch(batch) < 0)
                 return -1;
+            if (is_full)
+                batch->lead_bytes = room;
             if (room == 0) {
                 room = left < RECORD_CONTENT_BYTES ? left : RECORD_CONTENT_BYTES;
                 uint8_t *header = batch->headers[batch->record_count++];
@@ -304,38 +362,63 @@ static int add_stream(struct batch *batch, enum record_type type, const struct i
     return 0;
 }
 
+/* The ends of the response's streams, and of the request. */
+static size_t put_tail(const struct fastcgi_state *state, uint8_t tail[TAIL_BYTES])
+{
+    uint8_t *end = record_put_header(tail, RECORD_STDOUT, state->id, 0);
+    if (state->has_stderr)
+        end = record_put_header(end, RECORD_STDERR, state->id, 0);
+    return (size_t)(record_put_end(end, state->id, STATUS_REQUEST_COMPLETE) - tail);
+}
+
+/* Keeps the rest of the record that has begun: without it the peer would take the next one for its
+ * content. */
+static uint8_t *fastcgi_cut_unsent(struct request *request, size_t *n)
+{
+    struct fastcgi_state *state = state_of(request);
+    struct spool *unsent = &request->outbox.bytes;
+    uint8_t tail[TAIL_BYTES];
+    size_t tail_bytes = state->has_end ? put_tail(state, tail) : 0, kept = 0, distance;
+    errno = 0;
+    if (spool_bytes(unsent) <= tail_bytes)
+        return NULL;
+    uint8_t *bytes = malloc(RECORD_HEADER_BYTES + UINT16_MAX + UINT8_MAX + TAIL_BYTES);
+    while (bytes != NULL && (distance = record_border_distance(&state->border)) > 0) {
+        long got = spool_read(unsent, bytes + kept, distance);
+        if (got <= 0) {
+            free(bytes);
+            return NULL;
+        }
+        record_border_pass(&state->border, bytes + kept, (size_t)got);
+        kept += (size_t)got;
+    }
+    if (bytes != NULL)
+        memcpy(bytes + kept, tail, tail_bytes);
+    *n = kept + tail_bytes;
+    return bytes;
+}
+
 static int fastcgi_send(struct request *request, const struct iovec *pieces, size_t count,
                         bool is_last)
 {
-    struct fastcgi_state *state = state_of(request);
     struct batch batch;
-    batch.request = request;
-    batch.id = state->id;
-    batch.piece_count = 0;
-    batch.record_count = 0;
+    begin_batch(&batch, request);
     if (add_stream(&batch, RECORD_STDOUT, pieces, count) < 0)
         return -1;
-    uint8_t tail[2 * RECORD_HEADER_BYTES + RECORD_END_BYTES], *end = tail;
+    uint8_t tail[TAIL_BYTES];
     if (is_last) {
-        end = record_put_header(end, RECORD_STDOUT, state->id, 0);
-        if (state->has_stderr)
-            end = record_put_header(end, RECORD_STDERR, state->id, 0);
-        end = record_put_end(end, state->id, STATUS_REQUEST_COMPLETE);
-        add_piece(&batch, tail, (size_t)(end - tail));
+        state_of(request)->has_end = true;
+        add_piece(&batch, tail, put_tail(state_of(request), tail));
     }
     return flush_batch(&batch);
 }
 
 static int fastcgi_send_error(struct request *request, const char *text, size_t text_bytes)
 {
-    struct fastcgi_state *state = state_of(request);
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = text_bytes};
     struct batch batch;
-    batch.request = request;
-    batch.id = state->id;
-    batch.piece_count = 0;
-    batch.record_count = 0;
-    state->has_stderr = true;
+    begin_batch(&batch, request);
+    state_of(request)->has_stderr = true;
     if (add_stream(&batch, RECORD_STDERR, &piece, 1) < 0)
         return -1;
     return flush_batch(&batch);
@@ -344,6 +427,8 @@ static int fastcgi_send_error(struct request *request, const char *text, size_t 
 static void fastcgi_begin_data(struct request *request)
 {
     struct record_stream *body = &state_of(request)->body;
+    if (body->is_aborted)
+        return; /* nothing follows */
     *body = (struct record_stream){
         .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
 }
@@ -368,6 +453,8 @@ static bool find_abort(const struct request *request)
         bytes += step.used_bytes + step.content_bytes;
         n -= step.used_bytes + step.content_bytes;
     }
+    if (body.is_aborted)
+        return true;
     if (n == 0) {
         ssize_t peeked = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
         bytes = header;
@@ -429,6 +516,9 @@ const struct transport_ops fastcgi_transport = {
     .send_error = fastcgi_send_error,
     .begin_data = fastcgi_begin_data,
     .is_abandoned = fastcgi_is_abandoned,
+    .mark_unsent = fastcgi_mark_unsent,
+    .pass_unsent = fastcgi_pass_unsent,
+    .cut_unsent = fastcgi_cut_unsent,
     .put_place = fastcgi_put_place,
     .pass_taken = fastcgi_pass_taken,
     .release = fastcgi_release,

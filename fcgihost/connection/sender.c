@@ -85,6 +85,7 @@ static long find_slot(struct sender *sender)
 
 static void begin_period(struct outbox *outbox, uint64_t now_ms)
 {
+    outbox->rate_begin_ms = now_ms;
     outbox->rate_end_ms = now_ms + REQUEST_RATE_MS;
     outbox->rate_bytes = outbox->taken_bytes;
     outbox->rate_queued = outbox->queued;
@@ -159,6 +160,8 @@ static void flush(struct sender *sender, struct request *request)
             fail(sender, request, errno);
             return;
         }
+        if (request->ops->pass_unsent != NULL && !outbox->is_cut)
+            request->ops->pass_unsent(request, bytes, (size_t)sent);
         spool_take(&outbox->bytes, (size_t)sent);
         outbox->taken_bytes += (uint64_t)sent;
     }
@@ -177,26 +180,46 @@ static void look_at_queue(struct sender *sender, struct request *request, uint64
     outbox->queued = queued;
 }
 
+/* The peer has aborted the request: nobody wants the rest, but the peer waits for its end. */
+static void cut(struct sender *sender, struct request *request)
+{
+    struct outbox *outbox = &request->outbox;
+    uint64_t before = spool_bytes(&outbox->bytes);
+    size_t n = 0;
+    errno = ECONNABORTED;
+    uint8_t *rest = request->ops->cut_unsent != NULL ? request->ops->cut_unsent(request, &n) : NULL;
+    outbox->is_cut = true;
+    if (rest == NULL && errno == 0)
+        return; /* no more than the end is left */
+    if (rest != NULL)
+        spool_begin(&outbox->bytes, sender->store, sender->memory_max);
+    if (rest == NULL || spool_append(&outbox->bytes, rest, n) < 0)
+        fail(sender, request, errno);
+    outbox->lost_bytes = before > n ? before - n : 0;
+    free(rest);
+}
+
 static void look_at_peer(struct sender *sender, struct request *request, uint64_t now_ms)
 {
     struct outbox *outbox = &request->outbox;
     if (spool_bytes(&outbox->bytes) == 0)
         return;
-    if (outbox->is_finished && request->ops->is_abandoned != NULL &&
+    if (outbox->is_finished && !outbox->is_cut && request->ops->is_abandoned != NULL &&
         request->ops->is_abandoned(request)) {
-        fail(sender, request, ECONNABORTED); /* nobody wants the rest */
-        return;
+        cut(sender, request);
+        if (outbox->error != 0 || spool_bytes(&outbox->bytes) == 0)
+            return;
     }
     look_at_queue(sender, request, now_ms);
     uint64_t taken =
         socket_taken(outbox->taken_bytes - outbox->rate_bytes, outbox->rate_queued, outbox->queued);
     bool is_period_over = now_ms >= outbox->rate_end_ms;
-    if (now_ms >= outbox->deadline_ms ||
-        (is_period_over && taken < sender->min_rate * REQUEST_RATE_MS / 1000)) {
+    enum socket_speed speed = socket_judge(taken, sender->min_rate, now_ms - outbox->rate_begin_ms);
+    if (now_ms >= outbox->deadline_ms || (is_period_over && speed == SOCKET_TOO_SLOW)) {
         fail(sender, request, ETIMEDOUT);
         if (!request->ops->is_end_implied) /* otherwise close_outbox() resets it */
             shutdown(request->fd, SHUT_RDWR);
-    } else if (is_period_over)
+    } else if (is_period_over && speed == SOCKET_FAST_ENOUGH)
         begin_period(outbox, now_ms);
 }
 
@@ -228,7 +251,7 @@ static void look_at_all(struct sender *sender, uint64_t now_ms)
         if (request == NULL)
             continue;
         look_at_peer(sender, request, now_ms);
-        if (request->outbox.error != 0)
+        if (request->outbox.error != 0 || spool_bytes(&request->outbox.bytes) == 0)
             conclude(sender, request);
     }
 }
@@ -313,16 +336,29 @@ static int append(struct sender *sender, struct request *request, const struct i
     pthread_mutex_unlock(&sender->mutex);
     int result = send_directly(request, &copy, 1, NULL);
     pthread_mutex_lock(&sender->mutex);
+    if (result == 0 && request->ops->pass_unsent != NULL)
+        request->ops->pass_unsent(request, piece->iov_base, piece->iov_len);
     return result;
+}
+
+static void mark_unsent(struct request *request, const struct iovec *pieces, size_t count)
+{
+    size_t unsent_bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        unsent_bytes += pieces[i].iov_len;
+    if (request->ops->mark_unsent != NULL)
+        request->ops->mark_unsent(request, unsent_bytes);
 }
 
 static int put(struct sender *sender, struct request *request, struct iovec *pieces, size_t count)
 {
     struct outbox *outbox = &request->outbox;
     unsigned none = 0;
-    if (outbox->error == 0 && spool_bytes(&outbox->bytes) == 0 &&
-        socket_send_some(request->fd, &pieces, &count, 0, &none, NULL) < 0)
-        outbox->error = errno;
+    if (outbox->error == 0 && spool_bytes(&outbox->bytes) == 0) {
+        if (socket_send_some(request->fd, &pieces, &count, 0, &none, NULL) < 0)
+            outbox->error = errno;
+        mark_unsent(request, pieces, count);
+    }
     for (size_t i = 0; i < count && outbox->error == 0; i++) {
         if (append(sender, request, &pieces[i]) < 0 && outbox->error == 0)
             outbox->error = errno;

@@ -18,6 +18,9 @@ static void raise_failure(const struct request *request)
                            ? "the request body is larger than [limits] request_body"
                        : request->body_failure == BODY_FINE
                            ? "the request has taken longer than [limits] request_time"
+                       : request->body_errno == ETIMEDOUT
+                           ? "the request body did not arrive within [limits] io_timeout, or more "
+                             "slowly than min_rate"
                        : request->is_data ? "the file to filter was cut short"
                                           : "the request body was cut short";
     int error = request->body_failure == BODY_FINE ? ETIMEDOUT : request->body_errno;

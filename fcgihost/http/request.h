@@ -22,6 +22,7 @@ enum {
     REQUEST_TAKEN_PIECE_BYTES = 256 << 10, /* most that one call receives into request->body */
     REQUEST_BURST_TIMES = 16,              /* times memory_max of a body may be in memory, … */
     REQUEST_PAUSE_MS = 100,                /* … until nothing has arrived for so long */
+    REQUEST_DOUBT_MS = 1000,               /* how long a body that is unlikely may take to begin */
     /* Some web servers stop sending the body once they have the response's head, and wait for its
      * end. */
     REQUEST_DRAIN_WITHHELD_MS = 2000,
@@ -82,13 +83,15 @@ struct outbox {
     uint32_t slot, serial;        /* its slot in the sender, if is_registered */
     bool is_registered, is_armed; /* is_armed: the sender gets an event when the peer takes more */
     bool is_finished;             /* by the application: give the connection back once empty */
+    bool is_cut;                  /* the peer has aborted the request: the rest was dropped */
     bool is_shut_due;             /* shut down the sending side once bytes is empty */
     int error;                    /* errno of the failure that ended it; 0: none */
     uint64_t lost_bytes;          /* how many were unsent when it failed */
     uint64_t taken_bytes;         /* taken by the peer so far */
     uint64_t deadline_ms;         /* the peer must have taken something by then */
-    uint64_t rate_end_ms, rate_bytes; /* end of the current rate period, taken_bytes at its start */
-    uint64_t rate_queued, queued;     /* socket_queued() then, and when it was looked at last */
+    uint64_t rate_begin_ms, rate_end_ms; /* the current period, which goes on while it is unsure */
+    uint64_t rate_bytes;                 /* taken_bytes at its start */
+    uint64_t rate_queued, queued;        /* socket_queued() then, and when it was looked at last */
 };
 
 struct request {
@@ -118,12 +121,17 @@ struct request {
     uint64_t body_limit;    /* 0: none */
     uint64_t body_bytes;    /* read so far */
     enum intake intake;
-    struct spool body;    /* received ahead of the application, and not read yet */
-    uint64_t taken_bytes; /* how much has been received into body */
-    uint64_t came_ms;     /* when some of it last arrived, by clock_ms() */
+    struct spool body;       /* received ahead of the application, and not read yet */
+    uint64_t taken_bytes;    /* how much has been received into body */
+    uint64_t came_ms;        /* when some of it last arrived, by clock_ms() */
+    uint64_t read_waited_ms; /* how long its reader has waited for the peer in this period, … */
+    uint64_t read_before_bytes; /* … before which so much had come */
     bool is_body_ended;
-    bool is_body_here; /* all of it had arrived when a thread got the request */
-    bool is_data;      /* the body is FCGI_DATA now */
+    bool is_body_here;     /* all of it had arrived when a thread got the request */
+    bool is_data;          /* the body is FCGI_DATA now */
+    bool is_aborted;       /* by the peer, before the end of the body: nothing more of it follows */
+    uint64_t doubt_end_ms; /* when a body that is unlikely, and has not begun, is taken to be empty,
+                              by clock_ms(); 0: it is waited for */
     enum drain_state drain;
     uint64_t dropped_bytes;           /* by request_drain_body */
     uint64_t peer_deadline_ms;        /* when more of the body must have arrived; 0: not set yet */
@@ -254,11 +262,12 @@ void request_describe(const struct request *request, char *text, size_t text_byt
  * true: finished, intake is INTAKE_DONE. false: call it again when more arrives, at
  * peer_deadline_ms, and at request_pause_end. */
 bool request_take_in_body(struct request *request, struct spool_store *store, size_t memory_max);
-/* When what is in memory beyond memory_max goes to the file, unless more arrives before, by
- * clock_ms(). 0: nothing would. */
+/* When what is in memory beyond memory_max goes to the file, or the body is taken to be empty,
+ * unless more arrives before, by clock_ms(). 0: neither. */
 uint64_t request_pause_end(const struct request *request);
-/* Reads up to n bytes of the body, never beyond CONTENT_LENGTH; blocks if none have arrived.
- * Returns their number, 0 at the end, or -1: body_failure says why, BODY_FINE meaning that
+/* Reads up to n bytes of the body, never beyond CONTENT_LENGTH; blocks if none have arrived, for at
+ * most io_timeout_ms, and no longer for a peer that is below min_rate in REQUEST_RATE_MS of
+ * waiting. Returns their number, 0 at the end, or -1: body_failure says why, BODY_FINE meaning that
  * wait_end_ms has passed and the body can still be read. Without the GIL. */
 long request_read_body(struct request *request, void *buffer, size_t n);
 /* As request_read_body, but without consuming: request_skip_body does that. */

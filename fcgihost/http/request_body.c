@@ -12,7 +12,16 @@
 /* A filter's file follows, and must be received before the connection can be reused. */
 static bool has_more(const struct request *request)
 {
-    return request->role == ROLE_FILTER && !request->is_data;
+    return request->role == ROLE_FILTER && !request->is_data && !request->is_aborted;
+}
+
+/* What the end that the transport reports means for the connection. After an abort the next request
+ * may follow, as after the body's end. */
+static enum drain_state drain_after(const struct request *request, enum body_state state)
+{
+    if (state != BODY_END && !request->is_aborted)
+        return DRAIN_FAILED;
+    return has_more(request) ? DRAIN_WAIT : DRAIN_DONE;
 }
 
 /* Checks the end that the transport reports. -1: it came too early. */
@@ -20,13 +29,13 @@ static long end_body(struct request *request, enum body_state state)
 {
     int error = errno;
     request->is_body_ended = true;
-    request->drain = state != BODY_END ? DRAIN_FAILED : has_more(request) ? DRAIN_WAIT : DRAIN_DONE;
+    request->drain = drain_after(request, state);
     if (state == BODY_END &&
         (request->content_length < 0 || request->body_bytes >= (uint64_t)request->content_length))
         return 0;
     request->body_failure = BODY_WAS_CUT;
     request->body_errno = state == BODY_END ? ECONNABORTED : error;
-    if (state != BODY_END)
+    if (request->drain == DRAIN_FAILED)
         request->must_close = true;
     return -1;
 }
@@ -43,6 +52,31 @@ static uint64_t read_deadline(const struct request *request)
     return end_ms > 0 && end_ms < deadline_ms ? end_ms : deadline_ms;
 }
 
+/* When the peer will have been waited for during a whole period, if nothing comes. */
+static uint64_t period_end(const struct request *request, uint64_t now_ms)
+{
+    if (request->min_rate == 0)
+        return UINT64_MAX;
+    return now_ms + (request->read_waited_ms < REQUEST_RATE_MS
+                         ? REQUEST_RATE_MS - request->read_waited_ms
+                         : 0);
+}
+
+/* Has the reader waited for a whole period, in which too little has come? What has come without a
+ * wait, while the application did something else, counts, that time does not. here_bytes: what is
+ * there and has not been read. */
+static bool is_read_too_slow(struct request *request, size_t here_bytes)
+{
+    uint64_t received_bytes = request->body_bytes + here_bytes;
+    if (request->min_rate == 0 || request->read_waited_ms < REQUEST_RATE_MS)
+        return false;
+    bool is_slow =
+        received_bytes - request->read_before_bytes < request->min_rate * REQUEST_RATE_MS / 1000;
+    request->read_waited_ms = 0;
+    request->read_before_bytes = received_bytes;
+    return is_slow;
+}
+
 /* What has been received into request->body comes first. */
 static enum body_state next_body(struct request *request, uint64_t deadline_ms,
                                  const uint8_t **content, size_t *n)
@@ -54,6 +88,37 @@ static enum body_state next_body(struct request *request, uint64_t deadline_ms,
     return got > 0 ? BODY_CONTENT : BODY_CUT;
 }
 
+static bool is_last_piece(const struct request *request, size_t n)
+{
+    return request->content_length >= 0 &&
+           request->body_bytes + n >= (uint64_t)request->content_length;
+}
+
+/* Waits for the next piece until deadline_ms, and no longer for a peer that is too slow. */
+static enum body_state await_body(struct request *request, uint64_t deadline_ms,
+                                  const uint8_t **content, size_t *n)
+{
+    for (;;) {
+        uint64_t before_ms = clock_ms(), period_end_ms = period_end(request, before_ms),
+                 end_ms = period_end_ms < deadline_ms ? period_end_ms : deadline_ms;
+        enum body_state state = next_body(request, end_ms, content, n);
+        int error = errno;
+        bool is_period_over = state == BODY_CUT && error == ETIMEDOUT && end_ms < deadline_ms;
+        request->read_waited_ms += clock_ms() - before_ms;
+        if (state != BODY_CONTENT && !is_period_over) {
+            errno = error;
+            return state;
+        }
+        if (is_read_too_slow(request, state == BODY_CONTENT ? *n : 0) &&
+            !(state == BODY_CONTENT && is_last_piece(request, *n))) {
+            errno = ETIMEDOUT;
+            return BODY_CUT;
+        }
+        if (state == BODY_CONTENT)
+            return state;
+    }
+}
+
 static long peek_body(struct request *request, uint64_t deadline_ms, const uint8_t **content)
 {
     if (request->body_failure != BODY_FINE)
@@ -62,7 +127,8 @@ static long peek_body(struct request *request, uint64_t deadline_ms, const uint8
         (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length))
         return 0;
     size_t n = 0;
-    enum body_state state = next_body(request, deadline_ms, content, &n);
+    enum body_state state = deadline_ms > 0 ? await_body(request, deadline_ms, content, &n)
+                                            : next_body(request, 0, content, &n);
     if (state == BODY_WAIT) {
         errno = EAGAIN;
         return -1;
@@ -243,7 +309,7 @@ enum drain_state request_drain_body(struct request *request)
                           request->response.is_end_withheld ? REQUEST_DRAIN_WITHHELD_MS
                                                             : request->io_timeout_ms,
                           now_ms);
-    if (state == BODY_END)
+    if (state == BODY_END || request->is_aborted)
         request->drain = DRAIN_DONE;
     else if (state != BODY_WAIT || now_ms >= request->peer_deadline_ms || is_slow)
         request->drain = DRAIN_FAILED;
@@ -298,12 +364,13 @@ static bool end_taken(struct request *request, enum body_state state)
 {
     int error = errno;
     bool is_whole = state == BODY_END && request->content_length < 0;
-    request->drain = state == BODY_END ? DRAIN_DONE : DRAIN_FAILED;
+    request->drain = drain_after(request, state);
     if (is_whole) {
         request->content_length = request->taken_bytes > 0 ? (int64_t)request->taken_bytes : -1;
         return end_intake(request, BODY_FINE, 0);
     }
-    request->must_close = true;
+    if (!request->is_aborted)
+        request->must_close = true;
     if (state == BODY_CUT && request->peer_deadline_ms != 0 &&
         clock_ms() >= request->peer_deadline_ms)
         error = ETIMEDOUT; /* the poller shut the connection down */
@@ -329,11 +396,18 @@ static bool is_piece_taken(const struct request *request, uint64_t before)
     return request->taken_bytes - before >= REQUEST_TAKEN_PIECE_BYTES && poll(&more, 1, 0) > 0;
 }
 
+static bool is_in_doubt(const struct request *request)
+{
+    return request->doubt_end_ms != 0 && request->taken_bytes == 0;
+}
+
 uint64_t request_pause_end(const struct request *request)
 {
-    return request->intake == INTAKE_BEGUN && spool_is_in_burst(&request->body)
-               ? request->came_ms + REQUEST_PAUSE_MS
-               : 0;
+    if (request->intake != INTAKE_BEGUN)
+        return 0;
+    if (is_in_doubt(request))
+        return request->doubt_end_ms;
+    return spool_is_in_burst(&request->body) ? request->came_ms + REQUEST_PAUSE_MS : 0;
 }
 
 static void begin_intake(struct request *request, struct spool_store *store, size_t memory_max)
@@ -366,6 +440,8 @@ bool request_take_in_body(struct request *request, struct spool_store *store, si
         if (keep_taken(request, content, n < left ? n : (size_t)left))
             return true;
     }
+    if (is_in_doubt(request) && now_ms >= request->doubt_end_ms)
+        return end_intake(request, BODY_FINE, 0);
     if (is_too_slow(request, request->taken_bytes, now_ms)) {
         errno = ETIMEDOUT;
         return end_taken(request, BODY_CUT);

@@ -29,11 +29,13 @@ struct transport_ops {
     /* Parses what the connection has received. On HEAD_WHOLE connection->request has its
      * parameters. */
     enum head_state (*begin)(struct receiver *receiver, struct connection *connection);
-    /* Has the whole body, as long as content_length (not -1) says, arrived? Never blocks. */
+    /* Has the whole body, as long as content_length says, arrived? -1: is it known to be empty?
+     * Never blocks. */
     bool (*is_body_here)(struct request *request);
     /* The next piece of the body: *content, *content_bytes (consume it with take_body). Blocks
      * until deadline_ms (clock_ms()), whatever else the peer sends meanwhile; 0: does not block,
-     * and returns BODY_WAIT if nothing has arrived. BODY_CUT: with errno. */
+     * and returns BODY_WAIT if nothing has arrived. BODY_CUT: with errno; is_aborted is set if
+     * the peer has aborted the request. */
     enum body_state (*next_body)(struct request *request, uint64_t deadline_ms,
                                  const uint8_t **content, size_t *content_bytes);
     void (*take_body)(struct request *request, size_t bytes);
@@ -47,6 +49,16 @@ struct transport_ops {
     /* Has the peer aborted the request without closing the connection? NULL: the protocol has no
      * abort. Never blocks. */
     bool (*is_abandoned)(const struct request *request);
+    /* For a response that waits in the sender's outbox, so that it can end before its end if the
+     * peer aborts the request. Called with the sender's mutex held, without the GIL; all NULL if
+     * is_abandoned is. mark_unsent: of the pieces that send is passing on, the last unsent_bytes
+     * have not been sent, and nothing before them is unsent. pass_unsent: these n of the unsent
+     * bytes have been sent. cut_unsent: takes from the outbox what must still be sent of it, with
+     * the request's end if that was in it, and returns it, for the caller to free; *n: its length.
+     * NULL: out of memory, or the file can't be read, with errno; or 0: all of it must be sent. */
+    void (*mark_unsent)(struct request *request, size_t unsent_bytes);
+    void (*pass_unsent)(struct request *request, const uint8_t *bytes, size_t n);
+    uint8_t *(*cut_unsent)(struct request *request, size_t *n);
     /* For a handover of a request whose body has partly arrived: writes bytes that, read after the
      * head, put the next process at the same position in the stream. Returns their number, at most
      * TRANSPORT_PLACE_BYTES. The next process then calls pass_taken with the length of what had

@@ -77,7 +77,9 @@ static bool refuse_body(struct server *server, struct request *request)
                   "There is no room for this request now. Please try again.\n");
     } else {
         request_log_refusal(request, "request-body-cut",
-                            request->body_errno == ETIMEDOUT
+                            request->is_aborted
+                                ? "400: the web server aborted it before its body had arrived"
+                            : request->body_errno == ETIMEDOUT
                                 ? "400: its body did not arrive within [limits] io_timeout, or "
                                   "more slowly than min_rate"
                                 : "400: its body was cut short");

@@ -14,7 +14,7 @@ import message
 import scgi
 from conftest import serves
 from fastcgi import PARAMS, STDIN, begin, pairs, record, request_bytes, stream
-from host import Host
+from host import Host, write_file
 from managed import ManagedHost
 from process import deadline, wait_until
 
@@ -24,6 +24,22 @@ options = pytest.mark.parametrize(
     ids=["fastcgi-kept", "fastcgi", "scgi"])
 KIB = 1024
 LARGE = os.urandom(64 * KIB) * 5  # beyond what stays in memory
+TRICKLE_APP = '''
+import time
+
+def application(environ, start_response):
+    body, read = environ["wsgi.input"], 0
+    try:
+        if environ["PATH_INFO"] == "/late":
+            read = len(body.read(10))
+            time.sleep(13)
+            print("late: reads")
+        text = str(read + len(body.read()))
+    except OSError as error:
+        text = "%s %s" % (type(error).__name__, error)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [text.encode()]
+'''
 
 
 def sha256(body):
@@ -173,6 +189,24 @@ class TestCutBodies:
             connection.socket.shutdown(socket.SHUT_WR)
             wait_until(lambda: host.exchange("GET", "/last").text == "OSError",
                        "the application to be told")
+
+    @protocols
+    def test_with_stream_a_trickle_is_given_up_and_the_time_that_the_application_takes_is_not_counted(self, protocol, tmp_path):
+        script = write_file(str(tmp_path / "app.py"), TRICKLE_APP)
+        host = Host(None, {"application": {"script": script, "stream": "yes"}, "limits": {"min_rate": "100"}}, probe=None)
+        late, trickle = protocol.Connection(host.address), protocol.Connection(host.address)
+        with late, trickle:
+            whole = protocol.request_bytes("POST", "/late", b"x" * 400)
+            late.send(whole[:-200])
+            trickle.send(protocol.request_bytes("POST", "/trickle", b"x" * 400)[:-399])
+            started = time.monotonic()
+            while not trickle.can_receive() and time.monotonic() - started < deadline(60):
+                trickle.send(b"x")  # a byte a second does not do, though io_timeout is 60 s
+                time.sleep(1)
+            assert re.match(r"TimeoutError .*\[limits\] io_timeout, or more slowly than min_rate", trickle.read_response().text)
+            host.log.wait("late: reads")  # after longer than trickle's peer had
+            late.send(whole[-200:])
+            assert late.read_response().text == "400"
 
     @protocols
     def test_with_stream_an_application_answers_before_the_body_comes(self, protocol):

@@ -206,39 +206,6 @@ class TestProtocolErrors:
             connection.send(begin(role=17))
             assert self.end_of(connection, 1) == fastcgi.UNKNOWN_ROLE
 
-    @pytest.mark.parametrize("length, sent", [(5000, 0), (5000, 1000), (400000, 1000)])
-    def test_abort_while_the_body_is_outstanding(self, shared_host, length, sent):
-        fastcgi.exchange(shared_host.address, "GET", "/last?reset=1")
-        parameters = message.parameters("POST", "/cut", b"x" * length)
-        with fastcgi.Connection(shared_host.address) as connection:
-            connection.send(head(parameters) + (record(STDIN, b"x" * sent) if sent else b""))
-            time.sleep(0.02)
-            connection.send(fastcgi.abort())
-            connection.read_raw()  # an answer or none, and then its end
-            assert self.last(shared_host) in ("OSError", "None")  # told, or not asked at all
-        assert serves(shared_host, 4)
-
-    def test_abort_while_the_application_reads(self, streaming_host):
-        fastcgi.exchange(streaming_host.address, "GET", "/last?reset=1")
-        parameters = message.parameters("POST", "/cut", b"x" * 800000)
-        with fastcgi.Connection(streaming_host.address) as connection:
-            connection.send(head(parameters) + stream(STDIN, b"x" * 400000, end=False))
-            wait_until(lambda: self.last(streaming_host) == "reading", "the application to read")
-            connection.send(fastcgi.abort())
-            wait_until(lambda: self.last(streaming_host) == "OSError", "the application to be told")
-            connection.read_raw()
-        assert serves(streaming_host, 4)
-
-    def last(self, host):
-        return fastcgi.exchange(host.address, "GET", "/last").text
-
-    def test_abort_before_the_parameters_are_whole(self, shared_host):
-        with fastcgi.Connection(shared_host.address) as connection:
-            connection.send(begin() + record(PARAMS, pairs(GET)[:60]) + fastcgi.abort())
-            found = connection.read_record()
-            assert found is None or found[0] == fastcgi.END_REQUEST
-        assert serves(shared_host, 4)
-
     def test_records_of_requests_that_are_over_or_never_were_are_ignored(self, shared_host):
         strays = [fastcgi.abort(9), record(PARAMS, pairs(GET), 9), record(STDIN, b"late", 9),
                   record(STDIN, b"late"), record(STDIN)]

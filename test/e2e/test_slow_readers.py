@@ -244,17 +244,6 @@ def application(environ, start_response):
         assert host.log.read().count("GET /download 200") == 1
 
 
-class TestAborts:
-    def test_an_abort_ends_a_response_that_is_being_sent(self):
-        host = start()
-        with fastcgi.Connection(host.address) as connection:
-            connection.send(fastcgi.request_bytes("GET", "/big?size=%d" % SIZE))
-            wait_until(lambda: temporary_files(host), "the response to wait")
-            connection.send(fastcgi.abort())
-            wait_until(lambda: not temporary_files(host) and not host.connections(), "it to be dropped")
-        assert serves(host)
-
-
 class TestStop:
     @staticmethod
     def stop_beside_a_slow_reader(host, then):

@@ -437,6 +437,44 @@ static void test_a_peer_that_hangs_up_cuts_the_body(void **state)
     }
 }
 
+/* How long the fake waits: as if the reader had waited for a whole period by now. */
+static void test_a_reader_does_not_wait_for_a_trickle(void **state)
+{
+    struct request *request = *state;
+    uint8_t bytes[1000];
+    request->min_rate = 1000;
+    give_body(request, 20000, 1000, BODY_END);
+    request->io_timeout_ms = 1000000;
+    request->content_length = 30000;
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(request_read_body(request, bytes, 1000), 1000);
+    request->read_waited_ms = REQUEST_RATE_MS;
+    assert_int_equal(request_read_body(request, bytes, 1000), 1000); /* that is enough */
+    assert_true(request->read_waited_ms < REQUEST_RATE_MS);          /* in the next period */
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(request_read_body(request, bytes, 1000), 1000);
+    request->read_waited_ms = REQUEST_RATE_MS;
+    assert_int_equal(request_read_body(request, bytes, 1000), -1);
+    assert_int_equal(request->body_failure, BODY_WAS_CUT);
+    assert_int_equal(request->body_errno, ETIMEDOUT);
+    assert_true(request->must_close);
+}
+
+static void test_a_trickle_that_is_whole_is_read(void **state)
+{
+    struct request *request = *state;
+    uint8_t bytes[3];
+    for (int is_known = 0; is_known < 2; is_known++) {
+        request_reset(request);
+        memset(&fake, 0, sizeof(fake));
+        request->min_rate = 1000;
+        give_body(request, is_known ? 3 : 0, 3, BODY_END);
+        request->content_length = is_known ? 3 : -1;
+        request->read_waited_ms = REQUEST_RATE_MS;
+        assert_int_equal(request_read_body(request, bytes, 3), is_known ? 3 : 0);
+    }
+}
+
 static void test_a_read_that_is_cut_short_is_no_short_read(void **state)
 {
     struct request *request = *state;
@@ -809,6 +847,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_body_that_ends_before_content_length_was_cut, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_hangs_up_cuts_the_body, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_reader_does_not_wait_for_a_trickle, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_trickle_that_is_whole_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_read_that_is_cut_short_is_no_short_read, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_body_beyond_the_limit, set_up, tear_down),

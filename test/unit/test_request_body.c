@@ -10,7 +10,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "http/request.h"
+#include "protocol/record.h"
 
 /* A transport that has so much of a body, and then that state. */
 static uint64_t there, taken;
@@ -174,6 +176,64 @@ static void test_a_body_without_a_length_that_is_cut_is_not_whole(void **state)
     assert_int_equal(request->body_failure, BODY_WAS_CUT);
 }
 
+static void test_after_an_abort_the_next_request_can_follow(void **state)
+{
+    struct request *request = *state;
+    there = 3000;
+    ending = BODY_CUT;
+    request->content_length = 5000;
+    request->is_aborted = true;
+    assert_true(take_in(request));
+    assert_int_equal(request->body_failure, BODY_WAS_CUT);
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+    assert_false(request->must_close);
+}
+
+static void test_nor_does_an_abort_close_what_an_application_reads_or_leaves(void **state)
+{
+    struct request *request = *state;
+    uint8_t buffer[4000];
+    ending = BODY_CUT;
+    request->is_aborted = true;
+    there = 3000;
+    assert_int_equal(request_read_body(request, buffer, sizeof(buffer)), -1);
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+    assert_false(request->must_close);
+    request_reset(request);
+    request->ops = &transport;
+    request->is_aborted = true;
+    request->role = ROLE_FILTER; /* whose file does not follow, either */
+    taken = 0;
+    assert_int_equal(request_drain_body(request), DRAIN_DONE);
+}
+
+static void test_an_unlikely_body_that_does_not_begin_is_taken_to_be_empty(void **state)
+{
+    struct request *request = *state;
+    request->doubt_end_ms = clock_ms() + 60000;
+    assert_false(take_in(request));
+    assert_int_equal(request_pause_end(request), request->doubt_end_ms);
+    request->doubt_end_ms = 1; /* long ago */
+    assert_true(take_in(request));
+    assert_int_equal(request->content_length, -1);
+    assert_int_equal(request->body_failure, BODY_FINE);
+    there = 2000; /* it comes later, and can be read all the same */
+    ending = BODY_END;
+    assert_reads(request, 2000);
+}
+
+static void test_an_unlikely_body_that_has_begun_is_waited_for(void **state)
+{
+    struct request *request = *state;
+    request->doubt_end_ms = 1;
+    there = 10;
+    assert_false(take_in(request));
+    assert_int_equal(request_pause_end(request), 0);
+    ending = BODY_END;
+    assert_true(take_in(request));
+    assert_int_equal(request->content_length, 10);
+}
+
 static void test_a_body_without_a_length_is_refused_beyond_the_limit(void **state)
 {
     struct request *request = *state;
@@ -311,6 +371,10 @@ int main(void)
         TEST(test_no_body_at_all_gets_no_length),
         TEST(test_a_body_that_ends_too_early_was_cut),
         TEST(test_a_body_without_a_length_that_is_cut_is_not_whole),
+        TEST(test_after_an_abort_the_next_request_can_follow),
+        TEST(test_nor_does_an_abort_close_what_an_application_reads_or_leaves),
+        TEST(test_an_unlikely_body_that_does_not_begin_is_taken_to_be_empty),
+        TEST(test_an_unlikely_body_that_has_begun_is_waited_for),
         TEST(test_a_body_without_a_length_is_refused_beyond_the_limit),
         TEST(test_where_the_files_have_no_room_it_is_refused),
         TEST(test_what_comes_without_a_pause_stays_in_memory),

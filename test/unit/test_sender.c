@@ -212,6 +212,50 @@ static void test_while_the_application_goes_on_an_abort_is_for_it_to_find(void *
     assert_true(waits_until_given_back());
 }
 
+static uint64_t passed_bytes, marked_bytes;
+
+static void mark_unsent(struct request *asked, size_t unsent_bytes)
+{
+    (void)asked;
+    marked_bytes = unsent_bytes;
+}
+
+static void pass_unsent(struct request *asked, const uint8_t *bytes, size_t n)
+{
+    (void)asked;
+    assert_memory_equal(bytes, large + LARGE_BYTES - marked_bytes + passed_bytes, n);
+    passed_bytes += n;
+}
+
+static uint8_t *cut_unsent(struct request *asked, size_t *n)
+{
+    (void)asked;
+    *n = 7;
+    return (uint8_t *)strdup("the end");
+}
+
+/* What is sent is the beginning, and then what the transport wants to be sent of the rest. */
+static void test_a_response_that_is_cut_leaves_the_connection_as_it_was(void **state)
+{
+    (void)state;
+    transport.is_abandoned = is_aborted;
+    transport.mark_unsent = mark_unsent;
+    transport.pass_unsent = pass_unsent;
+    transport.cut_unsent = cut_unsent;
+    passed_bytes = 0;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    size_t sent = LARGE_BYTES - marked_bytes;
+    assert_true(sender_finish(request));
+    for (int i = 0; i < STEPS && atomic_load(&store.used) > 0; i++)
+        usleep(STEP_MS * 1000); /* until the rest has been dropped */
+    expect(large, sent);
+    expect((const uint8_t *)"the end", 7);
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, 0);
+    assert_true(request->outbox.lost_bytes > 0);
+    transport = (struct transport_ops){.name = NULL};
+}
+
 static void test_a_peer_that_takes_nothing_in_time_is_given_up(void **state)
 {
     (void)state;
@@ -251,10 +295,11 @@ static void test_where_the_end_is_the_connection_s_a_cut_response_gets_none(void
 static void test_a_peer_below_the_least_rate_is_given_up(void **state)
 {
     (void)state;
-    sender.min_rate = 1000;
+    sender.min_rate = 100000;
     assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
     pthread_mutex_lock(&sender.mutex);
-    request->outbox.rate_end_ms = 1; /* as if that time were over */
+    /* As if that time were over. */
+    request->outbox.rate_begin_ms = request->outbox.rate_end_ms = 1;
     pthread_mutex_unlock(&sender.mutex);
     assert_true(sender_finish(request));
     assert_true(waits_until_given_back());
@@ -357,6 +402,7 @@ int main(void)
         TEST(test_while_the_application_goes_on_an_abort_is_for_it_to_find),
         TEST(test_a_peer_that_takes_nothing_in_time_is_given_up),
         TEST(test_a_response_that_its_peer_has_aborted_is_not_sent_to_its_end),
+        TEST(test_a_response_that_is_cut_leaves_the_connection_as_it_was),
         TEST(test_where_the_end_is_the_connection_s_a_cut_response_gets_none),
         TEST(test_a_peer_below_the_least_rate_is_given_up),
         TEST(test_a_peer_that_has_taken_enough_must_do_so_again_in_the_next_time),
