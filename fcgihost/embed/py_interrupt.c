@@ -9,8 +9,6 @@
 #include "http/request_id.h"
 #include "threads/activity.h"
 
-static const char timeout_page[] = "The application took too long to answer.\n";
-
 void py_interrupt_open(struct python_thread *thread, struct request *request)
 {
     struct request_clock *work = &thread->activity->work;
@@ -209,7 +207,7 @@ static void answer_timeout(struct python_thread *thread, struct request *request
     Py_XDECREF(result);
     Py_BEGIN_ALLOW_THREADS;
     if (!response->is_head_sent)
-        reply_send_page(request, "504 Gateway Timeout", timeout_page);
+        reply_send_error_page(request, ERROR_PAGE_TIMEOUT);
     else if (!response->is_ended)
         reply_break_off(request);
     Py_END_ALLOW_THREADS;

@@ -159,19 +159,16 @@ void py_exception_log(struct request *request, const char *where)
     Py_DECREF(exception);
 }
 
-static const char plain_page[] =
-    "The application could not answer this request. The error log says why.\n";
-
 static void send_page(struct request *request, PyObject *exception)
 {
     PyObject *text = py_settings.is_traceback_shown ? format_exception(exception) : NULL;
-    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : plain_page;
+    const char *body = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     if (body == NULL) {
         PyErr_Clear();
-        body = plain_page;
+        body = error_page_text(ERROR_PAGE_APPLICATION_FAILED);
     }
     Py_BEGIN_ALLOW_THREADS;
-    reply_send_page(request, "500 Internal Server Error", body);
+    reply_send_page(request, error_page_status(ERROR_PAGE_APPLICATION_FAILED), body);
     Py_END_ALLOW_THREADS;
     Py_XDECREF(text);
 }
@@ -194,7 +191,8 @@ static bool answer_as_described(struct request *request, PyObject *exception)
         request->response.retry_after_s = (unsigned)seconds;
         Py_BEGIN_ALLOW_THREADS;
         request_log(request, event, line);
-        reply_send_page(request, status, page != NULL ? page : plain_page);
+        reply_send_page(request, status,
+                        page != NULL ? page : error_page_text(ERROR_PAGE_APPLICATION_FAILED));
         Py_END_ALLOW_THREADS;
     }
     Py_XDECREF(answer);
@@ -210,8 +208,7 @@ void py_exception_answer(struct request *request, PyObject *exception)
         Py_BEGIN_ALLOW_THREADS;
         request_log(request, "request-body-too-large",
                     "413: its body is larger than [limits] request_body");
-        reply_send_page(request, "413 Request Entity Too Large",
-                        "The request's body is too large.\n");
+        reply_send_error_page(request, ERROR_PAGE_BODY_TOO_LARGE);
         Py_END_ALLOW_THREADS;
     } else if (!response->is_head_sent && answer_as_described(request, exception)) {
         return;

@@ -280,18 +280,12 @@ void reply_break_off(struct request *request)
 
 int reply_send_page(struct request *request, const char *status, const char *text)
 {
-    char length[24];
-    int digits = snprintf(length, sizeof(length), "%zu", strlen(text));
-    struct response *response = &request->response;
-    unsigned retry_after_s = response->retry_after_s > 0 ? response->retry_after_s : 1;
-    response_set_status(response, status, strlen(status));
-    response->is_hosts_own = true;
-    response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
-    response_add_header(response, "Content-Length", 14, length, (size_t)digits);
-    if (response->status == 503) {
-        digits = snprintf(length, sizeof(length), "%u", retry_after_s);
-        response_add_header(response, "Retry-After", 11, length, (size_t)digits);
-    }
+    error_page_set_head(&request->response, status, text);
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
     return reply_send_last(request, &piece, 1);
+}
+
+int reply_send_error_page(struct request *request, enum error_page page)
+{
+    return reply_send_page(request, error_page_status(page), error_page_text(page));
 }

@@ -2,6 +2,8 @@
 #ifndef FCGIHOST_REPLY_H
 #define FCGIHOST_REPLY_H
 
+#include "http/error_page.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
@@ -35,5 +37,6 @@ int reply_send_end(struct request *request);
 void reply_send_error(struct request *request, const char *text, size_t text_bytes);
 /* Sends a whole short text/plain response of the host's own. */
 int reply_send_page(struct request *request, const char *status, const char *text);
+int reply_send_error_page(struct request *request, enum error_page page);
 
 #endif

@@ -14,11 +14,10 @@
 #include <string.h>
 
 /* The peer may read slowly: lets another thread wait for requests. */
-static void send_page(struct server *server, struct request *request, const char *status,
-                      const char *text)
+static void send_page(struct server *server, struct request *request, enum error_page page)
 {
     turn_policy_pass(&server->runner);
-    reply_send_page(request, status, text);
+    reply_send_error_page(request, page);
 }
 
 static void refuse_unmounted(struct server *server, struct request *request)
@@ -26,11 +25,11 @@ static void refuse_unmounted(struct server *server, struct request *request)
     const char *script_name = request_value(request, "SCRIPT_NAME"),
                *path_info = request_value(request, "PATH_INFO"),
                *document_uri = request_value(request, "DOCUMENT_URI");
-    char reason[512];
+    char reason[640];
     if (!request->is_question) {
         request_log_refusal(request, "path-not-mounted",
                             "404: no [application] mount matches the path");
-        send_page(server, request, "404 Not Found", "Nothing is here.\n");
+        send_page(server, request, ERROR_PAGE_NOT_MOUNTED);
         return;
     }
     if (script_name == NULL && path_info == NULL)
@@ -41,15 +40,14 @@ static void refuse_unmounted(struct server *server, struct request *request)
         "mounted: set that path as mount in the [application] section of the authorizer",
         script_name != NULL ? script_name : "", path_info != NULL ? path_info : "");
     request_log_refusal(request, "authorizer-missing", reason);
-    send_page(server, request, "403 Forbidden", "No authorizer is configured for this path.\n");
+    send_page(server, request, ERROR_PAGE_NO_AUTHORIZER);
 }
 
 static void refuse_too_large(struct server *server, struct request *request)
 {
     request_log_refusal(request, "request-body-too-large",
                         "413: its body is larger than [limits] request_body");
-    send_page(server, request, "413 Request Entity Too Large",
-              "The request's body is too large.\n");
+    send_page(server, request, ERROR_PAGE_BODY_TOO_LARGE);
 }
 
 static const struct path_routes *find_routes(const struct server *server, struct request *request)
@@ -73,8 +71,7 @@ static bool refuse_body(struct server *server, struct request *request)
                  "temporary_space)",
                  request->body_errno == ENOSPC ? "no space left" : strerror(request->body_errno));
         request_log_refusal(request, "request-body-no-room", reason);
-        send_page(server, request, "503 Service Unavailable",
-                  "There is no room for this request now. Please try again.\n");
+        send_page(server, request, ERROR_PAGE_NO_ROOM);
     } else {
         request_log_refusal(request, "request-body-cut",
                             request->is_aborted
@@ -83,7 +80,7 @@ static bool refuse_body(struct server *server, struct request *request)
                                 ? "400: its body did not arrive within [limits] io_timeout, or "
                                   "more slowly than min_rate"
                                 : "400: its body was cut short");
-        send_page(server, request, "400 Bad Request", "The request's body was cut short.\n");
+        send_page(server, request, ERROR_PAGE_BODY_CUT);
     }
     return true;
 }
@@ -93,14 +90,13 @@ static void refuse_without_method(struct server *server, struct request *request
 {
     if (request_value(request, "REQUEST_METHOD") != NULL) {
         request_log_refusal(request, "request-without-method", "400: REQUEST_METHOD is empty");
-        send_page(server, request, "400 Bad Request", "The request has no method.\n");
+        send_page(server, request, ERROR_PAGE_NO_METHOD);
         return;
     }
     request_log_refusal(request, "request-without-method",
                         "no REQUEST_METHOD was sent: the web server passes no parameters (nginx "
                         "needs `include fastcgi_params;`)");
-    send_page(server, request, "500 Internal Server Error",
-              "The web server passes no request parameters.\n");
+    send_page(server, request, ERROR_PAGE_NO_PARAMETERS);
 }
 
 bool serve_refuse(struct server *server, struct request *request)
@@ -117,7 +113,7 @@ bool serve_refuse(struct server *server, struct request *request)
         return true;
     case META_BAD_LENGTH:
         request_log_refusal(request, "request-bad-length", "400: CONTENT_LENGTH is not a number");
-        send_page(server, request, "400 Bad Request", "Content-Length is not a number.\n");
+        send_page(server, request, ERROR_PAGE_BAD_LENGTH);
         request->must_close = true;
         return true;
     case META_TOO_LARGE:
@@ -129,7 +125,7 @@ bool serve_refuse(struct server *server, struct request *request)
     case META_NO_MEMORY:
         break;
     }
-    send_page(server, request, "500 Internal Server Error", "Out of memory.\n");
+    send_page(server, request, ERROR_PAGE_NO_MEMORY);
     return true;
 }
 
@@ -148,8 +144,7 @@ void serve_refuse_unloaded(struct server *server, struct request *request)
     request_log(request, "application-not-loaded",
                 "503: its application has not been loaded: see the errors above");
     request->response.retry_after_s = readiness_seconds_to_attempt(server->readiness);
-    send_page(server, request, "503 Service Unavailable",
-              "The application is not ready. Please try again.\n");
+    send_page(server, request, ERROR_PAGE_NOT_LOADED);
 }
 
 void serve_refuse_late(struct server *server, struct request *request, uint64_t queue_time_ms)
@@ -157,8 +152,7 @@ void serve_refuse_late(struct server *server, struct request *request, uint64_t 
     request_log_refusal(request, "request-waited-too-long",
                         "503: it waited for a thread for longer than [limits] queue_time");
     request->response.retry_after_s = (unsigned)((queue_time_ms + 999) / 1000);
-    send_page(server, request, "503 Service Unavailable",
-              "Too many requests are being served. Please try again.\n");
+    send_page(server, request, ERROR_PAGE_WAITED_TOO_LONG);
 }
 
 /* What to log about a request that has been answered; NULL: nothing. */
