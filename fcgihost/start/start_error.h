@@ -1,0 +1,14 @@
+/* The exit codes, and the one line with which a start fails. */
+#ifndef FCGIHOST_START_ERROR_H
+#define FCGIHOST_START_ERROR_H
+
+struct config_error;
+
+enum exit_code { EXIT_CLEAN, EXIT_RUN_TIME, EXIT_USAGE, EXIT_CONFIG, EXIT_APPLICATION };
+
+/* Logs the message; returns the code. Main thread. */
+int start_error(const struct config_error *error, enum exit_code code);
+/* "can't start: what: " and the text of errno; EXIT_RUN_TIME. Main thread. */
+int start_error_errno(const char *what);
+
+#endif
