@@ -2,6 +2,7 @@
 import contextlib
 import gc
 import os
+import sys
 import threading
 import unittest
 import weakref
@@ -235,6 +236,12 @@ class ScriptTest(ReloadCase):
                 self.write("helper.py", "1 / 0 # again\n" + text)
                 self.look(3)
                 self.assertEqual(self.host.threads, [])
+
+    def test_an_ordinary_module_that_a_failed_load_imported_stays_as_requests_may_have_it_by_now(self):
+        self.write("ordinary_of_reload.py", "")
+        self.write("app.py", "import ordinary_of_reload\n1 / 0\n")
+        self.settle()
+        self.assertEqual((self.levels(), "ordinary_of_reload" in sys.modules), (["error"], True))
 
     def test_the_end_of_a_load_is_told_in_its_thread_and_what_it_has_left_is_tended_soon(self):
         self.write("app.py", "1 / 0\n")
