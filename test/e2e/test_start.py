@@ -328,6 +328,28 @@ class TestPlainCgi:
         assert found["QUERY_STRING"] == "a=1"
         assert found["wsgi.run_once"] is True
 
+    def serve(self, body, *settings, **variables):
+        return run(*(part for setting in settings for part in ("--set", setting)), "wsgi_app:application", cwd=APPS,
+                   input=body, environ=dict(self.ENVIRON, **variables))
+
+    def test_a_body_that_is_cut_short_is_400_and_the_application_is_not_called(self):
+        done = self.serve(b"by a", PATH_INFO="/error", CONTENT_LENGTH="9")
+        assert (cgi(done).status, done.returncode) == (400, 0)
+        assert b"400: its body was cut short" in done.stderr and b"announced" not in done.stderr
+
+    def test_with_stream_the_application_gets_what_has_come_and_an_oserror(self):
+        done = self.serve(b"by a", "application.stream=yes", CONTENT_LENGTH="9")
+        assert cgi(done).status == 500
+        assert b"ConnectionAbortedError" in done.stderr and b"400: its body" not in done.stderr
+
+    def test_a_length_beyond_request_body_is_refused_before_the_body_comes(self):
+        done = self.serve(b"", "limits.request_body=8", CONTENT_LENGTH="9")
+        assert (cgi(done).status, done.returncode) == (413, 0)
+
+    def test_a_chunked_body_is_what_comes_and_has_its_length(self):
+        assert cgi(self.serve(b"by a pipe", HTTP_TRANSFER_ENCODING="chunked")).text == "by a pipe"
+        assert cgi(self.serve(b"no body at all")).text == ""
+
 
 class TestPython:
     def test_the_package_comes_from_beside_the_program(self):
@@ -419,7 +441,7 @@ def application(environ, start_response):
             for arguments in (["--check"], ["--call", "/"]):
                 done = run("-c", path, *arguments, cwd="/")
                 assert done.returncode == 3, done
-                one_line(done, "home", "fcgihost.ini")
+                one_line(done, "fcgihost.ini:2: [python] home")
 
     @pytest.fixture
     def other_build(self, folder):

@@ -139,6 +139,9 @@ void reexec_run(struct handover *handover, const atomic_bool *is_cancelled)
     tell("reexec, started %llu, %s%.*s", (unsigned long long)handover->started_us,
          handover->is_start_again ? "again, " : "", (int)handover->startup.bytes,
          handover->startup.data != NULL ? (const char *)handover->startup.data : "");
+    for (size_t i = 0; i < handover->program_count; i++)
+        tell("knows that program %llu failed: %s", (unsigned long long)handover->programs[i].number,
+             handover->programs[i].error);
     fake_status = handover->status;
     errno = atomic_load(is_cancelled) ? ECANCELED : ENOENT;
 }

@@ -106,9 +106,13 @@ test_the_next_program_gets_what_a_failed_start_knew_and_a_failure_is_logged(void
     assert_int_equal(replacement_keep_startup(&replacement, text, strlen(text)), 0);
     text[0] = 'X'; /* it was copied */
     replacement.started_us = 77;
+    replacement.programs = calloc(1, sizeof(*replacement.programs));
+    replacement.programs[0] = (struct handover_program){.number = 2, .error = "no shop"};
+    replacement.program_count = 1;
     assert_true(is_planned_for(REASON_RETRY));
     replacement_run(&replacement);
     assert_string_equal(told, "hand_over|reexec, started 77, again, attempt 3|"
+                              "knows that program 2 failed: no shop|"
                               "log_error: the program could not be executed anew: no such file or "
                               "directory: start it again|");
 }
