@@ -39,8 +39,8 @@ int clock_gettime(clockid_t id, struct timespec *now)
 /* Fakes */
 
 static struct poller_load load;
-static const char *busy[THREADS];                    /* what threads do; NULL: nothing */
-static struct process_figures *answers[WORKERS_MAX]; /* of workers 1, 2, …; NULL: none */
+static const char *busy[THREADS];             /* what threads do; NULL: nothing */
+static struct process_figures *answers[1000]; /* by the last digits of a worker's number */
 static unsigned fetches;
 static long ends_meanwhile; /* the worker that ends while others are asked; 0: none */
 static unsigned fetch_ms;   /* how long one takes */
@@ -420,7 +420,7 @@ static void test_programs_that_failed_are_handed_over_and_taken_up_again(void **
     struct handover_program left[] = {
         {.is_import = true, .number = 1, .attempts = 6, .error = "told", .next_attempt_ms = 99},
         {.number = 4711, .error = "of another configuration"},
-        programs[1]};
+        {.number = 1, .attempts = 4, .error = "application"}};
     init();
     collector_resume_programs(left, COUNT(left));
     const struct process_figures *process = collect();
@@ -501,7 +501,7 @@ static int set_up_manager(void **state)
 static int tear_down_manager(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < WORKERS_MAX; i++) {
+    for (size_t i = 0; i < COUNT(answers); i++) {
         free(answers[i]);
         answers[i] = NULL;
     }

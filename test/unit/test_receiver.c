@@ -80,9 +80,11 @@ static void test_without_memory_there_is_no_request_and_no_buffer(void **state)
     (void)state;
     is_out_of_memory = true;
     assert_null(receiver_take_request(&receiver));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* which abort instead */
     config.request_head_bytes = SIZE_MAX / 4;
     assert_int_equal(receiver_init(&receiver), -1);
     receiver_clear(&receiver); /* does no harm */
+#endif
     assert_int_equal(freed, 0);
 }
 
