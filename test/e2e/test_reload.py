@@ -224,6 +224,14 @@ class TestEdits:
         replace_file(site.script, answer("2"))
         site.wait_body("2")
 
+    def test_an_exception_s_text_with_a_nul_byte_stops_no_reloading(self, make_site, expected_log):
+        expected_log("ValueError")
+        site = make_site(answer("1"))
+        replace_file(site.script, 'raise ValueError("\\0 surprise")\n')
+        site.host.log.wait(r"generation 1 goes on serving(.*\n)+?.*ValueError: \\x00 surprise")
+        replace_file(site.script, answer("2"))
+        site.wait_body("2")
+
     def test_a_request_ends_with_the_code_that_it_began_with(self, make_site, tmp_path):
         go = str(tmp_path / "go")
         site = make_site('''

@@ -44,6 +44,11 @@ class TestImport:
         assert host.wait_exit() == 0
         assert lines(tmp_path / "cleanups") == ["cleaned"] * 3
 
+    def test_whose_exception_has_a_nul_byte_is_tried_again(self, tmp_path, expected_log):
+        expected_log("announced failure")
+        start(tmp_path, ["nul_once"]).log.wait(r"nul_once: attempt 1 failed(.*\n)+?.*announced failure \\x00"
+                                               r"(.*\n)+?.*nul_once: loaded at attempt 2")
+
     def test_the_order_and_the_functions(self, tmp_path):
         host = start(tmp_path, ["second", "first", "second"])
         wait_until(lambda: len(lines(tmp_path / "order")) == 3, "the imports")

@@ -404,8 +404,8 @@ class UnavailableTest(unittest.TestCase):
         self.assertEqual(self.describe("shop: refused", cause=OSError("refused"))[1], "503: shop: refused")
 
     def test_it_is_one_printable_line(self):
-        line = self.describe("one\ntwo \udcff", cause=OSError("three\nfour"))[1]
-        self.assertEqual(line, "503: one two \\udcff (OSError: three four)")
+        line = self.describe("one\ntwo \udcff \0", cause=OSError("three\nfour"))[1]
+        self.assertEqual(line, "503: one two \\udcff \\x00 (OSError: three four)")
 
 
 class ScriptErrorTest(unittest.TestCase):

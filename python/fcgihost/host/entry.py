@@ -53,7 +53,8 @@ class FileWrapper:
 
 
 def _printable(text):
-    return text.encode("utf-8", "backslashreplace").decode()
+    """What C takes as a string: surrogates and NUL, which exceptions' texts may have, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):

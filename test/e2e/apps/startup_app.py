@@ -41,6 +41,12 @@ def twice_in_vain():
             raise ConnectionError("announced failure")
 
 
+def nul_once():
+    if not exists("attempts"):
+        note("attempts", os.getpid())
+        raise ValueError("announced failure \0")
+
+
 def until_there():
     note("attempts", os.getpid())
     if not exists("go"):
