@@ -63,10 +63,10 @@ static int run(char **argv, const struct command_line *line, const struct config
     if (line->command == COMMAND_CHECK)
         return run_once_check(config);
     if (reexec_predecessor() == NULL && config_check_scripts(config, &error) < 0)
-        return start_error(&error, EXIT_CONFIG);
+        return start_error_setting(&error, EXIT_CONFIG);
     struct privileges privileges;
     if (privileges_find(config, reexec_predecessor() != NULL, &privileges, &error) < 0)
-        return start_error(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
+        return start_error_setting(&error, EXIT_CONFIG);
     if (reexec_predecessor() != NULL)
         process_take_root_files(&reexec_predecessor()->root_files);
     log_sink_give_files(privileges.user.uid, privileges.gid);
@@ -79,7 +79,8 @@ static int run(char **argv, const struct command_line *line, const struct config
             &error,
             "%s[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
             place, config->log_destination, why != NULL ? why : config_error_describe(errno));
-        return start_error(&error, EXIT_CONFIG);
+        config_blame(config, "log", "destination", &error);
+        return start_error_setting(&error, EXIT_CONFIG);
     }
     if (line->command == COMMAND_CALL)
         return run_once(line, config, &privileges);

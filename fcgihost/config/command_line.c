@@ -348,6 +348,7 @@ static int read_environment(struct parse *parse)
         char place[PATH_MAX];
         config_describe_place(parse->config, "server", "environment_file", place, sizeof(place));
         config_error_set(parse->error, "%s%s", place, why.message);
+        config_blame(parse->config, "server", "environment_file", parse->error);
     }
     return -1;
 }
@@ -453,7 +454,8 @@ static enum command_line_result apply(struct parse *parse)
         (parse->app != NULL && apply_app(parse) < 0))
         return COMMAND_LINE_WRONG_USAGE;
     if (read_environment(parse) < 0)
-        return COMMAND_LINE_WRONG_CONFIG;
+        return parse->error->blame == CONFIG_BLAMES_FLAG ? COMMAND_LINE_WRONG_USAGE
+                                                         : COMMAND_LINE_WRONG_CONFIG;
     return COMMAND_LINE_OK;
 }
 

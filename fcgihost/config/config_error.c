@@ -13,6 +13,7 @@ int config_error_set(struct config_error *error, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(error->message, sizeof(error->message), format, arguments);
     va_end(arguments);
+    error->blame = CONFIG_BLAMES_NONE;
     return -1;
 }
 

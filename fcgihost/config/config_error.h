@@ -4,9 +4,13 @@
 
 enum { CONFIG_MESSAGE_SIZE = 1024 };
 
+/* Where the bad value was given, which decides the exit code. */
+enum config_blame { CONFIG_BLAMES_NONE, CONFIG_BLAMES_FILE, CONFIG_BLAMES_FLAG };
+
 /* One line, ready to be printed: what, where, why, what to do. */
 struct config_error {
     char message[CONFIG_MESSAGE_SIZE];
+    enum config_blame blame; /* none: config_blame has not been called */
 };
 
 /* Writes the message; always -1, so that a caller can return it. */

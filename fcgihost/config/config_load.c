@@ -111,6 +111,20 @@ void config_describe_place(const struct config *config, const char *section, con
         snprintf(text, text_bytes, "%s: ", config->file);
 }
 
+/* A key of a section of an application counts as the file's if the file has any line of it. */
+int config_blame(const struct config *config, const char *section, const char *key,
+                 struct config_error *error)
+{
+    const struct config_option *option = settings_table_find(section, key);
+    const void *list = option != NULL ? (const char *)config + option->offset : NULL;
+    bool is_flag = option == NULL || config->key_lines == NULL ||
+                   config->key_lines[settings_table_place(option)] == 0;
+    if (option != NULL && option->is_repeatable)
+        is_flag = ((const struct config_list *)list)->source == CONFIG_FROM_COMMAND_LINE;
+    error->blame = is_flag ? CONFIG_BLAMES_FLAG : CONFIG_BLAMES_FILE;
+    return -1;
+}
+
 /* Lines of keys are kept of the last such section alone. */
 static unsigned find_application_line(const struct config *config,
                                       const struct config_application *application, const char *key)

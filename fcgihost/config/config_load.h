@@ -26,6 +26,12 @@ int config_set_flag(struct config *config, const char *flag, const char *assignm
 void config_describe_place(const struct config *config, const char *section, const char *key,
                            char *text, size_t text_bytes);
 
+/* For errors that show after the settings have been read: notes in the error whether its key's
+ * value was given in a file or by a flag. Call it after config_error_set. -1, so that a caller can
+ * return it. */
+int config_blame(const struct config *config, const char *section, const char *key,
+                 struct config_error *error);
+
 /* Likewise for a key of an application; of several the line of the section, except for the last. */
 void config_describe_application_place(const struct config *config,
                                        const struct config_application *application,

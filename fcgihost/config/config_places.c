@@ -30,10 +30,13 @@ static int check_script(const struct config *config, const struct config_applica
     if (reason == NULL)
         return 0;
     config_describe_application_place(config, application, key, place, sizeof(place));
-    return config_error_set(
-        error, "%s[application%s%s] %s \"%s\": %s: name a %s that this user may read", place,
-        application->name != NULL ? " " : "", application->name != NULL ? application->name : "",
-        key, path, reason, is_folder ? "folder" : "script file");
+    config_error_set(error, "%s[application%s%s] %s \"%s\": %s: name a %s that this user may read",
+                     place, application->name != NULL ? " " : "",
+                     application->name != NULL ? application->name : "", key, path, reason,
+                     is_folder ? "folder" : "script file");
+    if (!config->add_current_dir) /* otherwise it is the argument APP */
+        config_blame(config, "application", key, error);
+    return -1;
 }
 
 static int check_application(const struct config *config,
@@ -65,7 +68,15 @@ struct check {
     const struct config *config;
     void (*report)(const struct config_error *error);
     unsigned problems;
+    enum config_blame blame; /* of flags only if all of them are */
 };
+
+static void count(struct check *check, const struct config_error *error)
+{
+    check->report(error);
+    if (check->problems++ == 0 || error->blame != CONFIG_BLAMES_FLAG)
+        check->blame = error->blame;
+}
 
 static void tell(struct check *check, const char *what, const char *value, const char *reason,
                  const char *advice)
@@ -75,8 +86,8 @@ static void tell(struct check *check, const char *what, const char *value, const
     sscanf(what, "[%31[a-z]] %31s", section, key);
     config_describe_place(check->config, section, key, place, sizeof(place));
     config_error_set(&error, "%s%s \"%s\": %s: %s", place, what, value, reason, advice);
-    check->report(&error);
-    check->problems++;
+    config_blame(check->config, section, key, &error);
+    count(check, &error);
 }
 
 /* Can a file be made there, or the one that is there be written? NULL, or why not. */
@@ -160,21 +171,20 @@ static void check_listen(struct check *check, const char *what, const struct con
 }
 
 unsigned config_check_places(const struct config *config,
-                             void (*report)(const struct config_error *error))
+                             void (*report)(const struct config_error *error),
+                             enum config_blame *blame)
 {
     struct check check = {.config = config, .report = report};
     struct config_error error;
-    for (size_t i = 0; i < config->application_count; i++) {
-        if (check_application(config, &config->applications[i], &error) < 0) {
-            report(&error);
-            check.problems++;
-        }
-    }
+    for (size_t i = 0; i < config->application_count; i++)
+        if (check_application(config, &config->applications[i], &error) < 0)
+            count(&check, &error);
     check_listen(&check, "[server] listen", &config->listen);
     check_listen(&check, "[status] listen", &config->status_listen);
     check_names(&check);
     check_directory(&check);
     check_file(&check, "[server] pid_file", config->pid_file);
     check_file(&check, "[log] destination", config->log_destination);
+    *blame = check.blame;
     return check.problems;
 }

@@ -15,8 +15,10 @@ int config_check_scripts(const struct config *config, struct config_error *error
 const char *config_find_temporary(const struct config *config);
 
 /* For --check, which opens no socket and writes no file: finds what else the start would refuse, as
- * far as that can be seen without doing it. Calls report for each line; returns their number. */
+ * far as that can be seen without doing it. Calls report for each line; returns their number.
+ * *blame: of flags if all of them are, else of what is not. */
 unsigned config_check_places(const struct config *config,
-                             void (*report)(const struct config_error *error));
+                             void (*report)(const struct config_error *error),
+                             enum config_blame *blame);
 
 #endif

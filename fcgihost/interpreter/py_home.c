@@ -32,7 +32,7 @@ fail(const struct config *config, struct config_error *error, const char *format
     va_end(arguments);
     config_describe_place(config, "python", "home", place, sizeof(place));
     config_error_set(error, "%s[python] home \"%.200s\": %s", place, config->home, why);
-    return -1;
+    return config_blame(config, "python", "home", error);
 }
 
 /* The value of a key of pyvenv.cfg, or an empty text. */

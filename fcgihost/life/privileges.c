@@ -22,7 +22,8 @@ static int fail_key(const struct config *config, const char *key, const char *va
 {
     char place[PATH_MAX];
     config_describe_place(config, "server", key, place, sizeof(place));
-    return config_error_set(error, "%s[server] %s \"%s\": %s", place, key, value, reason);
+    config_error_set(error, "%s[server] %s \"%s\": %s", place, key, value, reason);
+    return config_blame(config, "server", key, error);
 }
 
 static int find_user(const struct config *config, struct privileges *privileges,

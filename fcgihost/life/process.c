@@ -88,12 +88,13 @@ static int check_temporary(const struct config *config, struct config_error *err
         number = errno;
     else if (!S_ISDIR(status.st_mode))
         number = ENOTDIR;
-    return number == 0 ? 0
-                       : config_error_set(error,
-                                          "%s[server] temporary \"%s\": %s: name a folder that the "
-                                          "process's user may write to",
-                                          place(config, "temporary"), folder,
-                                          config_error_describe(number));
+    if (number == 0)
+        return 0;
+    config_error_set(
+        error,
+        "%s[server] temporary \"%s\": %s: name a folder that the process's user may write to",
+        place(config, "temporary"), folder, config_error_describe(number));
+    return config_blame(config, "server", "temporary", error);
 }
 
 int process_become(const struct config *config, const struct privileges *privileges,
@@ -104,10 +105,12 @@ int process_become(const struct config *config, const struct privileges *privile
         return -1;
     if (config->umask_mode >= 0)
         umask((mode_t)config->umask_mode);
-    if (config->directory != NULL && chdir(config->directory) < 0)
-        return config_error_set(
+    if (config->directory != NULL && chdir(config->directory) < 0) {
+        config_error_set(
             error, "%s[server] directory \"%s\": %s: name a folder that the process may enter",
             place(config, "directory"), config->directory, config_error_describe(errno));
+        return config_blame(config, "server", "directory", error);
+    }
     return check_temporary(config, error);
 }
 
@@ -126,11 +129,12 @@ int process_write_pid_file(const struct config *config, struct config_error *err
         return 0;
     if (own_file_replace(config->pid_file, text) < 0) {
         const char *why = own_file_refusal(errno);
-        return config_error_set(
+        config_error_set(
             error,
             "%s[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
             place(config, "pid_file"), config->pid_file,
             why != NULL ? why : config_error_describe(errno));
+        return config_blame(config, "server", "pid_file", error);
     }
     pid_file_fd =
         descriptors_above_standard(own_file_open(config->pid_file, O_RDWR | O_NONBLOCK, 0));

@@ -201,7 +201,7 @@ static void run(struct manager *manager)
 static int fail(const struct config_error *error, int code)
 {
     log_fail("start-failed", error->message);
-    return code;
+    return error->blame == CONFIG_BLAMES_FLAG ? 2 : error->blame == CONFIG_BLAMES_FILE ? 3 : code;
 }
 
 int manager_run(char **argv, const struct config *config)

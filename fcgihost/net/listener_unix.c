@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/user.h"
+#include "config/config_load.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -135,16 +136,18 @@ static int set_access(const struct listener *listener, const struct config *conf
     gid_t group = (gid_t)-1;
 
     if (config->socket_owner != NULL && user_find(config->socket_owner, &owner) < 0) {
-        return listener_fail(
+        listener_fail(
             error, listener,
             "[server] socket_owner: \"%s\" is not a user here: write an existing name or number",
             config->socket_owner);
+        return config_blame(config, "server", "socket_owner", error);
     }
     if (config->socket_group != NULL && user_find_group(config->socket_group, &group) < 0) {
-        return listener_fail(
+        listener_fail(
             error, listener,
             "[server] socket_group: \"%s\" is not a group here: write an existing name or number",
             config->socket_group);
+        return config_blame(config, "server", "socket_group", error);
     }
     if ((config->socket_owner != NULL || config->socket_group != NULL) &&
         lchown(listener->path, owner.uid, group) < 0) {

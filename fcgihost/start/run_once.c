@@ -31,11 +31,12 @@ int run_once_check(const struct config *config)
 {
     struct privileges privileges;
     struct config_error error;
-    if (config_check_places(config, command_line_report) > 0)
-        return EXIT_CONFIG;
+    enum config_blame blame;
+    if (config_check_places(config, command_line_report, &blame) > 0)
+        return blame == CONFIG_BLAMES_FLAG ? EXIT_USAGE : EXIT_CONFIG;
     if (privileges_find(config, false, &privileges, &error) < 0 ||
         become_once(config, &privileges, &error) < 0)
-        return start_error(&error, EXIT_CONFIG);
+        return start_error_setting(&error, EXIT_CONFIG);
     if (config->file != NULL)
         printf("configuration: %s\n", config->file);
     fflush(stdout);
@@ -98,7 +99,7 @@ int run_once(const struct command_line *line, const struct config *config,
     if (variables == NULL)
         return start_error_errno("the request's variables");
     int code = become_once(config, privileges, &error) < 0
-                   ? start_error(&error, EXIT_RUN_TIME)
+                   ? start_error_setting(&error, EXIT_RUN_TIME)
                    : serve_once(line, config, variables, response_fd);
     free(variables);
     return code;

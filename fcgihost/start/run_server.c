@@ -98,7 +98,7 @@ static int start_and_serve(const struct config *config, const struct privileges 
     struct config_error error;
     log_start(config);
     if (!supervisor->link.is_managed && process_write_pid_file(config, &error) < 0)
-        return start_error(&error, EXIT_RUN_TIME);
+        return start_error_setting(&error, EXIT_RUN_TIME);
     if (libfcgi_os_init() < 0)
         return fail_library();
     if (poller_init(poller, listeners, config, supervisor->event_fd) < 0)
@@ -109,7 +109,7 @@ static int start_and_serve(const struct config *config, const struct privileges 
         poller_take_over(poller, reexec_predecessor());
     bool is_shared = listeners->items[0].is_inherited;
     if (process_become(config, privileges, &error) < 0)
-        return start_error(&error, EXIT_RUN_TIME);
+        return start_error_setting(&error, EXIT_RUN_TIME);
     int code = start_python(
         config, &(struct py_options){.is_multiprocess = is_shared, .supervisor = supervisor});
     if (code != 0)
@@ -167,7 +167,7 @@ int run_server(const struct config *config, const struct privileges *privileges)
         return start_error_errno("descriptors");
     signals_init(&supervisor);
     if (open_listeners(&listeners, config, &error) < 0)
-        return start_error(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
+        return start_error_setting(&error, config->listen.count == 0 ? EXIT_USAGE : EXIT_RUN_TIME);
     int code = start_control(config, &status, &supervisor);
     if (code != 0) {
         listener_close_all(&listeners);

@@ -16,6 +16,13 @@ int start_error(const struct config_error *error, enum exit_code code)
     return code;
 }
 
+int start_error_setting(const struct config_error *error, enum exit_code code)
+{
+    return start_error(error, error->blame == CONFIG_BLAMES_FLAG   ? EXIT_USAGE
+                              : error->blame == CONFIG_BLAMES_FILE ? EXIT_CONFIG
+                                                                   : code);
+}
+
 int start_error_errno(const char *what)
 {
     char text[256];

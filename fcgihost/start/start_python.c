@@ -18,7 +18,7 @@ int start_python(const struct config *config, const struct py_options *options)
 {
     struct config_error error;
     if (py_home_check(config, &error) < 0)
-        return start_error(&error, EXIT_CONFIG);
+        return start_error_setting(&error, EXIT_CONFIG);
     if (py_interpreter_start(config, options, &error) < 0)
         return start_error(&error, EXIT_RUN_TIME);
     return 0;

@@ -202,6 +202,34 @@ class TestEnvironment:
         assert done.returncode == 0 and b'"GREETING": "a.b=c "' in done.stdout
 
 
+class TestABadValue:
+    """Whenever it is found: of --set it is wrong usage, in a file the configuration is wrong."""
+    NO_CALL = "pid_file", "socket_owner", "socket_group"  # which --call has no use for
+
+    @pytest.mark.parametrize("section, key, value", [
+        ("server", "user", "no-such-user"), ("server", "group", "no-such-group"), ("server", "directory", "/no/such/folder"),
+        ("server", "pid_file", "/no/such/folder/pid"), ("server", "temporary", "/no/such/folder"),
+        ("server", "socket_owner", "no-such-user"), ("server", "socket_group", "no-such-group"),
+        ("server", "environment_file", "/no/such/file"), ("server", "umask", "999"), ("server", "allow", "1.2.3.4/99"),
+        ("python", "home", "/no/such/folder"), ("log", "destination", "/no/such/folder/log"),
+        ("application", "script", "/no/such/script.py"), ("application", "script_root", "/no/such/folder"),
+        ("application", "mount", "no-slash")])
+    def test_has_one_exit_code_for_each_way_to_give_it(self, folder, section, key, value):
+        settings = {"server": {"listen": "unix:" + os.path.join(folder, "sock")}, "python": {"path": APPS}}
+        if not key.startswith("script"):
+            settings["application"] = {"wsgi": APP}
+        right = write_file(os.path.join(folder, "right.ini"), ini_text(settings))
+        wrong = write_file(os.path.join(folder, "wrong.ini"), ini_text(merged(settings, {section: {key: value}})))
+        for action in ["--check"], [], ["--call", "/"]:
+            if action == ["--call", "/"] and key in self.NO_CALL:
+                continue
+            by_flag = run(*action, "-c", right, "--set", "%s.%s=%s" % (section, key, value))
+            in_file = run(*action, "-c", wrong)
+            assert (by_flag.returncode, in_file.returncode) == (2, 3), (action, by_flag.stderr, in_file.stderr)
+            for done in by_flag, in_file:
+                assert key.encode() in done.stderr and b"Traceback" not in done.stderr
+
+
 class TestCheck:
     @pytest.mark.parametrize("key, value", [
         ("user", "no-such-user"), ("group", "no-such-group"), ("temporary", "/no/such/folder"),

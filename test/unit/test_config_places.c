@@ -35,6 +35,17 @@ void config_describe_application_place(const struct config *of,
     snprintf(text, text_bytes, "%s: ", key);
 }
 
+static enum config_blame source = CONFIG_BLAMES_FILE, blame;
+
+int config_blame(const struct config *of, const char *section, const char *key,
+                 struct config_error *error)
+{
+    assert_ptr_equal(of, &config);
+    assert_true(section[0] != '\0' && key[0] != '\0');
+    error->blame = source;
+    return -1;
+}
+
 static void report(const struct config_error *error)
 {
     size_t used = strlen(reported);
@@ -82,7 +93,9 @@ static void assert_fails(const char *expected)
 static void assert_reported(unsigned count, const char *expected)
 {
     reported[0] = '\0';
-    assert_int_equal(config_check_places(&config, report), count);
+    assert_int_equal(config_check_places(&config, report, &blame), count);
+    if (count > 0)
+        assert_int_equal(blame, source);
     if (strstr(reported, expected) == NULL)
         fail_msg("%s", reported);
 }
