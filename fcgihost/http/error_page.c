@@ -1,11 +1,6 @@
 /* The pages with which the host answers in the application's place. */
 #include "http/error_page.h"
 
-#include "http/response.h"
-
-#include <stdio.h>
-#include <string.h>
-
 static const struct {
     const char *status, *text;
 } pages[ERROR_PAGES] = {
@@ -39,19 +34,4 @@ const char *error_page_status(enum error_page page)
 const char *error_page_text(enum error_page page)
 {
     return pages[page].text;
-}
-
-void error_page_set_head(struct response *response, const char *status, const char *text)
-{
-    char number[24];
-    int digits = snprintf(number, sizeof(number), "%zu", strlen(text));
-    unsigned retry_after_s = response->retry_after_s > 0 ? response->retry_after_s : 1;
-    response_set_status(response, status, strlen(status));
-    response->is_hosts_own = true;
-    response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
-    response_add_header(response, "Content-Length", 14, number, (size_t)digits);
-    if (response->status != 503)
-        return;
-    digits = snprintf(number, sizeof(number), "%u", retry_after_s);
-    response_add_header(response, "Retry-After", 11, number, (size_t)digits);
 }

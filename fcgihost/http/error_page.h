@@ -3,8 +3,6 @@
 #ifndef FCGIHOST_ERROR_PAGE_H
 #define FCGIHOST_ERROR_PAGE_H
 
-struct response;
-
 enum error_page {
     ERROR_PAGE_BAD_LENGTH,
     ERROR_PAGE_BODY_CUT,
@@ -26,8 +24,5 @@ enum error_page {
 const char *error_page_status(enum error_page page);
 /* One line for the client, which says nothing of the host's inside. */
 const char *error_page_text(enum error_page page);
-/* Makes the response's head that of a page of plain text, in place of one that was not sent. A 503
- * gets Retry-After: response->retry_after_s, or 1. */
-void error_page_set_head(struct response *response, const char *status, const char *text);
 
 #endif

@@ -280,12 +280,7 @@ void reply_break_off(struct request *request)
 
 int reply_send_page(struct request *request, const char *status, const char *text)
 {
-    error_page_set_head(&request->response, status, text);
+    response_set_page(&request->response, status, text);
     struct iovec piece = {.iov_base = (void *)(uintptr_t)text, .iov_len = strlen(text)};
     return reply_send_last(request, &piece, 1);
-}
-
-int reply_send_error_page(struct request *request, enum error_page page)
-{
-    return reply_send_page(request, error_page_status(page), error_page_text(page));
 }

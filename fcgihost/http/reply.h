@@ -37,6 +37,9 @@ int reply_send_end(struct request *request);
 void reply_send_error(struct request *request, const char *text, size_t text_bytes);
 /* Sends a whole short text/plain response of the host's own. */
 int reply_send_page(struct request *request, const char *status, const char *text);
-int reply_send_error_page(struct request *request, enum error_page page);
+static inline int reply_send_error_page(struct request *request, enum error_page page)
+{
+    return reply_send_page(request, error_page_status(page), error_page_text(page));
+}
 
 #endif

@@ -1,6 +1,7 @@
 /* A response's head, checked. */
 #include "http/response.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -190,4 +191,19 @@ void response_clear(struct response *response)
 bool response_is_over(const struct response *response)
 {
     return response->is_ended || response->is_peer_gone || response->is_abandoned;
+}
+
+void response_set_page(struct response *response, const char *status, const char *text)
+{
+    char number[24];
+    int digits = snprintf(number, sizeof(number), "%zu", strlen(text));
+    unsigned retry_after_s = response->retry_after_s > 0 ? response->retry_after_s : 1;
+    response_set_status(response, status, strlen(status));
+    response->is_hosts_own = true;
+    response_add_header(response, "Content-Type", 12, "text/plain; charset=utf-8", 25);
+    response_add_header(response, "Content-Length", 14, number, (size_t)digits);
+    if (response->status != 503)
+        return;
+    digits = snprintf(number, sizeof(number), "%u", retry_after_s);
+    response_add_header(response, "Retry-After", 11, number, (size_t)digits);
 }

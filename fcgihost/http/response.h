@@ -68,4 +68,8 @@ static inline void response_leave(struct response *response)
     atomic_store(&response->is_in_use, false);
 }
 
+/* Makes the response's head that of a page of plain text, in place of one that was not sent. A 503
+ * gets Retry-After: response->retry_after_s, or 1. */
+void response_set_page(struct response *response, const char *status, const char *text);
+
 #endif

@@ -2,7 +2,7 @@
  * are read where a transport would send them.
  *
  * links: endpoints.c strbuf.c pathmap.c request.c request_body.c spool.c descriptors.c arena.c
- * reply.c error_page.c response.c fork.c log_line.c */
+ * reply.c response.c fork.c log_line.c */
 #include "unit.h"
 
 #include "http/reply.h"

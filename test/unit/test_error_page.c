@@ -44,7 +44,7 @@ static void test_each_page_has_an_error_status_and_one_line_of_text(void **state
 static void test_a_page_is_plain_text_of_its_own_length(void **state)
 {
     (void)state;
-    error_page_set_head(&response, "404 Not Found", "Nothing is here.\n");
+    response_set_page(&response, "404 Not Found", "Nothing is here.\n");
     assert_head("Status: 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 "Content-Length: 17\r\n");
     assert_int_equal(response.status, 404);
@@ -54,7 +54,7 @@ static void test_a_page_is_plain_text_of_its_own_length(void **state)
 static void test_an_empty_page_has_the_length_0(void **state)
 {
     (void)state;
-    error_page_set_head(&response, "500 Internal Server Error", "");
+    response_set_page(&response, "500 Internal Server Error", "");
     assert_int_equal(response.content_length, 0);
 }
 
@@ -64,7 +64,7 @@ static void test_the_page_replaces_the_head_of_the_application(void **state)
     response_set_status(&response, "200 OK", 6);
     response_add_header(&response, "Set-Cookie", 10, "a=b", 3);
     response_add_header(&response, "Content-Length", 14, "5", 1);
-    error_page_set_head(&response, "504 Gateway Timeout", "Late.\n");
+    response_set_page(&response, "504 Gateway Timeout", "Late.\n");
     assert_head("Status: 504 Gateway Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 "Content-Length: 6\r\n");
 }
@@ -73,7 +73,7 @@ static void test_a_503_says_when_to_try_again(void **state)
 {
     (void)state;
     response.retry_after_s = 30;
-    error_page_set_head(&response, "503 Service Unavailable", "x");
+    response_set_page(&response, "503 Service Unavailable", "x");
     assert_head("Status: 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
                 "Content-Length: 1\r\nRetry-After: 30\r\n");
 }
@@ -81,7 +81,7 @@ static void test_a_503_says_when_to_try_again(void **state)
 static void test_a_503_of_unknown_length_asks_for_a_second(void **state)
 {
     (void)state;
-    error_page_set_head(&response, "503 Service Unavailable", "x");
+    response_set_page(&response, "503 Service Unavailable", "x");
     assert_non_null(memmem(response.head, response.head_bytes, "Retry-After: 1\r\n", 16));
 }
 
@@ -89,7 +89,7 @@ static void test_only_a_503_says_when_to_try_again(void **state)
 {
     (void)state;
     response.retry_after_s = 30;
-    error_page_set_head(&response, "500 Internal Server Error", "x");
+    response_set_page(&response, "500 Internal Server Error", "x");
     assert_null(memmem(response.head, response.head_bytes, "Retry-After", 11));
 }
 

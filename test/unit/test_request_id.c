@@ -1,4 +1,4 @@
-/* links: request_id.c request.c request_body.c spool.c descriptors.c arena.c reply.c error_page.c
+/* links: request_id.c request.c request_body.c spool.c descriptors.c arena.c reply.c
  * response.c fork.c log_line.c */
 #include "unit.h"
 

@@ -1,4 +1,4 @@
-/* links: reply.c error_page.c response.c request.c request_body.c spool.c descriptors.c arena.c
+/* links: reply.c response.c request.c request_body.c spool.c descriptors.c arena.c
  * log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c
  * own_file.c
  */

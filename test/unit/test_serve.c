@@ -1,7 +1,7 @@
 /* What serves one request: the host's own answers, and the call of the application with what is
  * counted, shown and logged around it. What it calls only writes down that it was called.
  *
- * links: serve.c error_page.c response.c */
+ * links: serve.c error_page.c */
 #include "unit.h"
 
 #include <errno.h>
@@ -93,11 +93,11 @@ void turn_policy_pass(struct turn_policy_runner *runner)
     tell("pass");
 }
 
-int reply_send_error_page(struct request *answered, enum error_page page)
+int reply_send_page(struct request *answered, const char *status, const char *text)
 {
-    answered->response.status = atoi(error_page_status(page));
+    answered->response.status = atoi(status);
     answered->response.is_hosts_own = true;
-    tell(error_page_text(page));
+    tell(text);
     return 0;
 }
 
