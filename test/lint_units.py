@@ -56,10 +56,7 @@ WITHOUT = {
     "interpreter/py_module.c": "test_startup",  # what the package asks of a host that runs
     "interpreter/py_signals.c": "test_stop",
     "interpreter/py_startup.c": "test_startup",
-    "life/privileges.c": "test_privileges",  # users are changed for good
-    "life/process.c": "test_start",  # descriptors, the pid file
-    "life/reexec.c": "test_afresh",  # the program executes itself
-    "main.c": "test_start",  # the order of the start
+    "main.c": "test_start",  # and test/unit/test_command.c, which includes it: it has a main() of its own
 }
 
 
