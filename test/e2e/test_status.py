@@ -12,7 +12,7 @@ import pytest
 
 import fastcgi
 import scgi
-from host import PROGRAM, Host, temporary_folder
+from host import PROGRAM, PYTHON, Host, temporary_folder
 from process import wait_until
 
 SETTINGS = {"server": {"threads": 2}, "status": {"path": "/status", "ping": "/ping"}}
@@ -388,6 +388,30 @@ def test_hostile_paths_stay_text_in_every_format(watched):
         assert "\x1b" not in text
         assert "\nfcgihost_up 0" not in text
     one.let_go()
+
+
+# Python runs such a line of a virtual environment's .pth file at its start: this one waits.
+HELD = "import os; exec(%r)" % '''
+import time
+open(os.environ["MARKER"], "a").write("x")
+while not os.path.exists(os.environ["GO"]):
+    time.sleep(0.01)
+'''
+
+
+def test_a_failed_start_is_known_before_the_next_program_has_begun_its_python(watched, tmp_path, expected_log):
+    expected_log("RuntimeError: no database")
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    packages, = (tmp_path / "venv").glob("lib/python*/site-packages")
+    one = watched(app="open(%r, 'w').write(%r)\nraise RuntimeError('no database')" % (str(packages / "held.pth"), HELD),
+                  args=["--set", "python.home=%s" % (tmp_path / "venv")], wait=False,
+                  settings={"startup": {"retry_delay": "1h", "retry_max_delay": "1h"}})
+    wait_until(one.marker.exists, "Python's start in the next program")
+    status = json.loads(one.http("/?format=json")[1])
+    application, = status["applications"]
+    assert (status["state"], application["state"], application["attempts"]) == ("starting", "failed", 1)
+    assert "no database" in application["last_error"] and application["next_attempt_seconds"] > 3000
+    one.go.touch()
 
 
 def test_an_application_that_can_t_be_loaded_is_named_and_the_ping_says_503(watched, expected_log):

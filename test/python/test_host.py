@@ -287,6 +287,7 @@ class ApplicationTest(support.FolderTestCase):
         self.assertEqual(redirect._rest_resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/x/y"), (print, "", "/x/y"))
         self.assertEqual(redirect._resolver("/filter/x"), (print, "", "/filter/x"))
+        self.assertEqual(redirect._resolver("/filesystem"), (print, "", "/filesystem"))  # it is not below /files
         os.mkdir(self.folder + "/sub")
         self.write("sub/a.wsgi", "application = print\n")
         for path, name, path_info in (("/sub/a.wsgi/x/y", "/sub/a.wsgi", "/x/y"), ("/sub/a.wsgi", "/sub/a.wsgi", ""),

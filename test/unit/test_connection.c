@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -509,6 +510,63 @@ static void test_what_the_peer_or_the_response_does_not_keep_is_closed(void **st
     assert_int_equal(ends, 1);
 }
 
+/* What is still to come, or has been sent of it, would be taken for the next response. */
+static void test_after_a_response_that_was_cut_short_nothing_more_is_served(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n1 b 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    request.must_close = true;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+}
+
+static void test_after_a_response_without_an_end_nothing_more_is_served(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n1 b 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    request.response.is_ended = false;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_CLOSE);
+}
+
+/* The time that it took to read the response is not one in which it should have sent. */
+static void test_the_time_for_the_rest_of_a_body_begins_when_the_response_has_left(void **state)
+{
+    (void)state;
+    send_text("1 a 0\n");
+    assert_int_equal(advance(), CONNECTION_READY);
+    drain = DRAIN_WAIT;
+    request.peer_deadline_ms = request.rate_end_ms = 5;
+    assert_int_equal(connection_finish_request(&receiver, connection), CONNECTION_WAIT);
+    assert_true(request.peer_deadline_ms == 0 && request.rate_end_ms == 0);
+    request.peer_deadline_ms = request.rate_end_ms = 7; /* … and goes on with each piece */
+    assert_int_equal(advance(), CONNECTION_WAIT);
+    assert_true(request.peer_deadline_ms == 7 && request.rate_end_ms == 7);
+}
+
+static void test_a_connection_that_breaks_in_a_body_is_as_one_that_ends(void **state)
+{
+    static const struct linger reset = {.l_onoff = 1};
+    int listener = socket(AF_INET, SOCK_STREAM, 0), broken = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof(address);
+
+    (void)state;
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, bytes), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &bytes), 0);
+    assert_int_equal(connect(broken, (struct sockaddr *)&address, bytes), 0);
+    struct connection *over_tcp = connection_new(accept4(listener, NULL, NULL, SOCK_NONBLOCK));
+    assert_int_equal(send(broken, "1 a 9\nabc", 9, 0), 9);
+    assert_int_equal(connection_advance(&receiver, over_tcp), CONNECTION_WAIT);
+    setsockopt(broken, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    close(broken);
+    assert_int_equal(connection_advance(&receiver, over_tcp), CONNECTION_READY);
+    assert_true(over_tcp->input.is_at_eof);
+    connection_free(over_tcp);
+    close(listener);
+}
+
 static void test_the_rest_of_a_body_is_waited_for_without_a_thread(void **state)
 {
     (void)state;
@@ -650,6 +708,10 @@ int main(void)
         TEST(test_while_draining_no_connection_is_kept),
         TEST(test_while_draining_a_request_that_has_come_already_is_served),
         TEST(test_what_the_peer_or_the_response_does_not_keep_is_closed),
+        TEST(test_after_a_response_that_was_cut_short_nothing_more_is_served),
+        TEST(test_after_a_response_without_an_end_nothing_more_is_served),
+        TEST(test_the_time_for_the_rest_of_a_body_begins_when_the_response_has_left),
+        TEST(test_a_connection_that_breaks_in_a_body_is_as_one_that_ends),
         TEST(test_the_rest_of_a_body_is_waited_for_without_a_thread),
         TEST(test_a_body_that_cannot_be_dropped_ends_the_connection),
         TEST(test_a_request_that_waits_is_handed_over_with_its_head_and_body),

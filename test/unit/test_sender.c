@@ -338,6 +338,42 @@ static void test_a_peer_that_has_taken_enough_must_do_so_again_in_the_next_time(
     assert_int_equal(request->outbox.error, ETIMEDOUT);
 }
 
+static void test_a_buffer_that_is_full_again_is_waited_for_again(void **state)
+{
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    setsockopt(request->fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)); /* the least there is */
+    expect(large, LARGE_BYTES);
+    assert_true(waits_until_given_back());
+    assert_int_equal(request->outbox.error, 0);
+}
+
+/* epoll tells of a Unix socket only once three quarters of its buffer are free. */
+static void test_one_that_takes_a_little_in_each_time_is_not_given_up(void **state)
+{
+    enum { DUE = 1 };
+    uint64_t deadline_ms = DUE;
+
+    (void)state;
+    assert_int_equal(send_bytes(large, LARGE_BYTES), 0);
+    assert_true(sender_finish(request));
+    expect(large, 1 << 16);
+    pthread_mutex_lock(&sender.mutex);
+    request->outbox.deadline_ms = DUE; /* as if it had waited since */
+    pthread_mutex_unlock(&sender.mutex);
+    for (int i = 0; i < STEPS && deadline_ms == DUE && atomic_load(&given_back) == 0; i++) {
+        usleep(STEP_MS * 1000);
+        pthread_mutex_lock(&sender.mutex);
+        deadline_ms = request->outbox.deadline_ms;
+        pthread_mutex_unlock(&sender.mutex);
+    }
+    assert_true(deadline_ms > DUE);
+    assert_int_equal(request->outbox.error, 0);
+    expect(large + (1 << 16), LARGE_BYTES - (1 << 16));
+    assert_true(waits_until_given_back());
+}
+
 static void test_without_a_least_rate_nobody_is_too_slow(void **state)
 {
     (void)state;
@@ -408,6 +444,8 @@ int main(void)
         TEST(test_a_peer_below_the_least_rate_is_given_up),
         TEST(test_a_peer_that_has_taken_enough_must_do_so_again_in_the_next_time),
         TEST(test_without_a_least_rate_nobody_is_too_slow),
+        TEST(test_a_buffer_that_is_full_again_is_waited_for_again),
+        TEST(test_one_that_takes_a_little_in_each_time_is_not_given_up),
         TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),
         TEST(test_without_space_the_caller_waits_for_the_peer),
         TEST(test_a_peer_that_has_to_send_its_body_first_is_waited_for),
