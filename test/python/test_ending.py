@@ -8,7 +8,7 @@ from unittest import mock
 
 import support
 from fcgihost import cleanup, interrupt
-from fcgihost.host import ending
+from fcgihost.host import ending, entry
 
 
 def run_python(code):
@@ -224,6 +224,35 @@ ending.run_exit_functions()
 print("end")
 """ % failure)
                 self.assertEqual([word for word in printed if word in ("one", "end")], ["one", "end"])
+
+
+class OrderTest(unittest.TestCase):
+    """What entry.end() does, and what it returns: may Python be finalized?"""
+
+    def end(self, is_stuck=False, interrupted=(), hanging=(), left=()):
+        steps = mock.Mock()
+        steps.run_cleanups.return_value, steps.end_executors.return_value = list(interrupted), list(hanging)
+        steps.join_threads.return_value = list(left)
+        names = "run_cleanups", "end_executors", "end_children", "join_threads", "run_exit_functions"
+        with mock.patch.multiple(ending, **{name: getattr(steps, name) for name in names}), \
+                mock.patch.object(entry.runtime, "set_stopping", steps.set_stopping), \
+                mock.patch.object(entry, "_replacer", steps.replacer), mock.patch.object(entry, "_reloader", steps.reloader):
+            may_finalize = entry.end(1.0, is_stuck, False)
+        return may_finalize, [call[0] for call in steps.mock_calls]
+
+    def test_what_loads_have_left_comes_before_the_cleanups_and_atexit_last(self):
+        self.assertEqual(self.end(), (True, [
+            "set_stopping", "replacer.stop", "reloader.finish", "run_cleanups", "end_executors", "join_threads",
+            "run_exit_functions"]))
+
+    def test_executors_that_hang_have_their_processes_ended_and_nothing_is_finalized(self):
+        may_finalize, steps = self.end(hanging=["pool"])
+        self.assertEqual((may_finalize, steps[4:6]), (False, ["end_executors", "end_children"]))
+
+    def test_what_is_left_in_python_keeps_it_from_being_finalized(self):
+        for left in {"is_stuck": True}, {"interrupted": ["a cleanup"]}, {"left": [threading.current_thread()]}:
+            with self.subTest(left):
+                self.assertIs(self.end(**left)[0], False)
 
 
 if __name__ == "__main__":
