@@ -10,20 +10,26 @@
 
 enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20 };
 
-static void raise_failure(const struct request *request)
+/* before: how much had been read when the caller began. A wait that request_time has ended loses
+ * what the caller has read so far: then the body can't be read on as if nothing were missing. */
+static void raise_failure(struct request *request, uint64_t before)
 {
-    if (request->body_failure == BODY_FINE && py_interrupt_check() < 0)
+    bool is_overdue = request->body_failure == BODY_FINE;
+    if (is_overdue && request->body_bytes > before) {
+        request->body_failure = BODY_WAS_CUT;
+        request->body_errno = ETIMEDOUT;
+    }
+    if (is_overdue && py_interrupt_check() < 0)
         return;
     const char *text = request->body_failure == BODY_TOO_LARGE
                            ? "the request body is larger than [limits] request_body"
-                       : request->body_failure == BODY_FINE
-                           ? "the request has taken longer than [limits] request_time"
+                       : is_overdue ? "the request has taken longer than [limits] request_time"
                        : request->body_errno == ETIMEDOUT
                            ? "the request body did not arrive within [limits] io_timeout, or more "
                              "slowly than min_rate"
                        : request->is_data ? "the file to filter was cut short"
                                           : "the request body was cut short";
-    int error = request->body_failure == BODY_FINE ? ETIMEDOUT : request->body_errno;
+    int error = is_overdue ? ETIMEDOUT : request->body_errno;
     PyObject *arguments = Py_BuildValue("(is)", error, text);
     if (arguments != NULL)
         PyErr_SetObject(PyExc_OSError, arguments);
@@ -58,13 +64,14 @@ static size_t first_capacity(const struct request *request, size_t limit)
 static PyObject *read_limited(struct request *request, size_t limit)
 {
     size_t capacity = first_capacity(request, limit), used = 0;
+    uint64_t before = request->body_bytes;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)capacity);
     if (bytes == NULL)
         return NULL;
     for (;;) {
         long got = read_body(request, PyBytes_AS_STRING(bytes) + used, capacity - used);
         if (got < 0) {
-            raise_failure(request);
+            raise_failure(request, before);
             Py_DECREF(bytes);
             return NULL;
         }
@@ -164,11 +171,12 @@ static long peek_body(struct request *request, const uint8_t **content)
 static PyObject *read_line(struct request *request, size_t limit)
 {
     PyObject *line = PyBytes_FromStringAndSize(NULL, 0);
+    uint64_t before = request->body_bytes;
     while (line != NULL && (size_t)PyBytes_GET_SIZE(line) < limit) {
         const uint8_t *content;
         long available = peek_body(request, &content);
         if (available < 0) {
-            raise_failure(request);
+            raise_failure(request, before);
             Py_CLEAR(line);
             break;
         }
@@ -249,7 +257,7 @@ static Py_ssize_t read_piece(struct py_stream *self, struct request *request, ch
     const uint8_t *content;
     long available = is_over(self, request) || n == 0 ? 0 : peek_body(request, &content);
     if (available < 0) {
-        raise_failure(request);
+        raise_failure(request, request->body_bytes);
         return -1;
     }
     if ((size_t)available < n)
