@@ -122,16 +122,16 @@ all: $(PROGRAM) ## build build/fcgihost
 $(PROGRAM): $(OBJECTS)
 	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
-# Files that include Python.h start with py_.
+# Files that include Python.h start with py_, their tests with test_py_.
 define compile
 @mkdir -p $(@D)
-$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(if $(filter py_%,$(notdir $<)),-isystem $(PY_INCLUDE)) -c -o $@ $<
+$(call say,CC,$<)$(CC) $(ALL_CFLAGS) $(if $(filter py_% test_py_%,$(notdir $<)),-isystem $(PY_INCLUDE)) -c -o $@ $<
 endef
 
 $(BUILD)/%.o: fcgihost/%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
 	$(compile)
 
-$(BUILD)/%.o: test/%.c $(BUILD)/.flags
+$(BUILD)/%.o: test/%.c $(BUILD)/.flags | $(BUILD)/build_facts.h
 	$(compile)
 
 # What the program knows of its build, for the files that include build_facts.h.
@@ -272,7 +272,7 @@ unit-programs: $(UNIT_PROGRAMS)
 .SECONDARY: $(UNIT_PROGRAMS:=.o)
 .SECONDEXPANSION:
 $(BUILD)/unit/%: $(BUILD)/unit/%.o $$(call unit_objects,test/unit/$$*)
-	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka -lfcgi -linih
+	$(call say,LD,$@)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -lcmocka -lfcgi -linih $(if $(filter test_py_%,$(@F)),$(PY_LDLIBS) -ldl -lm)
 
 bench: deps-bench ## measure against uWSGI, gunicorn and mod_wsgi (make bench CASE='hello-*')
 	@$(MAKE) --no-print-directory run-bench

@@ -45,6 +45,7 @@ def show(text):
 def sanitizer_environ():
     environ = dict(os.environ)
     environ.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+    environ.setdefault("LSAN_OPTIONS", "print_suppressions=0:suppressions=" + os.path.join(HERE, "e2e", "lsan.supp"))
     environ.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     environ.setdefault("TSAN_OPTIONS", "halt_on_error=0")
     return environ
