@@ -271,8 +271,8 @@ static int serve_in_child(const char *source)
 {
     use(source);
     begin();
+    PyOS_BeforeFork();
     pid_t child = fork();
-    assert_true(child >= 0);
     if (child == 0) {
         PyOS_AfterFork_Child();
         is_child = true;
@@ -281,6 +281,8 @@ static int serve_in_child(const char *source)
         py_wsgi_serve(thread, &runner, request);
         _exit(99); /* it has come back into the host */
     }
+    PyOS_AfterFork_Parent();
+    assert_true(child >= 0);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
@@ -324,7 +326,7 @@ static const char *const applications[] = {
     "    start_fine(start_response)\n"
     "    return Body()\n",
     "def application(environ, start_response):\n"
-    "    current_request(lambda environ: 'request')\n"
+    "    current_request(id)\n"
     "    interrupt_me()\n"
     "    start_fine(start_response)\n"
     "    yield b''\n",
