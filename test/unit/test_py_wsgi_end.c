@@ -3,8 +3,8 @@
  *
  * links: py_wsgi.c py_environ.c py_errors.c py_input.c py_interrupt.c py_programs.c py_request.c
  * py_response.c py_streams.c py_support.c name_cache.c reply.c response.c request.c request_body.c
- * request_id.c request_log.c spool.c descriptors.c arena.c log_line.c activity.c work.c pace.c
- * turn.c counters.c board.c */
+ * request_id.c request_log.c spool.c descriptors.c arena.c log_line.c activity.c request_clock.c
+ * turn_policy.c turn.c counters.c scoreboard.c */
 #include "wsgi_fixture.h"
 
 #include <sys/wait.h>
@@ -189,7 +189,7 @@ static void test_the_gil_is_kept_where_applications_are_slow(void **state)
     (void)state;
     use("def application(environ, start_response): start_fine(start_response); return [b'x']\n");
     py_settings.is_multithreaded = true;
-    atomic_store(&pace.weighted_us, 10 * PACE_SLOW_US * PACE_WEIGHT);
+    atomic_store(&pace.weighted_us, 10 * TURN_POLICY_SLOW_US * TURN_POLICY_WEIGHT);
     begin();
     assert_int_equal(serve(), PY_WSGI_SERVED_WITH_GIL);
     assert_int_equal(peer.ends, 1);
@@ -219,7 +219,7 @@ static void test_a_request_that_is_withdrawn_meanwhile_is_not_touched(void **sta
     pthread_t other;
     int outcome = -1;
     assert_int_equal(pthread_create(&other, NULL, serve_on_another, &outcome), 0);
-    while (!pace_withdraw(&runner)) /* it waits for the GIL, which is ours */
+    while (!turn_policy_withdraw(&runner)) /* it waits for the GIL, which is ours */
         sched_yield();
     Py_BEGIN_ALLOW_THREADS;
     pthread_join(other, NULL);

@@ -9,8 +9,6 @@
 #include "log_fakes.h"
 #include "request_fakes.h"
 
-
-
 #include "base/fork.h"
 #include "embed/py_environ.h"
 #include "embed/py_interrupt.h"
@@ -20,11 +18,11 @@
 #include "embed/py_wsgi.h"
 #include "http/meta_variables.h"
 #include "protocol/record.h"
-#include "threads/pace.h"
+#include "threads/turn_policy.h"
 
 static struct activity activity;
-static struct pace pace;
-static struct pace_runner runner;
+static struct turn_policy pace;
+static struct turn_policy_runner runner;
 static struct python_thread *thread;
 static bool is_child;
 
@@ -45,11 +43,11 @@ static inline PyObject *current_request(PyObject *self, PyObject *make)
     return py_request_current(make);
 }
 
-/* As if the errand had found that the request takes too long. */
+/* As if the task had found that the request takes too long. */
 static inline PyObject *interrupt_me(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
-    py_request_thread()->interruption.pending = WORK_TIMEOUT;
+    py_request_thread()->interruption.pending = REQUEST_CLOCK_TIMEOUT;
     Py_RETURN_NONE;
 }
 
@@ -125,8 +123,8 @@ static inline int set_up(void **state)
     is_child = false;
     py_settings = (struct py_settings){.is_multithreaded = false};
     activity_init(&activity);
-    pace_init(&pace);
-    runner = (struct pace_runner){.pace = &pace, .number = 1};
+    turn_policy_init(&pace);
+    runner = (struct turn_policy_runner){.pace = &pace, .number = 1};
     input = (struct input){.data = NULL};
     thread = enter(&activity);
     python_run("host.calls.clear()\n"
@@ -140,7 +138,7 @@ static inline int tear_down(void **state)
     (void)state;
     leave(thread);
     py_request_set_thread(NULL);
-    pace_destroy(&pace);
+    turn_policy_destroy(&pace);
     python_run("kept = application = None");
     py_programs_clear();
     forget_log();
@@ -181,7 +179,7 @@ static inline enum py_wsgi_outcome serve(void)
     assert_null(PyErr_Occurred());
     assert_null(thread->served);
     assert_null(thread->borrowed_environ);
-    assert_int_equal(atomic_load(&activity.work.phase), WORK_IDLE);
+    assert_int_equal(atomic_load(&activity.work.phase), REQUEST_CLOCK_IDLE);
     return outcome;
 }
 
