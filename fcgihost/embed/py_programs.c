@@ -39,6 +39,10 @@ static int switch_one(PyObject *change, PyObject *hold, PyObject *old)
 {
     unsigned long application;
     PyObject *responder;
+    if (!PyTuple_Check(change)) {
+        PyErr_SetString(PyExc_TypeError, "each change must be a tuple");
+        return -1;
+    }
     if (!PyArg_ParseTuple(change, "kO", &application, &responder))
         return -1;
     if (application >= CONFIG_APPLICATIONS_MAX) {

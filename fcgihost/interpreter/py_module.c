@@ -122,6 +122,10 @@ static int read_item(PyObject *tuple, struct item_figures *item)
     static const char *const kinds[ITEM_KINDS] = {"resource", "pool", "lock", "cleanups"};
     const char *kind;
     PyObject *name, *state, *detail;
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "each item must be a tuple");
+        return -1;
+    }
     if (!PyArg_ParseTuple(tuple, "sUUUldIIII", &kind, &name, &state, &detail, &item->pid,
                           &item->seconds, &item->size, &item->in_use, &item->idle, &item->waiting))
         return -1;

@@ -120,8 +120,10 @@ static void test_a_switch_of_what_is_none_raises_and_keeps_the_number(void **sta
     (void)state;
     assert_int_equal(change("[]", "None", 9), 0);
     static const char *const rows[][2] = {
-        {"[1]", "SystemError"},           {"[(0,)]", "TypeError"},
-        {"[(0, one, two)]", "TypeError"}, {"[('0', one)]", "TypeError"},
+        {"[1]", "TypeError"},
+        {"[(0,)]", "TypeError"},
+        {"[(0, one, two)]", "TypeError"},
+        {"[('0', one)]", "TypeError"},
         {"[(10**6, one)]", "ValueError"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
