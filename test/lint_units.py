@@ -35,27 +35,6 @@ COVERED = {
 
 # Files that only a whole process shows, and the end-to-end test that does so.
 WITHOUT = {
-    "embed/py_environ.c": "test_wsgi",  # what Python objects become, in a Python that runs
-    "embed/py_errors.c": "test_wsgi",
-    "embed/py_gil.c": "test_wsgi",
-    "embed/py_input.c": "test_wsgi",
-    "embed/py_interrupt.c": "test_request_time",
-    "embed/py_programs.c": "test_sections",
-    "embed/py_request.c": "test_handler",
-    "embed/py_response.c": "test_wsgi",
-    "embed/py_streams.c": "test_log",
-    "embed/py_support.c": "test_handler",
-    "embed/py_task.c": "test_diagnostics",
-    "embed/py_wsgi.c": "test_wsgi",
-    "serve/call.c": "test_start",
-    "serve/cgi.c": "test_start",
-    "serve/serve.c": "test_fronts",
-    "embed/py_stacks.c": "test_diagnostics",  # frames of threads that run
-    "interpreter/py_home.c": "test_start",  # virtual environments
-    "interpreter/py_interpreter.c": "test_start",  # Python's only start in a process
-    "interpreter/py_module.c": "test_startup",  # what the package asks of a host that runs
-    "interpreter/py_signals.c": "test_stop",
-    "interpreter/py_startup.c": "test_startup",
     "main.c": "test_start",  # and test/unit/test_command.c, which includes it: it has a main() of its own
 }
 

@@ -17,7 +17,7 @@ static void raise_failure(struct request *request, uint64_t before)
     bool is_overdue = request->body_failure == BODY_FINE;
     if (is_overdue && request->body_bytes > before) {
         request->body_failure = BODY_WAS_CUT;
-        request->body_errno = ETIMEDOUT;
+        request->body_errno = ECONNABORTED;
     }
     if (is_overdue && py_interrupt_check() < 0)
         return;

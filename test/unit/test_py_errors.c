@@ -1,6 +1,6 @@
 /* wsgi.errors, written to by Python.
  *
- * links: py_errors.c py_streams.c reply.c response.c request.c request_body.c request_id.c
+ * links: py_errors.c py_streams.c reply.c error_page.c response.c request.c request_body.c request_id.c
  * request_log.c spool.c descriptors.c arena.c fork.c log_line.c */
 #include "python_fixture.h"
 

@@ -1,7 +1,7 @@
 /* When an exception of the host's is raised in an application, and when it must not be. The test's
  * own thread serves, and is the task's too.
  *
- * links: py_interrupt.c py_request.c py_support.c reply.c response.c request.c request_body.c
+ * links: py_interrupt.c py_request.c py_support.c reply.c error_page.c response.c request.c request_body.c
  * request_id.c request_log.c spool.c descriptors.c arena.c log_line.c activity.c request_clock.c
  * counters.c scoreboard.c */
 #include "python_fixture.h"

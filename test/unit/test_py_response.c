@@ -1,6 +1,6 @@
 /* start_response and write(), called by Python, over a transport that only writes down.
  *
- * links: py_response.c py_streams.c py_support.c reply.c response.c request.c request_body.c
+ * links: py_response.c py_streams.c py_support.c reply.c error_page.c response.c request.c request_body.c
  * request_id.c request_log.c spool.c descriptors.c arena.c fork.c log_line.c */
 #include "python_fixture.h"
 

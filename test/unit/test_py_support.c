@@ -1,6 +1,6 @@
 /* Calls of the package, and what becomes of exceptions.
  *
- * links: py_support.c reply.c response.c request.c request_body.c request_id.c request_log.c
+ * links: py_support.c reply.c error_page.c response.c request.c request_body.c request_id.c request_log.c
  * spool.c descriptors.c arena.c log_line.c */
 #include "python_fixture.h"
 

@@ -1,7 +1,7 @@
 /* Work that the supervisor has done with the GIL, by threads of their own; the test's thread holds
  * the GIL for as long as it likes.
  *
- * links: py_task.c py_support.c event.c reply.c response.c request.c request_body.c request_id.c
+ * links: py_task.c py_support.c event.c reply.c error_page.c response.c request.c request_body.c request_id.c
  * request_log.c spool.c descriptors.c arena.c fork.c log_line.c */
 #include "python_fixture.h"
 

@@ -1,7 +1,7 @@
 /* What applications return and raise, and what becomes of it.
  *
  * links: py_wsgi.c py_environ.c py_errors.c py_input.c py_interrupt.c py_programs.c py_request.c
- * py_response.c py_streams.c py_support.c name_cache.c reply.c response.c request.c request_body.c
+ * py_response.c py_streams.c py_support.c name_cache.c reply.c error_page.c response.c request.c request_body.c
  * request_id.c request_log.c spool.c descriptors.c arena.c log_line.c activity.c request_clock.c
  * turn_policy.c turn.c counters.c scoreboard.c */
 #include "wsgi_fixture.h"
