@@ -496,8 +496,8 @@ static const char calls_source[] =
     "    f.held, f.activities, f.process_facts, f.sent_parameters, f.request_id, f.shutdown,\n"
     "    lambda: f.tell([('pool', 'n', 's', 'd', 5, -1.0, 1, 2, 3, 4)], 1),\n"
     "    lambda: f.tell([('pool', 'n', 's', 'd', 5, -1.0, 1, 2, 3, 4), 5], 1),\n"
-    "    lambda: f.begin_step(1, 'x'), lambda: f.ask_heal('x', b'y'),\n"
-    "    lambda: f.ask_reload('x'), lambda: f.ask_reload(5), lambda: f.wait(0, 0),\n"
+    "    lambda: f.begin_step(1, 'a step'), lambda: f.ask_heal('x', b'y'),\n"
+    "    lambda: f.ask_reload('it changed'), lambda: f.ask_reload(5), lambda: f.wait(0, 0),\n"
     "    lambda: f.current_request(lambda environ: [environ]),\n"
     "    lambda: f.file_states([b'/', b'/nowhere']), lambda: f.file_states([b'/', 5]),\n"
     "    lambda: f.switch([], None, 1), lambda: f.keep(True)]\n";
