@@ -30,7 +30,7 @@ struct fastcgi_state {
     struct record_border border; /* where the peer is in what the sender sends to it */
     uint16_t id;
     bool has_stderr;
-    bool has_end; /* FCGI_END_REQUEST has been sent, or waits in the outbox */
+    bool has_end; /* END_REQUEST has been sent, or waits in the outbox */
 };
 
 _Static_assert(sizeof(struct fastcgi_state) <= REQUEST_STATE_BYTES,

@@ -46,6 +46,13 @@ void config_describe_place(const struct config *c, const char *section, const ch
     snprintf(text, text_bytes, "x.ini:3: ");
 }
 
+int config_blame(const struct config *c, const char *section, const char *key,
+                 struct config_error *error)
+{
+    error->blame = CONFIG_BLAMES_FILE;
+    return -1;
+}
+
 void log_warning(const char *event, const char *format, ...)
 {
     warned++;

@@ -30,6 +30,13 @@ void config_describe_place(const struct config *described, const char *section, 
     snprintf(text, text_bytes, "x.ini:7: %s/%s: ", section, key);
 }
 
+int config_blame(const struct config *c, const char *section, const char *key,
+                 struct config_error *error)
+{
+    error->blame = CONFIG_BLAMES_FILE;
+    return -1;
+}
+
 static void path_of(char *path, size_t bytes, const char *name)
 {
     snprintf(path, bytes, "%s/%s", folder, name);

@@ -42,11 +42,15 @@ static int step(const char *what)
     return failing != NULL && strcmp(failing, what) == 0 ? -1 : 0;
 }
 
+static enum config_blame problems_blame = CONFIG_BLAMES_FILE;
+
 /* Fakes */
 
-unsigned config_check_places(const struct config *c, void (*report)(const struct config_error *))
+unsigned config_check_places(const struct config *c, void (*report)(const struct config_error *),
+                             enum config_blame *blame)
 {
     assert_ptr_equal(report, command_line_report);
+    *blame = problems_blame;
     return problems;
 }
 
@@ -144,6 +148,11 @@ int start_error(const struct config_error *error, enum exit_code code)
     return code;
 }
 
+int start_error_setting(const struct config_error *error, enum exit_code code)
+{
+    return start_error(error, code);
+}
+
 int start_error_errno(const char *what)
 {
     tell("can't start:");
@@ -179,6 +188,9 @@ static void test_check_names_all_missing_places_before_anything_is_started(void 
     problems = 2;
     assert_int_equal(run_once_check(&config), EXIT_CONFIG);
     assert_string_equal(told, "");
+    problems_blame = CONFIG_BLAMES_FLAG; /* --set server.temporary=... */
+    assert_int_equal(run_once_check(&config), EXIT_USAGE);
+    problems_blame = CONFIG_BLAMES_FILE;
 }
 
 static void test_check_fails_with_the_code_of_the_step(void **state)

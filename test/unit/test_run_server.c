@@ -242,6 +242,11 @@ int start_error(const struct config_error *error, enum exit_code code)
     return code;
 }
 
+int start_error_setting(const struct config_error *error, enum exit_code code)
+{
+    return start_error(error, code);
+}
+
 int start_error_errno(const char *what)
 {
     tell("can't start:");

@@ -36,6 +36,25 @@ static void test_a_wrong_configuration_and_a_failed_start_are_told_apart(void **
     }
 }
 
+static void test_a_bad_value_is_wrong_usage_if_a_flag_gave_it(void **state)
+{
+    static const struct {
+        enum config_blame blame;
+        enum exit_code code;
+    } rows[] = {
+        {CONFIG_BLAMES_FLAG, EXIT_USAGE},
+        {CONFIG_BLAMES_FILE, EXIT_CONFIG},
+        {CONFIG_BLAMES_NONE, EXIT_RUN_TIME},
+    };
+    struct config_error error;
+    (void)state;
+    config_error_set(&error, "wrong");
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        error.blame = rows[i].blame;
+        assert_int_equal(start_error_setting(&error, EXIT_RUN_TIME), rows[i].code);
+    }
+}
+
 static void test_an_error_of_the_system_is_named_with_what_failed(void **state)
 {
     (void)state;
@@ -49,6 +68,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_wrong_configuration_and_a_failed_start_are_told_apart),
+        cmocka_unit_test(test_a_bad_value_is_wrong_usage_if_a_flag_gave_it),
         cmocka_unit_test(test_an_error_of_the_system_is_named_with_what_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
