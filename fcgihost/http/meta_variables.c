@@ -2,7 +2,7 @@
 #include "http/meta_variables.h"
 
 #include "base/log.h"
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "protocol/record.h"
 
 #include <stdatomic.h>
@@ -194,7 +194,7 @@ static bool is_script_file(const char *path, const void *context)
         return true;
     return stat(path, &found) == 0 && S_ISREG(found.st_mode) &&
            ((found.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)) != 0 ||
-            pathmap_has_extension(path, route->extensions));
+            path_info_has_extension(path, route->extensions));
 }
 
 /* Once for each process: it would be the same for every request. */
@@ -204,7 +204,7 @@ static void advise(const struct path_source *source, char *buffer)
     const char *prefix;
     if (atomic_load_explicit(&has_advised, memory_order_relaxed))
         return;
-    enum path_advice advice = pathmap_advise(source, buffer, &prefix);
+    enum path_advice advice = path_info_advise(source, buffer, &prefix);
     if (advice == PATH_ADVICE_NONE || atomic_exchange(&has_advised, true))
         return;
     int path_bytes = source->request_uri != NULL ? (int)strcspn(source->request_uri, "?#") : 0;
@@ -245,14 +245,14 @@ static const struct path_route *choose_route(const struct path_source *source,
                                              const struct path_routes *routes, char *buffer,
                                              struct path_target *target)
 {
-    const struct path_route *route = pathmap_choose(source, routes, buffer, target);
+    const struct path_route *route = path_info_choose(source, routes, buffer, target);
     if (route == NULL && (route = find_automatic(routes)) != NULL) {
         struct path_files files = {is_script_file, route};
         advise(source, buffer);
-        pathmap_split(source, route->program == PATH_SCRIPT ? &files : NULL, buffer, target);
+        path_info_split(source, route->program == PATH_SCRIPT ? &files : NULL, buffer, target);
     }
     if (route != NULL && route->program == PATH_SCRIPT_ROOT)
-        pathmap_script(source, &(struct path_files){.is_file = is_file}, buffer, target);
+        path_info_script(source, &(struct path_files){.is_file = is_file}, buffer, target);
     return route;
 }
 
@@ -281,18 +281,18 @@ static enum meta_result find_route(struct request *request, const struct path_ro
         .script_filename = request_value(request, "SCRIPT_FILENAME"),
         .server_software = request_value(request, "SERVER_SOFTWARE"),
     };
-    size_t n = pathmap_buffer_bytes(&source);
+    size_t n = path_info_buffer_bytes(&source);
     char *buffer = arena_alloc(&request->arena, 2 * n);
     if (buffer == NULL)
         return META_NO_MEMORY;
     char *spare = buffer + n;
-    pathmap_decode_path_info(&source, spare);
+    path_info_decode(&source, spare);
     if (request->is_question && has_path_beside_uri(&source))
         source.request_uri = NULL;
     *route = choose_route(&source, routes, buffer, target);
     if (*route == NULL)
         return META_NOT_MOUNTED;
-    pathmap_clean_root(target, spare);
+    path_info_clean_root(target, spare);
     return META_FINE;
 }
 

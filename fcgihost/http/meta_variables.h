@@ -3,7 +3,7 @@
 #ifndef FCGIHOST_META_VARIABLES_H
 #define FCGIHOST_META_VARIABLES_H
 
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "http/request.h"
 
 #include <stdbool.h>

@@ -3,7 +3,7 @@
 #define FCGIHOST_ROUTE_H
 
 #include "config/config.h"
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "protocol/record.h"
 
 enum { ROUTE_ROLES = ROLE_FILTER + 1 };

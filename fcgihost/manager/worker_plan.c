@@ -144,7 +144,7 @@ static struct worker_plan_action fill_vacancy(struct worker_plan *plan, uint64_t
         if (has_failed(&plan->workers[i]) && !plan->workers[i].is_successor)
             return nothing;
     for (unsigned i = 0; i < plan->place_count; i++)
-        if (plan->places[i].current == WORKER_PLAN_NOBODY && now_ms >= plan->places[i].start_ms)
+        if (plan->places[i].current == WORKER_PLAN_NOBODY && now_ms >= plan->places[i].start.until_ms)
             return start(plan, i, false, now_ms);
     return nothing;
 }
@@ -220,15 +220,6 @@ static struct worker_plan_action retire(struct worker_plan *plan, int slot, int 
     return (struct worker_plan_action){ACTION_RETIRE, slot, heir, reason};
 }
 
-static void begin_retry(struct worker_plan_place *place, uint64_t now_ms)
-{
-    uint64_t delay_ms =
-        place->retry_delay_ms > 0 ? 2 * place->retry_delay_ms : WORKER_PLAN_RETRY_MIN_MS;
-    place->retry_delay_ms =
-        delay_ms < WORKER_PLAN_RETRY_MAX_MS ? delay_ms : WORKER_PLAN_RETRY_MAX_MS;
-    place->retry_ms = now_ms + place->retry_delay_ms;
-}
-
 /* The successor could not load, or died while it tried. The predecessor stays. */
 static void fail_replacement(struct worker_plan *plan, struct worker_plan_place *place,
                              uint64_t now_ms)
@@ -244,7 +235,7 @@ static void fail_replacement(struct worker_plan *plan, struct worker_plan_place 
     } else if (place->reason == REPLACE_HEAL && place->current != WORKER_PLAN_NOBODY) {
         plan->workers[place->current].wanted = REPLACE_NOT; /* until the worker asks again */
     } else {
-        begin_retry(place, now_ms);
+        restart_delay_not_replaced(&place->retry, now_ms);
     }
     plan->news = action_of(kind, place->successor);
     plan->news.reason = place->reason;
@@ -316,7 +307,7 @@ static enum worker_plan_reason reason_to_replace(const struct worker_plan *plan,
     const struct planned_worker *worker = &plan->workers[place->current];
     if (plan->roll == ROLL_RUNNING && worker->generation < plan->generation)
         return REPLACE_ROLL;
-    if (worker->state != WORKER_SERVING || now_ms < place->retry_ms)
+    if (worker->state != WORKER_SERVING || now_ms < place->retry.until_ms)
         return REPLACE_NOT;
     if (worker->wanted == REPLACE_HEAL && !is_first_to_heal(plan, place))
         return REPLACE_NOT;
@@ -407,10 +398,10 @@ uint64_t worker_plan_timeout_ms(const struct worker_plan *plan, uint64_t now_ms)
     }
     for (unsigned i = 0; i < plan->place_count && !plan->is_stopping; i++) {
         const struct worker_plan_place *place = &plan->places[i];
-        if (place->current == WORKER_PLAN_NOBODY && place->start_ms > now_ms)
-            take_sooner(&timeout_ms, place->start_ms, now_ms);
-        if (place->current != WORKER_PLAN_NOBODY && place->retry_ms > now_ms)
-            take_sooner(&timeout_ms, place->retry_ms, now_ms);
+        if (place->current == WORKER_PLAN_NOBODY && place->start.until_ms > now_ms)
+            take_sooner(&timeout_ms, place->start.until_ms, now_ms);
+        if (place->current != WORKER_PLAN_NOBODY && place->retry.until_ms > now_ms)
+            take_sooner(&timeout_ms, place->retry.until_ms, now_ms);
     }
     return timeout_ms;
 }
@@ -457,22 +448,6 @@ void worker_plan_ask(struct worker_plan *plan, int worker, enum worker_plan_reas
         the_worker->wanted = reason;
 }
 
-/* When a vacant place gets a worker again: if workers die young, after a delay that doubles. */
-static uint64_t delay_start(struct worker_plan_place *place, const struct planned_worker *worker,
-                            uint64_t now_ms)
-{
-    bool is_young = now_ms < worker->started_ms + WORKER_PLAN_YOUNG_MS;
-    if (!is_young)
-        place->delay_ms = 0;
-    else if (place->delay_ms == 0)
-        place->delay_ms = WORKER_PLAN_DELAY_MIN_MS;
-    else
-        place->delay_ms = 2 * place->delay_ms < WORKER_PLAN_DELAY_MAX_MS ? 2 * place->delay_ms
-                                                                         : WORKER_PLAN_DELAY_MAX_MS;
-    place->start_ms = now_ms + place->delay_ms;
-    return place->delay_ms;
-}
-
 uint64_t worker_plan_exited(struct worker_plan *plan, int worker, uint64_t now_ms)
 {
     struct planned_worker *the_worker = &plan->workers[worker];
@@ -487,7 +462,7 @@ uint64_t worker_plan_exited(struct worker_plan *plan, int worker, uint64_t now_m
             plan->workers[place->current].is_successor = false;
             plan->workers[place->current].deadline_ms = 0;
         } else if (!plan->is_stopping && the_worker->place < plan->place_count)
-            delay_ms = delay_start(place, the_worker, now_ms);
+            delay_ms = restart_delay_died(&place->start, the_worker->started_ms, now_ms);
     }
     the_worker->state = WORKER_NONE;
     return delay_ms;
@@ -501,8 +476,7 @@ void worker_plan_roll(struct worker_plan *plan, uint64_t now_ms)
     plan->roll = ROLL_RUNNING;
     for (unsigned i = 0; i < WORKER_PLAN_PLACES_MAX; i++) {
         struct worker_plan_place *place = &plan->places[i];
-        place->retry_ms = place->retry_delay_ms = 0;
-        place->start_ms = place->delay_ms = 0;
+        place->retry = place->start = (struct restart_delay){0};
         if (place->successor != WORKER_PLAN_NOBODY &&
             plan->workers[place->successor].deadline_ms == 0)
             plan->workers[place->successor].deadline_ms = now_ms + WORKER_PLAN_SUPERSEDED_MS;

@@ -7,6 +7,8 @@
 #ifndef FCGIHOST_WORKER_PLAN_H
 #define FCGIHOST_WORKER_PLAN_H
 
+#include "manager/restart_delay.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,12 +17,6 @@
 enum {
     WORKER_PLAN_PLACES_MAX = 256,
     WORKER_PLAN_WORKERS_MAX = 2 * WORKER_PLAN_PLACES_MAX + 2,
-    WORKER_PLAN_DELAY_MIN_MS =
-        100, /* before a worker that died young is started again; doubles … */
-    WORKER_PLAN_DELAY_MAX_MS = 30000, /* … up to this */
-    WORKER_PLAN_YOUNG_MS = 10000,     /* a worker that dies before this age dies young: a delay */
-    WORKER_PLAN_RETRY_MIN_MS = 1000,  /* between two attempts to replace a worker; doubles … */
-    WORKER_PLAN_RETRY_MAX_MS = 60000,
     WORKER_PLAN_SUPERSEDED_MS =
         30000, /* how long a successor may go on loading after a newer roll */
     WORKER_PLAN_NOBODY = -1,
@@ -66,10 +62,10 @@ struct planned_worker {
 };
 
 struct worker_plan_place {
-    int current, successor;            /* slots in workers, or WORKER_PLAN_NOBODY */
-    enum worker_plan_reason reason;    /* of the replacement */
-    uint64_t start_ms, delay_ms;       /* a vacant place gets a worker then; the last delay */
-    uint64_t retry_ms, retry_delay_ms; /* likewise for the next attempt to replace */
+    int current, successor;         /* slots in workers, or WORKER_PLAN_NOBODY */
+    enum worker_plan_reason reason; /* of the replacement */
+    struct restart_delay start;     /* of a vacant place */
+    struct restart_delay retry;     /* of the next attempt to replace */
 };
 
 enum worker_plan_roll { ROLL_NONE, ROLL_RUNNING, ROLL_DONE, ROLL_FAILED };

@@ -2,7 +2,7 @@
 #include "serve/call.h"
 
 #include "base/log.h"
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "serve/cgi.h"
 
 #include <ctype.h>
@@ -92,7 +92,7 @@ static int add_path(struct variables *variables, const struct config *config, co
     char *path = malloc(strlen(uri) + 2);
     if (path == NULL)
         return -1;
-    if (!pathmap_decode_uri(uri, path))
+    if (!path_info_decode_uri(uri, path))
         memcpy(path, uri, strlen(uri) + 1);
     int result = add_script(variables, config, path);
     if (result == 0 && (result = add(variables, "SCRIPT_NAME", "")) == 0)

@@ -2,7 +2,7 @@
 #include "status/endpoints.h"
 
 #include "config/config.h"
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "http/reply.h"
 #include "http/request.h"
 #include "status/collector.h"
@@ -180,7 +180,7 @@ static const char *find_path(struct request *request)
     if (uri == NULL)
         uri = request_value(request, "DOCUMENT_URI");
     char *path = uri != NULL ? arena_alloc(&request->arena, strlen(uri) + 1) : NULL;
-    if (path != NULL && pathmap_decode_uri(uri, path))
+    if (path != NULL && path_info_decode_uri(uri, path))
         return path;
     const char *script_name = request_value(request, "SCRIPT_NAME"),
                *path_info = request_value(request, "PATH_INFO");

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http/pathmap.h"
+#include "http/path_info.h"
 #include "http/reply.h"
 #include "http/request.h"
 

@@ -1,7 +1,7 @@
 /* --call: the variables that it makes of the command line. The request is not served, only written
  * down.
  *
- * links: call.c pathmap.c */
+ * links: call.c path_info.c */
 #include "unit.h"
 
 #include "base/log.h"

@@ -1,7 +1,7 @@
 /* Plain CGI: a request from variables and a descriptor, its response to another one. Body, response
  * and meta-variables are real; Python is not: the application echoes.
  *
- * links: cgi.c meta_variables.c pathmap.c route.c request.c request_body.c spool.c descriptors.c
+ * links: cgi.c meta_variables.c path_info.c route.c request.c request_body.c spool.c descriptors.c
  * arena.c reply.c error_page.c response.c fork.c log_line.c */
 #include "unit.h"
 

@@ -1,7 +1,7 @@
 /* Which request is answered with what, on which socket. Figures and formats are fakes; the answers
  * are read where a transport would send them.
  *
- * links: endpoints.c strbuf.c pathmap.c request.c request_body.c spool.c descriptors.c arena.c
+ * links: endpoints.c strbuf.c path_info.c request.c request_body.c spool.c descriptors.c arena.c
  * reply.c response.c fork.c log_line.c */
 #include "unit.h"
 

@@ -1,7 +1,7 @@
 /* The manager's start, loop and signals: each turn of its loop a fake takes the next step of the
  * test, mostly a signal. There are no workers.
  *
- * links: manager.c worker_plan.c config_error.c */
+ * links: manager.c worker_plan.c restart_delay.c config_error.c */
 #include "life_fakes.h"
 
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* What the manager does with each message of a worker; its other files are fakes.
  *
- * links: manager_messages.c worker_plan.c */
+ * links: manager_messages.c worker_plan.c restart_delay.c */
 #include "life_fakes.h"
 
 #include "manager/manager_internal.h"

@@ -1,4 +1,4 @@
-/* links: manager_notify.c worker_plan.c */
+/* links: manager_notify.c worker_plan.c restart_delay.c */
 /* What the service manager hears of a manager, and which workers its watchdog ends. */
 #include "sd_notify_fakes.h"
 

@@ -1,6 +1,6 @@
 /* What a manager tells the status of itself and its workers, and how the status starts.
  *
- * links: manager_status.c worker_plan.c config_error.c */
+ * links: manager_status.c worker_plan.c restart_delay.c config_error.c */
 #include "life_fakes.h"
 
 #include "interpreter/py_interpreter.h"

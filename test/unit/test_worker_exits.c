@@ -1,7 +1,7 @@
 /* What the manager makes of a worker's end: real children that exit or are killed, and fakes of
  * the manager's other files.
  *
- * links: worker_exits.c worker_plan.c */
+ * links: worker_exits.c worker_plan.c restart_delay.c */
 #include "life_fakes.h"
 
 #include <signal.h>

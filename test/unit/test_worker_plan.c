@@ -1,4 +1,4 @@
-/* links: worker_plan.c */
+/* links: worker_plan.c restart_delay.c */
 /* Which workers are started, replaced, retired and killed, and when. */
 #include "unit.h"
 
@@ -103,7 +103,7 @@ static void test_of_two_that_cannot_load_one_is_stopped(void **state)
     worker_plan_resize(&plan, 3);
     load(expect(ACTION_START));
     expect(ACTION_ACCEPT);
-    now_ms += WORKER_PLAN_YOUNG_MS;
+    now_ms += RESTART_YOUNG_MS;
     worker_plan_exited(&plan, first, now_ms);
     first = expect(ACTION_START);
     worker_plan_exited(&plan, second, now_ms);
@@ -115,14 +115,14 @@ static void test_of_two_that_cannot_load_one_is_stopped(void **state)
     assert_true(stopped == first || stopped == second);
     expect(ACTION_NONE); /* the other one goes on */
     worker_plan_exited(&plan, stopped, now_ms);
-    now_ms += WORKER_PLAN_DELAY_MAX_MS;
+    now_ms += RESTART_DELAY_MAX_MS;
     expect(ACTION_NONE); /* and nobody joins it */
 }
 
 static void test_a_worker_that_dies_old_is_replaced_at_once(void **state)
 {
     (void)state;
-    assert_int_equal(worker_plan_exited(&plan, first, now_ms += WORKER_PLAN_YOUNG_MS), 0);
+    assert_int_equal(worker_plan_exited(&plan, first, now_ms += RESTART_YOUNG_MS), 0);
     expect(ACTION_START);
     expect(ACTION_NONE);
 }
@@ -130,7 +130,7 @@ static void test_a_worker_that_dies_old_is_replaced_at_once(void **state)
 static void test_one_that_dies_young_is_replaced_after_a_delay_that_doubles(void **state)
 {
     (void)state;
-    uint64_t expected = WORKER_PLAN_DELAY_MIN_MS;
+    uint64_t expected = RESTART_DELAY_MIN_MS;
     for (int i = 0; i < 12; i++) {
         assert_int_equal(worker_plan_exited(&plan, first, now_ms), expected);
         now_ms += expected - 1;
@@ -139,12 +139,12 @@ static void test_one_that_dies_young_is_replaced_after_a_delay_that_doubles(void
         now_ms += 1;
         first = expect(ACTION_START);
         expected =
-            2 * expected < WORKER_PLAN_DELAY_MAX_MS ? 2 * expected : WORKER_PLAN_DELAY_MAX_MS;
+            2 * expected < RESTART_DELAY_MAX_MS ? 2 * expected : RESTART_DELAY_MAX_MS;
     }
-    assert_int_equal(expected, WORKER_PLAN_DELAY_MAX_MS);
-    worker_plan_exited(&plan, first, now_ms += WORKER_PLAN_YOUNG_MS);
+    assert_int_equal(expected, RESTART_DELAY_MAX_MS);
+    worker_plan_exited(&plan, first, now_ms += RESTART_YOUNG_MS);
     assert_int_equal(expect(ACTION_START), first); /* it had lived long */
-    assert_int_equal(worker_plan_exited(&plan, first, now_ms), WORKER_PLAN_DELAY_MIN_MS);
+    assert_int_equal(worker_plan_exited(&plan, first, now_ms), RESTART_DELAY_MIN_MS);
 }
 
 static void test_one_that_could_not_be_started_counts_as_dead_young(void **state)
@@ -152,7 +152,7 @@ static void test_one_that_could_not_be_started_counts_as_dead_young(void **state
     (void)state;
     struct worker_plan_action action = worker_plan_next(&plan, now_ms);
     assert_int_equal(action.kind, ACTION_START);
-    assert_int_equal(worker_plan_exited(&plan, action.worker, now_ms), WORKER_PLAN_DELAY_MIN_MS);
+    assert_int_equal(worker_plan_exited(&plan, action.worker, now_ms), RESTART_DELAY_MIN_MS);
 }
 
 static void test_a_reload_replaces_one_after_the_other(void **state)
@@ -286,7 +286,7 @@ static void test_a_limit_whose_successor_cannot_load_is_tried_again_later(void *
 {
     (void)state;
     worker_plan_ask(&plan, first, REPLACE_LIMIT);
-    for (uint64_t delay_ms = WORKER_PLAN_RETRY_MIN_MS; delay_ms < 16000; delay_ms *= 2) {
+    for (uint64_t delay_ms = REPLACEMENT_DELAY_MIN_MS; delay_ms < 16000; delay_ms *= 2) {
         int third = expect(ACTION_START);
         report(third, false, false, 1, 0);
         assert_int_equal(expect(ACTION_REPLACE_FAILED), third);

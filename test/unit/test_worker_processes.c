@@ -1,6 +1,6 @@
 /* The worker processes as the manager starts them, with a program that is never executed.
  *
- * links: worker_processes.c worker_plan.c scoreboard.c channel.c counters.c descriptors.c
+ * links: worker_processes.c worker_plan.c restart_delay.c scoreboard.c channel.c counters.c descriptors.c
  * config_error.c */
 #include "life_fakes.h"
 

@@ -1,5 +1,5 @@
 /* Works out SCRIPT_NAME and PATH_INFO from what the web server sent. */
-#include "http/pathmap.h"
+#include "http/path_info.h"
 
 #include <string.h>
 
@@ -8,7 +8,7 @@ static size_t length(const char *text)
     return text != NULL ? strlen(text) : 0;
 }
 
-size_t pathmap_buffer_bytes(const struct path_source *source)
+size_t path_info_buffer_bytes(const struct path_source *source)
 {
     return length(source->request_uri) + length(source->script_name) + length(source->path_info) +
            2 * length(source->script_filename) + 4;
@@ -70,7 +70,7 @@ static void normalise(char *path)
     *out = '\0';
 }
 
-bool pathmap_decode_uri(const char *request_uri, char *out)
+bool path_info_decode_uri(const char *request_uri, char *out)
 {
     const char *p = request_uri;
     if (*p != '/') {
@@ -152,12 +152,12 @@ static const struct path_route *find_root(const struct path_routes *routes)
     return NULL;
 }
 
-const struct path_route *pathmap_choose(const struct path_source *source,
+const struct path_route *path_info_choose(const struct path_source *source,
                                         const struct path_routes *routes, char *buffer,
                                         struct path_target *target)
 {
     char *uri_path = buffer, *joined = buffer + length(source->request_uri) + 1;
-    if (source->request_uri == NULL || !pathmap_decode_uri(source->request_uri, uri_path))
+    if (source->request_uri == NULL || !path_info_decode_uri(source->request_uri, uri_path))
         uri_path = NULL;
     const char *path = full_path(source, uri_path, joined);
     const struct path_route *route = find_mount(routes, path);
@@ -170,11 +170,11 @@ const struct path_route *pathmap_choose(const struct path_source *source,
     return route;
 }
 
-bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
+bool path_info_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target)
 {
     const struct path_routes routes = {.items = &(struct path_route){.mount = mount}, .count = 1};
-    return pathmap_choose(source, &routes, buffer, target) != NULL;
+    return path_info_choose(source, &routes, buffer, target) != NULL;
 }
 
 /* How many parts of a path are tried as the file: its length is the client's choice. */
@@ -214,7 +214,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= end_bytes && strcmp(text + n - end_bytes, end) == 0;
 }
 
-bool pathmap_decode_path_info(struct path_source *source, char *buffer)
+bool path_info_decode(struct path_source *source, char *buffer)
 {
     size_t name_bytes = length(source->script_name), info_bytes = length(source->path_info);
     if (info_bytes == 0 || source->script_name == NULL || source->request_uri == NULL ||
@@ -222,7 +222,7 @@ bool pathmap_decode_path_info(struct path_source *source, char *buffer)
         return false;
     char *path_info = buffer, *path = buffer + info_bytes + 1;
     if (!decode(source->path_info, path_info) || strcmp(path_info, source->path_info) == 0 ||
-        !pathmap_decode_uri(source->request_uri, path) || !ends_with(path, path_info))
+        !path_info_decode_uri(source->request_uri, path) || !ends_with(path, path_info))
         return false;
     /* The path ends with path_info; SCRIPT_NAME must be what is before that, or longer. */
     size_t prefix_bytes = strlen(path) - strlen(path_info);
@@ -234,7 +234,7 @@ bool pathmap_decode_path_info(struct path_source *source, char *buffer)
     return true;
 }
 
-void pathmap_clean_root(struct path_target *target, char *buffer)
+void path_info_clean_root(struct path_target *target, char *buffer)
 {
     const char *path_info = target->path_info;
     if (target->script_name[strspn(target->script_name, "/")] != '\0')
@@ -265,7 +265,7 @@ static bool find_file(const char *script_filename, const struct path_files *file
     return is_proxy && decode(path, file) && cut_at_file(file, files, tail);
 }
 
-bool pathmap_has_extension(const char *path, const char *extensions)
+bool path_info_has_extension(const char *path, const char *extensions)
 {
     const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path;
     size_t name_bytes = strlen(name);
@@ -287,7 +287,7 @@ static bool move_tail(char *script_name, char *tail)
     return true;
 }
 
-bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,
+bool path_info_script(const struct path_source *source, const struct path_files *files, char *buffer,
                     struct path_target *target)
 {
     size_t n = length(source->script_filename);
@@ -306,20 +306,20 @@ bool pathmap_script(const struct path_source *source, const struct path_files *f
         target->path_info = source->path_info;
     else if (*tail != '\0')
         target->path_info = move_tail(script_name, tail) ? tail : "";
-    else if (source->request_uri != NULL && pathmap_decode_uri(source->request_uri, uri_path) &&
+    else if (source->request_uri != NULL && path_info_decode_uri(source->request_uri, uri_path) &&
              is_below(uri_path, script_name, strlen(script_name)))
         target->path_info = uri_path + strlen(script_name);
     return true;
 }
 
-void pathmap_split(const struct path_source *source, const struct path_files *files, char *buffer,
+void path_info_split(const struct path_source *source, const struct path_files *files, char *buffer,
                    struct path_target *target)
 {
     if (files != NULL && length(source->path_info) == 0 &&
-        pathmap_script(source, files, buffer, target))
+        path_info_script(source, files, buffer, target))
         return;
     if (source->path_info == NULL)
-        pathmap_mount(source, "", buffer, target);
+        path_info_mount(source, "", buffer, target);
     else
         *target = (struct path_target){.script_name =
                                            source->script_name != NULL ? source->script_name : "",
@@ -332,7 +332,7 @@ static bool find_hidden_prefix(const struct path_source *source, char *prefix, c
 {
     const char *url = source->script_filename;
     if (source->script_name == NULL || url == NULL || skip_proxy(url) == url ||
-        !pathmap_decode_uri(url + 6, rest) || rest[1] == '\0')
+        !path_info_decode_uri(url + 6, rest) || rest[1] == '\0')
         return false;
     if (!ends_with(prefix, rest))
         return false;
@@ -344,11 +344,11 @@ static bool is_prefix_sent_twice(const struct path_source *source, char *uri_pat
 {
     return length(source->script_name) > 1 && source->request_uri != NULL &&
            is_below(source->path_info, source->script_name, strlen(source->script_name)) &&
-           pathmap_decode_uri(source->request_uri, uri_path) &&
+           path_info_decode_uri(source->request_uri, uri_path) &&
            equals_merged(source->path_info, uri_path);
 }
 
-enum path_advice pathmap_advise(const struct path_source *source, char *buffer, const char **prefix)
+enum path_advice path_info_advise(const struct path_source *source, char *buffer, const char **prefix)
 {
     size_t n = length(source->script_name);
     char *spare = buffer + n + 1;

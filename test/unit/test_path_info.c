@@ -1,14 +1,14 @@
-/* links: pathmap.c */
+/* links: path_info.c */
 #include "unit.h"
 
-#include "http/pathmap.h"
+#include "http/path_info.h"
 
 /* Into a block of exactly the size that the header asks for. NULL: there is no path. */
 static bool decode(const char *uri, char *result)
 {
     size_t n = strlen(uri) + 1;
     char *copy = (char *)exact_copy(uri, n), *out = (char *)exact_copy(uri, n);
-    bool is_path = pathmap_decode_uri(copy, out);
+    bool is_path = path_info_decode_uri(copy, out);
     if (is_path)
         strcpy(result, out);
     exact_free((uint8_t *)copy);
@@ -211,10 +211,10 @@ static void assert_rows(const struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct row *row = &rows[i];
-        char *buffer = malloc(pathmap_buffer_bytes(&row->sent));
+        char *buffer = malloc(path_info_buffer_bytes(&row->sent));
         assert_non_null(buffer);
         struct path_target target = {NULL, NULL, NULL};
-        bool is_mounted = pathmap_mount(&row->sent, row->mount, buffer, &target);
+        bool is_mounted = path_info_mount(&row->sent, row->mount, buffer, &target);
         if (is_mounted != (row->script_name != NULL))
             fail_msg("row %zu: %s, %s", i, row->sent.request_uri,
                      is_mounted ? target.path_info : "not mounted");
@@ -242,10 +242,10 @@ static void assert_front(const struct front_row *rows, size_t count)
             {row->sent, "", "", row->below_root},
         };
         assert_rows(mounted, COUNT(mounted));
-        char *buffer = malloc(pathmap_buffer_bytes(&row->sent));
+        char *buffer = malloc(path_info_buffer_bytes(&row->sent));
         assert_non_null(buffer);
         struct path_target target;
-        pathmap_split(&row->sent, NULL, buffer, &target);
+        path_info_split(&row->sent, NULL, buffer, &target);
         assert_target(i, &row->sent, &target,
                       &(struct path_target){row->script_name, row->path_info, NULL});
         free(buffer);
@@ -288,7 +288,7 @@ static void test_nginx(void **state)
         {{"/app.wsgi", "", "/app.wsgi", "/app.wsgi"}, "/app.wsgi", "", NULL, "/app.wsgi"},
         {{"/app.wsgi", "/", "/app.wsgi/", "/app.wsgi/"}, "/app.wsgi", "/", NULL, "/app.wsgi/"},
         {{"/app.wsgi", "/a/b", "/app.wsgi/a/b", "/app.wsgi/a/b"}, "/app.wsgi", "/a/b", NULL, "/app.wsgi/a/b"},
-        /* the same behind try_files, which loses what follows (pathmap_script finds it) */
+        /* the same behind try_files, which loses what follows (path_info_script finds it) */
         {{"/app.wsgi", "", "/app.wsgi", "/app.wsgi"}, "/app.wsgi", "", NULL, "/app.wsgi"},
         {{"/app.wsgi", "", "/app.wsgi/", "/app.wsgi"}, "/app.wsgi", "", NULL, "/app.wsgi"},
         {{"/app.wsgi", "", "/app.wsgi/a/b", "/app.wsgi"}, "/app.wsgi", "", NULL, "/app.wsgi"},
@@ -352,7 +352,7 @@ static void test_apache(void **state)
         {{"/app", "/a/b", "/app/a/b", NULL}, "/app", "/a/b", "/a/b", "/app/a/b"},
         /* SetHandler in <Location /app> when there is a folder app/a */
         {{"/app/a", "/b", "/app/a/b", NULL}, "/app/a", "/b", "/a/b", "/app/a/b"},
-        /* SetHandler in FilesMatch, FcgidWrapper: .wsgi (pathmap_script knows better) */
+        /* SetHandler in FilesMatch, FcgidWrapper: .wsgi (path_info_script knows better) */
         {{"/app.wsgi", NULL, "/app.wsgi", NULL}, "", "/app.wsgi", NULL, "/app.wsgi"},
         {{"/app.wsgi", "/", "/app.wsgi/", NULL}, "/app.wsgi", "/", NULL, "/app.wsgi/"},
         {{"/app.wsgi", "/a/b", "/app.wsgi/a/b", NULL}, "/app.wsgi", "/a/b", NULL, "/app.wsgi/a/b"},
@@ -645,17 +645,17 @@ static void test_the_script_file_that_a_front_chose(void **state)
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         const struct script_row *row = &rows[i];
-        char *buffer = malloc(pathmap_buffer_bytes(&row->sent));
+        char *buffer = malloc(path_info_buffer_bytes(&row->sent));
         assert_non_null(buffer);
         struct path_target target;
         struct path_target expected = {row->script_name, row->path_info, NULL};
-        if (pathmap_script(&row->sent, &files, buffer, &target) != (row->file != NULL))
+        if (path_info_script(&row->sent, &files, buffer, &target) != (row->file != NULL))
             fail_msg("row %zu: %s: is there a file?", i, row->sent.script_filename);
         if (row->file != NULL) {
             assert_string_equal(target.file, row->file);
             assert_target(i, &row->sent, &target, &expected);
         }
-        pathmap_split(&row->sent, &files, buffer, &target);
+        path_info_split(&row->sent, &files, buffer, &target);
         assert_target(i, &row->sent, &target, &expected);
         free(buffer);
     }
@@ -670,14 +670,14 @@ static void test_files_that_end_as_scripts_do(void **state)
                                          "/a.pyc",   "/apy",       "/a.wsgi /", "/a.py .wsgi.",
                                          "/a.wsg",   ".wsgi",      "/a.gif"};
     for (size_t i = 0; i < COUNT(scripts); i++)
-        if (!pathmap_has_extension(scripts[i], ".py .wsgi"))
+        if (!path_info_has_extension(scripts[i], ".py .wsgi"))
             fail_msg("%s is no script", scripts[i]);
     for (size_t i = 0; i < COUNT(others); i++)
-        if (pathmap_has_extension(others[i], ".py .wsgi"))
+        if (path_info_has_extension(others[i], ".py .wsgi"))
             fail_msg("%s is a script", others[i]);
-    assert_false(pathmap_has_extension("/a.py", ""));
-    assert_false(pathmap_has_extension("/a.py", NULL));
-    assert_true(pathmap_has_extension("/a.cgi", "  .cgi "));
+    assert_false(path_info_has_extension("/a.py", ""));
+    assert_false(path_info_has_extension("/a.py", NULL));
+    assert_true(path_info_has_extension("/a.cgi", "  .cgi "));
 }
 
 static void test_what_the_configuration_of_a_front_lacks(void **state)
@@ -740,10 +740,10 @@ static void test_what_the_configuration_of_a_front_lacks(void **state)
         {{"/", NULL, "/", NULL, NULL, NULL}, PATH_ADVICE_NONE, NULL},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        char *buffer = malloc(pathmap_buffer_bytes(&rows[i].sent));
+        char *buffer = malloc(path_info_buffer_bytes(&rows[i].sent));
         assert_non_null(buffer);
         const char *prefix;
-        enum path_advice advice = pathmap_advise(&rows[i].sent, buffer, &prefix);
+        enum path_advice advice = path_info_advise(&rows[i].sent, buffer, &prefix);
         if (advice != rows[i].advice)
             fail_msg("row %zu: %s: advice %d", i, rows[i].sent.request_uri, advice);
         if (advice != PATH_ADVICE_NONE)
@@ -761,12 +761,12 @@ static void test_a_script_is_not_looked_for_in_endless_folders(void **state)
     for (int i = 0; i < 500; i++)
         strcat(name, "/a");
     struct path_source source = {.script_name = "/app.wsgi", .script_filename = name};
-    char *buffer = malloc(pathmap_buffer_bytes(&source));
+    char *buffer = malloc(path_info_buffer_bytes(&source));
     assert_non_null(buffer);
     struct path_target target;
-    assert_false(pathmap_script(&source, &files, buffer, &target));
+    assert_false(path_info_script(&source, &files, buffer, &target));
     name[strlen("/srv/app.wsgi") + 20] = '\0';
-    assert_true(pathmap_script(&source, &files, buffer, &target));
+    assert_true(path_info_script(&source, &files, buffer, &target));
     free(buffer);
 }
 
@@ -783,9 +783,9 @@ static void test_a_file_that_is_not_there_is_named_without_the_proxy(void **stat
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
         struct path_source source = {.script_filename = rows[i][0]};
         struct path_target target = {0};
-        char *buffer = malloc(pathmap_buffer_bytes(&source));
+        char *buffer = malloc(path_info_buffer_bytes(&source));
         assert_non_null(buffer);
-        assert_false(pathmap_script(&source, &files, buffer, &target));
+        assert_false(path_info_script(&source, &files, buffer, &target));
         assert_string_equal(target.file, rows[i][1]);
         free(buffer);
     }
@@ -810,23 +810,23 @@ static void test_random_sources_stay_within_the_buffer(void **state)
         }
         struct path_source source = {sent[0], sent[1], sent[2], sent[3], sent[4], NULL};
         const char *mount = mounts[next_random(&seed) % COUNT(mounts)];
-        char *buffer = malloc(pathmap_buffer_bytes(&source));
+        char *buffer = malloc(path_info_buffer_bytes(&source));
         assert_non_null(buffer);
         struct path_target target;
-        if (pathmap_mount(&source, mount, buffer, &target)) {
+        if (path_info_mount(&source, mount, buffer, &target)) {
             assert_string_equal(target.script_name, mount);
             assert_true(mount[0] == '\0' || target.path_info[0] == '/' ||
                         target.path_info[0] == '\0');
         }
         const char *prefix;
-        pathmap_advise(&source, buffer, &prefix);
-        if (pathmap_script(&source, &files, buffer, &target))
+        path_info_advise(&source, buffer, &prefix);
+        if (path_info_script(&source, &files, buffer, &target))
             assert_true(is_listed(target.file, files.context));
-        char *spare = malloc(pathmap_buffer_bytes(&source));
+        char *spare = malloc(path_info_buffer_bytes(&source));
         assert_non_null(spare);
-        pathmap_decode_path_info(&source, spare);
-        pathmap_split(&source, NULL, buffer, &target);
-        pathmap_clean_root(&target, spare);
+        path_info_decode(&source, spare);
+        path_info_split(&source, NULL, buffer, &target);
+        path_info_clean_root(&target, spare);
         if (target.script_name[0] == '\0')
             assert_true(target.path_info[0] == '/' && target.path_info[1] != '/');
         free(spare);

@@ -1,9 +1,9 @@
 /* The input's lines: REQUEST_URI, SCRIPT_NAME, PATH_INFO, DOCUMENT_URI ("-": not sent), mount,
  * SCRIPT_FILENAME, SERVER_SOFTWARE.
- * links: pathmap.c */
+ * links: path_info.c */
 #include "fuzz.h"
 
-#include "http/pathmap.h"
+#include "http/path_info.h"
 
 enum { FIELDS = 7 };
 
@@ -11,7 +11,7 @@ static void check_uri(const char *uri)
 {
     char *path = malloc(strlen(uri) + 1);
     MUST(path != NULL);
-    if (pathmap_decode_uri(uri, path)) {
+    if (path_info_decode_uri(uri, path)) {
         size_t n = strlen(path);
         MUST(path[0] == '/');
         MUST(strstr(path, "//") == NULL && strstr(path, "/./") == NULL);
@@ -24,10 +24,10 @@ static void check_uri(const char *uri)
 
 static void check_mount(const struct path_source *source, const char *mount)
 {
-    char *buffer = malloc(pathmap_buffer_bytes(source));
+    char *buffer = malloc(path_info_buffer_bytes(source));
     MUST(buffer != NULL);
     struct path_target target;
-    if (pathmap_mount(source, mount, buffer, &target)) {
+    if (path_info_mount(source, mount, buffer, &target)) {
         MUST(strcmp(target.script_name, mount) == 0);
         MUST(mount[0] == '\0' || target.path_info[0] == '/' || target.path_info[0] == '\0');
     }
@@ -44,14 +44,14 @@ static bool ends_as_a_script(const char *path, const void *context)
 static void check_script(const struct path_source *source)
 {
     struct path_files files = {ends_as_a_script, NULL};
-    char *buffer = malloc(pathmap_buffer_bytes(source));
+    char *buffer = malloc(path_info_buffer_bytes(source));
     MUST(buffer != NULL);
     struct path_target target = {NULL, NULL, NULL};
-    if (pathmap_script(source, &files, buffer, &target))
+    if (path_info_script(source, &files, buffer, &target))
         MUST(ends_as_a_script(target.file, NULL));
-    pathmap_split(source, &files, buffer, &target);
+    path_info_split(source, &files, buffer, &target);
     MUST(target.script_name != NULL && target.path_info != NULL);
-    pathmap_split(source, NULL, buffer, &target);
+    path_info_split(source, NULL, buffer, &target);
     MUST(target.script_name != NULL && target.path_info != NULL);
     free(buffer);
 }
@@ -60,13 +60,13 @@ static void check_script(const struct path_source *source)
 static void check_root(const struct path_source *sent)
 {
     struct path_source source = *sent;
-    size_t n = pathmap_buffer_bytes(&source);
+    size_t n = path_info_buffer_bytes(&source);
     char *buffer = malloc(n), *spare = malloc(n);
     MUST(buffer != NULL && spare != NULL);
     struct path_target target = {NULL, NULL, NULL};
-    pathmap_decode_path_info(&source, spare);
-    pathmap_split(&source, NULL, buffer, &target);
-    pathmap_clean_root(&target, spare);
+    path_info_decode(&source, spare);
+    path_info_split(&source, NULL, buffer, &target);
+    path_info_clean_root(&target, spare);
     MUST(target.script_name[0] == '\0'
              ? target.path_info[0] == '/' && target.path_info[1] != '/'
              : target.script_name[strspn(target.script_name, "/")] != '\0');
@@ -76,10 +76,10 @@ static void check_root(const struct path_source *sent)
 
 static void check_advice(const struct path_source *source)
 {
-    char *buffer = malloc(pathmap_buffer_bytes(source));
+    char *buffer = malloc(path_info_buffer_bytes(source));
     MUST(buffer != NULL);
     const char *prefix;
-    if (pathmap_advise(source, buffer, &prefix) == PATH_ADVICE_MOUNT)
+    if (path_info_advise(source, buffer, &prefix) == PATH_ADVICE_MOUNT)
         MUST(prefix[0] == '/' && prefix[1] != '\0' &&
              strncmp(source->script_name, prefix, strlen(prefix)) == 0);
     free(buffer);

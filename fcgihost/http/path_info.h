@@ -1,6 +1,6 @@
 /* Works out SCRIPT_NAME and PATH_INFO from what the web server sent. Pure. */
-#ifndef FCGIHOST_PATHMAP_H
-#define FCGIHOST_PATHMAP_H
+#ifndef FCGIHOST_PATH_INFO_H
+#define FCGIHOST_PATH_INFO_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,10 +13,10 @@ struct path_source {
 
 struct path_target {
     const char *script_name, *path_info;
-    const char *file; /* the script file, of pathmap_script */
+    const char *file; /* the script file, of path_info_script */
 };
 
-/* How pathmap_script finds out what is a file. */
+/* How path_info_script finds out what is a file. */
 struct path_files {
     bool (*is_file)(const char *path, const void *context);
     const void *context;
@@ -52,16 +52,16 @@ enum path_advice {
 };
 
 /* The size of the buffer that each of these functions needs. */
-size_t pathmap_buffer_bytes(const struct path_source *source);
+size_t path_info_buffer_bytes(const struct path_source *source);
 /* Apache's mod_proxy_fcgi, told to send PATH_INFO, leaves it percent-encoded and cuts SCRIPT_NAME
  * in the wrong place: for /app/a%20b it sends "/app/a b" and "/a%20b". Corrects both if they look
  * like that; the results are in buffer, which must outlive source. false: source is unchanged. */
-bool pathmap_decode_path_info(struct path_source *source, char *buffer);
+bool path_info_decode(struct path_source *source, char *buffer);
 /* At the root: makes SCRIPT_NAME empty, and PATH_INFO begin with exactly one slash. With two, an
  * application that redirects to PATH_INFO would send its client to another server ("//evil/"). The
  * results point into target's strings or buffer, of strlen(target->path_info) + 2 bytes; path_info
  * may be in it. */
-void pathmap_clean_root(struct path_target *target, char *buffer);
+void path_info_clean_root(struct path_target *target, char *buffer);
 /* Chooses the route with the longest mount that is a prefix of the path: SCRIPT_NAME becomes the
  * mount, PATH_INFO the rest. The results point into the mount, source or buffer. NULL: no mount
  * fits.
@@ -69,31 +69,31 @@ void pathmap_clean_root(struct path_target *target, char *buffer);
  * Web servers split the path in different places, or not at all, but agree on the whole:
  * SCRIPT_NAME and PATH_INFO joined, or the one that equals the path in REQUEST_URI. If that is
  * below no mount (it was rewritten), the path in REQUEST_URI is used. */
-const struct path_route *pathmap_choose(const struct path_source *source,
+const struct path_route *path_info_choose(const struct path_source *source,
                                         const struct path_routes *routes, char *buffer,
                                         struct path_target *target);
 /* The same for a single mount ("" or "/prefix"). false: the path is not below it. */
-bool pathmap_mount(const struct path_source *source, const char *mount, char *buffer,
+bool path_info_mount(const struct path_source *source, const char *mount, char *buffer,
                    struct path_target *target);
 /* For a script chosen by the web server: finds the file that SCRIPT_FILENAME names, and splits the
  * path after it. SCRIPT_FILENAME may be a proxy's URL, and the rest of the path may be in it, in
  * SCRIPT_NAME, or in REQUEST_URI alone. The results point into source or buffer. false: it names no
  * file; only target->file is set, to the path without a proxy's URL. */
-bool pathmap_script(const struct path_source *source, const struct path_files *files, char *buffer,
+bool path_info_script(const struct path_source *source, const struct path_files *files, char *buffer,
                     struct path_target *target);
 /* Without a mount: keeps the web server's own split. If it sent no PATH_INFO it did not split, and
  * PATH_INFO becomes the whole path. files: NULL unless the application is a script file. */
-void pathmap_split(const struct path_source *source, const struct path_files *files, char *buffer,
+void path_info_split(const struct path_source *source, const struct path_files *files, char *buffer,
                    struct path_target *target);
 /* Advice for the administrator if no mount is configured; none where it might be wrong. *prefix:
  * the application's, in buffer. */
-enum path_advice pathmap_advise(const struct path_source *source, char *buffer,
+enum path_advice path_info_advise(const struct path_source *source, char *buffer,
                                 const char **prefix);
 /* Does the file name at the end of path have one of extensions, and something before it? */
-bool pathmap_has_extension(const char *path, const char *extensions);
+bool path_info_has_extension(const char *path, const char *extensions);
 /* The path of REQUEST_URI: without scheme, authority, query and fragment, percent-decoded once,
  * slashes merged, dots resolved. false if there is none ("*", "host:port", a NUL). out:
  * strlen(request_uri) + 1 bytes. */
-bool pathmap_decode_uri(const char *request_uri, char *out);
+bool path_info_decode_uri(const char *request_uri, char *out);
 
 #endif
