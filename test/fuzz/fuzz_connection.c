@@ -91,13 +91,12 @@ static void note_request(struct outcome *outcome, struct request *request)
     }
 }
 
-/* As an application that asks for all of it. Where its length is not known, and nothing is
- * expected, it asks for none. */
+/* As an application that asks for all of it. */
 static void note_body(struct outcome *outcome, struct request *request)
 {
     uint8_t piece[100];
     long n;
-    if (!request->is_body_here || (request->intake == INTAKE_NONE && request->content_length < 0))
+    if (!request->is_body_here)
         return;
     uint64_t total = 0;
     while ((n = request_read_body(request, piece, sizeof(piece))) > 0) {

@@ -120,7 +120,7 @@ static void check_message(const struct config_error *error)
 static int read_all(char **argv, struct config *config, enum command *command)
 {
     struct command_line line;
-    struct config_error error = {""};
+    struct config_error error = {.message = ""};
     enum command_line_result result = command_line_parse(argv, &line, config, &error);
     *command = line.command;
     command_line_clear(&line);
