@@ -129,12 +129,13 @@ int process_write_pid_file(const struct config *config, struct config_error *err
         return 0;
     if (own_file_replace(config->pid_file, text) < 0) {
         const char *why = own_file_refusal(errno);
+        bool is_disk_full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
         config_error_set(
             error,
             "%s[server] pid_file \"%s\": %s: name a file in a folder that this user may write to",
             place(config, "pid_file"), config->pid_file,
             why != NULL ? why : config_error_describe(errno));
-        return config_blame(config, "server", "pid_file", error);
+        return is_disk_full ? -1 : config_blame(config, "server", "pid_file", error);
     }
     pid_file_fd =
         descriptors_above_standard(own_file_open(config->pid_file, O_RDWR | O_NONBLOCK, 0));
