@@ -19,6 +19,7 @@
 
 enum {
     LINE_BYTES = 64 << 10, /* a longer line is cut in pieces */
+    DRAIN_LINES = 1000,    /* with LINE_BYTES of text the queue has room for them in any format */
     LOOK_MS = 1000,        /* at the file: was it moved? */
 };
 
@@ -64,27 +65,33 @@ struct relay {
     char text[LINE_BYTES];
 };
 
-static void add_line(const struct relay *relay, size_t bytes)
+static void add_line(const struct relay *relay, const char *line, size_t bytes)
 {
     struct log_origin origin = {.level = LOG_LEVEL_INFO,
                                 .pid = relay->pid,
                                 .topic = {.event = "application-output", .thread = ""}};
     clock_gettime(CLOCK_REALTIME, &origin.time);
-    log_queue_add(&origin, relay->text, bytes);
+    log_queue_add(&origin, line, bytes);
 }
 
-/* All lines that are whole, or as long as there is room. */
+/* All lines that are whole, or as long as there is room. Writes meanwhile what can be written: a
+ * buffer of short lines makes more messages than the queue has room for. */
 static void add_lines(struct relay *relay)
 {
-    char *newline;
-    while ((newline = memchr(relay->text, '\n', relay->bytes)) != NULL ||
-           relay->bytes == LINE_BYTES) {
-        size_t line_bytes = newline != NULL ? (size_t)(newline - relay->text) : LINE_BYTES;
-        size_t taken = line_bytes + (newline != NULL);
-        add_line(relay, line_bytes);
-        relay->bytes -= taken;
-        memmove(relay->text, relay->text + taken, relay->bytes);
+    char *newline, *line = relay->text, *end = relay->text + relay->bytes;
+    for (unsigned added = 1; (newline = memchr(line, '\n', (size_t)(end - line))) != NULL;
+         added++) {
+        add_line(relay, line, (size_t)(newline - line));
+        line = newline + 1;
+        if (added % DRAIN_LINES == 0)
+            log_queue_drain();
     }
+    relay->bytes = (size_t)(end - line);
+    if (relay->bytes == LINE_BYTES) {
+        add_line(relay, line, LINE_BYTES);
+        relay->bytes = 0;
+    }
+    memmove(relay->text, line, relay->bytes);
 }
 
 /* false: nobody can print any more. */
@@ -98,7 +105,7 @@ static bool read_some(struct relay *relay)
     relay->bytes += (size_t)n;
     add_lines(relay);
     if (n == 0 && relay->bytes > 0)
-        add_line(relay, relay->bytes);
+        add_line(relay, relay->text, relay->bytes);
     return n > 0;
 }
 

@@ -132,6 +132,35 @@ static int wait_for_children(void)
     return 0;
 }
 
+static int print_short_lines(void)
+{
+    static char lines[LINE_BYTES];
+    CHECK(take() == 0);
+    for (size_t i = 0; i < LINE_BYTES; i += 2)
+        memcpy(lines + i, "y\n", 2);
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(write(1, lines, LINE_BYTES) == LINE_BYTES);
+    CHECK(put_text_to(1, "the end\n"));
+    return 0;
+}
+
+static void test_a_burst_of_short_lines_is_written_whole_where_the_file_takes_it(void **state)
+{
+    (void)state;
+    assert_in_child(print_short_lines);
+    /* The file is larger than read_file() takes. */
+    static char text[256 * LINE_BYTES];
+    do {
+        usleep(1000);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = read(fd, text, sizeof(text) - 1);
+        assert_true(n >= 0 && n < (ssize_t)sizeof(text) - 1);
+        text[n] = '\0';
+        close(fd);
+    } while (strstr(text, "the end\n") == NULL && strstr(text, "dropped") == NULL);
+    assert_int_equal(count_of(text, "info: y\n"), 4 * LINE_BYTES / 2);
+}
+
 static void test_the_application_s_wait_never_sees_the_relay(void **state)
 {
     (void)state;
@@ -386,6 +415,7 @@ int main(void)
         TEST(test_lines_of_both_and_of_children_are_messages),
         TEST(test_they_have_the_host_s_number_not_the_relay_s),
         TEST(test_a_line_too_long_is_cut_in_pieces_and_nothing_is_lost),
+        TEST(test_a_burst_of_short_lines_is_written_whole_where_the_file_takes_it),
         TEST(test_the_application_s_wait_never_sees_the_relay),
         TEST(test_the_relay_holds_no_descriptor_of_the_host),
         TEST(test_no_signal_that_ends_the_host_ends_the_relay),
