@@ -37,14 +37,47 @@ bool request_log_admit(struct request *request, size_t *n)
                        before = atomic_fetch_add(&request->logged_bytes, cost);
     if (before + cost <= REQUEST_LOG_BYTES)
         return true;
-    log_count_dropped();
-    if (before > REQUEST_LOG_BYTES)
-        return false;
-    request_log(request, "request-log-full",
-                "it has logged 16 MiB, as much as a request may: what follows is dropped");
-    unsigned long long left = REQUEST_LOG_BYTES - before;
+    bool is_first = before <= REQUEST_LOG_BYTES;
+    request_log_tell_full(request, is_first);
+    unsigned long long left = is_first ? REQUEST_LOG_BYTES - before : 0;
     *n = left < *n ? (size_t)left : *n;
-    return true;
+    return is_first;
+}
+
+/* Where the line ends that begins at text, newline included. */
+static const char *end_of_line(const char *text, const char *end)
+{
+    const char *newline = memchr(text, '\n', (size_t)(end - text));
+    return newline != NULL ? newline + 1 : end;
+}
+
+size_t request_log_count_output(struct request *request, const char *text, size_t n, bool *is_first)
+{
+    const char *end = text + n, *kept = text;
+    unsigned long long cost = n;
+    for (const char *at = text; at < end; at = end_of_line(at, end))
+        cost += REQUEST_LOG_LINE_BYTES;
+    unsigned long long before = atomic_fetch_add(&request->logged_bytes, cost),
+                       left = before <= REQUEST_LOG_BYTES ? REQUEST_LOG_BYTES - before : 0;
+    *is_first = before <= REQUEST_LOG_BYTES && cost > left;
+    if (cost <= left)
+        return n;
+    while (kept < end && left > REQUEST_LOG_LINE_BYTES) {
+        size_t bytes = (size_t)(end_of_line(kept, end) - kept);
+        left -= REQUEST_LOG_LINE_BYTES;
+        bytes = bytes < left ? bytes : (size_t)left;
+        kept += bytes;
+        left -= bytes;
+    }
+    return (size_t)(kept - text);
+}
+
+void request_log_tell_full(struct request *request, bool is_first)
+{
+    log_count_dropped();
+    if (is_first)
+        request_log(request, "request-log-full",
+                    "it has logged 16 MiB, as much as a request may: what follows is dropped");
 }
 
 void request_log_end(struct request *request)

@@ -20,6 +20,13 @@ void request_log_refusal(struct request *request, const char *event, const char 
  * as the request has logged REQUEST_LOG_BYTES; the rest is counted. Any thread that uses the
  * request; without the GIL. */
 bool request_log_admit(struct request *request, size_t *n);
+/* The same for what it prints, n bytes, of which each line becomes a message: how many of them may
+ * be written, from the first one on. Less than n: request_log_tell_full() is due. Waits for
+ * nothing, so that it may have the GIL. *is_first: this output is the one that passes the bound. */
+size_t request_log_count_output(struct request *request, const char *text, size_t n,
+                                bool *is_first);
+/* Counts a message as dropped, and says so if it is the first one. Without the GIL. */
+void request_log_tell_full(struct request *request, bool is_first);
 /* Logs how much was dropped, if anything was. Called once nothing more can be logged, without the
  * GIL. */
 void request_log_end(struct request *request);

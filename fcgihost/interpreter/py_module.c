@@ -64,6 +64,27 @@ static PyObject *module_log(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* For each line that is printed: it lets the GIL go only if there is something to tell. */
+static PyObject *module_admit_output(PyObject *self, PyObject *data)
+{
+    (void)self;
+    struct request *served = py_request_served();
+    Py_buffer view;
+    bool is_first;
+    if (served == NULL)
+        Py_RETURN_NONE;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    size_t n = (size_t)view.len, kept = request_log_count_output(served, view.buf, n, &is_first);
+    PyBuffer_Release(&view);
+    if (kept == n)
+        Py_RETURN_NONE;
+    Py_BEGIN_ALLOW_THREADS;
+    request_log_tell_full(served, is_first);
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromSize_t(kept);
+}
+
 static PyObject *module_request_id(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;
@@ -478,6 +499,9 @@ static PyMethodDef methods[] = {
      "log(level, event, text, request_id=None, thread=None): one record in the host's log. level: "
      "LOG_ERROR to LOG_DEBUG; event: as fcgihost-messages(7) has it. Not given, the request is the "
      "calling thread's."},
+    {"admit_output", module_admit_output, METH_O,
+     "admit_output(data) -> how many of the bytes that are printed may be written, as the request\n"
+     "that this thread serves has printed and logged too much. None: all."},
     {"request_id", module_request_id, METH_NOARGS,
      "request_id(): of the request that the calling thread serves, or None."},
     {"note_program", module_note_program, METH_VARARGS,

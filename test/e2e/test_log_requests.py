@@ -221,6 +221,22 @@ class TestBounds:
         host.exchange("GET", "/flood?lines=1&size=9")  # the next request may log again
         log.wait("error: GET /flood: x{9} ", mark)
 
+    @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+    @pytest.mark.parametrize("lines, size", [(40, 1000000), (200000, 10)], ids=["long lines", "many lines"])
+    def test_what_one_request_can_print_has_the_same_bound(self, lines, size, stream):
+        host = Host(settings={"log": {"destination": "flood.log"}})
+        log = LogFile(os.path.join(host.folder, "flood.log"))
+        assert host.exchange("GET", "/flood?lines=%d&size=%d&to=%s" % (lines, size, stream)).text == "flooded"
+        end = log.wait(r"warning: GET /flood: (\d+) bytes that it logged beyond 16 MiB were dropped \(request")
+        assert int(end[1]) > lines * size - (16 << 20)
+        host.exchange("GET", "/flood?lines=1&size=9&to=" + stream)  # the next request may print again
+        log.wait(r"info: x{9}$")
+        text = log.read()
+        assert text.count("it has logged 16 MiB, as much as a request may") == 1
+        assert (8 << 20 if size > 1000 else 1 << 20) < text.count("x") <= (16 << 20)
+        assert len(text) < (16 << 20) + 100000
+        assert self.dropped(host) > 0
+
     def test_messages_that_peers_cause_at_will_are_gathered_and_none_is_lost(self):
         host, count = Host(), 1000
         for _ in range(count):

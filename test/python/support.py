@@ -31,6 +31,7 @@ for number, name in enumerate(("LOG_ERROR", "LOG_WARNING", "LOG_INFO", "LOG_DEBU
 for number, name in enumerate(("STEP_NONE", "STEP_IMPORT", "STEP_CLEANUP", "STEP_THREADS", "STEP_EXIT")):
     setattr(stub, name, number)
 stub.log = lambda level, event, text, *more: host_log.append((level, text))
+stub.admit_output = lambda data: None  # no request: all may be written
 stub.begin_step = lambda step, name: host_steps.append((step, name))
 stub.take_signals = lambda: host_steps.append("signals")
 stub.wait = _wait

@@ -91,29 +91,33 @@ class FileWrapperTest(unittest.TestCase):
 
 class SetUpTest(unittest.TestCase):
     def setUp(self):
-        streams, interval = (sys.stdout, sys.stderr), sys.getswitchinterval()
+        names = "stdout", "stderr", "__stdout__", "__stderr__"
+        streams, interval = [getattr(sys, name) for name in names], sys.getswitchinterval()
         handler = signal.getsignal(signal.SIGUSR1)
         support.clear_host()
         self.stacks = tempfile.TemporaryFile()
 
         def restore():
-            sys.stdout, sys.stderr = streams
+            for name, stream in zip(names, streams):
+                setattr(sys, name, stream)
             sys.setswitchinterval(interval)
             signal.signal(signal.SIGUSR1, handler)
             faulthandler.unregister(signal.SIGUSR2)
             errors.report_to(None)
             self.stacks.close()
         self.addCleanup(restore)
-        self.streams, self.interval = streams, interval
+        self.interval = interval
 
     def set_up_host(self, switch_interval=0):
-        self.out, self.err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
-        sys.stdout, sys.stderr = self.out, self.err
+        self.out, self.err = (tempfile.TemporaryFile() for _ in range(2))
+        self.addCleanup(self.out.close)
+        self.addCleanup(self.err.close)
+        sys.stdout, sys.stderr = (io.TextIOWrapper(open(file.fileno(), "wb", closefd=False), "utf-8")
+                                  for file in (self.out, self.err))
         entry.set_up(switch_interval, signal.SIGUSR1, signal.SIGUSR2, self.stacks.fileno())
 
     def test_nothing_asked_for_changes_nothing(self):
         self.set_up_host()
-        self.assertEqual((sys.stdout, sys.stderr), (self.out, self.err))
         self.assertEqual(sys.getswitchinterval(), self.interval)
 
     def test_the_switch_interval(self):
@@ -124,8 +128,8 @@ class SetUpTest(unittest.TestCase):
         self.set_up_host()
         print("out \u20ac \ud800")
         print("err \udcff", file=sys.stderr)
-        self.assertEqual(self.out.buffer.getvalue().decode(), "out \u20ac \\ud800\n")
-        self.assertEqual(self.err.buffer.getvalue(), b"err \\udcff\n")
+        self.assertEqual(os.pread(self.out.fileno(), 100, 0).decode(), "out \u20ac \\ud800\n")
+        self.assertEqual(os.pread(self.err.fileno(), 100, 0), b"err \\udcff\n")
 
     def test_the_signal_that_interrupts(self):
         self.set_up_host()
@@ -478,6 +482,7 @@ class ThreadingTest(unittest.TestCase):
 import sys, _thread
 sys.modules["_fcgihost"] = stub = type(sys)("_fcgihost")
 stub.tell = lambda items, left_out: None
+stub.admit_output = lambda data: None
 stub.LOG_ERROR, stub.LOG_WARNING, stub.LOG_INFO, stub.LOG_DEBUG = range(4)
 sys.path.insert(0, %r)
 from fcgihost.host import entry

@@ -102,6 +102,20 @@ bool request_log_admit(struct request *asked, size_t *n)
     return !is_unwanted;
 }
 
+size_t request_log_count_output(struct request *asked, const char *text, size_t n, bool *is_first)
+{
+    assert_ptr_equal(asked, &request);
+    tell("output %.*s", (int)n, text);
+    *is_first = is_unwanted;
+    return n < 5 ? n : 5;
+}
+
+void request_log_tell_full(struct request *asked, bool is_first)
+{
+    had_gil = had_gil || PyGILState_Check();
+    tell("full %s %d", asked->id, is_first);
+}
+
 enum log_level log_threshold(void)
 {
     return LOG_LEVEL_INFO;
@@ -288,6 +302,19 @@ static void test_a_message_names_the_request_of_its_thread(void **state)
     is_unwanted = true;
     python_run("f.log(f.LOG_INFO, 'event', 'more than it may log')");
     assert_log("");
+}
+
+static void test_what_is_printed_counts_where_it_is_known_whose_it_is(void **state)
+{
+    (void)state;
+    python_run("assert f.admit_output(b'anything') is None");
+    assert_told("");
+    is_serving = true;
+    python_run("assert f.admit_output(memoryview(b'text')) is None");
+    assert_told("output text|");
+    python_run("assert f.admit_output(b'long text') == 5");
+    assert_told("output long text|full 7 0|");
+    assert_raises("f.admit_output('text')", "TypeError", "");
 }
 
 static void test_a_message_that_is_none_is_refused(void **state)
@@ -537,6 +564,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_message_names_the_request_of_its_thread),
+        TEST(test_what_is_printed_counts_where_it_is_known_whose_it_is),
         TEST(test_a_message_that_is_none_is_refused),
         TEST(test_what_a_thread_asks_of_its_request),
         TEST(test_parameters_are_those_that_the_web_server_has_sent),

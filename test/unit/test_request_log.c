@@ -141,6 +141,47 @@ static void test_empty_messages_count_by_their_names_and_times(void **state)
     assert_true(written > REQUEST_LOG_BYTES / (2 * REQUEST_LOG_LINE_BYTES));
 }
 
+static size_t count_output(const char *text, size_t n)
+{
+    bool is_first;
+    size_t kept = request_log_count_output(request, text, n, &is_first);
+    if (kept < n)
+        request_log_tell_full(request, is_first);
+    return kept;
+}
+
+static void test_what_it_prints_has_the_same_bound(void **state)
+{
+    (void)state;
+    static char page[1 << 20];
+    size_t size = REQUEST_LOG_BYTES;
+    memset(page, 'x', sizeof(page));
+    assert_int_equal(count_output("", 0), 0);
+    for (unsigned i = 0; i < 15; i++)
+        assert_int_equal(count_output(page, sizeof(page)), sizeof(page));
+    assert_int_equal(tellings + dropped, 0);
+    assert_int_equal(count_output(page, sizeof(page)),
+                     sizeof(page) - (size_t)16 * REQUEST_LOG_LINE_BYTES);
+    assert_string_equal(told, "GET /path: it has logged 16 MiB, as much as a request may: what "
+                              "follows is dropped");
+    assert_int_equal(count_output(page, 1), 0);
+    assert_false(request_log_admit(request, &size));
+    assert_int_equal(tellings, 1);
+    assert_int_equal(dropped, 3);
+}
+
+/* Each of them becomes a message of the log. */
+static void test_lines_that_are_printed_count_by_their_number(void **state)
+{
+    (void)state;
+    static char lines[1 << 20];
+    memset(lines, '\n', sizeof(lines));
+    assert_int_equal(count_output(lines, sizeof(lines)),
+                     REQUEST_LOG_BYTES / (REQUEST_LOG_LINE_BYTES + 1));
+    atomic_store(&request->logged_bytes, REQUEST_LOG_BYTES - 2 * REQUEST_LOG_LINE_BYTES - 2 - 6);
+    assert_int_equal(count_output("1\n23456789\nx", 12), 2 + 6);
+}
+
 static void test_only_what_peers_cause_at_will_is_gathered(void **state)
 {
     (void)state;
@@ -160,6 +201,8 @@ int main(void)
         TEST(test_the_message_that_passes_it_is_cut_there_and_told_of_once),
         TEST(test_its_end_counts_what_was_dropped),
         TEST(test_empty_messages_count_by_their_names_and_times),
+        TEST(test_what_it_prints_has_the_same_bound),
+        TEST(test_lines_that_are_printed_count_by_their_number),
         TEST(test_only_what_peers_cause_at_will_is_gathered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

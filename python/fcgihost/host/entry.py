@@ -12,7 +12,7 @@ import time
 import _fcgihost
 
 from fcgihost import cleanup, errors, folders, interrupt, runtime, status_items
-from fcgihost.host import loader, programs, repeats, startup, status_report
+from fcgihost.host import loader, output, programs, repeats, startup, status_report
 
 _LEVELS = {"error": _fcgihost.LOG_ERROR, "warning": _fcgihost.LOG_WARNING, "info": _fcgihost.LOG_INFO,
            "debug": _fcgihost.LOG_DEBUG}
@@ -65,9 +65,7 @@ def set_up(switch_interval, interrupt_signal, stacks_signal, stacks_descriptor):
     """
     if switch_interval:
         sys.setswitchinterval(switch_interval)
-    # Each line reaches the log when it is printed, in one piece, whatever characters it has.
-    for stream in sys.stdout, sys.stderr:
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    output.set_up()
     interrupt.set_up(interrupt_signal)
     faulthandler.register(stacks_signal, file=stacks_descriptor, all_threads=True)
     errors.report_to(_report)

@@ -514,8 +514,9 @@ def errors(environ, start_response):
 
 @route("/flood")
 def flood(environ, start_response):
-    """So many lines of so many bytes."""
-    stream, line = environ["wsgi.errors"], "x" * int(query(environ, "size")) + "\n"
+    """So many lines of so many bytes, in wsgi.errors or what "to" names."""
+    stream = getattr(sys, query(environ, "to", ""), environ["wsgi.errors"])
+    line = "x" * int(query(environ, "size")) + "\n"
     for _ in range(int(query(environ, "lines"))):
         stream.write(line)
     return answer(start_response, "flooded")
