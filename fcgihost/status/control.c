@@ -22,7 +22,7 @@
 
 enum {
     CLIENTS_MAX = 32,
-    STATUS_CLIENTS_MAX = 24,     /* so that they can't keep the control socket's out */
+    PUBLIC_CLIENTS_MAX = 24,     /* of [status] listen: they can't keep the control socket's out */
     REQUEST_MS = 5000,           /* for a request to arrive */
     KEPT_MS = 60000,             /* for the next one on a kept connection */
     SEND_MS = 1000,              /* for the peer to take some of the response */
@@ -32,8 +32,10 @@ enum {
 
 struct client {
     struct connection *connection;
+    uint64_t turn; /* of coming, or of its last answer: many have the same time */
     uint64_t deadline_ms;
     bool is_control;
+    bool is_public; /* came by [status] listen */
 };
 
 /* What a reload may change. */
@@ -62,7 +64,8 @@ static struct {
     struct route_table routes; /* none */
     struct receiver receiver;
     struct client clients[CLIENTS_MAX];
-    size_t client_count, status_client_count;
+    size_t client_count, public_client_count;
+    uint64_t turns;
 } control = {
     .socket = {.fd = -1}, .wake_fd = -1, .manager_fd = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -78,7 +81,7 @@ static void drop_client(size_t i)
         client->connection->request = NULL;
     }
     connection_free(client->connection);
-    control.status_client_count -= !client->is_control;
+    control.public_client_count -= client->is_public;
     *client = control.clients[--control.client_count];
 }
 
@@ -89,6 +92,7 @@ static bool serve_client(struct client *client)
     enum connection_step step = connection_advance(&control.receiver, connection);
     while (step == CONNECTION_READY) {
         endpoints_always(&control.outfit.paths, connection->request, client->is_control);
+        client->turn = control.turns++;
         client->deadline_ms = clock_ms() + KEPT_MS;
         step = connection_finish_request(&control.receiver, connection);
     }
@@ -120,34 +124,61 @@ static bool is_allowed(int fd, nfds_t at, bool is_tcp)
                                           control.outfit.allow_count));
 }
 
+/* A public client; there is one. */
+static size_t find_most_silent(void)
+{
+    size_t found = control.client_count;
+    for (size_t i = 0; i < control.client_count; i++)
+        if (control.clients[i].is_public && (found == control.client_count ||
+                                             control.clients[i].turn < control.clients[found].turn))
+            found = i;
+    return found;
+}
+
+static bool has_room(void)
+{
+    return control.client_count < CLIENTS_MAX || control.public_client_count > 0;
+}
+
+/* With has_room(). A new client gets a place, if need be that of the public one which has been
+ * silent for longest: whoever has something to ask asks at once. */
+static void make_room(bool is_public)
+{
+    if (control.client_count == CLIENTS_MAX ||
+        (is_public && control.public_client_count == PUBLIC_CLIENTS_MAX))
+        drop_client(find_most_silent());
+}
+
+/* With has_room(). */
 static void accept_client(int listener_fd, nfds_t at, bool is_tcp)
 {
-    bool is_control = at == CONTROL_AT;
+    bool is_public = at >= LISTENERS_AT;
     int fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0)
         return;
-    struct connection *connection = is_allowed(fd, at, is_tcp) ? connection_new(fd) : NULL;
+    struct connection *connection = NULL;
+    if (is_allowed(fd, at, is_tcp)) { /* whoever is not takes nobody's place */
+        make_room(is_public);
+        connection = connection_new(fd);
+    }
     if (connection == NULL) {
         close(fd);
         return;
     }
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SEND_BUFFER_BYTES}, sizeof(int));
-    control.clients[control.client_count++] = (struct client){
-        .connection = connection, .deadline_ms = clock_ms() + REQUEST_MS, .is_control = is_control};
-    control.status_client_count += !is_control;
+    control.clients[control.client_count++] =
+        (struct client){.connection = connection,
+                        .turn = control.turns++,
+                        .deadline_ms = clock_ms() + REQUEST_MS,
+                        .is_control = at == CONTROL_AT,
+                        .is_public = is_public};
+    control.public_client_count += is_public;
 }
 
 struct poll_set {
     struct pollfd fds[LISTENERS_AT + CONTROL_LISTENERS_MAX + CLIENTS_MAX];
     nfds_t clients_at; /* the clients' come from here on */
 };
-
-/* at: the place of a listener in the poll set. */
-static bool has_room(nfds_t at)
-{
-    return control.client_count < CLIENTS_MAX &&
-           (at < LISTENERS_AT || control.status_client_count < STATUS_CLIENTS_MAX);
-}
 
 /* The wake descriptor, the control sockets, the status's listeners, the clients. */
 static void fill_poll_set(struct poll_set *set)
@@ -159,7 +190,7 @@ static void fill_poll_set(struct poll_set *set)
     for (size_t i = 0; i < control.outfit.listener_count; i++)
         set->fds[n++] = (struct pollfd){.fd = control.outfit.listeners[i].fd, .events = POLLIN};
     for (nfds_t at = CONTROL_AT; at < n; at++)
-        if (!has_room(at))
+        if (!has_room())
             set->fds[at].fd = -1;
     set->clients_at = n;
     for (size_t i = 0; i < control.client_count; i++)
@@ -180,7 +211,7 @@ static void handle_clients(const struct poll_set *set)
 static void handle_listeners(const struct poll_set *set)
 {
     for (nfds_t n = CONTROL_AT; n < set->clients_at; n++)
-        if (set->fds[n].revents != 0 && has_room(n)) /* unless one before took the last place */
+        if (set->fds[n].revents != 0 && has_room()) /* unless one before took the last place */
             accept_client(set->fds[n].fd, n,
                           n >= LISTENERS_AT && control.outfit.listeners[n - LISTENERS_AT].is_tcp);
 }

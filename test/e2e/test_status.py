@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import shutil
+import select
 import signal
 import socket
 import subprocess
@@ -472,6 +473,22 @@ def test_the_status_socket_speaks_http_fastcgi_and_scgi(watched):
     assert one.http("/nothing")[0] == 404
     assert one.http("/", "POST")[0] == 405
     assert one.http("/?format=xml")[0] == 400
+
+
+def test_silent_clients_of_the_status_socket_keep_nobody_out_but_the_most_silent(watched):
+    site = watched()
+    silent = []
+    for _ in range(100):
+        silent.append(socket.socket(socket.AF_UNIX))
+        silent[-1].connect(site.status_socket)
+        silent[-1].send(b"GET /pi")
+    try:
+        assert site.http("/ping") == (200, "pong\n")
+        closed = select.select(silent, [], [], 0)[0]
+        assert closed and set(closed).isdisjoint(silent[-10:])
+    finally:
+        for connection in silent:
+            connection.close()
 
 
 def test_only_root_and_its_user_may_ask(watched):

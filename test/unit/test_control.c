@@ -439,20 +439,58 @@ static void fill(int *clients, int count)
 static void test_clients_of_the_status_leave_places_for_those_of_the_control_socket(void **state)
 {
     (void)state;
-    int clients[STATUS_CLIENTS_MAX];
+    int clients[CLIENTS_MAX];
+    start(CONTROL_HOST);
+    fill(clients, CLIENTS_MAX);
+    assert_string_equal(ask_once(control_listener), "control, status at /s, ping at /p\n");
+    assert_int_equal(atomic_load(&open_max), STATUS_CLIENTS_MAX + 1);
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        close(clients[i]);
+    stop();
+}
+
+static void
+test_the_status_s_client_that_is_silent_for_longest_makes_room_for_the_next(void **state)
+{
+    (void)state;
+    int clients[STATUS_CLIENTS_MAX], next[2];
     start(CONTROL_HOST);
     fill(clients, STATUS_CLIENTS_MAX);
-    int next = connect_to(listeners[0].fd);
-    send(next, "\n", 1, 0);
-    assert_string_equal(ask_once(control_listener), "control, status at /s, ping at /p\n");
-    assert_string_equal(ask_once(control_listener), "control, status at /s, ping at /p\n");
-    assert_false(has_answer(next));
-    close(clients[3]);
-    assert_string_equal(answer(next), "status, status at /s, ping at /p\n");
-    close(next);
+    send(clients[0], "x", 1, 0); /* a request that goes no further counts for nothing */
+    for (int i = 2; i < STATUS_CLIENTS_MAX; i++)
+        ask(clients[i]);
+    for (int i = 0; i < 2; i++) {
+        next[i] = connect_to(listeners[0].fd);
+        assert_string_equal(ask(next[i]), "status, status at /s, ping at /p\n");
+        assert_string_equal(answer(clients[i]), "");
+    }
+    for (int i = 2; i < STATUS_CLIENTS_MAX; i++)
+        assert_string_equal(ask(clients[i]), "status, status at /s, ping at /p\n");
     for (int i = 0; i < STATUS_CLIENTS_MAX; i++)
-        if (i != 3)
-            close(clients[i]);
+        close(clients[i]);
+    close(next[0]);
+    close(next[1]);
+    stop();
+}
+
+static void test_whoever_may_not_ask_takes_nobody_s_place(void **state)
+{
+    (void)state;
+    int clients[STATUS_CLIENTS_MAX], mine[CLIENTS_MAX - STATUS_CLIENTS_MAX];
+    start(CONTROL_HOST);
+    fill(clients, STATUS_CLIENTS_MAX);
+    for (size_t i = 0; i < COUNT(mine); i++) {
+        mine[i] = connect_to(control_listener);
+        ask(mine[i]);
+    }
+    atomic_store(&is_admitted, false);
+    assert_string_equal(ask_once(control_listener), "");
+    for (int i = 0; i < STATUS_CLIENTS_MAX; i++) {
+        assert_string_equal(ask(clients[i]), "status, status at /s, ping at /p\n");
+        close(clients[i]);
+    }
+    for (size_t i = 0; i < COUNT(mine); i++)
+        close(mine[i]);
     stop();
 }
 
@@ -589,6 +627,8 @@ int main(void)
         TEST(test_a_configuration_that_cannot_be_used_changes_nothing),
         TEST(test_more_listeners_than_it_takes_leave_the_first_ones),
         TEST(test_clients_of_the_status_leave_places_for_those_of_the_control_socket),
+        TEST(test_the_status_s_client_that_is_silent_for_longest_makes_room_for_the_next),
+        TEST(test_whoever_may_not_ask_takes_nobody_s_place),
         TEST(test_clients_that_come_on_every_socket_at_once_get_the_places_there_are),
         TEST(test_all_sockets_together_never_exceed_the_clients_there_is_room_for),
         TEST(test_a_client_that_never_asks_loses_its_place),
