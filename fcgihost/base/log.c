@@ -21,11 +21,10 @@ enum { STACK_BYTES = 2048 };
 static atomic_int threshold = LOG_LEVEL_INFO;
 static bool is_open;
 
-static void add(enum log_level level, const struct log_topic *topic, const char *text,
-                size_t text_bytes)
+/* Fills in what is missing in its origin. */
+static void add(struct log_origin origin, const char *text, size_t text_bytes)
 {
     int saved_errno = errno;
-    struct log_origin origin = {.level = level, .topic = *topic};
     while (text_bytes > 0 && text[text_bytes - 1] == '\n')
         text_bytes--;
     clock_gettime(CLOCK_REALTIME, &origin.time);
@@ -39,7 +38,8 @@ static void tell_gathered(const struct log_gathered *over)
     char text[160];
     int n = snprintf(text, sizeof(text), "%s: %llu more like it came within a second", over->event,
                      over->count);
-    add(over->level, &(struct log_topic){.event = "messages-gathered"}, text, (size_t)n);
+    add((struct log_origin){.level = over->level, .topic.event = "messages-gathered"}, text,
+        (size_t)n);
 }
 
 static void tell_all_gathered(bool is_every)
@@ -69,13 +69,15 @@ void log_text(enum log_level level, const struct log_topic *topic, const char *t
               size_t text_bytes)
 {
     if ((int)level <= threshold)
-        add(level, topic, text, text_bytes);
+        add((struct log_origin){.level = level, .topic = *topic}, text, text_bytes);
 }
 
 void log_text_after(const char *prefix, enum log_level level, const struct log_topic *topic,
                     const char *text, size_t text_bytes)
 {
     size_t prefix_bytes = strlen(prefix);
+    if ((int)level > threshold)
+        return;
     char *joined = malloc(prefix_bytes + text_bytes);
     if (joined == NULL) {
         log_text(level, topic, text, text_bytes);
@@ -83,7 +85,8 @@ void log_text_after(const char *prefix, enum log_level level, const struct log_t
     }
     memcpy(joined, prefix, prefix_bytes);
     memcpy(joined + prefix_bytes, text, text_bytes);
-    log_text(level, topic, joined, prefix_bytes + text_bytes);
+    add((struct log_origin){.level = level, .topic = *topic, .line_bytes = prefix_bytes}, joined,
+        prefix_bytes + text_bytes);
     free(joined);
 }
 
@@ -107,7 +110,8 @@ __attribute__((format(printf, 3, 0))) static void log_format(enum log_level leve
     }
     va_end(again);
     if (length >= 0)
-        add(level, topic, text, (size_t)length);
+        add((struct log_origin){.level = level, .topic = *topic, .line_bytes = (size_t)length},
+            text, (size_t)length);
     if (text != stack)
         free(text);
     errno = saved_errno;
@@ -223,9 +227,13 @@ void log_close(void)
 /* Without the log's form, for the shell or the web server that has started the process. */
 static void tell_starter(const char *text)
 {
-    char line[4096];
-    int n = snprintf(line, sizeof(line), "fcgihost: %.4000s\n", text);
-    log_sink_tell(log_standard_error(), line, (size_t)n);
+    char bytes[4096];
+    struct log_line line = {.data = bytes, .room = sizeof(bytes) - 1};
+    log_line_append_bytes(&line, "fcgihost: ", 10);
+    log_line_append_flat(&line, text, strlen(text));
+    size_t n = line.used < line.room ? line.used : line.room;
+    bytes[n++] = '\n';
+    log_sink_tell(log_standard_error(), bytes, n);
 }
 
 void log_fail(const char *event, const char *text)

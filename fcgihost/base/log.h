@@ -43,8 +43,8 @@ void log_tell_gathered(void);
  * in the log, or in syslog if there is none yet, where that is another place. */
 void log_fail(const char *event, const char *text);
 
-/* One message, printf-like, without a newline at its end; line breaks inside become continuation
- * lines. event: its identifier, a literal like "worker-died", which fcgihost-messages(7) explains;
+/* One message, printf-like, without a newline at its end: one line, as control characters in it,
+ * line breaks too, are escaped. event: its identifier, a literal like "worker-died", which fcgihost-messages(7) explains;
  * the tests find one that it does not. Safe in every thread, never takes the GIL, waits for no
  * reader: what can't be written is dropped and counted. */
 void log_error(const char *event, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -56,10 +56,11 @@ void log_about(enum log_level level, const struct log_topic *topic, const char *
     __attribute__((format(printf, 3, 4)));
 /* A request has been answered: a line whatever the level, with the identifier of the request. */
 void log_access(const char *request_id, const struct log_access *access);
-/* Text of any length that is not a format (a traceback, what an application wrote). */
+/* Text of any length that is not a format (a traceback, what an application wrote); its line breaks
+ * become continuation lines. */
 void log_text(enum log_level level, const struct log_topic *topic, const char *text,
               size_t text_bytes);
-/* The same after a prefix. */
+/* The same after a prefix, which is one line: what is named in it may come from outside. */
 void log_text_after(const char *prefix, enum log_level level, const struct log_topic *topic,
                     const char *text, size_t text_bytes);
 

@@ -70,43 +70,69 @@ void log_line_append_bytes(struct log_line *line, const char *bytes, size_t coun
     line->used += count;
 }
 
-/* U+0080 to U+009F in UTF-8: some terminals obey them. */
-static bool is_c1(const char *text, size_t n)
+/* How many bytes from here on are a control character, or end a line for readers that know Unicode:
+ * U+0080 to U+009F, which some terminals obey, U+2028 and U+2029. 0: it is none. */
+static size_t control_bytes(const char *text, size_t n)
 {
-    return n > 1 && text[0] == '\xc2' && (text[1] & 0xe0) == 0x80;
+    unsigned char byte = (unsigned char)text[0];
+    if (byte < 0x20 || byte == 0x7f)
+        return 1;
+    if (n > 1 && byte == 0xc2 && (text[1] & 0xe0) == 0x80)
+        return 2;
+    bool is_line_end =
+        n > 2 && memcmp(text, "\xe2\x80", 2) == 0 && (text[2] == '\xa8' || text[2] == '\xa9');
+    return is_line_end ? 3 : 0;
+}
+
+static void append_escapes(struct log_line *line, const char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char escape[5];
+        snprintf(escape, sizeof(escape), "\\x%02x", (unsigned char)bytes[i]);
+        log_line_append_bytes(line, escape, 4);
+    }
+}
+
+static void append(struct log_line *line, const char *text, size_t text_bytes, bool is_flat)
+{
+    size_t start = 0, count;
+    for (size_t i = 0; i<text_bytes; i += count> 0 ? count : 1) {
+        count = control_bytes(text + i, text_bytes - i);
+        if (count == 0 || (text[i] == '\t' && !is_flat))
+            continue;
+        log_line_append_bytes(line, text + start, i - start);
+        if (text[i] == '\n' && !is_flat)
+            log_line_append_bytes(line, "\n  ", 3);
+        else
+            append_escapes(line, text + i, count);
+        start = i + count;
+    }
+    log_line_append_bytes(line, text + start, text_bytes - start);
 }
 
 void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes)
 {
-    size_t start = 0;
-    for (size_t i = 0; i < text_bytes; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if ((byte >= 0x20 || byte == '\t') && byte != 0x7f && !is_c1(text + i, text_bytes - i) &&
-            !(i > 0 && is_c1(text + i - 1, 2)))
-            continue;
-        log_line_append_bytes(line, text + start, i - start);
-        if (byte == '\n') {
-            log_line_append_bytes(line, "\n  ", 3);
-        } else {
-            char escape[5];
-            snprintf(escape, sizeof(escape), "\\x%02x", byte);
-            log_line_append_bytes(line, escape, 4);
-        }
-        start = i + 1;
-    }
-    log_line_append_bytes(line, text + start, text_bytes - start);
+    append(line, text, text_bytes, false);
+}
+
+void log_line_append_flat(struct log_line *line, const char *text, size_t text_bytes)
+{
+    append(line, text, text_bytes, true);
 }
 
 /* The identifier of its request ends the first line. */
 static void append_body(struct log_line *line, const struct log_origin *origin, const char *text,
                         size_t text_bytes)
 {
-    const char *id = origin->topic.request_id, *newline = memchr(text, '\n', text_bytes);
+    const char *id = origin->topic.request_id;
+    size_t flat_bytes = origin->line_bytes < text_bytes ? origin->line_bytes : text_bytes;
+    const char *newline = memchr(text + flat_bytes, '\n', text_bytes - flat_bytes);
     size_t first_bytes = newline != NULL ? (size_t)(newline - text) : text_bytes;
-    log_line_append_escaped(line, text, first_bytes);
+    log_line_append_flat(line, text, flat_bytes);
+    log_line_append_escaped(line, text + flat_bytes, first_bytes - flat_bytes);
     if (id != NULL) {
         log_line_append_bytes(line, " (request ", 10);
-        log_line_append_escaped(line, id, strlen(id));
+        log_line_append_flat(line, id, strlen(id));
         log_line_append_bytes(line, ")", 1);
     }
     log_line_append_escaped(line, text + first_bytes, text_bytes - first_bytes);

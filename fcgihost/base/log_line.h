@@ -24,6 +24,8 @@ struct log_origin {
     long pid;
     struct timespec time;
     struct log_topic topic;
+    size_t line_bytes; /* of its text, from its start: they are one line, whatever they hold; what
+                          comes behind has lines of its own, like a traceback */
 };
 
 const char *log_line_level_name(enum log_level level);
@@ -36,8 +38,10 @@ void log_line_format_time(const struct timespec *time, char text[LOG_TIME_BYTES]
 void log_line_split_time(const struct timespec *time, struct tm *fields);
 
 void log_line_append_bytes(struct log_line *line, const char *bytes, size_t count);
-/* Text with control characters as \x1b, and line breaks with two spaces behind. */
+/* Text with control characters as \x1b, and line breaks with two spaces behind. Tabs stay. */
 void log_line_append_escaped(struct log_line *line, const char *text, size_t text_bytes);
+/* Text of one line: its line breaks and tabs are escaped as well. */
+void log_line_append_flat(struct log_line *line, const char *text, size_t text_bytes);
 /* A whole message: "time [pid] level: text (request ID)\n". */
 void log_line_append_message(struct log_line *line, const struct log_origin *origin,
                              const char *text, size_t text_bytes);

@@ -137,13 +137,27 @@ static void log_exception(struct request *request, const char *event, const char
     Py_XDECREF(described);
 }
 
+/* what, and in the lines below it the traceback, which may be NULL. */
+static void log_traceback(const char *what, const char *event, const char *traceback)
+{
+    size_t n = traceback != NULL ? strlen(traceback) : 0;
+    char *text = malloc(n + 1);
+    if (text != NULL) {
+        text[0] = '\n';
+        memcpy(text + 1, traceback != NULL ? traceback : "", n);
+    }
+    log_text_after(what, LOG_LEVEL_ERROR, &(struct log_topic){.event = event}, text,
+                   text != NULL ? n + 1 : 0);
+    free(text);
+}
+
 void py_exception_print(const char *what)
 {
     PyObject *exception = py_exception_take();
     PyObject *text = exception != NULL ? format_exception(exception) : NULL;
     const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
     Py_BEGIN_ALLOW_THREADS;
-    log_error("host-failed", "%s\n%s", what, traceback != NULL ? traceback : "");
+    log_traceback(what, "host-failed", traceback);
     Py_END_ALLOW_THREADS;
     PyErr_Clear();
     Py_XDECREF(text);
@@ -242,8 +256,7 @@ void py_leave_forked_child(void)
     } else if (exception != NULL) {
         PyObject *text = format_exception(exception);
         const char *traceback = text != NULL ? PyUnicode_AsUTF8(text) : NULL;
-        log_error("forked-child-failed", "a forked child of the application failed\n%s",
-                  traceback != NULL ? traceback : "");
+        log_traceback("a forked child of the application failed", "forked-child-failed", traceback);
         status = 1;
     }
     _exit(status);

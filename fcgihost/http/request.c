@@ -2,6 +2,7 @@
 #include "http/request.h"
 
 #include "base/clock.h"
+#include "base/log_line.h"
 #include "protocol/record.h"
 
 #include <errno.h>
@@ -208,10 +209,15 @@ void request_describe(const struct request *request, char *text, size_t text_byt
 {
     const char *method = request_value(request, "REQUEST_METHOD");
     const char *uri = request_value(request, "REQUEST_URI");
+    struct log_line line = {.data = text, .room = text_bytes - 1};
+    if (method == NULL)
+        method = "-";
     if (uri == NULL)
         uri = "-";
-    snprintf(text, text_bytes, "%s %.*s", method != NULL ? method : "-", (int)strcspn(uri, "?#"),
-             uri);
+    log_line_append_flat(&line, method, strlen(method));
+    log_line_append_bytes(&line, " ", 1);
+    log_line_append_flat(&line, uri, strcspn(uri, "?#"));
+    text[line.used < line.room ? line.used : line.room] = '\0';
 }
 
 static bool is_tcp(int fd)

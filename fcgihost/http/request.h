@@ -254,7 +254,7 @@ static inline struct socket_pace *request_pace(struct request *request)
 }
 
 enum { REQUEST_TEXT_BYTES = 1024 };
-/* "GET /path" for messages, cut if long; without the query, which may be secret. */
+/* "GET /path" for messages, one line, cut if long; without the query, which may be secret. */
 void request_describe(const struct request *request, char *text, size_t text_bytes);
 
 /* Receives the body into request->body: memory_max bytes of memory, more while it arrives

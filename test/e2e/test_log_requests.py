@@ -137,6 +137,32 @@ class TestAccess:
         assert [(line["line"], line["status"]) for line in self.lines(host, 4)[-4:]] == [
             ("GET /ping", "200"), ("GET /else", "404"), ("POST /app/echo", "413"), ("GET /app/echo", "400")]
 
+    def test_a_request_with_control_characters_has_one_line_wherever_it_is_named(self, expected_log):
+        """The front decides what arrives: FastCGI carries any byte."""
+        expected_log("announced failure", "forged")
+        host = self.start({"limits": {"request_body": "1K"}, "log": {"access": "yes", "access_query": "yes"}})
+        forged = "\n2026-11-21T09:30:00.123+00:00 [1] error: forged\r\t\x1b[2J"
+        named = r"\\x0a2026-11-21T09:30:00\.123\+00:00 \[1\] error: forged\\x0d\\x09\\x1b\[2J"
+
+        def ask(path, **extra):
+            with fastcgi.Connection(host.address) as connection:
+                connection.send(fastcgi.request_bytes("GET", path, extra={**extra}))
+                return connection.read_raw()
+        assert host.exchange("GET", "/ready").text == "ready"
+        mark = host.log.mark()
+        ask("/ready", REQUEST_URI="/ready" + forged + "?q" + forged)
+        ask("/ready", REQUEST_METHOD="GET" + forged)
+        ask("/errors", REQUEST_URI="/errors" + forged, QUERY_STRING="text=x")
+        ask("/error", REQUEST_URI="/error" + forged)
+        ask("/ready", REQUEST_URI="/large" + forged, CONTENT_LENGTH="2000")
+        ask("/ready", REQUEST_URI="/number" + forged, CONTENT_LENGTH="many")
+        for line in ("info: GET /ready%s\\?q%s 200 " % (named, named), "info: GET%s /ready 200 " % named,
+                     "error: GET /errors%s: x" % named, "error: GET /error%s: the application failed" % named,
+                     "info: GET /large%s 413 " % named, "info: GET /number%s 400 " % named):
+            host.log.wait(r"(?m)^\S+ \[\d+\] " + line, mark)
+        assert not re.search(r"(?m)^\s*2026-11-21T09", host.log.read(mark))
+        assert len(host.log.read(mark).splitlines()) == host.log.read(mark).count("\n")
+
     def test_so_have_those_for_which_there_was_no_time(self, folder):
         write_file(folder / "slow.py", SLOW)
         host = Host("slow:application", {"log": {"access": "yes"}, "python": {"path": [APPS, str(folder)]},

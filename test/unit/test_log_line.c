@@ -90,6 +90,54 @@ static void test_line_breaks_are_indented_so_nothing_can_be_forged(void **state)
                 "one\n  2026-11-21T09:30:00.123+00:00 [1] error: forged");
 }
 
+static void test_a_message_with_values_is_one_line_whatever_they_hold(void **state)
+{
+    struct log_topic about = {.event = "test-message", .request_id = "id\n1"};
+
+    (void)state;
+    log_info("test-message", "%s failed", "GET\n/a\tb\r\x1b\x7f\xc2\x85");
+    assert_logged("GET\\x0a/a\\x09b\\x0d\\x1b\\x7f\\xc2\\x85 failed");
+    assert_int_equal(truncate(path, 0), 0);
+    log_about(LOG_LEVEL_INFO, &about, "%s: why", "P\n/");
+    assert_logged("P\\x0a/: why (request id\\x0a1)");
+}
+
+static void test_an_access_line_is_one_line_whatever_the_request_holds(void **state)
+{
+    struct log_access access = {.method = "G\nET",
+                                .path = "/a\nb",
+                                .path_bytes = 4,
+                                .query = "c\t=\n",
+                                .query_bytes = 4,
+                                .status = 200};
+
+    (void)state;
+    log_access("1", &access);
+    assert_logged(
+        "G\\x0aET /a\\x0ab?c\\x09=\\x0a 200 0 bytes 0.000 ms waited 0.000 ms (request 1)");
+}
+
+static void test_a_prefix_is_one_line_and_the_text_behind_it_is_laid_out(void **state)
+{
+    static const char text[] = "\nTraceback\n\tx\n";
+
+    (void)state;
+    log_text_after("GET /a\n\tb: failed", LOG_LEVEL_INFO, &topic, text, strlen(text));
+    assert_logged("GET /a\\x0a\\x09b: failed\n  Traceback\n  \tx");
+}
+
+static void test_readers_that_know_unicode_find_no_more_lines_than_others(void **state)
+{
+    (void)state;
+    assert_text("a\xe2\x80\xa8"
+                "b\xe2\x80\xa9"
+                "c\xe2\x80\xaa\xe2\x80",
+                14,
+                "a\\xe2\\x80\\xa8"
+                "b\\xe2\\x80\\xa9"
+                "c\xe2\x80\xaa\xe2\x80");
+}
+
 static void test_final_line_breaks_are_dropped(void **state)
 {
     (void)state;
@@ -140,6 +188,10 @@ int main(void)
         TEST(test_dates_are_those_of_the_calendar),
         TEST(test_control_characters_are_escaped),
         TEST(test_line_breaks_are_indented_so_nothing_can_be_forged),
+        TEST(test_a_message_with_values_is_one_line_whatever_they_hold),
+        TEST(test_an_access_line_is_one_line_whatever_the_request_holds),
+        TEST(test_a_prefix_is_one_line_and_the_text_behind_it_is_laid_out),
+        TEST(test_readers_that_know_unicode_find_no_more_lines_than_others),
         TEST(test_final_line_breaks_are_dropped),
         TEST(test_messages_of_every_length_around_the_buffer),
         TEST(test_long_text_is_whole),

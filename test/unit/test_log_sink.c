@@ -120,11 +120,13 @@ enum { THREADS = 8, MESSAGES = 200 };
 
 static void *log_in_thread(void *argument)
 {
-    char text[300];
+    enum { SIZE = 300 };
+    char text[SIZE + sizeof("\nsecond")];
 
-    memset(text, *(const char *)argument, sizeof(text));
+    memset(text, *(const char *)argument, SIZE);
+    memcpy(text + SIZE, "\nsecond", sizeof("\nsecond"));
     for (int i = 0; i < MESSAGES; i++)
-        log_info("test-message", "%.*s\nsecond", (int)sizeof(text) - i, text);
+        log_text(LOG_LEVEL_INFO, &topic, text + i, strlen("\nsecond") + SIZE - (size_t)i);
     return NULL;
 }
 

@@ -9,7 +9,7 @@ static int log_to_null(void)
     CHECK(open_syslog() == 0);
     dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
     CHECK(log_open("stderr", LOG_LEVEL_INFO) == 0);
-    log_error("test-message", "one\ntwo %d\x1b", 3);
+    log_text(LOG_LEVEL_ERROR, &topic, "one\ntwo 3\x1b", strlen("one\ntwo 3\x1b"));
     log_debug("test-message", "below the level");
     log_warning("test-message", "w");
     log_info("test-message", "i");

@@ -1,6 +1,6 @@
 /* The environ of a request, compared with a dictionary that the test fills itself.
  *
- * links: py_environ.c name_cache.c request.c response.c spool.c descriptors.c arena.c */
+ * links: py_environ.c name_cache.c request.c log_line.c response.c spool.c descriptors.c arena.c */
 #include "python_fixture.h"
 
 #include "embed/py_environ.h"

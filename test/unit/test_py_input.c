@@ -1,6 +1,6 @@
 /* wsgi.input, read by Python, over a body that comes in pieces; io.BytesIO knows what is right.
  *
- * links: py_input.c py_streams.c request.c request_body.c response.c spool.c descriptors.c
+ * links: py_input.c py_streams.c request.c log_line.c request_body.c response.c spool.c descriptors.c
  * arena.c */
 #include "python_fixture.h"
 

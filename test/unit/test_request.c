@@ -123,6 +123,20 @@ static void test_parameters_are_found_by_their_whole_name(void **state)
     assert_null(request_find(request, "script_name"));
 }
 
+static void test_its_name_for_messages_is_one_line_without_the_query(void **state)
+{
+    char text[REQUEST_TEXT_BYTES], cut[8];
+    struct request *request = *state;
+    request_describe(request, text, sizeof(text));
+    assert_string_equal(text, "- -");
+    add(request, "REQUEST_METHOD", "GE\nT");
+    add(request, "REQUEST_URI", "/a\t\x1b\r?secret");
+    request_describe(request, text, sizeof(text));
+    assert_string_equal(text, "GE\\x0aT /a\\x09\\x1b\\x0d");
+    request_describe(request, cut, sizeof(cut));
+    assert_string_equal(cut, "GE\\x0aT");
+}
+
 static void test_names_need_no_end(void **state)
 {
     struct request *request = *state;
@@ -820,6 +834,8 @@ int main(void)
             test_names_chosen_for_one_bucket_are_spread_once_the_hash_has_random_keys, set_up,
             tear_down),
         cmocka_unit_test(test_every_byte_of_a_name_is_in_its_hash),
+        cmocka_unit_test_setup_teardown(test_its_name_for_messages_is_one_line_without_the_query,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names_need_no_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_parameters_of_the_same_name_are_merged, set_up,
                                         tear_down),
