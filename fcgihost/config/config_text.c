@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIRST_BYTES = 4096 };
+enum { FIRST_BYTES = 4096, MOST_BYTES = 1 << 20 /* a device like /dev/zero never ends */ };
 
 static char *read_all(FILE *stream, size_t *bytes)
 {
@@ -15,6 +15,11 @@ static char *read_all(FILE *stream, size_t *bytes)
     *bytes = 0;
     while (text != NULL && (n = fread(text + *bytes, 1, capacity - *bytes, stream)) > 0) {
         *bytes += n;
+        if (*bytes > MOST_BYTES) {
+            free(text);
+            errno = EFBIG;
+            return NULL;
+        }
         if (*bytes == capacity) {
             char *larger = realloc(text, 2 * capacity + 1);
             if (larger == NULL)

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* The file's content, NUL-terminated, for the caller to free. NULL with errno: EISDIR for a folder,
- * which opens like a file. */
+ * which opens like a file, EFBIG for more than 1 MiB. */
 char *config_text_read(const char *path, size_t *bytes);
 
 #endif

@@ -175,6 +175,14 @@ static void test_an_error_names_the_line_but_no_value(void **state)
     assert_non_null(strstr(fixture->error.message, "no such file or directory"));
 }
 
+static void test_a_file_that_never_ends_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    set(fixture, "server.environment_file=/dev/zero");
+    assert_int_equal(config_environment_read(&fixture->config, &fixture->error), -1);
+    assert_non_null(strstr(fixture->error.message, "can't be read: file too large"));
+}
+
 static void test_what_was_kept_is_not_read_again(void **state)
 {
     struct fixture *fixture = *state;
@@ -199,6 +207,7 @@ int main(void)
         TEST(test_the_environment_file_has_long_lines_comments_and_windows_ends),
         TEST(test_the_environment_file_wins_over_the_ini_file_and_set_over_both),
         TEST(test_an_error_names_the_line_but_no_value),
+        TEST(test_a_file_that_never_ends_is_refused),
         TEST(test_what_was_kept_is_not_read_again),
     };
 
