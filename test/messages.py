@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MAN = "man/fcgihost-messages.7"
 EVENT = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 # Where in its arguments each function of C has it.
-C_CALL = re.compile(r"\b(log_error|log_warning|log_info|log_debug|log_fail|request_log|request_log_refusal|log_exception)\(")
-C_PLACES = {"request_log": 1, "request_log_refusal": 1, "log_exception": 1}
+C_CALL = re.compile(r"\b(log_error|log_warning|log_info|log_debug|log_fail|request_log|request_log_refusal|log_exception|log_traceback)\(")
+C_PLACES = {"request_log": 1, "request_log_refusal": 1, "log_exception": 1, "log_traceback": 1}
 C_MEMBER = re.compile(r"\.event = ([^,;}]+)")
 # These take it from their caller.
 C_PASSED = ("event", "NULL")

@@ -129,9 +129,9 @@ void config_describe_place(const struct config *c, const char *section, const ch
 }
 
 int config_blame(const struct config *c, const char *section, const char *key,
-                 struct config_error *error)
+                 struct config_error *described)
 {
-    error->blame = CONFIG_BLAMES_FILE;
+    described->blame = CONFIG_BLAMES_FILE;
     return -1;
 }
 
