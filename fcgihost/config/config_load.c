@@ -232,12 +232,42 @@ int config_set(struct config *config, const char *assignment, struct config_erro
     return config_set_flag(config, NULL, assignment, error);
 }
 
+static bool has_address(const struct config_list *list, size_t count, const char *address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list->items[i], address) == 0)
+            return true;
+    return false;
+}
+
+/* No address can be bound twice. Two spellings of one are left to the start. */
+static int check_addresses(const struct config *config, struct config_error *error)
+{
+    const struct config_list *lists[] = {&config->listen, &config->status_listen};
+    static const char *const sections[] = {"server", "status"};
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const char *address = lists[l]->items[i];
+            char place[512];
+            if (!has_address(lists[l], i, address) &&
+                (l == 0 || !has_address(&config->listen, config->listen.count, address)))
+                continue;
+            config_describe_place(config, sections[l], "listen", place, sizeof(place));
+            config_error_set(error,
+                             "%s[%s] listen \"%s\": a socket before it has this address: write "
+                             "another one, or one line less",
+                             place, sections[l], address);
+            return config_blame(config, sections[l], "listen", error);
+        }
+    return 0;
+}
+
 int config_check(const struct config *config, struct config_error *error)
 {
     const char *file = config->file != NULL ? config->file : "";
     const char *colon = config->file != NULL ? ": " : "";
 
-    if (config_application_check_all(config, error) < 0)
+    if (config_application_check_all(config, error) < 0 || check_addresses(config, error) < 0)
         return -1;
     if (config->retry_max_delay_ms < config->retry_delay_ms) {
         return config_error_set(error,

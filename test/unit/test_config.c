@@ -629,6 +629,23 @@ static void test_check_wants_two_paths_for_status_and_ping(void **state)
     assert_check(fixture, "[status] ping: is the same as [status] path: write another path");
 }
 
+static void test_check_refuses_an_address_that_is_given_twice(void **state)
+{
+    struct fixture *fixture = *state;
+
+    set(fixture, "application.wsgi=a:b");
+    set(fixture, "server.listen=unix:/a");
+    set(fixture, "server.listen=unix:/b");
+    set(fixture, "status.listen=unix:/c");
+    assert_int_equal(config_check(&fixture->config, &fixture->error), 0);
+    set(fixture, "status.listen=unix:/b");
+    assert_check(fixture, "[status] listen \"unix:/b\": a socket before it has this address: write "
+                          "another one, or one line less");
+    set(fixture, "server.listen=unix:/a");
+    assert_check(fixture, "[server] listen \"unix:/a\": a socket before it has this address: write "
+                          "another one, or one line less");
+}
+
 static void test_check_wants_the_longest_delay_to_be_the_longest(void **state)
 {
     struct fixture *fixture = *state;
@@ -682,6 +699,7 @@ int main(void)
         TEST(test_check_wants_a_mount_of_its_own_for_each_application),
         TEST(test_check_lets_roles_share_a_mount),
         TEST(test_check_wants_two_paths_for_status_and_ping),
+        TEST(test_check_refuses_an_address_that_is_given_twice),
         TEST(test_check_wants_the_longest_delay_to_be_the_longest),
         TEST(test_imports_keep_their_order),
     };
