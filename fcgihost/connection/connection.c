@@ -222,6 +222,13 @@ static int prepare_input(struct receiver *receiver, struct connection *connectio
 static int keep_head(struct connection *connection);
 
 /* Goes on buffering a body that a predecessor process had begun to buffer. */
+/* No more than a moment for a body that is unlikely, and of which nothing has come. */
+static void begin_doubt(struct request *request)
+{
+    if (request->content_length < 0 && meta_is_body_unlikely(request))
+        request->doubt_end_ms = clock_ms() + REQUEST_DOUBT_MS;
+}
+
 static void resume_intake(struct receiver *receiver, struct connection *connection)
 {
     struct request *request = connection->request;
@@ -231,6 +238,8 @@ static void resume_intake(struct receiver *receiver, struct connection *connecti
     connection->has_taken_over = false;
     request->intake = INTAKE_BEGUN;
     request->ops->pass_taken(request, request->taken_bytes);
+    if (request->taken_bytes == 0)
+        begin_doubt(request);
 }
 
 /* Can the request be served without buffering its body: it is here already, or will be streamed? */
@@ -239,8 +248,7 @@ static bool needs_no_intake(struct receiver *receiver, struct request *request)
     request->is_body_here = request->ops->is_body_here(request);
     if (request->is_body_here)
         return true;
-    if (request->content_length < 0 && meta_is_body_unlikely(request))
-        request->doubt_end_ms = clock_ms() + REQUEST_DOUBT_MS;
+    begin_doubt(request);
     return request->role == ROLE_FILTER || meta_is_length_refused(request) ||
            meta_is_streamed(request, &receiver->routes->roles[request->role]);
 }

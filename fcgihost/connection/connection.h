@@ -28,13 +28,16 @@ struct connection {
     bool has_taken_over;
     const char *refusal; /* why the connection is closed, for the log; NULL: not logged */
     unsigned long served;
-    bool is_answered;   /* the request has been answered; the rest of its body is being dropped */
-    bool is_sending;    /* served; the sender still has, or just sent, the response */
-    unsigned cuts;      /* records of other requests removed from the head that is arriving */
-    bool is_emptied;    /* all that had come was read since its worker got it … */
-    bool is_registered; /* the descriptor has been added to epoll, … */
+    bool is_answered; /* the request has been answered; the rest of its body is being dropped */
+    bool is_sending;  /* served; the sender still has, or just sent, the response */
+    unsigned cuts;    /* records of other requests removed from the head that is arriving */
+    bool is_emptied;  /* all that had come was read since its worker got it … */
+    atomic_bool has_hung_up; /* epoll has reported that nothing will follow, in an edge that does
+                                not come again */
+    bool is_registered;      /* the descriptor has been added to epoll, … */
     bool is_lasting;  /* … which goes on reporting what comes, also while a worker owns it; … */
-    bool was_lasting; /* … or once did: an event for it may be left when it is closed */
+    bool was_lasting; /* … or once did: an event for it may be left when it is closed, as after it
+                         was reported twice */
     struct hold hold; /* free: epoll waits for it */
     atomic_bool has_head;      /* for other threads: request != NULL */
     atomic_bool is_lingering;  /* for other threads: is_answered or is_sending */

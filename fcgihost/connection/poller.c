@@ -273,6 +273,8 @@ static struct connection *wait_for_one(struct poller *poller, int timeout_ms)
     switch (*pollable) {
     case POLLABLE_CONNECTION:
         connection = (struct connection *)(void *)pollable;
+        if (poller->events[poller->next_event - 1].events & (EPOLLRDHUP | EPOLLHUP))
+            atomic_store(&connection->has_hung_up, true);
         if (!hold_take(&connection->hold) || !may_look(poller, connection))
             return NULL;
         return connection;
@@ -304,12 +306,13 @@ struct connection *poller_lead(struct poller *poller, int timeout_ms)
     return poller_is_recalled(poller) ? NULL : wait_for_one(poller, timeout_ms);
 }
 
-/* A kept connection that is armed already needs no call, unless something may be unread: epoll
- * reports only what comes from now on. */
+/* A kept connection that is armed already needs no call, unless something may be unread, be it the
+ * end of the stream: epoll reports only what comes from now on. */
 static int arm(struct poller *poller, struct connection *connection, bool is_kept)
 {
     int operation = connection->is_registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (is_kept && connection->is_lasting && connection->is_emptied)
+    if (is_kept && connection->is_lasting && connection->is_emptied &&
+        !atomic_load(&connection->has_hung_up))
         return 0;
     connection->is_registered = true;
     connection->is_lasting = is_kept;

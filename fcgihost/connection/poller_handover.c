@@ -26,6 +26,7 @@ void poller_begin_handover(struct poller *poller)
 /* What came on the connection meanwhile was left to the next process. */
 static void report_again(struct poller *poller, struct connection *connection)
 {
+    connection->was_lasting = true; /* its first event may still be on its way */
     poller_control(poller, EPOLL_CTL_MOD, connection->fd, poller_events_of(connection), connection);
     if (!hold_give(&connection->hold))
         poller_enqueue_ready(poller, connection);

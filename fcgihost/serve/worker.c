@@ -73,6 +73,7 @@ static void close_connection(struct worker *worker, struct connection *connectio
             py_wsgi_end_sent(worker->server.python, connection->request);
         connection->request->ops->release(connection->request);
         receiver_give_request(&worker->receiver, connection->request);
+        connection->request = NULL; /* the connection may be freed later than it is closed */
     }
     poller_close(worker->pool->poller, connection);
 }
@@ -316,7 +317,10 @@ void worker_serve(struct worker *worker, struct connection *connection)
     if (connection->is_sending && !end_sent(worker, connection))
         return;
     while (serve_what_came(worker, connection))
-        continue;
+        if (poller_has_ready(worker->pool->poller)) { /* those that wait come first */
+            poller_queue(worker->pool->poller, connection);
+            return;
+        }
 }
 
 struct connection *worker_withdraw(struct worker *worker, uint64_t before_us)

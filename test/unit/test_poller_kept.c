@@ -79,6 +79,31 @@ static void test_a_hang_up_while_a_worker_serves_is_not_missed(void **state)
     assert_int_equal(give_back(kept), 1);
 }
 
+/* One edge tells of both, and a receive that gets the request does not see the end. */
+static void test_the_end_of_the_stream_that_came_with_a_request_is_reported_again(void **state)
+{
+    (void)state;
+    assert_int_equal(give_back(kept), 0);
+    send_to(0, "a");
+    shutdown(peers[0], SHUT_WR);
+    assert_ptr_equal(find(), kept);
+    take_byte(kept);
+    assert_int_equal(give_back(kept), 0);
+    assert_ptr_equal(find(), kept);
+}
+
+static void test_the_end_that_came_while_a_worker_served_is_reported_again(void **state)
+{
+    (void)state;
+    send_to(0, "a");
+    shutdown(peers[0], SHUT_WR);
+    assert_null(find());
+    assert_int_equal(give_back(kept), 1);
+    take_byte(kept);
+    int given = give_back(kept);
+    assert_true(given == 1 || find() == kept);
+}
+
 static void test_what_a_worker_did_not_read_comes_again(void **state)
 {
     (void)state;
@@ -244,6 +269,8 @@ int main(void)
         TEST(test_what_comes_while_a_worker_serves_is_left_to_that_worker),
         TEST(test_what_comes_unseen_while_a_worker_serves_comes_once_that_has_given_it_back),
         TEST(test_a_hang_up_while_a_worker_serves_is_not_missed),
+        TEST(test_the_end_of_the_stream_that_came_with_a_request_is_reported_again),
+        TEST(test_the_end_that_came_while_a_worker_served_is_reported_again),
         TEST(test_what_a_worker_did_not_read_comes_again),
         TEST(test_a_body_that_is_streamed_wakes_nobody_else),
         TEST(test_one_that_waits_for_a_body_is_reported_once_as_a_new_one_is),

@@ -35,6 +35,7 @@ static bool is_withdrawn_meanwhile;
 static bool was_gathered;        /* the last message: peers can cause it at will */
 static unsigned comes_meanwhile; /* so often something comes before a connection is given back; … */
 static bool comes_as_request;    /* … it is a request */
+static bool others_wait;         /* in the queue */
 static char told[512];
 
 static void tell(const char *what)
@@ -124,6 +125,12 @@ void poller_unpark(struct poller *asked)
     tell("unpark");
 }
 
+bool poller_has_ready(const struct poller *asked)
+{
+    (void)asked;
+    return others_wait;
+}
+
 void poller_queue(struct poller *asked, struct connection *queued)
 {
     (void)asked;
@@ -134,7 +141,7 @@ void poller_queue(struct poller *asked, struct connection *queued)
 void poller_close(struct poller *asked, struct connection *closed)
 {
     (void)asked;
-    (void)closed;
+    assert_null(closed->request); /* which may be another connection's by now */
     tell("close");
 }
 
@@ -294,6 +301,7 @@ static int set_up(void **state)
     request.is_body_here = true;
     comes_meanwhile = 0;
     comes_as_request = true;
+    others_wait = false;
     memset(&connection, 0, sizeof(connection));
     connection.request = &request;
     steps[0] = CONNECTION_READY;
@@ -417,6 +425,15 @@ static void test_what_comes_while_it_served_is_served_as_well(void **state)
     outcome = PY_WSGI_SERVED_WITH_GIL;
     serve_by(&worker, "serve finish watch-idle release-gil serve finish watch-idle release-gil ");
     assert_int_equal(get_totals().requests, 2);
+}
+
+static void test_what_comes_while_it_served_waits_behind_those_in_the_queue(void **state)
+{
+    (void)state;
+    connection.served = 1;
+    comes_meanwhile = 1;
+    others_wait = true;
+    serve_by(&worker, "serve finish watch-idle queue ");
 }
 
 static void test_a_hang_up_that_comes_while_it_served_closes_the_connection(void **state)
@@ -625,6 +642,7 @@ int main(void)
         TEST(test_what_the_peer_does_not_take_leaves_the_thread_to_others),
         TEST(test_once_the_rest_has_left_python_does_what_waited_for_that),
         TEST(test_what_comes_while_it_served_is_served_as_well),
+        TEST(test_what_comes_while_it_served_waits_behind_those_in_the_queue),
         TEST(test_a_hang_up_that_comes_while_it_served_closes_the_connection),
         TEST(test_while_a_body_is_streamed_its_connection_is_not_watched),
         TEST(test_a_peer_that_was_given_up_is_told_of),
