@@ -59,7 +59,7 @@ static int run(char **argv, const struct command_line *line, const struct config
 {
     struct config_error error;
     if (config_check(config, &error) < 0)
-        return start_error(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
+        return start_error_setting(&error, config->file != NULL ? EXIT_CONFIG : EXIT_USAGE);
     if (line->command == COMMAND_CHECK)
         return run_once_check(config);
     if (reexec_predecessor() == NULL && config_check_scripts(config, &error) < 0)

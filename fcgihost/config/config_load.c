@@ -270,17 +270,19 @@ int config_check(const struct config *config, struct config_error *error)
     if (config_application_check_all(config, error) < 0 || check_addresses(config, error) < 0)
         return -1;
     if (config->retry_max_delay_ms < config->retry_delay_ms) {
-        return config_error_set(error,
-                                "%s%s[startup] retry_max_delay: shorter than retry_delay: write a "
-                                "longer time, or a shorter retry_delay",
-                                file, colon);
+        config_error_set(error,
+                         "%s%s[startup] retry_max_delay: shorter than retry_delay: write a longer "
+                         "time, or a shorter retry_delay",
+                         file, colon);
+        return config_blame(config, "startup", "retry_max_delay", error);
     }
     if (config->status_path != NULL && config->status_ping != NULL &&
         strcmp(config->status_path, config->status_ping) == 0) {
         char place[512];
         config_describe_place(config, "status", "ping", place, sizeof(place));
-        return config_error_set(
-            error, "%s[status] ping: is the same as [status] path: write another path", place);
+        config_error_set(error, "%s[status] ping: is the same as [status] path: write another path",
+                         place);
+        return config_blame(config, "status", "ping", error);
     }
     return 0;
 }

@@ -144,10 +144,13 @@ static int start_control(const struct config *config, struct listener_set *statu
                                   reexec_predecessor()->program_count);
     *status = (struct listener_set){0};
     if (!supervisor->link.is_managed && listener_open_status(status, config, &error) < 0)
-        return start_error(&error, EXIT_RUN_TIME);
+        return start_error_setting(&error, EXIT_RUN_TIME);
     if (control_start(config, status, supervisor->link.is_managed ? CONTROL_WORKER : CONTROL_HOST) <
-        0)
-        return start_error_errno("control thread");
+        0) {
+        int code = start_error_errno("control thread");
+        listener_close_all(status);
+        return code;
+    }
     return 0;
 }
 

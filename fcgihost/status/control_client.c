@@ -173,13 +173,22 @@ static void look_into(struct search *search, const char *folder, bool is_deep)
         closedir(entries);
 }
 
+static bool has_seen(const struct strbuf *seen, const char *folder)
+{
+    size_t n = strlen(folder);
+    const char *p = seen->data, *end = seen->data + seen->used;
+    for (; seen->used > 0 && (p = memmem(p, (size_t)(end - p), folder, n)) != NULL; p += n)
+        if ((p == seen->data || p[-1] == ' ') && (p + n == end || p[n] == ','))
+            return true;
+    return false;
+}
+
 static bool visit(const char *folder, void *context)
 {
     struct search *search = context;
     char line[CONTROL_PATH_BYTES + 4];
     snprintf(line, sizeof(line), "%s%.100s", search->seen.used > 0 ? ", " : "", folder);
-    if (search->seen.used == 0 ||
-        memmem(search->seen.data, search->seen.used, folder, strlen(folder)) == NULL) {
+    if (!has_seen(&search->seen, folder)) {
         strbuf_put(&search->seen, line);
         look_into(search, folder, strcmp(folder, "/run/fcgihost") == 0);
     }
