@@ -79,13 +79,15 @@ def sanitizer_environ(folder):
                           ("LSAN_OPTIONS", "")):
         if not process.SAN:
             break
-        options = [os.environ.get(name) or default, "log_path=" + prefix]
+        options = dict(option.split("=", 1) for option in (os.environ.get(name) or default).split(":") if option)
+        options["log_path"] = prefix
         suppressions = os.path.join(HERE, name.split("_")[0].lower() + ".supp")
         if os.path.exists(suppressions):
-            options.append("suppressions=%s:print_suppressions=0" % suppressions)
+            options.update(suppressions=suppressions, print_suppressions="0")
         if name == "UBSAN_OPTIONS":
-            options.append("print_stacktrace=1")
-        found[name] = ":".join(option for option in options if option)
+            options["print_stacktrace"] = "1"
+        # Each once: mod_fcgid cuts what is longer than 128 bytes.
+        found[name] = ":".join("%s=%s" % option for option in options.items())
     return found
 
 
