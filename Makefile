@@ -238,8 +238,8 @@ test-fresh: deps-fresh ## make test and make demo as the first commands on bare 
 	@T='$(T)' sh test/fresh.sh $(SUITES)
 SUITES ?= bookworm trixie
 
-matrix: deps-test ## every suite: Pythons, compilers, sanitizers, bare systems (T=, ROWS=gcc,3.13); hours without T=
-	@T='$(T)' ROWS='$(ROWS)' /usr/bin/python3 -B test/matrix.py
+matrix: deps-test ## every suite: Pythons, compilers, sanitizers, bare systems (T=, ROWS=gcc,3.13, GOALS=); hours without T=
+	@T='$(T)' ROWS='$(ROWS)' GOALS='$(GOALS)' /usr/bin/python3 -B test/matrix.py
 
 test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)

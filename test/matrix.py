@@ -3,6 +3,7 @@
     make matrix                  whole suites: hours
     make matrix T=test_several   only tests whose name contains it
     make matrix ROWS=gcc,3.13    only rows whose name contains one of these
+    make matrix GOALS="test-unit test-python"    these suites, whole, in all rows but the bare systems
 
 Exit status 1: a row failed. Its output is build/matrix/ROW.log. A Python is taken where it is found: PYTHON, and what
 pyenv has; a system is a bare root that debootstrap makes (as root)."""
@@ -39,15 +40,31 @@ def rows():
     return result
 
 
+def commands(arguments, pattern):
+    """What make is called with, one after the other; the tests of a built tree get their parts built beside each other."""
+    goal, *variables = arguments
+    if pattern:
+        variables.append("T=" + pattern)
+    if goal != "run-test":
+        return [[goal, *variables]]
+    goals = os.environ.get("GOALS", "").split() or [goal]
+    return [["-j%d" % os.cpu_count(), "all", "unit-programs", *variables]] + [[goal, *variables] for goal in goals]
+
+
 def run_row(name, arguments, pattern):
-    """(counted, is_good): what its last line says, and whether make ended with 0."""
-    log = os.path.join(LOGS, re.sub(r"[^\w.]+", "-", name) + ".log")
-    with open(log, "w") as output:
-        status = subprocess.run(["make", "-C", ROOT, "--no-print-directory", *arguments, *(["T=" + pattern] if pattern else [])],
-                                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT).returncode
-    with open(log, errors="replace") as output:
-        counts = re.findall(r"\d+ passed, \d+ failed, \d+ skipped", output.read())
-    return (counts[-1] if counts else "no count: see %s" % os.path.relpath(log, ROOT)), status == 0
+    """(counted, is_good): the count that each command ends with, and whether make always ended with 0."""
+    log, counts, is_good = os.path.join(LOGS, re.sub(r"[^\w.]+", "-", name) + ".log"), [], True
+    # A row says all: what this make was told, GOALS among it, means something else to test/fresh.sh.
+    environ = {key: value for key, value in os.environ.items() if key not in ("GOALS", "MAKEFLAGS", "MAKEOVERRIDES")}
+    with open(log, "w") as output, open(log, errors="replace") as written:
+        for command in commands(arguments, pattern):
+            done = subprocess.run(["make", "-C", ROOT, "--no-print-directory", *command], env=environ,
+                                  stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            counts += re.findall(r"\d+ passed, \d+ failed, \d+ skipped", written.read())[-1:]
+            if done.returncode != 0:
+                is_good = False
+                break
+    return "; ".join(counts) or "no count: see %s" % os.path.relpath(log, ROOT), is_good
 
 
 def main():
