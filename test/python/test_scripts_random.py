@@ -3,6 +3,7 @@
 SCRIPTS_SEED=N repeats a run, SCRIPTS_TREES=N makes it longer.
 """
 import os
+import pathlib
 import random
 import socket
 import stat
@@ -31,9 +32,9 @@ def may_run(path, root):
     whose name ends as `extensions` says, run." Nor may everybody be able to put a file there.
     """
     try:
-        real = os.path.realpath(path, strict=True)
+        real = str(pathlib.Path(path).resolve(strict=True))  # os.path.realpath() has no strict before Python 3.10
         state = os.lstat(real)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # the last: links in a circle
         return False
     root = os.path.realpath(root)
     if os.path.commonpath([real, root]) != root or not stat.S_ISREG(state.st_mode) or state.st_mode & 0o022:
