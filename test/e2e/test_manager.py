@@ -249,9 +249,8 @@ class TestTheEnd:
         (tmp_path / "go").touch()
         host.wait_exit()
 
-    def test_while_a_reload_is_under_way(self, tmp_path, expected_log):
+    def test_while_a_reload_is_under_way(self, tmp_path):
         """The successor is still loading."""
-        expected_log("this has taken too long")
         host = ManagedHost(tmp_path, QUICK_END)
         host.expected_status = None  # it is cut off
         (tmp_path / "slow").touch()

@@ -323,7 +323,10 @@ class EndTest(StartupTestCase):
                 self.run_startup([self.task("a", load)], **keys)
         self.assertEqual(ran, [1, 1])
         self.assertEqual(self.host.waits, [])
-        self.assertIn("a: interrupted, because the process ends; 1 cleanup of it ran\nInterrupted", self.host.logged[0][1])
+        for level, text in self.host.logged:
+            self.assertEqual(level, "info")
+            self.assertRegex(text, r"^a: interrupted, because the process ends; 1 cleanup of it ran; "
+                                   r"it was in load\(\), .*test_startup\.py:\d+$")
 
     def test_a_load_can_be_interrupted_and_nothing_else(self):
         depths = []

@@ -177,11 +177,12 @@ class Startup:
         else:
             count = len(scope.pending())
             cleanup.process_scope.adopt(scope)
+        if isinstance(failure, interrupt.Interrupted):
+            self._log_interruption(task, failure, count)
+            raise Stopped(task.what)
         self._log_failure(task, failure, count, is_last)
         if not is_last:
             self._report()
-        if isinstance(failure, interrupt.Interrupted):
-            raise Stopped(task.what)
         return False
 
     def _is_held(self):
@@ -226,10 +227,14 @@ class Startup:
         level = "debug" if task.was_loaded else "info"  # it has been said before
         self._host.log(level, "loaded", "%s: loaded at attempt %d%s" % (task.what, task.attempts, again))
 
+    def _log_interruption(self, task, failure, cleanups):
+        """No error, and so no traceback: whoever stopped the host wanted that."""
+        self._host.note(task, "failed", "interrupted", None)
+        self._host.log("info", "startup-interrupted", "%s: interrupted, because the process ends%s%s" % (
+            task.what, _ran(cleanups), _innermost(failure)))
+
     def _log_failure(self, task, failure, cleanups, is_last):
-        if isinstance(failure, interrupt.Interrupted):
-            end = "interrupted, because the process ends"
-        elif is_last:
+        if is_last:
             end = "can't be loaded"
         elif self._settings.exits:
             end = "attempt %d failed, and [startup] on_failure = exit ends the process" % task.attempts
@@ -241,8 +246,7 @@ class Startup:
         described = self._describe(task, failure)
         left = max(task.due - self._clock(), 0.0) if task.due else None  # to describe it may have taken long
         self._host.note(task, "failed", _brief(task.failure), left)
-        ran = "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
-        self._host.log("error", "startup-attempt-failed", "%s: %s%s%s" % (task.what, end, ran, described))
+        self._host.log("error", "startup-attempt-failed", "%s: %s%s%s" % (task.what, end, _ran(cleanups), described))
         if self._is_serving and task.attempts_here == _HOPELESS:
             self._host.log("warning", "startup-attempts-hopeless",
                            "%s: failed %d times in an interpreter that serves others meanwhile: what these "
@@ -259,6 +263,25 @@ class Startup:
     def _consequence(self, task):
         is_required = task in self._applications or self._settings.require
         return "; requests get 503 until then" if is_required else ""
+
+
+def _ran(cleanups):
+    return "; %d cleanup%s of it ran" % (cleanups, "" if cleanups == 1 else "s") if cleanups else ""
+
+
+def _innermost(exception):
+    """Where the application's code was when this was raised in it: "; it was in name(), file:line", or "" for nowhere."""
+    found = ""
+    step = exception.__traceback__
+    while step:
+        code = step.tb_frame.f_code
+        if not code.co_filename.startswith(_NOT_THE_APPLICATION):
+            found = "; it was in %s(), %s:%d" % (code.co_name, ascii(code.co_filename)[1:-1], step.tb_lineno)
+        step = step.tb_next
+    return found
+
+
+_NOT_THE_APPLICATION = (os.path.dirname(os.path.dirname(__file__)) + os.sep, "<frozen ")
 
 
 def _brief(text):
