@@ -127,6 +127,11 @@ static void test_an_environment_of_the_same_python_is_fine(void **state)
 static void test_an_environment_whose_python_is_nowhere_has_the_linked_ones_library(void **state)
 {
     (void)state;
+    char library[64];
+    snprintf(library, sizeof(library), "/lib/python%d.%d/os.py", PY_MAJOR_VERSION,
+             PY_MINOR_VERSION);
+    if (access(library, F_OK) == 0 && strncmp(own_home, "/usr/", 5) != 0)
+        skip(); /* the system has this version too: Python finds that one's library from anywhere */
     write_venv("version", PY_MAJOR_VERSION, PY_MINOR_VERSION, "/nowhere/bin");
     assert_int_equal(py_home_check(&config, &error), 0);
 }
