@@ -1,7 +1,9 @@
 """The application under torture: what it answers shows whose request it was and that nothing of it is lost.
 
 /echo?token=T: "T PID\n" and the body. /stream?token=T: the same, in pieces. /late: after a moment. /fail: raises.
-In the folder FOLDER it notes each load and each cleanup."""
+/large?token=T: "T PID\n" and LARGE bytes. /file?token=T: the same, from a file.
+In the folder FOLDER it notes each load, each cleanup, and each body that was shorter than announced."""
+import io
 import os
 import time
 import urllib.parse
@@ -9,6 +11,7 @@ import urllib.parse
 import fcgihost
 
 FOLDER = os.environ["FOLDER"]
+LARGE = b"0123456789abcdef" * (3 << 16)
 
 
 def note(name):
@@ -43,9 +46,16 @@ def application(environ, start_response):
     token = urllib.parse.parse_qs(environ["QUERY_STRING"]).get("token", ["none"])[0]
     if path.startswith("/late"):
         time.sleep(0.02)
-    answer = ("%s %d\n" % (token, os.getpid())).encode("latin-1", "replace") + read_body(environ)
+    body = read_body(environ)
+    if len(body) < int(environ.get("CONTENT_LENGTH") or 0):
+        note("short-bodies")
+    answer = ("%s %d\n" % (token, os.getpid())).encode("latin-1", "replace") + body
+    if path.startswith(("/large", "/file")):
+        answer += LARGE
     if path.startswith("/stream"):
         start_response("200 OK", [("Content-Type", "application/octet-stream")])
         return (answer[at:at + 1000] for at in range(0, len(answer), 1000))
     start_response("200 OK", [("Content-Type", "application/octet-stream"), ("Content-Length", str(len(answer)))])
+    if path.startswith("/file"):
+        return environ["wsgi.file_wrapper"](io.BytesIO(answer), 65536)
     return [answer]

@@ -65,6 +65,7 @@ class TormentedHost(Host):
 
     def __init__(self, settings=None, environ=None, **more):
         self.notes = temporary_folder()
+        os.chmod(self.notes, 0o777)  # for a host that becomes another user
         path = {"python": {"path": [HERE]}, "application": {"mount": "/"}}
         super().__init__("app:application", merged(path, settings), watched=False,
                          environ=dict(environ or {}, FOLDER=self.notes), **more)
@@ -129,6 +130,9 @@ class Request:
     def connect(self, address):
         return (scgi if self.is_scgi else fastcgi).Connection(address, seconds=60)
 
+    def read(self, connection):
+        return connection.read_response()
+
     def check(self, response):
         """Raises Found if this is not the whole answer to this request."""
         if self.path == "/fail":
@@ -140,9 +144,12 @@ class Request:
         head, _, rest = response.body.partition(b"\n")
         if head.split(b" ")[0] != self.token.encode():
             raise Found("another one's answer: %r instead of %s" % (head[:100], self.token))
-        if rest != self.body:
+        if rest != self.expected():
             raise Found("a body of %d bytes came back as %d, to %s over %s" %
-                        (len(self.body), len(rest), self.path, "SCGI" if self.is_scgi else "FastCGI"))
+                        (len(self.expected()), len(rest), self.path, "SCGI" if self.is_scgi else "FastCGI"))
+
+    def expected(self):
+        return self.body
 
 
 def send_in_pieces(connection, data, random):
