@@ -21,6 +21,7 @@ except ImportError:
 
 _FOLDER = os.path.dirname(__file__) + os.sep
 _SUFFIXES = (".py", ".wsgi")
+states_read = None  # path -> its state when it was last read; None: nobody wants to know
 _local = Local()  # .units: what this thread is loading, innermost last
 
 
@@ -67,6 +68,8 @@ class Unit:
     def note_state(self, generation, status):
         """Takes the state of the file that has been opened. Raises Changing if it is not the expected one."""
         self.state = file_state(status)
+        if states_read is not None:
+            states_read[self.path] = self.state
         if generation.expected.get(self.path, self.state) != self.state:
             raise Changing(self.path)
 

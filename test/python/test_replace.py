@@ -4,7 +4,8 @@ import os
 import unittest
 
 import support
-from fcgihost.host import files, reload, replace
+from fcgihost import generations
+from fcgihost.host import files, loader, reload, replace
 
 
 class Host:
@@ -262,6 +263,23 @@ class ReplacerTest(support.FolderTestCase):
         self.assertEqual(recorded, files.states([path]))
         self.imported.update(recorded)
         self.write("late_of_tests.py", "V = 2\n")
+        self.look(2)
+        self.assertEqual(self.host.checks, 1)
+
+    def test_a_script_that_changes_between_its_load_and_the_first_look_has_changed(self):
+        source_loader = importlib.machinery.SourceFileLoader
+        self.addCleanup(setattr, source_loader, "path_stats", source_loader.path_stats)
+        self.addCleanup(setattr, generations, "states_read", None)
+        self.addCleanup(setattr, generations, "_store", generations._store)
+        generations._store = generations.Store()
+        self.imported.update(replace.record_imports())
+        recorded = generations.states_read
+        path = self.write("script_of_tests.py", "def application(e, s): return 1\n")
+        loader.load_script(path, "application")
+        self.assertEqual(recorded, files.states([path]))
+        self.imported.update(recorded)
+        self.modules["fcgihost.loaded.script"] = Module(path)
+        self.write("script_of_tests.py", "def application(e, s): return 22\n")
         self.look(2)
         self.assertEqual(self.host.checks, 1)
 

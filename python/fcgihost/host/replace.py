@@ -19,7 +19,8 @@ _SLOW_SECONDS = 30.0
 
 
 def record_imports():
-    """From now on notes what source files are when Python imports them. Returns path -> state.
+    """From now on notes what source files are when Python imports them, or when they are read as scripts. Returns path ->
+    state.
 
     A file that changes right after its import, before anybody has looked at it, has changed.
     """
@@ -30,6 +31,7 @@ def record_imports():
         states.update(files.states([path]))
         return path_stats(self, path)
     source_loader.path_stats = noting_path_stats
+    generations.states_read = states
     return states
 
 
