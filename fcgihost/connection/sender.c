@@ -59,10 +59,11 @@ void sender_clear(struct sender *sender)
 static int arm(struct sender *sender, struct request *request, int operation)
 {
     struct outbox *outbox = &request->outbox;
-    outbox->is_armed = true;
     struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT,
                                 .data.u64 = outbox->slot | (uint64_t)outbox->serial << 32};
-    return epoll_ctl(sender->epoll_fd, operation, request->fd, &event);
+    int result = epoll_ctl(sender->epoll_fd, operation, request->fd, &event);
+    outbox->is_armed = result == 0;
+    return result;
 }
 
 /* A free slot, or -1 when out of memory. */
@@ -228,7 +229,7 @@ static void conclude(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
     if (outbox->error == 0 && spool_bytes(&outbox->bytes) > 0) {
-        arm(sender, request, EPOLL_CTL_MOD);
+        arm(sender, request, EPOLL_CTL_MOD); /* if it fails: look_at_all() */
         return;
     }
     if (outbox->error == 0 && outbox->is_shut_due)
@@ -250,8 +251,12 @@ static void look_at_all(struct sender *sender, uint64_t now_ms)
         struct request *request = sender->slots[i].request;
         if (request == NULL)
             continue;
+        struct outbox *outbox = &request->outbox;
         look_at_peer(sender, request, now_ms);
-        if (request->outbox.error != 0 || spool_bytes(&request->outbox.bytes) == 0)
+        bool is_done = outbox->error != 0 || spool_bytes(&outbox->bytes) == 0;
+        if (!is_done && !outbox->is_armed)
+            flush(sender, request); /* no event will tell that the peer takes more */
+        if (is_done || !outbox->is_armed)
             conclude(sender, request);
     }
 }
