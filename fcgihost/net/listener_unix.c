@@ -176,8 +176,12 @@ static int bind_socket(struct listener *listener, const struct address *address,
     errno = number;
     if (result < 0 || address->path[0] == '\0')
         return result;
-    if (lstat(address->path, &status) < 0)
+    if (lstat(address->path, &status) < 0) {
+        number = errno;
+        unlink(address->path); /* nobody else has it, as we have its lock */
+        errno = number;
         return -1;
+    }
     snprintf(listener->path, sizeof(listener->path), "%s", address->path);
     listener->path_device = status.st_dev;
     listener->path_inode = status.st_ino;
