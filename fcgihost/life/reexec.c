@@ -145,7 +145,8 @@ const struct handover *reexec_predecessor(void)
 
 /* Remembering how the process was started */
 
-/* A deep copy, because Python's os.environ modifies the environment in place. */
+/* A deep copy, because Python's os.environ modifies the environment in place. NULL with errno: a
+ * copy that lacks variables would be the next program's whole environment. */
 static char **copy_environ(void)
 {
     size_t count = 0;
@@ -153,7 +154,8 @@ static char **copy_environ(void)
         count++;
     char **copy = calloc(count + 2, sizeof(*copy)); /* and FCGIHOST_HANDOVER, NULL */
     for (size_t i = 0; copy != NULL && i < count; i++)
-        copy[i] = strdup(environ[i]);
+        if ((copy[i] = strdup(environ[i])) == NULL)
+            return NULL; /* the process ends */
     return copy;
 }
 
@@ -237,7 +239,8 @@ int reexec_init(char **argv)
     if (take_over() < 0)
         return -1;
     start.argv = argv;
-    start.environ = copy_environ();
+    if ((start.environ = copy_environ()) == NULL)
+        return -1;
     start.folder_fd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     start.folder = has_predecessor ? predecessor.folder : getcwd(NULL, 0);
     take_spare_descriptors();
@@ -249,7 +252,7 @@ int reexec_init(char **argv)
     remember_standard();
     remember_descriptors();
     start.children = children_list();
-    return start.environ != NULL ? 0 : -1;
+    return 0;
 }
 
 uint64_t reexec_accept_signals(void)
