@@ -9,6 +9,7 @@
 #include "embed/py_wsgi.h"
 #include "interpreter/py_module.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,14 +24,15 @@ const char *py_interpreter_version(void)
 }
 
 /* Finds the folder of the Python package: beside the program in the build tree, or where it was
- * installed. 0, or -1. */
+ * installed. 0, or -1 with errno: 0 if it is in none of them. */
 static int find_package(char *folder, size_t folder_bytes)
 {
     static const char *const below[] = {"/../python", "/../../python", "/../share/fcgihost/python"};
     char program[PATH_MAX], marker[PATH_MAX + 64];
+    int error = 0;
     ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
     if (n < 0)
-        n = 0;
+        return -1;
     program[n] = '\0';
     char *slash = strrchr(program, '/');
     if (slash != NULL)
@@ -40,16 +42,20 @@ static int find_package(char *folder, size_t folder_bytes)
         snprintf(marker, sizeof(marker), "%s%s", is_relative ? program : FCGIHOST_DATADIR,
                  is_relative ? below[i] : "/python");
         char *resolved = realpath(marker, NULL);
-        if (resolved == NULL)
+        if (resolved == NULL) {
+            error = errno != ENOENT && errno != ENOTDIR && error == 0 ? errno : error;
             continue;
+        }
         snprintf(marker, sizeof(marker), "%.4000s/fcgihost/host/entry.py", resolved);
         bool is_there = access(marker, R_OK) == 0;
+        error = !is_there && errno != ENOENT && error == 0 ? errno : error;
         if (is_there)
             snprintf(folder, folder_bytes, "%s", resolved);
         free(resolved);
         if (is_there)
             return 0;
     }
+    errno = error;
     return -1;
 }
 
@@ -120,7 +126,8 @@ static int import_package(const char *folder, const struct config *config)
     return 0;
 }
 
-static int set_up(const char *folder, const struct config *config, const struct py_options *options)
+static int set_up(const char *folder, const struct config *config, const struct py_options *options,
+                  int stacks_fd)
 {
     if (py_wsgi_init() < 0 || import_package(folder, config) < 0 ||
         py_environ_init(config->threads > 1 && !options->is_run_once, options->is_multiprocess,
@@ -128,7 +135,7 @@ static int set_up(const char *folder, const struct config *config, const struct 
         return -1;
     PyObject *result =
         py_module_call_with("set_up", "diii", (double)config->switch_interval_ms / 1000,
-                            PY_INTERRUPT_SIGNAL, PY_STACKS_SIGNAL, py_stacks_open());
+                            PY_INTERRUPT_SIGNAL, PY_STACKS_SIGNAL, stacks_fd);
     Py_XDECREF(result);
     if (result == NULL)
         return -1;
@@ -142,9 +149,10 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
     char folder[PATH_MAX];
     if (find_package(folder, sizeof(folder)) < 0) {
         snprintf(error->message, sizeof(error->message),
-                 "the Python package fcgihost is missing: put it into %s/python (make install) or "
-                 "beside the program",
-                 FCGIHOST_DATADIR);
+                 "the Python package fcgihost %s%s: put it into %s/python (make install) or "
+                 "beside the program, where this user can read it",
+                 errno != 0 ? "can't be found: " : "is missing",
+                 errno != 0 ? config_error_describe(errno) : "", FCGIHOST_DATADIR);
         return -1;
     }
     py_settings = (struct py_settings){
@@ -153,10 +161,15 @@ int py_interpreter_start(const struct config *config, const struct py_options *o
         .is_multithreaded = config->threads > 1 && !options->is_run_once,
         .request_time_ms = options->supervisor != NULL ? config->request_time_ms : 0};
     py_module_set_supervisor(options->supervisor);
-    PyImport_AppendInittab("_fcgihost", py_module_init);
+    int stacks_fd = py_stacks_open();
+    if (stacks_fd < 0 || PyImport_AppendInittab("_fcgihost", py_module_init) < 0) {
+        snprintf(error->message, sizeof(error->message), "Python can't start: %s",
+                 config_error_describe(stacks_fd < 0 ? errno : ENOMEM));
+        return -1;
+    }
     if (initialise(config, error) < 0)
         return -1;
-    if (set_up(folder, config, options) < 0) {
+    if (set_up(folder, config, options, stacks_fd) < 0) {
         PyErr_Print();
         snprintf(error->message, sizeof(error->message),
                  "the Python package in %.500s can't be used: the traceback says why", folder);
