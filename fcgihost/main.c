@@ -73,12 +73,15 @@ static int run(char **argv, const struct command_line *line, const struct config
     log_set_format(config->log_format);
     if (log_open(config->log_destination, config->log_level) < 0) {
         const char *why = own_file_refusal(errno);
+        bool is_passing = config_error_is_passing(errno);
         char place[PATH_MAX];
         config_describe_place(config, "log", "destination", place, sizeof(place));
         config_error_set(
             &error,
             "%s[log] destination \"%s\": %s: name a file that this user may write to, or stderr",
             place, config->log_destination, why != NULL ? why : config_error_describe(errno));
+        if (is_passing)
+            return start_error(&error, EXIT_RUN_TIME);
         config_blame(config, "log", "destination", &error);
         return start_error_setting(&error, EXIT_CONFIG);
     }

@@ -469,6 +469,7 @@ enum command_line_result command_line_parse(char **argv, struct command_line *co
 
     while (argv[argc] != NULL)
         argc++;
+    errno = 0; /* and so it stays where no call fails */
     *command_line = (struct command_line){.command = COMMAND_SERVE};
     parse.waiting = calloc((size_t)argc + 1, sizeof(*parse.waiting));
     command_line->headers = calloc((size_t)argc + 1, sizeof(*command_line->headers));
@@ -482,6 +483,8 @@ enum command_line_result command_line_parse(char **argv, struct command_line *co
     else if (scanned == 0 && check_combination(&parse) == 0)
         result = apply(&parse);
 done:
+    if (result != COMMAND_LINE_OK && config_error_is_passing(errno))
+        result = COMMAND_LINE_FAILED;
     free(parse.waiting);
     return result;
 }

@@ -21,6 +21,7 @@ enum command {
 /* What command_line_parse returns; they are exit codes of the program. */
 enum command_line_result {
     COMMAND_LINE_OK = 0,
+    COMMAND_LINE_FAILED = 1, /* neither is wrong: there was no memory, or no descriptor */
     COMMAND_LINE_WRONG_USAGE = 2,
     COMMAND_LINE_WRONG_CONFIG = 3
 };

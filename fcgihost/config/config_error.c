@@ -2,6 +2,7 @@
 #include "config/config_error.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,4 +25,10 @@ const char *config_error_describe(int number)
     snprintf(text, sizeof(text), "%s", strerror(number));
     text[0] = (char)tolower((unsigned char)text[0]);
     return text;
+}
+
+bool config_error_is_passing(int number)
+{
+    return number == ENOMEM || number == EMFILE || number == ENFILE || number == EINTR ||
+           number == EAGAIN;
 }

@@ -2,6 +2,8 @@
 #ifndef FCGIHOST_CONFIG_ERROR_H
 #define FCGIHOST_CONFIG_ERROR_H
 
+#include <stdbool.h>
+
 enum { CONFIG_MESSAGE_SIZE = 1024 };
 
 /* Where the bad value was given, which decides the exit code. */
@@ -19,5 +21,8 @@ int config_error_set(struct config_error *error, const char *format, ...)
 /* The text for an errno, in lower case as our messages are; valid until the next call. Not
  * thread-safe: for the start. */
 const char *config_error_describe(int number);
+/* Is it no memory or descriptor, or a signal, that this errno tells of? Then nothing was wrong with
+ * the setting, and another start may work. */
+bool config_error_is_passing(int number);
 
 #endif

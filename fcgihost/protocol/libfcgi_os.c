@@ -40,10 +40,12 @@ int libfcgi_os_init(void)
     static const uint8_t head[] = {1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 0, 0,
                                    0, 0, 0, 0, 1, 4, 0, 1, 0, 0, 0, 0};
     FCGX_Request request;
+    errno = EPROTO;
     if (FCGX_Init() < 0)
         return -1;
-    int result = libfcgi_os_accept(&request, head, sizeof(head), 0);
+    int result = libfcgi_os_accept(&request, head, sizeof(head), 0), error = errno;
     FCGX_Free(&request, 0);
+    errno = result < 0 ? error : EPROTO;
     return result == 0 && bytes_left == 0 ? 0 : -1;
 }
 

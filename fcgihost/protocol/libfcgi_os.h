@@ -10,7 +10,8 @@
 /* libfcgi insists on a descriptor: a number that is never open. */
 enum { LIBFCGI_OS_DESCRIPTOR = INT_MAX };
 
-/* Calls FCGX_Init(), and checks that this libfcgi calls the functions here. 0 or -1. Main thread,
+/* Calls FCGX_Init(), and checks that this libfcgi calls the functions here. 0, or -1 with errno:
+ * EPROTO, it does not; ENOMEM, there was no memory to try it. Main thread,
  * before the others. */
 int libfcgi_os_init(void);
 struct FCGX_Request;

@@ -22,6 +22,7 @@
 #include "status/collector.h"
 #include "status/control.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <unistd.h>
 
@@ -74,6 +75,8 @@ static int serve(const struct config *config, struct supervisor *supervisor, str
 
 static int fail_library(void)
 {
+    if (errno == ENOMEM)
+        return start_error_errno("libfcgi");
     log_error("libfcgi-unsuitable",
               "this libfcgi does not let a program replace its OS_ functions (it was built with "
               "-Bsymbolic or hidden symbols): link with the distribution's");
