@@ -27,7 +27,8 @@ ALIKE = 8       # so many calls that come one after the other from one place: th
 RUNS_MAX = 5000  # a bound that only catches a sweep that does not end
 BAD_LOG = re.compile(r"SystemError|Fatal Python error|Sanitizer|[Aa]ssertion .* failed|Segmentation")
 # As messages say it, if not in the system's words.
-REASONS = {"ENOMEM": "memory", "EADDRINUSE": "in use", "ENOENT": "no such file|not exist|missing|is not a"}
+# pthread_create() has another word for no memory.
+REASONS = {"ENOMEM": "memory|temporarily unavailable", "EADDRINUSE": "in use", "ENOENT": "no such file|not exist|missing|is not a"}
 # Blocks that each thread may keep for its next request, and by whom: there are three threads with the watch.
 SPARE = {"request_new": 3, "add_block": 3, "response_make_room": 3}
 LARGE = b"0123456789abcdef" * (3 << 16)  # of app.py
@@ -65,6 +66,7 @@ class Stage:
 
     def settings(self):
         return merged({"server": {"threads": 2}, "limits": {"response_memory": "64K"},
+                       "shutdown": {"cleanup_timeout": "15s"},  # a machine may be busy
                        "startup": {"retry_delay": "20ms", "retry_max_delay": "100ms"}}, self.more)
 
     def start(self, **more):
@@ -281,7 +283,7 @@ class Living(Stage):
 
     def open(self):
         if self.host is None:
-            self.host = self.start()
+            self.host = self.start(probe=self.more is not MANAGED)
             self.opened(self.host)
 
     def opened(self, host):
@@ -333,11 +335,13 @@ class Living(Stage):
             return
         self.check_log(self.host)
         complaints, is_libraries = self.host.check_descriptors(), "of malloc" not in self.control.armed
-        try:
-            wait_until(lambda: not self.control.more_blocks(self.blocks, SPARE, is_libraries), "", 2)
-        except AssertionError:
-            complaints.append("blocks that were not there before: %s" %
-                              self.control.more_blocks(self.blocks, SPARE, is_libraries))
+        end, more = time.monotonic() + 5, self.control.more_blocks(self.blocks, SPARE, is_libraries)
+        while more and time.monotonic() < end:
+            time.sleep(0.05)
+            more = self.control.more_blocks(self.blocks, SPARE, is_libraries)
+        if more:
+            complaints.append("blocks that were not there before: %s" % more)
+        if more or not is_libraries:
             self.blocks = self.control.blocks()
         if complaints:
             self.fail("; ".join(complaints), self.host)
@@ -483,8 +487,8 @@ class Hup(Living):
 
 class Reloading(Living):
     """Code whose answer is its version. After a fault the old or the new one serves; the next change is taken."""
-    mode, file = "script", "code.py"
-    text = '''
+    mode, file, patience = "script", "code.py", 0.5
+    source = '''
 import os
 import fcgihost
 VERSION = %d
@@ -517,7 +521,7 @@ def application(environ, start_response):
 
     def write(self):
         path = os.path.join(self.code, self.file)
-        write_file(path + ".new", self.text % self.version, 0o644)
+        write_file(path + ".new", self.source % self.version, 0o644)
         os.rename(path + ".new", path)
 
     def serving_version(self, host, armed):
@@ -551,11 +555,15 @@ def application(environ, start_response):
     def change(self, host, armed, seconds):
         self.last, self.version = self.version, self.version + 1
         self.write()
+        self.trigger(host)
         return self.wait_for(host, self.version, armed, seconds)
+
+    def trigger(self, host):
+        """The host finds the change by itself."""
 
     def act(self, host, armed):
         """A fault may keep the old one; the change after it is taken, without a fault."""
-        if not self.change(host, armed, 0.5 if armed else 20) and armed is None:
+        if not self.change(host, armed, self.patience if armed else 20) and armed is None:
             self.fail("the change was not taken", host)
 
     def check_whole(self, host):
@@ -571,6 +579,7 @@ def application(environ, start_response):
         before = self.last
         self.version += 1
         self.write()
+        self.trigger(host)
         self.last = before
         end = time.monotonic() + 20
         while time.monotonic() < end and host.is_running():
@@ -584,8 +593,75 @@ class ReloadScript(Reloading):
     name = "reload-script"
 
 
+class ReloadProcess(Reloading):
+    """Without a manager: a trial process, then the program is executed anew, in which a fault may end the start: after
+    exec() there is nothing to go back to."""
+    name, mode, patience = "reload-process", "process", 3
+
+    def shoot(self, kind, error, nth):
+        try:
+            return super().shoot(kind, error, nth)
+        except Found:
+            if self.host.is_running() or self.host.popen.returncode not in (1, 3):
+                raise
+            self.refused += 1
+            Start.check_refusal(self, self.host, error)
+            self.kept.close()
+            self.end(self.host)
+            self.host = None
+            return 1
+
+    def text(self, host):
+        return host.log.read()[-2000:]
+
+    def check_left(self, host):
+        """Its loads differ: the trial's and the predecessors' are among them."""
+
+    def settle(self):
+        """Each program has a table of its own."""
+
+
+class Roll(Reloading):
+    """SIGHUP to a manager: a successor is started, and takes the place of its predecessor."""
+    name, mode, patience, more = "roll", "off", 3, MANAGED
+
+    def trigger(self, host):
+        host.popen.send_signal(signal.SIGHUP)
+
+    def wait_for(self, host, version, armed, seconds):
+        """Until it says how it ended."""
+        since, is_new = host.log.mark(), super().wait_for(host, version, armed, seconds)
+        if armed is None:
+            host.log.wait("all workers have been replaced", max(0, since - 300))
+        return is_new
+
+    def settle(self):
+        super().settle()
+        if self.host is not None:
+            wait_until(lambda: len(process.children(self.host.pid)) == 1, "one worker", 10)
+
+
+class Respawn(Living):
+    """A worker ends: its manager starts another one."""
+    name, more = "respawn", MANAGED
+
+    def worker(self, host):
+        return wait_until(lambda: process.children(host.pid), "a worker", 40)[0]
+
+    def act(self, host, armed):
+        before = self.worker(host)
+        os.kill(before, signal.SIGTERM)
+        wait_until(lambda: process.has_gone(before), "the worker's end", 20)
+        self.ask(host, armed=armed)
+
+    def check_whole(self, host):
+        """Idle connections are closed in order, as a worker that is signalled has no heir."""
+        self.ask(host)
+
+
 STAGES = [Start, *([StartUser] if os.geteuid() == 0 else []), StartPlain, StartManager, Get, Kept, Upload, Download, File, Stream, Fail, Scgi, ScgiDownload, Status, Hup,
-          ReloadScript, End, EndManager]
+          ReloadScript, ReloadProcess, Roll,
+          Respawn, End, EndManager]
 PYTHON_STAGES = [StartPython, GetPython, EndPython]
 
 
