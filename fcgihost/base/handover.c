@@ -105,6 +105,7 @@ static void put_process(struct handover_writer *writer, const struct handover *h
     put_number(writer, handover->started_us);
     put_number(writer, handover->signal_mask);
     put_number(writer, handover->is_start_again);
+    put_number(writer, handover->started_ms);
     end_record(writer, begin);
     begin = begin_record(writer, RECORD_STARTUP);
     put_bytes(writer, handover->startup);
@@ -472,6 +473,7 @@ static void take_process(struct handover *handover, struct reader *content)
     handover->started_us = take_number(content);
     handover->signal_mask = take_number(content);
     handover->is_start_again = take_number(content) != 0;
+    handover->started_ms = take_number(content);
 }
 
 static void take_worker(struct handover_worker *worker, struct reader *content)

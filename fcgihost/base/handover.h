@@ -120,6 +120,7 @@ struct handover {
     size_t child_count;
     struct handover_bytes startup; /* what fcgihost/host/startup.py wants to know again */
     uint64_t started_us;           /* when the first of these processes began, since 1970 */
+    uint64_t started_ms;           /* likewise, on CLOCK_MONOTONIC; 0: not told */
     uint64_t signal_mask;          /* that it was started with: 1 << number */
     bool is_start_again;           /* nothing was served: its start failed and is tried again */
 };

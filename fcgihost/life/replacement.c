@@ -16,12 +16,18 @@ void replacement_init(struct replacement *replacement, const struct config *conf
 {
     const struct handover *predecessor = reexec_predecessor();
     *replacement = (struct replacement){
-        .config = config, .started_us = clock_real_us(), .status = {.generation = 1}};
+        .config = config,
+        .started_us = clock_real_us(),
+        .started_ms = clock_ms(),
+        .status = {.generation = 1}};
     atomic_flag_clear(&replacement->is_begun);
     if (predecessor != NULL && predecessor->status.generation > 0)
         replacement->status = predecessor->status;
-    if (predecessor != NULL && predecessor->is_start_again)
-        replacement->started_us = predecessor->started_us;
+    if (predecessor == NULL || !predecessor->is_start_again)
+        return;
+    replacement->started_us = predecessor->started_us;
+    if (predecessor->started_ms != 0) /* an older program does not tell */
+        replacement->started_ms = predecessor->started_ms;
 }
 
 int replacement_keep_startup(struct replacement *replacement, const void *startup, size_t bytes)
@@ -95,6 +101,7 @@ static int collect(struct replacement *replacement, struct handover *handover)
         .root_files = process_root_files(),
         .startup = replacement->startup,
         .started_us = replacement->started_us,
+        .started_ms = replacement->started_ms,
         .is_start_again = replacement->is_start_again,
         .status = replacement->status,
         .programs = replacement->programs,

@@ -22,7 +22,8 @@ struct replacement {
     struct handover_program *programs;
     size_t program_count;
     enum restart_reason restart; /* how the replacement is counted */
-    uint64_t started_us;         /* since 1970; of the first of several attempts to start */
+    /* When the first of several attempts to start began: since 1970, and on CLOCK_MONOTONIC. */
+    uint64_t started_us, started_ms;
     atomic_bool is_exit_wanted;  /* by a signal, for example: the process must exit, whatever the
                                     reason to stop was */
     atomic_bool is_planned;      /* set with the drain */
@@ -30,7 +31,7 @@ struct replacement {
     atomic_flag is_begun;
 };
 
-/* Takes over the status, and started_us if an earlier attempt to start has handed it over. Main
+/* Takes over the status, and when it started if an earlier attempt to start has handed it over. Main
  * thread. */
 void replacement_init(struct replacement *replacement, const struct config *config);
 

@@ -40,7 +40,7 @@ void manager_tell_status(struct manager *manager)
 bool manager_start_status(struct manager *manager, const struct config *config)
 {
     struct config_error error;
-    collector_init(config, py_interpreter_version(), clock_real_us());
+    collector_init(config, py_interpreter_version(), clock_real_us(), clock_ms());
     if (reexec_predecessor() != NULL)
         collector_resume(&reexec_predecessor()->status);
     manager_tell_status(manager);

@@ -57,6 +57,7 @@ struct handover worker_processes_describe_outfit(const struct worker_outfit *out
                                                 .text = {(const uint8_t *)config->environment_text,
                                                          config->environment_bytes}},
                                 .started_us = clock_real_us(),
+                                .started_ms = clock_ms(),
                                 .listeners = calloc(set->count, sizeof(*handover.listeners)),
                                 .listener_count = set->count};
     for (size_t i = 0; handover.listeners != NULL && i < set->count; i++) {

@@ -140,7 +140,8 @@ static int start_control(const struct config *config, struct listener_set *statu
                          const struct supervisor *supervisor)
 {
     struct config_error error;
-    collector_init(config, py_interpreter_version(), supervisor->replacement.started_us);
+    collector_init(config, py_interpreter_version(), supervisor->replacement.started_us,
+                   supervisor->replacement.started_ms);
     collector_resume(&supervisor->replacement.status);
     if (reexec_predecessor() != NULL)
         collector_resume_programs(reexec_predecessor()->programs,

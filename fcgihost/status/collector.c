@@ -30,7 +30,7 @@ enum {
 static struct {
     const struct config *config;
     const char *python;
-    uint64_t started_us;
+    uint64_t started_us, started_ms;
     _Atomic(const char *) state;
     _Atomic(struct poller *) poller;
     _Atomic(const struct activities *) activities;
@@ -72,12 +72,14 @@ static void init_application(struct program_figures *program,
              application->mount[0] != '\0' ? application->mount : "/");
 }
 
-void collector_init(const struct config *config, const char *python_version, uint64_t started_us)
+void collector_init(const struct config *config, const char *python_version, uint64_t started_us,
+                    uint64_t started_ms)
 {
     size_t imports = config->imports.count;
     told.config = config;
     told.python = python_version;
     told.started_us = started_us;
+    told.started_ms = started_ms;
     told.application_count = config->application_count;
     told.import_count = imports < FIGURES_IMPORTS_MAX ? imports : FIGURES_IMPORTS_MAX;
     free(told.applications);
@@ -491,13 +493,14 @@ struct figures *collect_figures(void)
     struct figures *figures = calloc(1, sizeof(*figures));
     if (figures == NULL)
         return NULL;
+    uint64_t now_ms = clock_ms();
     *figures = (struct figures){
         .version = FCGIHOST_VERSION,
         .python = told.python,
         .state = collector_state(),
         .started_us = told.started_us,
-        .now_us = clock_real_us(),
-        .now_ms = clock_ms(),
+        .up_ms = now_ms > told.started_ms ? now_ms - told.started_ms : 0,
+        .now_ms = now_ms,
         .generation = told.generation,
     };
     for (int i = 0; i < FIGURES_REASONS; i++)

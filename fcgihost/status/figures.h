@@ -107,7 +107,8 @@ struct listener_figures {
 struct figures {
     const char *version, *python;
     const char *state;
-    uint64_t started_us, now_us, now_ms;
+    uint64_t started_us; /* since 1970, as the clock was then: it may have been set since */
+    uint64_t up_ms, now_ms;
     unsigned generation;
     unsigned long long restarts[FIGURES_REASONS];
     unsigned starts;              /* of processes that replaced none */

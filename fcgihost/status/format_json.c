@@ -179,14 +179,11 @@ static void put_process(struct json *json, const struct process_figures *process
 
 static void put_host(struct json *json, const struct figures *figures)
 {
-    double uptime_s = figures->now_us > figures->started_us
-                          ? (double)(figures->now_us - figures->started_us) / 1e6
-                          : 0;
     json_string(json, "version", figures->version);
     json_string(json, "python", figures->python);
     json_string(json, "state", figures->state);
     json_moment(json, "started", figures->started_us);
-    json_number(json, "uptime_seconds", uptime_s);
+    json_number(json, "uptime_seconds", (double)figures->up_ms / 1e3);
     json_unsigned(json, "generation", figures->generation);
 }
 

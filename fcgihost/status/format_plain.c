@@ -185,9 +185,7 @@ void format_plain(struct strbuf *text, const struct figures *figures)
 {
     strbuf_format(text, "fcgihost %s, Python %s: %s, up ", figures->version, figures->python,
                   figures->state);
-    put_duration(text, figures->now_us > figures->started_us
-                           ? (double)(figures->now_us - figures->started_us) / 1e6
-                           : 0);
+    put_duration(text, (double)figures->up_ms / 1e3);
     strbuf_put(text, "\n");
     for (size_t i = 0; i < figures->listener_count; i++) {
         const struct listener_figures *listener = &figures->listeners[i];

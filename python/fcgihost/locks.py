@@ -78,7 +78,7 @@ class Locks:
             items.append(status_items.Item(
                 "lock", name, state="held" if is_held else "waiting", detail=turns[0].thread if is_held else "",
                 pid=os.getpid() if is_held else 0, waiting=len(turns) - is_held,
-                seconds=max(time.time() - since, 0.0) if is_held else None))
+                seconds=self._clock() - turns[0].held_from if is_held else None))
         return items
 
     def acquire(self, name, timeout):
@@ -94,7 +94,7 @@ class Locks:
             if not self._join(turn) and not runtime.wait(turn.woken, timeout):
                 raise self._too_long(turn, began)
             self._lock_file(turn, began, timeout)
-            turn.since = time.time()
+            turn.held_from, turn.since = self._clock(), time.time()
             turn.file.write_holder(turn)
             status_items.changed()
         except BaseException:
@@ -216,7 +216,7 @@ class _Token:
 class _Turn:
     """A thread's place in the queue for a lock."""
 
-    __slots__ = ("name", "place", "token", "thread", "woken", "file", "since", "depth")
+    __slots__ = ("name", "place", "token", "thread", "woken", "file", "since", "held_from", "depth")
 
     def __init__(self, name, token):
         self.name = name
@@ -226,7 +226,8 @@ class _Turn:
         self.woken = threading.Lock()
         self.woken.acquire()
         self.file = None
-        self.since = None  # it has the lock since then: seconds since 1970
+        self.since = None  # it has the lock since then: seconds since 1970, to be shown
+        self.held_from = None  # likewise, on the clock that nobody sets
         self.depth = 1
 
 

@@ -191,6 +191,14 @@ class ThreadsTest(Case):
             thread.join()
         self.assertEqual(count, [800])
 
+    def test_the_age_of_one_that_is_held_does_not_follow_the_time_of_day(self):
+        self.use_clock()
+        with fcgihost.lock("a"):
+            self.locks._sleep(7)
+            with mock.patch("time.time", lambda: 0.0):
+                item, = self.locks.describe()
+        self.assertEqual((item.name, item.state, item.seconds), ("a", "held", 7))
+
     def test_too_long_a_wait_names_the_holder(self):
         slept = self.use_clock()
         holder = Holder([], name="busy")

@@ -131,7 +131,7 @@ static void init(void)
                              .imports = {.items = imports, .count = IMPORTS},
                              .require = false,
                              .backlog = 511};
-    collector_init(&config, "3.11.2", 123456);
+    collector_init(&config, "3.11.2", 123456, 0);
 }
 
 static int set_up(void **state)
@@ -182,6 +182,7 @@ static void test_at_first_nothing_is_known_but_the_configuration(void **state)
     assert_true(isnan(process->imports[1].loaded_in_s));
     struct figures *figures = collect_figures();
     assert_string_equal(figures->python, "3.11.2");
+    assert_int_equal(figures->up_ms, figures->now_ms); /* since 0, whatever the time of day was */
     assert_int_equal(figures->process_count, 1);
     assert_int_equal(figures->starts, 1);
     assert_int_equal(figures->listener_count, 0);
@@ -202,7 +203,7 @@ static void test_the_root_s_mount_is_a_slash_and_long_names_are_cut(void **state
     for (size_t i = 0; i < COUNT(imports); i++)
         imports[i] = longest;
     changed.imports.count = COUNT(imports);
-    collector_init(&changed, "3", 1);
+    collector_init(&changed, "3", 1, 0);
     const struct process_figures *process = collect();
     assert_string_equal(process->applications[0].mount, "/");
     assert_int_equal(strlen(process->applications[0].name),
@@ -291,7 +292,7 @@ static void test_the_start_waits_for_required_imports_and_then_for_applications(
     assert_true(collector_get_start(&start));
     assert_string_equal(start.name, "admin:app");
     config.require = true;
-    collector_init(&config, "3", 1);
+    collector_init(&config, "3", 1, 0);
     collector_program_begins(PROGRAM_APPLICATION, 0, 1);
     collector_program_begins(PROGRAM_IMPORT, 1, 1);
     assert_true(collector_get_start(&start));

@@ -94,7 +94,7 @@ static void test_what_failed_is_failed_for_the_next_program_too_and_nothing_else
     static struct config config = {.applications = applications,
                                    .application_count = 2,
                                    .imports = {.items = imports, .count = 2}};
-    collector_init(&config, "3.11", 1);
+    collector_init(&config, "3.11", 1, 0);
     collector_program_begins(PROGRAM_IMPORT, 0, 1);
     collector_program_loaded(PROGRAM_IMPORT, 0);
     collector_program_begins(PROGRAM_IMPORT, 1, 4);

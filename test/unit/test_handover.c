@@ -70,6 +70,7 @@ static struct handover example(void)
                              .child_count = COUNT(children),
                              .startup = bytes_of("what Python knows"),
                              .started_us = 123456789012345,
+                             .started_ms = 987654321,
                              .signal_mask = 1 << 15,
                              .is_start_again = true,
                              .status = {.generation = 5, .restarts = {1, 2, 3, 4, 5, 6, 7}},
@@ -113,7 +114,8 @@ static void test_what_is_written_is_read(void **state)
     assert_string_equal(after.folder, before.folder);
     assert_same_bytes(after.file.text, before.file.text);
     assert_same_bytes(after.startup, before.startup);
-    assert_true(after.started_us == before.started_us && after.signal_mask == before.signal_mask);
+    assert_true(after.started_us == before.started_us && after.started_ms == before.started_ms);
+    assert_int_equal(after.signal_mask, before.signal_mask);
     assert_true(after.is_start_again);
     assert_int_equal(after.listener_count, COUNT(listeners));
     for (size_t i = 0; i < COUNT(listeners); i++) {

@@ -35,10 +35,11 @@ const char *py_interpreter_version(void)
     return "3.11.2";
 }
 
-void collector_init(const struct config *of, const char *python_version, uint64_t started_us)
+void collector_init(const struct config *of, const char *python_version, uint64_t started_us,
+                    uint64_t started_ms)
 {
     assert_ptr_equal(of, &config);
-    assert_true(started_us > 0);
+    assert_true(started_us > 0 && started_ms > 0);
     tell("init %s", python_version);
 }
 

@@ -121,13 +121,14 @@ static void
 test_several_attempts_to_start_have_one_start_time_and_other_programs_their_own(void **state)
 {
     (void)state;
-    struct handover predecessor = {.started_us = 5, .is_start_again = true};
+    struct handover predecessor = {.started_us = 5, .started_ms = 6, .is_start_again = true};
     fake_predecessor = &predecessor;
     replacement_init(&replacement, &config);
     assert_int_equal(replacement.started_us, 5);
+    assert_int_equal(replacement.started_ms, 6);
     predecessor.is_start_again = false;
     replacement_init(&replacement, &config);
-    assert_true(replacement.started_us > 5);
+    assert_true(replacement.started_us > 5 && replacement.started_ms > 6);
 }
 
 static void test_what_the_status_counts_is_handed_over_with_the_reason_counted(void **state)

@@ -67,7 +67,8 @@ static int step_with_error(const char *what, struct config_error *error)
 #pragma GCC diagnostic ignored "-Wunused-parameter" /* most fakes use none of theirs */
 
 NOTHING(signals_init, (struct supervisor * supervisor))
-NOTHING(collector_init, (const struct config *c, const char *version, uint64_t started_us))
+NOTHING(collector_init,
+        (const struct config *c, const char *version, uint64_t started_us, uint64_t started_ms))
 NOTHING(collector_resume, (const struct handover_status *status))
 NOTHING(collector_resume_programs, (const struct handover_program *programs, size_t count))
 NOTHING(listener_close_all, (struct listener_set * set))
