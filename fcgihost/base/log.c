@@ -205,6 +205,11 @@ void log_reopen_now(bool is_asked)
     failures = result < 0 ? failures + (failures < TELL_AT) : 0;
 }
 
+void log_mend(void)
+{
+    log_sink_mend();
+}
+
 bool log_flush(void)
 {
     return log_queue_flush();

@@ -20,6 +20,9 @@ int log_start_writer(void);
 /* Opens a file destination again (SIGHUP, after rotation); if that fails the old one stays in use.
  * One that was moved away is opened again without being asked. */
 void log_reopen(void);
+/* The application has closed descriptors that it did not open: the log, which may be one of them, is
+ * opened anew if it can be. */
+void log_mend(void);
 /* Waits until all that was logged is written, but not for one who takes nothing. false: not all. */
 bool log_flush(void);
 /* Before the process executes another program: flushes, and descriptors 1 and 2 are what they were

@@ -21,6 +21,8 @@ enum { FILE_MODE = 0640, TELL_MS = 1000 };
 static struct {
     enum log_sink_kind kind;
     int fd;
+    dev_t device; /* which file fd is … */
+    ino_t inode;  /* … as long as the application leaves it alone */
     char *path;
     bool is_torn; /* the last record could not be written to its end */
 } sink = {.kind = LOG_SINK_BLOCKING, .fd = STDERR_FILENO};
@@ -101,6 +103,20 @@ static enum log_sink_kind kind_of(int fd)
     return S_ISSOCK(status.st_mode) ? LOG_SINK_SOCKET : LOG_SINK_FILE;
 }
 
+static bool is_file(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_dev == sink.device && status.st_ino == sink.inode;
+}
+
+static void note_file(void)
+{
+    struct stat status = {0};
+    (void)!fstat(sink.fd, &status);
+    sink.device = status.st_dev;
+    sink.inode = status.st_ino;
+}
+
 /* Another number than 2, since the application may put something else there. */
 static int open_stderr(void)
 {
@@ -111,6 +127,7 @@ static int open_stderr(void)
     if (fd < 0)
         fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     sink.fd = fd >= 0 ? fd : STDERR_FILENO;
+    note_file();
     return 0;
 }
 
@@ -136,6 +153,7 @@ static int open_path(const char *path)
     sink.kind = kind_of(fd);
     sink.fd = fd;
     sink.path = copy;
+    note_file();
     return 0;
 }
 
@@ -280,10 +298,29 @@ int log_sink_reopen(void)
     int result = fd >= 0 ? dup3(fd, sink.fd, O_CLOEXEC) : -1, error = errno;
     if (fd >= 0)
         close(fd);
-    if (result >= 0)
+    if (result >= 0) {
         sink.is_torn = false;
+        note_file();
+    }
     errno = error;
     return result < 0 ? -1 : 0;
+}
+
+void log_sink_mend(void)
+{
+    if (sink.kind == LOG_SINK_SYSLOG) {
+        log_syslog_open();
+        return;
+    }
+    if (is_file(sink.fd))
+        return;
+    int fd = sink.path != NULL ? open_file(sink.path)
+                               : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (fd < 0)
+        return;
+    sink.fd = fd; /* the old number may be another file's */
+    sink.is_torn = false;
+    note_file();
 }
 
 bool log_sink_has_moved(void)

@@ -31,8 +31,8 @@ int log_sink_open(const char *destination);
 /* "stderr" again. */
 void log_sink_close(void);
 enum log_sink_kind log_sink_kind(void);
-/* Its descriptor; of a file it never changes while the sink is open: a reopen puts another
- * file behind it. */
+/* Its descriptor; of a file it never changes while the sink is open, unless it is mended: a
+ * reopen puts another file behind it. */
 int log_sink_fd(void);
 /* Is descriptor 2 closed or /dev/null? */
 bool log_sink_is_stderr_useless(void);
@@ -50,6 +50,9 @@ void log_sink_tell(int fd, const char *line, size_t line_bytes);
 
 /* Opens a file again. 0; -1 with errno: the old one stays in use. */
 int log_sink_reopen(void);
+/* The application may have closed the descriptor, and opened another file that got its number: opens
+ * the file, the socket, or what descriptor 2 is, anew. */
+void log_sink_mend(void);
 /* Was the file moved away or removed? */
 bool log_sink_has_moved(void);
 

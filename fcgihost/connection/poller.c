@@ -15,6 +15,8 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { HEALED_MS = 2000 /* the lack of descriptors is over after so long without one */ };
@@ -43,6 +45,40 @@ int poller_control(struct poller *poller, int operation, int fd, uint32_t events
     return epoll_ctl(poller->epoll_fd, operation, fd, &event);
 }
 
+static void note_files(struct poller *poller)
+{
+    struct stat status;
+    if (fstat(poller->epoll_fd, &status) == 0) {
+        poller->device = status.st_dev;
+        poller->inode = status.st_ino;
+    }
+    for (size_t i = 0; i < poller->listener_count; i++) {
+        struct poller_listener *item = &poller->listeners[i];
+        if (fstat(item->listener->fd, &status) == 0) {
+            item->device = status.st_dev;
+            item->inode = status.st_ino;
+        }
+    }
+}
+
+static bool is_file(int fd, dev_t device, ino_t inode)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+}
+
+bool poller_has_lost_descriptors(struct poller *poller)
+{
+    bool is_whole = is_file(poller->epoll_fd, poller->device, poller->inode);
+    pthread_mutex_lock(&poller->mutex);
+    for (size_t i = 0; is_whole && i < poller->listener_count; i++) {
+        const struct poller_listener *item = &poller->listeners[i];
+        is_whole = item->listener->fd < 0 || is_file(item->listener->fd, item->device, item->inode);
+    }
+    pthread_mutex_unlock(&poller->mutex);
+    return !is_whole;
+}
+
 int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
                 int change_fd)
 {
@@ -67,6 +103,7 @@ int poller_init(struct poller *poller, struct listener_set *set, const struct co
             return -1;
     }
     poller->listener_count = set->count;
+    note_files(poller);
     the_poller = poller;
     pthread_atfork(NULL, NULL, close_in_child);
     if (poller_control(poller, EPOLL_CTL_ADD, poller->ready_fd, EPOLLIN, &ready_pollable) < 0)
@@ -233,6 +270,9 @@ static enum pollable *next_pollable(struct poller *poller, int timeout_ms)
         atomic_fetch_add(&poller->round, 1);
         poller->event_count =
             epoll_wait(poller->epoll_fd, poller->events, POLLER_EVENTS, timeout_ms);
+        /* The application has closed it; the supervisor will see that, if it gets the time. */
+        if (poller->event_count < 0 && errno != EINTR)
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     }
     return poller->event_count > 0 ? poller->events[poller->next_event++].data.ptr : NULL;
 }

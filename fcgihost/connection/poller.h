@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 enum { POLLER_EVENTS = 16 };
 
@@ -39,6 +40,8 @@ struct poller {
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
     atomic_ullong round;            /* counts the calls of epoll_wait */
+    dev_t device; /* which file epoll_fd is … */
+    ino_t inode;  /* … as long as the application leaves it alone */
     struct listener *last_listener; /* the listener that accepted … */
     atomic_int accepts_in_row;      /* … so many connections in a row */
     int wake_fd;                    /* readable once the workers must end */
@@ -123,6 +126,8 @@ int poller_listener_fd(struct poller *poller, size_t i);
 /* "unix:/run/x.sock", for messages. */
 const char *poller_listener_name(const struct poller *poller, size_t i);
 
+/* Has the application closed the descriptor of a listener, or that on which all threads wait? */
+bool poller_has_lost_descriptors(struct poller *poller);
 /* For the supervisor, at least once a second: closes connections past their deadline, and accepts
  * again when there is room. */
 void poller_tend(struct poller *poller, uint64_t now_ms);

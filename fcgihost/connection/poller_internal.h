@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 struct config;
 struct listener;
@@ -34,6 +35,8 @@ static inline uint32_t poller_events_of(const struct connection *connection)
 struct poller_listener {
     enum pollable pollable;
     struct listener *listener;
+    dev_t device; /* likewise, of its descriptor */
+    ino_t inode;
 };
 
 /* epoll_ctl(2), with or without the mutex. */

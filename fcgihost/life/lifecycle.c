@@ -80,7 +80,8 @@ static enum lifecycle_action stop_if_due(struct lifecycle *lifecycle,
 
 static enum lifecycle_action drain(struct lifecycle *lifecycle, const struct lifecycle_view *view)
 {
-    bool is_impatient = lifecycle->reason == REASON_SIGQUIT || view->asked == REASON_SIGQUIT;
+    bool is_impatient = lifecycle->reason == REASON_SIGQUIT ||
+                        lifecycle->reason == REASON_DESCRIPTORS || view->asked == REASON_SIGQUIT;
     if (view->connections > 0 && view->now_ms < lifecycle->deadline_ms && !is_impatient)
         return LIFECYCLE_NOTHING;
     lifecycle->is_cut_off = view->connections > 0 && !is_impatient;
@@ -138,6 +139,7 @@ const char *lifecycle_reason_name(enum lifecycle_reason reason)
         [REASON_STARTUP] = "[startup] on_failure = exit",
         [REASON_RETIRED] = "a successor serves",
         [REASON_ORPHANED] = "the manager has died",
+        [REASON_DESCRIPTORS] = "the application has closed the host's descriptors",
         [REASON_RETRY] = "a failed start",
     };
     return names[reason];

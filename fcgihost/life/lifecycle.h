@@ -36,6 +36,7 @@ enum lifecycle_reason {
     REASON_STARTUP,      /* on_failure = exit */
     REASON_RETIRED,      /* the manager says so: another worker has taken its place */
     REASON_ORPHANED,     /* the manager has died */
+    REASON_DESCRIPTORS,  /* the application has closed those of the host: no drain either */
     REASON_RETRY, /* a start failed before anything was served; the next needs a fresh interpreter
                    */
 };

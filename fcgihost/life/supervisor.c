@@ -113,7 +113,7 @@ static void wait_event(struct supervisor *supervisor)
     bool is_stopping = supervisor->lifecycle.state >= LIFECYCLE_DRAINING;
     const struct manager_link *link = &supervisor->link;
     struct pollfd pollfds[] = {
-        {.fd = supervisor->event_fd, .events = POLLIN},
+        {.fd = supervisor->has_lost_descriptors ? -1 : supervisor->event_fd, .events = POLLIN},
         {.fd = link->is_managed && !is_stopping ? link->worker.channel_fd : -1, .events = POLLIN},
         {.fd = link->inherit_fd, .events = POLLIN}};
     eventfd_t count;
@@ -222,7 +222,9 @@ static void log_drain(const struct supervisor *supervisor)
              is_replaced(supervisor)
                  ? "new connections wait for a fresh process with the same number"
                  : "no new connections",
-             supervisor->lifecycle.reason == REASON_SIGQUIT ? "no time" : seconds);
+             supervisor->lifecycle.reason == REASON_SIGQUIT || supervisor->has_lost_descriptors
+                 ? "no time"
+                 : seconds);
 }
 
 /* A failed start is tried again, in this process: it has told so. */
@@ -431,6 +433,23 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     perform(supervisor, action);
 }
 
+/* Without its own descriptors the process is deaf, and would be for ever. What has their numbers by
+ * now is the application's. */
+static void look_for_lost_descriptors(struct supervisor *supervisor)
+{
+    if (supervisor->lifecycle.state >= LIFECYCLE_DRAINING ||
+        !poller_has_lost_descriptors(supervisor->poller))
+        return;
+    supervisor->has_lost_descriptors = true;
+    event_set_descriptor(&supervisor->stop, -1);
+    log_mend();
+    log_error("descriptors-closed",
+              "the application has closed the host's descriptors, with os.closerange() say, so "
+              "nothing can be served any more: let it close those that it has opened; children "
+              "get none of the host's");
+    atomic_store(&supervisor->asked, REASON_DESCRIPTORS);
+}
+
 /* A worker that can't serve leaves new connections to the others until its successor is there. */
 static void see_to_requests(struct supervisor *supervisor, uint64_t now_ms)
 {
@@ -447,6 +466,7 @@ static void *run(void *argument)
     log_only_queue();
     while (supervisor->lifecycle.state != LIFECYCLE_STOPPED) {
         wait_event(supervisor);
+        look_for_lost_descriptors(supervisor);
         do_what_signals_ask(supervisor);
         heed_manager(supervisor);
         report_start(supervisor);

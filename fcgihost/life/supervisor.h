@@ -41,6 +41,7 @@ struct supervisor {
     struct main_thread main;
     struct replacement replacement;
     struct manager_link link; /* without a manager it has no effect */
+    bool has_lost_descriptors; /* the application has closed them */
     bool is_bequeathing;      /* idle connections are given to the heir */
     struct request_deadlines deadlines;
     struct process_notify service;        /* what systemd hears */

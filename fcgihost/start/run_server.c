@@ -188,7 +188,8 @@ int run_server(const struct config *config, const struct privileges *privileges)
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
-    bool is_stuck = supervisor.lifecycle.reason == REASON_REQUEST_TIME;
+    bool is_stuck = supervisor.lifecycle.reason == REASON_REQUEST_TIME ||
+                    supervisor.lifecycle.reason == REASON_DESCRIPTORS;
     process_remove_pid_file(config);
     control_stop();
     listener_close_all(&status);

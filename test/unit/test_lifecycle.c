@@ -275,6 +275,19 @@ static void test_sigquit_does_not_drain(void **state)
     assert_false(lifecycle.is_cut_off);
 }
 
+static void test_without_the_host_s_descriptors_there_is_no_drain_and_nothing_is_asked(void **state)
+{
+    (void)state;
+    struct lifecycle lifecycle = begin(&unlimited);
+    lifecycle.is_managed = true;
+    struct lifecycle_view view = {.now_ms = START, .is_loaded = true, .connections = 1};
+    lifecycle_step(&lifecycle, &view);
+    view.asked = REASON_DESCRIPTORS;
+    assert_step(&lifecycle, view, LIFECYCLE_DRAIN, LIFECYCLE_DRAINING);
+    assert_step(&lifecycle, view, LIFECYCLE_CLEAN, LIFECYCLE_CLEANING);
+    assert_false(lifecycle.is_cut_off);
+}
+
 static void test_sigquit_cuts_a_drain_short(void **state)
 {
     (void)state;
@@ -375,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_last_connection_at_the_deadline_is_not_cut_off),
         cmocka_unit_test(test_no_drain_at_all),
         cmocka_unit_test(test_sigquit_does_not_drain),
+        cmocka_unit_test(
+            test_without_the_host_s_descriptors_there_is_no_drain_and_nothing_is_asked),
         cmocka_unit_test(test_sigquit_cuts_a_drain_short),
         cmocka_unit_test(test_it_leaves_once_when_python_is_over),
         cmocka_unit_test(test_it_gives_python_up_once_when_it_takes_too_long),

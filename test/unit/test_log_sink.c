@@ -130,6 +130,27 @@ static void *log_in_thread(void *argument)
     return NULL;
 }
 
+static void test_what_got_the_number_of_its_descriptor_is_left_alone_once_it_is_mended(void **state)
+{
+    (void)state;
+    int fd = log_descriptor();
+    close(fd);
+    int other = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (other != fd) {
+        dup2(other, fd);
+        close(other);
+    }
+    log_mend();
+    log_info("test-message", "mended");
+    assert_true(log_descriptor() != fd);
+    assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+    assert_non_null(strstr(read_file(path), "mended"));
+    log_mend(); /* nothing to mend */
+    log_info("test-message", "again");
+    assert_non_null(strstr(read_file(path), "again"));
+    close(fd);
+}
+
 static void test_threads_never_mix_their_lines_while_the_file_is_reopened(void **state)
 {
     static const char letters[] = "abcdefgh";
@@ -183,6 +204,7 @@ int main(void)
         TEST(test_reopen_that_fails_keeps_the_old_file),
         TEST(test_file_that_cannot_be_opened),
         TEST(test_file_of_another_keeps_its_mode),
+        TEST(test_what_got_the_number_of_its_descriptor_is_left_alone_once_it_is_mended),
         TEST(test_threads_never_mix_their_lines_while_the_file_is_reopened),
         TEST(test_file_never_becomes_descriptor_2),
     };

@@ -88,6 +88,14 @@ void spool_store_trim(struct spool_store *store)
     assert_ptr_equal(store, &pool.store);
 }
 
+static atomic_bool are_descriptors_lost;
+
+bool poller_has_lost_descriptors(struct poller *asked)
+{
+    (void)asked;
+    return atomic_load(&are_descriptors_lost);
+}
+
 void poller_tend(struct poller *tended, uint64_t now_ms)
 {
     (void)tended;
@@ -229,6 +237,11 @@ void log_tell_gathered(void)
     atomic_fetch_add(&gathered_told, 1);
 }
 
+void log_mend(void)
+{
+    tell("mend_log");
+}
+
 void log_reopen(void)
 {
     tell("reopen");
@@ -339,6 +352,23 @@ static void test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_
     finish();
     assert_true(was_told("|cut|quit|"));
     assert_false(was_told("cut off"));
+}
+
+static void test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error(void **state)
+{
+    (void)state;
+    start();
+    atomic_store(&open_connections, 1);
+    atomic_store(&are_descriptors_lost, true);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_int_equal(supervisor.lifecycle.reason, REASON_DESCRIPTORS);
+    assert_true(was_told("mend_log|"));
+    assert_true(was_told("the application has closed the host's descriptors, with os.closerange() "
+                         "say"));
+    assert_true(was_told("the application has closed the host's descriptors: stopping: no new "
+                         "connections, requests in flight have no time|stop_accepting"));
+    atomic_store(&are_descriptors_lost, false);
 }
 
 static void test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on(void **state)
@@ -559,6 +589,7 @@ int main(void)
         TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
         TEST(test_responses_that_outlive_the_drain_are_counted_and_have_no_stacks),
         TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),
+        TEST(test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error),
         TEST(test_a_stuck_request_drains_the_process),
         TEST(test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit),
         TEST(test_signals_for_the_log_and_the_stacks_are_obeyed),
