@@ -1,27 +1,60 @@
-"""A signal at any moment of the start, of serving and of the end: the host ends in order, and leaves nothing."""
+"""A signal at any moment of the start, of serving and of the end: the host ends in order, and leaves nothing.
+
+    moments.py [--moments N] [--signals NAMES] [--processes NUMBERS]
+
+Systematically: for each signal that stops, without a manager and with one, half of N lives end at a moment of their
+start, half get a second signal at a moment of their end. The moments are library calls of the host's processes
+(moments.c), spread evenly over those that a start, or an end, makes."""
+import argparse
+import ctypes
+import mmap
 import os
 import signal
 import subprocess
+import sys
 import time
 
-from torment import Request, Torment, TormentedHost, process
+import torment
+from torment import Request, Torment, TormentedHost, process, temporary_folder
 
 STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGQUIT]
 OTHERS = [signal.SIGHUP, signal.SIGUSR2]
 
 
+class Control(ctypes.Structure):
+    """struct moments of moments.c."""
+    _fields_ = [("calls", ctypes.c_long), ("countdown", ctypes.c_long), ("number", ctypes.c_int), ("pid", ctypes.c_int),
+                ("sent", ctypes.c_int)]
+
+
 class Moments(Torment):
     name = "moments"
 
+    def __init__(self, seed):
+        super().__init__(seed)
+        folder = temporary_folder()
+        library, path = os.path.join(folder, "moments.so"), os.path.join(folder, "moments")
+        subprocess.run(["cc", "-std=c11", "-O1", "-g", "-fPIC", "-shared", "-o", library,
+                        os.path.join(torment.HERE, "moments.c"), "-ldl"], check=True)
+        with open(path, "w+b") as file:
+            file.truncate(mmap.PAGESIZE)
+            self.control = Control.from_buffer(mmap.mmap(file.fileno(), mmap.PAGESIZE))
+        self.environ = {"LD_PRELOAD": library, "MOMENTS": path}
+        self.lengths = {}  # how many calls a stage had: the longest so far
+
     def run(self, until):
         while True:
-            self.one_life()
+            # A sanitizer wants to be the first that replaces these functions.
+            kind = self.one_life if process.SAN else self.random.choice([self.one_life, self.one_exact_life])
+            kind()
             if until():
                 return
 
+    # At a time
+
     def one_life(self):
         processes = self.random.choice([1, 1, 2])
-        host = TormentedHost({"server": {"processes": processes}, "shutdown": {"drain_timeout": "3s"}}, wait=False)
+        host = self.start(processes)
         try:
             time.sleep(self.random.random() * self.random.choice([0.02, 0.1, 0.3]) * process.SLOWNESS)
             has_begun = "starting" in host.log.read()
@@ -35,10 +68,16 @@ class Moments(Torment):
             for connection in connections:
                 connection.close()
         finally:
-            if host.is_running():
-                host.popen.kill()
-                host.popen.wait()
-            host.clean_up()
+            self.end(host)
+
+    def start(self, processes, **more):
+        return TormentedHost({"server": {"processes": processes}, "shutdown": {"drain_timeout": "3s"}}, wait=False, **more)
+
+    def end(self, host):
+        if host.is_running():
+            host.popen.kill()
+            host.popen.wait()
+        host.clean_up()
 
     def signal(self, host, number):
         self.count(faults=1)
@@ -58,6 +97,60 @@ class Moments(Torment):
             self.count(requests=1)
         return connections
 
+    # At a call
+
+    def one_exact_life(self):
+        self.life_with(self.random.choice(STOPPING), self.random.choice([1, 1, 2]), self.random.choice(["start", "end"]),
+                       self.random.random())
+
+    def life_with(self, number, processes, stage, part):
+        """part: of the stage's calls, from 0 to 1, at which the signal comes."""
+        length = self.lengths.get((processes, stage)) or self.measure(processes, stage)
+        self.control.calls = self.control.sent = self.control.pid = 0
+        self.control.number = number
+        self.control.countdown = int(part * length) + 1 if stage == "start" else 0
+        host = self.start(processes, environ=self.environ)
+        try:
+            if stage == "end":
+                self.wait_for_serving(host, processes)
+                self.begin_end(host, number, int(part * length) + 1)
+            else:
+                process.wait_until(lambda: self.control.sent or self.serves(host, processes), "a signal, or a host that serves")
+            if not self.control.sent and host.is_running() and stage == "start":
+                self.signal(host, number)  # this life has fewer calls
+            self.count(faults=self.control.sent, inputs=1)
+            self.check_end(host, False)
+        finally:
+            self.end(host)
+
+    def measure(self, processes, stage):
+        """How many calls a start, or an end, has."""
+        self.control.calls = self.control.countdown = self.control.pid = 0
+        host = self.start(processes, environ=self.environ)
+        try:
+            self.wait_for_serving(host, processes)
+            if stage == "end":
+                self.begin_end(host, signal.SIGTERM, 0)
+                host.wait_exit(20)
+            self.lengths[processes, stage] = self.control.calls
+        finally:
+            self.end(host)
+        return self.control.calls
+
+    def begin_end(self, host, number, countdown):
+        with Request(self.random).connect(host.address):
+            self.control.calls, self.control.countdown = 0, countdown
+            self.signal(host, number)
+
+    @staticmethod
+    def serves(host, processes):
+        return not host.is_running() or host.log.read().count("info: serving ") >= (processes if processes > 1 else 1)
+
+    def wait_for_serving(self, host, processes):
+        process.wait_until(lambda: self.serves(host, processes), "a host that serves", 20)
+
+    # What must hold
+
     def check_end(self, host, has_begun):
         try:
             status = host.popen.wait(process.deadline(20))
@@ -66,6 +159,8 @@ class Moments(Torment):
             return
         log = host.log.read()[-3000:]
         loads, cleanups = sorted(host.noted("loads")), sorted(host.noted("cleanups"))
+        # Before it says so it may not have its handlers yet, and has nothing to put in order.
+        has_begun = has_begun or "starting" in log or "managing" in log
         if status != 0 and (has_begun or loads):
             self.note("exit status %d after a signal; the log:\n%s" % (status, log))
         is_interrupted = "interrupted, because the process ends" in log  # perhaps between the two notes
@@ -76,3 +171,34 @@ class Moments(Torment):
         for complaint in host.complaints():
             if not is_interrupted:
                 self.note(complaint)
+        try:
+            process.wait_until(lambda: not process.reap_adopted(), "its children to end", 10)
+        except AssertionError as error:
+            self.note("%s: %r; the log:\n%s" % (error, process.reap_adopted(), log))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--moments", type=int, default=300, help="for each signal, without a manager and with one")
+    parser.add_argument("--signals", default=",".join(number.name for number in STOPPING))
+    parser.add_argument("--processes", default="1,2", help="1: without a manager; 2: with one, and so many workers")
+    options = parser.parse_args()
+    process.adopt_orphans()
+    moments, row = Moments("moments"), "%-10s %10s %6s %12s %8s %8s"
+    print(row % ("signal", "processes", "stage", "calls", "moments", "found"), flush=True)
+    for number in map(signal.Signals.__getitem__, options.signals.split(",")):
+        for processes in map(int, options.processes.split(",")):
+            for stage in "start", "end":
+                before, count = len(moments.found), options.moments // 2
+                for i in range(count):
+                    moments.life_with(number, processes, stage, (i + 0.5) / count)
+                print(row % (number.name, processes, stage, moments.lengths[processes, stage], count,
+                             len(moments.found) - before), flush=True)
+                for text in moments.found[before:]:
+                    print("FOUND: %s" % text, flush=True)
+    print("%d lives, %d signals, %d found" % (moments.inputs, moments.faults, len(moments.found)))
+    return 1 if moments.found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

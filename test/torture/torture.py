@@ -14,8 +14,10 @@ from faults import Faults
 from moments import Moments
 from rolls import Rolls
 from sessions import Sessions
+from starts import Starts
+from surroundings import Surroundings
 
-TORMENTS = [Sessions, Moments, Rolls, Faults]
+TORMENTS = [Sessions, Moments, Starts, Rolls, Faults, Surroundings]
 ROUND_SECONDS = 20  # then the next torment has its turn
 
 
@@ -43,7 +45,7 @@ def run_round(torment, seconds):
 
 
 def print_table(torments):
-    row = "%-10s %12s %12s %12s %8s %8s"
+    row = "%-12s %12s %12s %12s %8s %8s"
     print(row % ("torment", "inputs", "faults", "requests", "lost", "found"))
     for torment in torments:
         print(row % (torment.name, torment.inputs, torment.faults, torment.requests, torment.lost, len(torment.found)))
