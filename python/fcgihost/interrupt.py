@@ -12,6 +12,17 @@ class Interrupted(BaseException):
     """Raised in a start-up import when the process stops, and in a cleanup that has taken too long."""
 
 
+def is_cause(exception):
+    """Was it raised because of an interruption? Python itself makes others of it, in a class body for example."""
+    seen = set()
+    while exception is not None and id(exception) not in seen:
+        if isinstance(exception, Interrupted):
+            return True
+        seen.add(id(exception))
+        exception = exception.__context__ if exception.__cause__ is None else exception.__cause__
+    return False
+
+
 class possible:
     """A context manager: inside, the main thread may be interrupted. No effect in other threads. May be nested."""
 

@@ -42,6 +42,33 @@ class InterruptTest(unittest.TestCase):
             self.interrupt()
         self.interrupt()
 
+    def test_it_is_the_cause_of_what_is_made_of_it(self):
+        def caught(raising):
+            try:
+                with interrupt.possible():
+                    raising()
+            except BaseException as error:
+                return error
+
+        def fail_meanwhile():
+            try:
+                self.interrupt()
+            finally:
+                {}["missing"]
+
+        def fail_because():
+            try:
+                self.interrupt()
+            except BaseException as error:
+                raise RuntimeError("Error calling __set_name__") from error
+        for raising in self.interrupt, fail_meanwhile, fail_because:
+            self.assertTrue(interrupt.is_cause(caught(raising)), raising)
+        looping = ValueError("its own context")
+        looping.__context__ = KeyError("of another")
+        looping.__context__.__context__ = looping
+        for other in None, ValueError("of its own"), looping:
+            self.assertFalse(interrupt.is_cause(other), other)
+
     def test_except_exception_does_not_catch_it(self):
         with self.assertRaises(interrupt.Interrupted), interrupt.possible():
             try:

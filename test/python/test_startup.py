@@ -328,6 +328,16 @@ class EndTest(StartupTestCase):
             self.assertRegex(text, r"^a: interrupted, because the process ends; 1 cleanup of it ran; "
                                    r"it was in load\(\), .*test_startup\.py:\d+$")
 
+    def test_an_interruption_that_became_another_exception_is_one(self):
+        def load():
+            try:
+                raise interrupt.Interrupted("the process ends")
+            except BaseException as error:
+                raise RuntimeError("Error calling __set_name__") from error
+        with self.assertRaises(startup.Stopped):
+            self.run_startup([self.task("a", load)])
+        self.assertIn("a: interrupted, because the process ends", self.host.logged[0][1])
+
     def test_a_load_can_be_interrupted_and_nothing_else(self):
         depths = []
         application = self.task("app", lambda: depths.append(interrupt._depth))

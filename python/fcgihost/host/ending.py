@@ -15,7 +15,7 @@ def run_cleanups(log, on_start):
     interrupted = []
 
     def note(name, exception):
-        if isinstance(exception, interrupt.Interrupted):
+        if interrupt.is_cause(exception):
             interrupted.append(name)
         log(name, exception)
 
@@ -43,7 +43,7 @@ def end_executors(log, on_start):
             with interrupt.possible():
                 function()
         except BaseException as exception:
-            if isinstance(exception, interrupt.Interrupted):
+            if interrupt.is_cause(exception):
                 interrupted.append(name)
             log(name, exception)
     return interrupted

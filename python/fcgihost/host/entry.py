@@ -504,7 +504,7 @@ def _begin_executor(name):
 
 
 def _log_executor(name, exception):
-    if isinstance(exception, interrupt.Interrupted):
+    if interrupt.is_cause(exception):
         _fcgihost.log(_fcgihost.LOG_ERROR, "stop-executors-hang",
                       "stopping: executors did not shut down, and %s was interrupted: their work "
                       "must watch fcgihost.stopping\n%s" % (name, _format_stacks()))
@@ -515,7 +515,7 @@ def _log_executor(name, exception):
 
 def _log_failed_cleanup(name, exception):
     what = "failed"
-    if isinstance(exception, interrupt.Interrupted):
+    if interrupt.is_cause(exception):
         what = "did not end in time and was interrupted"
     _fcgihost.log(_fcgihost.LOG_ERROR, "cleanup-failed", "the cleanup %s %s, the others still run\n%s" % (
         name, what, format_exception(exception)))

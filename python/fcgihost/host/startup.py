@@ -171,13 +171,13 @@ class Startup:
             if not is_last:
                 self._log_success(task)
             return True
-        if is_last or self._is_serving or isinstance(failure, interrupt.Interrupted):
+        if is_last or self._is_serving or interrupt.is_cause(failure):
             count = scope.run(self._host.log_cleanup, self._host.begin_cleanup)
             self._host.end_attempt(None)
         else:
             count = len(scope.pending())
             cleanup.process_scope.adopt(scope)
-        if isinstance(failure, interrupt.Interrupted):
+        if interrupt.is_cause(failure):
             self._log_interruption(task, failure, count)
             raise Stopped(task.what)
         self._log_failure(task, failure, count, is_last)
