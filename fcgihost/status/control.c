@@ -240,6 +240,16 @@ static void take_next(void)
     free(next);
 }
 
+static void heal_socket(void)
+{
+    static uint64_t looked_ms;
+    uint64_t now_ms = clock_ms();
+    if (now_ms < looked_ms + TICK_MS)
+        return;
+    looked_ms = now_ms;
+    control_socket_heal(&control.socket);
+}
+
 static void *run(void *unused)
 {
     struct poll_set set;
@@ -248,6 +258,7 @@ static void *run(void *unused)
         eventfd_t wakes;
         eventfd_read(control.wake_fd, &wakes);
         take_next();
+        heal_socket();
         fill_poll_set(&set);
         nfds_t count = set.clients_at + control.client_count;
         if (poll(set.fds, count, TICK_MS) < 0)

@@ -124,6 +124,40 @@ void control_socket_open(struct control_socket *opened)
                  "neither to $RUNTIME_DIRECTORY nor to /run/fcgihost nor to $XDG_RUNTIME_DIR");
 }
 
+static bool is_folder_safe(const char *path)
+{
+    char folder[CONTROL_PATH_BYTES];
+    snprintf(folder, sizeof(folder), "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        return false;
+    *slash = '\0';
+    return is_safe(folder);
+}
+
+void control_socket_heal(struct control_socket *opened)
+{
+    struct stat status;
+    if (opened->fd < 0 || opened->path[0] == '\0' || lstat(opened->path, &status) == 0 ||
+        errno != ENOENT)
+        return;
+    int fd = is_folder_safe(opened->path) ? bind_at(opened->path) : -1;
+    if (fd >= 0) {
+        close(opened->fd);
+        opened->fd = fd;
+    }
+    if (fd >= 0)
+        log_info("control-socket-made-again",
+                 "control socket \"%s\": it was removed, and is made again", opened->path);
+    else if (!opened->is_missed)
+        log_warning(
+            "control-socket-removed",
+            "control socket \"%s\": it was removed with its folder, so fcgihost --status can't ask "
+            "this host: it is made again once the folder is there",
+            opened->path);
+    opened->is_missed = fd < 0;
+}
+
 void control_socket_close(struct control_socket *opened)
 {
     if (opened->fd < 0)

@@ -254,6 +254,50 @@ static void test_a_folder_that_has_the_name_leaves_nothing_behind(void **state)
     assert_int_equal(rmdir(in("a")), 0); /* it is empty */
 }
 
+static void remove_with_folder(const char *folder)
+{
+    assert_int_equal(unlink(opened.path), 0);
+    assert_int_equal(rmdir(in(folder)), 0);
+}
+
+static void test_one_whose_folder_was_removed_is_made_again_when_that_is_back(void **state)
+{
+    (void)state;
+    assert_opened_in("a");
+    control_socket_heal(&opened);
+    assert_string_equal(told, "");
+    remove_with_folder("a");
+    control_socket_heal(&opened);
+    control_socket_heal(&opened);
+    assert_true(opened.fd >= 0);
+    assert_int_equal(mkdir(in("a"), 0755), 0);
+    control_socket_heal(&opened);
+    int fd = control_socket_connect(opened.path);
+    assert_true(fd >= 0);
+    close(fd);
+    char expected[1000];
+    snprintf(expected, sizeof(expected),
+             "log_warning: control socket \"%s\": it was removed with its folder, so fcgihost --status "
+             "can't ask this host: it is made again once the folder is there|log_info: control "
+             "socket \"%s\": it was removed, and is made again|",
+             opened.path, opened.path);
+    assert_string_equal(told, expected);
+}
+
+static void test_it_is_not_made_again_in_a_folder_in_which_others_could_put_a_file(void **state)
+{
+    (void)state;
+    assert_opened_in("a");
+    remove_with_folder("a");
+    assert_int_equal(mkdir(in("a"), 0700), 0);
+    assert_int_equal(chmod(in("a"), 0777), 0);
+    control_socket_heal(&opened);
+    assert_false(exists(opened.path));
+    struct control_socket workers = {.fd = dup(0)};
+    control_socket_heal(&workers); /* it has no file */
+    control_socket_close(&workers);
+}
+
 static void test_closing_removes_the_file_once(void **state)
 {
     (void)state;
@@ -370,6 +414,8 @@ int main(void)
         TEST(test_what_dead_hosts_left_is_removed_and_nothing_else),
         TEST(test_it_takes_the_place_of_what_this_process_left_before_it_executed_itself),
         TEST(test_a_folder_that_has_the_name_leaves_nothing_behind),
+        TEST(test_one_whose_folder_was_removed_is_made_again_when_that_is_back),
+        TEST(test_it_is_not_made_again_in_a_folder_in_which_others_could_put_a_file),
         TEST(test_closing_removes_the_file_once),
         TEST(test_root_and_the_host_s_own_user_may_ask_and_nobody_else),
         TEST(test_what_is_no_socket_admits_nobody),
