@@ -46,7 +46,7 @@ class Folders(Trial):
             raise
         self.end(host)
         left = [os.path.join(place, name) for place, _, names in os.walk(self.root) for name in names
-                if not name.endswith((".py", ".log"))]
+                if not name.endswith((".py", ".pyc", ".log")) and name != "locks"]
         if left:
             self.note("left behind: %r" % left)
         shutil.rmtree(self.root)

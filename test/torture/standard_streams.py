@@ -89,6 +89,13 @@ class StandardStreams(Trial):
             if MARK in line and not LINE.match(line):
                 raise Found("printed into the log's file: %r" % line)
 
+    def check_replacement(self, host, before):
+        """The manager starts another worker, and loses no request to it; those of the old one may be."""
+        process.wait_until(lambda: not before <= workers_of(host), "the worker's end", 20)
+        process.wait_until(lambda: len(workers_of(host)) == len(before), "another worker", 20)
+        with Asking(self.torment, host) as asking:
+            asking.wait(10)
+
     def close_everything(self, host, log, processes, is_stderr_closed):
         """The application closes all the host's descriptors: no host can go on so. It says that, where it still can,
         and does not claim that it has stopped in order."""
@@ -101,9 +108,7 @@ class StandardStreams(Trial):
         if is_told:
             host.log.wait("has closed the host's descriptors", seconds=20)
         if processes > 1:
-            with Asking(self.torment, host, may_fail=lambda *_: workers <= workers_of(host)):
-                pass
-            host.log.wait("died|ended|exit", seconds=20) if is_told else None
+            self.check_replacement(host, workers)
             self.end(host)
             return
         status = host.wait_exit(20)

@@ -82,7 +82,7 @@ class Place:
 
     def left(self):
         return sorted(os.path.join(name, file) for name in FOLDERS for file in os.listdir(self.path(name))
-                      if not file.startswith("fcgihost-locks"))
+                      if not os.path.isdir(self.path(name, file)))
 
 
 class Starts(Torment):
