@@ -371,20 +371,52 @@ static size_t put_tail(const struct fastcgi_state *state, uint8_t tail[TAIL_BYTE
     return (size_t)(record_put_end(end, state->id, STATUS_REQUEST_COMPLETE) - tail);
 }
 
+static size_t count_bytes(const struct iovec *pieces, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+/* Up to n bytes of what is unsent, or of the pieces that follow it; where these end within a
+ * record, zeros stand for the rest of it. *at: how much of the pieces has been read. Their number,
+ * or -1 with errno. */
+static long read_unsent(struct spool *unsent, const struct iovec *pieces, size_t count, size_t *at,
+                        uint8_t *bytes, size_t n)
+{
+    if (spool_bytes(unsent) > 0)
+        return spool_read(unsent, bytes, n);
+    size_t skip = *at;
+    for (; count > 0 && skip >= pieces->iov_len; pieces++, count--)
+        skip -= pieces->iov_len;
+    if (count == 0) {
+        memset(bytes, 0, n);
+        return (long)n;
+    }
+    size_t here = pieces->iov_len - skip;
+    if (n > here)
+        n = here;
+    memcpy(bytes, (const uint8_t *)pieces->iov_base + skip, n);
+    *at += n;
+    return (long)n;
+}
+
 /* Keeps the rest of the record that has begun: without it the peer would take the next one for its
  * content. */
-static uint8_t *fastcgi_cut_unsent(struct request *request, size_t *n)
+static uint8_t *fastcgi_cut_unsent(struct request *request, const struct iovec *pieces,
+                                   size_t count, size_t *n)
 {
     struct fastcgi_state *state = state_of(request);
     struct spool *unsent = &request->outbox.bytes;
     uint8_t tail[TAIL_BYTES];
-    size_t tail_bytes = state->has_end ? put_tail(state, tail) : 0, kept = 0, distance;
+    size_t tail_bytes = state->has_end ? put_tail(state, tail) : 0, kept = 0, distance, at = 0;
     errno = 0;
-    if (spool_bytes(unsent) <= tail_bytes)
+    if (spool_bytes(unsent) + count_bytes(pieces, count) <= tail_bytes)
         return NULL;
     uint8_t *bytes = malloc(RECORD_HEADER_BYTES + UINT16_MAX + UINT8_MAX + TAIL_BYTES);
     while (bytes != NULL && (distance = record_border_distance(&state->border)) > 0) {
-        long got = spool_read(unsent, bytes + kept, distance);
+        long got = read_unsent(unsent, pieces, count, &at, bytes + kept, distance);
         if (got <= 0) {
             free(bytes);
             return NULL;

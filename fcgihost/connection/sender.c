@@ -181,14 +181,32 @@ static void look_at_queue(struct sender *sender, struct request *request, uint64
     outbox->queued = queued;
 }
 
-/* The peer has aborted the request: nobody wants the rest, but the peer waits for its end. */
-static void cut(struct sender *sender, struct request *request)
+static size_t count_bytes(const struct iovec *pieces, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+static bool is_abandoned(const struct request *request)
+{
+    return !request->outbox.is_cut && request->ops->is_abandoned != NULL &&
+           request->ops->is_abandoned(request);
+}
+
+/* The peer has aborted the request: nobody wants the rest, but the peer waits for its end. pieces:
+ * what was to follow in the outbox. */
+static void cut(struct sender *sender, struct request *request, const struct iovec *pieces,
+                size_t count)
 {
     struct outbox *outbox = &request->outbox;
-    uint64_t before = spool_bytes(&outbox->bytes);
+    uint64_t before = spool_bytes(&outbox->bytes) + count_bytes(pieces, count);
     size_t n = 0;
     errno = ECONNABORTED;
-    uint8_t *rest = request->ops->cut_unsent != NULL ? request->ops->cut_unsent(request, &n) : NULL;
+    uint8_t *rest = request->ops->cut_unsent != NULL
+                        ? request->ops->cut_unsent(request, pieces, count, &n)
+                        : NULL;
     outbox->is_cut = true;
     if (rest == NULL && errno == 0)
         return; /* no more than the end is left */
@@ -205,9 +223,8 @@ static void look_at_peer(struct sender *sender, struct request *request, uint64_
     struct outbox *outbox = &request->outbox;
     if (spool_bytes(&outbox->bytes) == 0)
         return;
-    if (outbox->is_finished && !outbox->is_cut && request->ops->is_abandoned != NULL &&
-        request->ops->is_abandoned(request)) {
-        cut(sender, request);
+    if (outbox->is_finished && is_abandoned(request)) {
+        cut(sender, request, NULL, 0);
         if (outbox->error != 0 || spool_bytes(&outbox->bytes) == 0)
             return;
     }
@@ -300,11 +317,13 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* The temporary files are full: waits until the peer has taken everything. 0, or -1. */
+/* The temporary files are full: waits until the peer has taken everything. 0, or -1 with errno;
+ * ECONNABORTED, and no error of the outbox: the peer has aborted the request. */
 static int wait_until_empty(struct sender *sender, struct request *request)
 {
     struct outbox *outbox = &request->outbox;
     uint64_t end_ms = request->send_wait != NULL ? request->send_wait->end_ms : 0;
+    int error = 0;
     sender->waiting++;
     while (outbox->error == 0 && spool_bytes(&outbox->bytes) > 0) {
         uint64_t now_ms = clock_ms(), left_ms = end_ms > now_ms ? end_ms - now_ms : 0;
@@ -313,10 +332,14 @@ static int wait_until_empty(struct sender *sender, struct request *request)
         pthread_cond_timedwait(&sender->progress, &sender->mutex, &tick);
         if (end_ms > 0 && clock_ms() >= end_ms)
             fail(sender, request, ETIMEDOUT);
+        if (outbox->error == 0 && spool_bytes(&outbox->bytes) > 0 && is_abandoned(request)) {
+            error = ECONNABORTED;
+            break;
+        }
     }
     sender->waiting--;
-    errno = outbox->error;
-    return outbox->error == 0 ? 0 : -1;
+    errno = outbox->error != 0 ? outbox->error : error;
+    return errno == 0 ? 0 : -1;
 }
 
 /* The thread waits for the peer. */
@@ -348,11 +371,18 @@ static int append(struct sender *sender, struct request *request, const struct i
 
 static void mark_unsent(struct request *request, const struct iovec *pieces, size_t count)
 {
-    size_t unsent_bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        unsent_bytes += pieces[i].iov_len;
     if (request->ops->mark_unsent != NULL)
-        request->ops->mark_unsent(request, unsent_bytes);
+        request->ops->mark_unsent(request, count_bytes(pieces, count));
+}
+
+/* The application learns of the abort, and the end of its request is sent, behind what is left of
+ * the record that has begun. -1 with errno. */
+static int abort_response(struct sender *sender, struct request *request,
+                          const struct iovec *pieces, size_t count)
+{
+    cut(sender, request, pieces, count);
+    errno = request->outbox.error != 0 ? request->outbox.error : ECONNABORTED;
+    return -1;
 }
 
 static int put(struct sender *sender, struct request *request, struct iovec *pieces, size_t count)
@@ -365,7 +395,10 @@ static int put(struct sender *sender, struct request *request, struct iovec *pie
         mark_unsent(request, pieces, count);
     }
     for (size_t i = 0; i < count && outbox->error == 0; i++) {
-        if (append(sender, request, &pieces[i]) < 0 && outbox->error == 0)
+        bool is_appended = append(sender, request, &pieces[i]) == 0;
+        if (!is_appended && outbox->error == 0 && errno == ECONNABORTED)
+            return abort_response(sender, request, pieces + i, count - i);
+        if (!is_appended && outbox->error == 0)
             outbox->error = errno;
         if (outbox->error == 0 && !outbox->is_armed && spool_bytes(&outbox->bytes) > 0 &&
             set_going(sender, request) < 0)

@@ -87,6 +87,17 @@ static void begin_sending(struct response *response)
         sched_yield(); /* for a reply to a management record, which never blocks */
 }
 
+/* The peer is gone; or it has only aborted the request, and its connection may be kept. */
+static void note_failure(struct request *request)
+{
+    if (errno == ECONNABORTED) {
+        request->response.is_abandoned = true;
+        return;
+    }
+    request->response.is_peer_gone = true;
+    request->must_close = true;
+}
+
 static int transmit(struct request *request, const struct iovec *pieces, size_t count, bool is_last)
 {
     if (request->response.is_peer_gone)
@@ -96,11 +107,9 @@ static int transmit(struct request *request, const struct iovec *pieces, size_t 
     begin_sending(&request->response);
     int result = request->ops->send(request, pieces, count, is_last);
     request->response.is_sending = false;
-    if (result == 0)
-        return 0;
-    request->response.is_peer_gone = true;
-    request->must_close = true;
-    return -1;
+    if (result < 0)
+        note_failure(request);
+    return result;
 }
 
 /* Some web servers reuse a kept connection as soon as they see the response's end, without having
@@ -181,10 +190,8 @@ static void send_error(struct request *request, const char *text, size_t text_by
     begin_sending(&request->response);
     int result = request->ops->send_error(request, text, text_bytes);
     request->response.is_sending = false;
-    if (result < 0) {
-        request->response.is_peer_gone = true;
-        request->must_close = true;
-    }
+    if (result < 0)
+        note_failure(request);
 }
 
 /* Sends each message in a record of its own, as nginx logs at most 2 KiB of a record. */

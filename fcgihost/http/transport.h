@@ -40,7 +40,7 @@ struct transport_ops {
                                  const uint8_t **content, size_t *content_bytes);
     void (*take_body)(struct request *request, size_t bytes);
     /* Sends pieces of the response, with is_last its end too. 0, or -1 with errno: the peer is
-     * gone. */
+     * gone, or ECONNABORTED: it has aborted the request, and waits only for its end. */
     int (*send)(struct request *request, const struct iovec *pieces, size_t count, bool is_last);
     /* Sends text to the web server's error log, where the protocol can. 0 or -1 with errno. */
     int (*send_error)(struct request *request, const char *text, size_t text_bytes);
@@ -53,12 +53,14 @@ struct transport_ops {
      * peer aborts the request. Called with the sender's mutex held, without the GIL; all NULL if
      * is_abandoned is. mark_unsent: of the pieces that send is passing on, the last unsent_bytes
      * have not been sent, and nothing before them is unsent. pass_unsent: these n of the unsent
-     * bytes have been sent. cut_unsent: takes from the outbox what must still be sent of it, with
-     * the request's end if that was in it, and returns it, for the caller to free; *n: its length.
-     * NULL: out of memory, or the file can't be read, with errno; or 0: all of it must be sent. */
+     * bytes have been sent. cut_unsent: takes from the outbox, and from the pieces that were to
+     * follow there, what must still be sent of them, with the request's end if that was in them,
+     * and returns it, for the caller to free; *n: its length. NULL: out of memory, or the file
+     * can't be read, with errno; or 0: all of it must be sent. */
     void (*mark_unsent)(struct request *request, size_t unsent_bytes);
     void (*pass_unsent)(struct request *request, const uint8_t *bytes, size_t n);
-    uint8_t *(*cut_unsent)(struct request *request, size_t *n);
+    uint8_t *(*cut_unsent)(struct request *request, const struct iovec *pieces, size_t count,
+                           size_t *n);
     /* For a handover of a request whose body has partly arrived: writes bytes that, read after the
      * head, put the next process at the same position in the stream. Returns their number, at most
      * TRANSPORT_PLACE_BYTES. The next process then calls pass_taken with the length of what had

@@ -1,6 +1,7 @@
 """What peers do not take of a response leaves without the thread of its request."""
 import json
 import socket
+import time
 
 import pytest
 
@@ -309,6 +310,81 @@ class TestApplications:
                 more = connection.receive()
                 assert more
                 rest += more
+
+
+class TestWithoutSpace:
+    """The application waits in what it produces, as [limits] temporary_space is used up."""
+    APP = '''
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"].endswith("/ready"):
+        return [b"ready"]
+    return produce(environ["wsgi.errors"], int(environ["QUERY_STRING"]))
+
+def produce(errors, size):
+    try:
+        errors.write("production begins\\n")
+        while True:
+            yield b"x" * size
+    finally:
+        errors.write("production ends\\n")
+'''
+    SETTINGS = {"limits": {"temporary_space": "1M", "response_memory": "64K", "io_timeout": "1h", "min_rate": "0"}}
+
+    @pytest.fixture
+    def script(self, tmp_path):
+        return {"application": {"script": write_file(str(tmp_path / "app.py"), self.APP)}, **self.SETTINGS}
+
+    @staticmethod
+    def wait_until_full(host):
+        """Until nothing is produced any more."""
+        def written():
+            with open("/proc/%d/io" % host.pid) as file:
+                return int(file.read().split("wchar: ")[1].split()[0])
+        seen = []
+
+        def stands():
+            seen.append(written())
+            time.sleep(0.1)
+            return len(seen) > 3 and seen[-1] == seen[-4]
+        wait_until(stands, "the space to be used up")
+
+    @pytest.mark.parametrize("size", [1, 1000, 65000, 3000000])
+    def test_an_abort_is_seen_and_the_next_request_served(self, script, size):
+        host = start(script, app=None)
+        with fastcgi.Connection(host.address) as connection:
+            for taken in (0, 3, 8, 70000):
+                mark = host.log.mark()
+                connection.send(fastcgi.request_bytes("GET", "/?%d" % size))
+                host.log.wait("production begins", mark)
+                self.wait_until_full(host)
+                connection.pending = connection.receive_exactly(taken)
+                connection.send(fastcgi.abort())
+                host.log.wait("production ends", mark)
+                assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
+                assert connection.exchange("GET", "/ready").text == "ready"
+
+    @protocols
+    @pytest.mark.parametrize("is_tcp", [False, True], ids=["unix", "tcp"])
+    def test_a_peer_that_leaves_is_noticed(self, script, protocol, is_tcp):
+        host = start(script, app=None, listen=["127.0.0.1:%d" % free_port()] if is_tcp else None)
+        connection = protocol.Connection(host.address)
+        connection.send(protocol.request_bytes("GET", "/?65000"))
+        host.log.wait("production begins")
+        self.wait_until_full(host)
+        connection.close()
+        host.log.wait("production ends")
+
+    @pytest.mark.parametrize("kind", [fronts.NginxStreaming, fronts.NginxStreamingKept, fronts.ApacheProxyReuse, fronts.CaddyFastcgi,
+                                      fronts.HaproxyFastcgi, fronts.LighttpdStreaming], ids=lambda kind: kind.name)
+    def test_a_client_that_leaves_is_noticed(self, kind, script):
+        site = kind(app=None, settings=script)
+        with socket.create_connection(("127.0.0.1", site.port), deadline(60)) as client:
+            client.sendall(b"GET /app/?65000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            site.host_log.wait("production begins")
+            time.sleep(0.5)
+        site.host_log.wait("production ends")
+        assert site.get("/ready").text == "ready"
 
 
 class TestThroughHaproxy:

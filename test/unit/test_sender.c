@@ -213,6 +213,7 @@ static void test_while_the_application_goes_on_an_abort_is_for_it_to_find(void *
 }
 
 static uint64_t passed_bytes, marked_bytes;
+static size_t cut_pieces;
 
 static void mark_unsent(struct request *asked, size_t unsent_bytes)
 {
@@ -227,9 +228,12 @@ static void pass_unsent(struct request *asked, const uint8_t *bytes, size_t n)
     passed_bytes += n;
 }
 
-static uint8_t *cut_unsent(struct request *asked, size_t *n)
+static uint8_t *cut_unsent(struct request *asked, const struct iovec *pieces, size_t count,
+                           size_t *n)
 {
     (void)asked;
+    (void)pieces;
+    cut_pieces = count;
     *n = 7;
     return (uint8_t *)strdup("the end");
 }
@@ -253,6 +257,47 @@ static void test_a_response_that_is_cut_leaves_the_connection_as_it_was(void **s
     assert_true(waits_until_given_back());
     assert_int_equal(request->outbox.error, 0);
     assert_true(request->outbox.lost_bytes > 0);
+    transport = (struct transport_ops){.name = NULL};
+}
+
+/* Reads until the text has come. */
+static void expect_at_last(const char *text)
+{
+    static char buffer[1 << 16];
+    size_t kept = 0, n = strlen(text);
+    do {
+        struct pollfd pollfd = {.fd = peer, .events = POLLIN};
+        assert_int_equal(poll(&pollfd, 1, STEP_MS * STEPS), 1);
+        memmove(buffer, buffer + kept - (kept < n ? kept : n), kept < n ? kept : n);
+        kept = kept < n ? kept : n;
+        ssize_t now = read(peer, buffer + kept, sizeof(buffer) - kept);
+        assert_true(now > 0);
+        kept += (size_t)now;
+    } while (kept < n || memcmp(buffer + kept - n, text, n) != 0);
+}
+
+/* What was to follow is not sent either, but for what completes a record; then the end may be. */
+static void test_a_caller_that_waits_for_space_learns_of_an_abort(void **state)
+{
+    (void)state;
+    transport.is_abandoned = is_aborted;
+    transport.cut_unsent = cut_unsent;
+    store.limit = 1 << 20;
+    sender.memory_max = 64 << 10;
+    cut_pieces = 0;
+    int sent = 0;
+    for (size_t at = 0; at < LARGE_BYTES && sent == 0; at += LARGE_BYTES / 64)
+        sent = send_bytes(large + at, LARGE_BYTES / 64);
+    assert_int_equal(sent, -1);
+    assert_int_equal(errno, ECONNABORTED);
+    assert_int_equal(request->outbox.error, 0);
+    assert_true(cut_pieces > 0);
+    assert_int_equal(atomic_load(&store.used), 0);
+    assert_int_equal(send_bytes("!", 1), 0);
+    bool is_waiting = sender_finish(request);
+    expect_at_last("the end!");
+    assert_true(!is_waiting || waits_until_given_back());
+    assert_int_equal(request->outbox.error, 0);
     transport = (struct transport_ops){.name = NULL};
 }
 
@@ -448,6 +493,7 @@ int main(void)
         TEST(test_one_that_takes_a_little_in_each_time_is_not_given_up),
         TEST(test_the_end_that_the_connection_s_end_is_comes_after_what_waits),
         TEST(test_without_space_the_caller_waits_for_the_peer),
+        TEST(test_a_caller_that_waits_for_space_learns_of_an_abort),
         TEST(test_a_peer_that_has_to_send_its_body_first_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
