@@ -18,6 +18,7 @@ enum {
     SEND_PIECES = 96,
     SEND_RECORDS = 24,
     MAX_CUTS = 256,
+    AHEAD_BYTES = 1024, /* more than an end with its padding, and a management record */
     TAIL_BYTES = 2 * RECORD_HEADER_BYTES + RECORD_END_BYTES,
 };
 
@@ -465,35 +466,46 @@ static void fastcgi_begin_data(struct request *request)
         .id = body->id, .type = RECORD_DATA, .max_connections = body->max_connections};
 }
 
+/* Passes the records of the body that are there. false: they are none. */
+static bool pass_records(struct record_stream *body, const uint8_t **bytes, size_t *n)
+{
+    while (!body->is_ended) {
+        struct stream_step step;
+        enum stream_event event = record_stream_next(body, *bytes, *n, &step);
+        if (event == STREAM_BAD)
+            return false;
+        record_stream_take(body, event == STREAM_CONTENT ? step.content_bytes : 0);
+        size_t used = step.used_bytes + (event == STREAM_CONTENT ? step.content_bytes : 0);
+        *bytes += used;
+        *n -= used;
+        if (event == STREAM_MORE)
+            break;
+    }
+    return true;
+}
+
 /* Is there an FCGI_ABORT_REQUEST in or after the part of the body that has arrived? Consumes
- * nothing. */
+ * nothing. What has not been received is looked at too, as the end of the body may be there. */
 static bool find_abort(const struct request *request)
 {
     const struct fastcgi_state *state = (const void *)request->state;
     const uint8_t *bytes = request->input->data + request->input->begin;
     size_t n = input_available(request->input);
     struct record_stream body = state->body;
-    uint8_t header[RECORD_HEADER_BYTES];
-    while (!body.is_ended) {
-        struct stream_step step;
-        enum stream_event event = record_stream_next(&body, bytes, n, &step);
-        if (event == STREAM_ABORT)
-            return true;
-        if (event == STREAM_MORE || event == STREAM_BAD)
-            return false;
-        record_stream_take(&body, step.content_bytes);
-        bytes += step.used_bytes + step.content_bytes;
-        n -= step.used_bytes + step.content_bytes;
-    }
-    if (body.is_aborted)
-        return true;
-    if (n == 0) {
-        ssize_t peeked = recv(request->fd, header, sizeof(header), MSG_PEEK | MSG_DONTWAIT);
-        bytes = header;
-        n = peeked > 0 ? (size_t)peeked : 0;
-    }
-    if (n < RECORD_HEADER_BYTES)
+    uint8_t ahead[AHEAD_BYTES];
+    if (!pass_records(&body, &bytes, &n))
         return false;
+    if (!body.is_aborted && n < (body.is_ended ? RECORD_HEADER_BYTES : AHEAD_BYTES)) {
+        if (n > 0)
+            memcpy(ahead, bytes, n);
+        ssize_t more = recv(request->fd, ahead + n, sizeof(ahead) - n, MSG_PEEK | MSG_DONTWAIT);
+        n += more > 0 ? (size_t)more : 0;
+        bytes = ahead;
+        if (!pass_records(&body, &bytes, &n))
+            return false;
+    }
+    if (body.is_aborted || !body.is_ended || n < RECORD_HEADER_BYTES)
+        return body.is_aborted;
     struct record record = record_parse(bytes);
     return record.type == RECORD_ABORT_REQUEST && record.id == state->id;
 }

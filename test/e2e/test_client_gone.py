@@ -104,6 +104,20 @@ class TestByTheProtocol:
                 host.log.wait("gone n%d" % number)
                 assert connection.read_response().text == "the end"
 
+    @pytest.mark.parametrize("length", [1, 6, 70000])
+    def test_an_abort_request_behind_an_end_of_the_body_that_nobody_has_read(self, start, is_tcp, length):
+        """Its length is known: the request is served before that end has come."""
+        host = start(is_tcp)
+        with fastcgi.Connection(host.address) as connection:
+            for number, path in enumerate(["/silent", "/read", "/silent", "/streaming"]):
+                whole = fastcgi.request_bytes("POST", "%s?n%d" % (path, number), b"x" * length)
+                connection.send(whole[:-8])
+                host.log.wait("begun n%d, gone: False" % number)
+                connection.send(fastcgi.record(fastcgi.STDIN, padding=255 * (number % 2)))
+                connection.send(fastcgi.abort())
+                host.log.wait("gone n%d" % number)
+                assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
+
     def test_an_abort_request_that_came_with_the_request(self, start, is_tcp):
         host = start(is_tcp)
         with fastcgi.Connection(host.address) as connection:
