@@ -307,13 +307,15 @@ class Site:
     head_bytes = 18000  # a head of this size passes
     notices_leaving = True  # of a client, while the application sends
     starts_host = False
+    keeps_connections = False  # to the host, between requests
+    apps = APPS  # the folder of the application
 
     def __init__(self, app="wsgi_app:application", prefix="/app", settings=None, shared=False):
         self.app, self.prefix, self.shared = app, prefix, shared
         self.folder = temporary_folder()
         self.host = self.front = None
         mount = {"application": {"mount": prefix or "/"}} if self.mount_setting else None
-        self.settings = merged({"server": {"socket_mode": "0666"}}, mount, settings)
+        self.settings = merged({"server": {"socket_mode": "0666"}, "python": {"path": [self.apps]}}, mount, settings)
         self.extra_logs = []
         try:
             self.start()
@@ -428,6 +430,20 @@ class NginxFastcgi(Site):
 
 class NginxFastcgiKept(NginxFastcgi):
     name, prefix_port, root_port = "nginx-fastcgi-kept", 8006, 8003
+    keeps_connections = True
+
+
+class NginxStreaming(NginxFastcgi):
+    """It passes on bodies and responses as they come."""
+    name = "nginx-streaming"
+
+    def example(self, name):
+        return changed(super().example(name), {
+            "http {": "http {\n    fastcgi_buffering off;\n    fastcgi_request_buffering off;"})
+
+
+class NginxStreamingKept(NginxStreaming, NginxFastcgiKept):
+    name = "nginx-streaming-kept"
 
 
 class NginxScgi(NginxFastcgi):
@@ -471,6 +487,7 @@ class ApacheProxy(Site):
 
 class ApacheProxyReuse(ApacheProxy):
     name, parameters = "apache-proxy-reuse", " enablereuse=on flushpackets=on"
+    keeps_connections = True
 
 
 class ApacheProxyScgi(ApacheProxy):
@@ -496,6 +513,14 @@ class LighttpdStreaming(LighttpdFastcgi):
         return super().example(name) + "server.stream-response-body = 2\n"
 
 
+class LighttpdStreamingBoth(LighttpdStreaming):
+    """Bodies, too; chunked ones need their length first."""
+    name, takes_chunked = "lighttpd-streaming-both", False
+
+    def example(self, name):
+        return super().example(name) + "server.stream-request-body = 2\n"
+
+
 class LighttpdScgi(LighttpdFastcgi):
     name, prefix_port, root_port, carries_stderr = "lighttpd-scgi", 8003, 8004, False
 
@@ -505,6 +530,7 @@ class HaproxyFastcgi(Site):
     survives_stderr = False  # 2.6 crashes now and then
     merges_slashes = resolves_dots = False
     chunked_parts, head_bytes = 12, 12000
+    keeps_connections = True
 
     def make_front(self):
         return Haproxy(self.folder, self.example("haproxy/haproxy.cfg"),
@@ -533,7 +559,7 @@ class H2oFastcgi(Site):
 def write_site_ini(site, more=None):
     settings = merged(base_settings(site.app), site.settings, more)
     settings["python"]["path"] = [os.path.join(site.folder, "apps")]
-    copy_for_others(APPS, os.path.join(site.folder, "apps"))
+    copy_for_others(site.apps, os.path.join(site.folder, "apps"))
     return write_file(os.path.join(site.folder, "fcgihost.ini"), ini_text(settings))
 
 
@@ -728,3 +754,4 @@ class LighttpdSpawn(Site):
 ALL = [NginxFastcgiKept, NginxFastcgi, NginxScgi, NginxStock, NginxStockScgi, ApacheFcgid,
        ApacheProxyReuse, ApacheProxy, ApacheProxyScgi, SpawnFcgi, LighttpdFastcgi, LighttpdScgi,
        LighttpdSpawn, HaproxyFastcgi, CaddyFastcgi, H2oFastcgi]
+STREAMING = [NginxStreaming, NginxStreamingKept, LighttpdStreaming, LighttpdStreamingBoth]

@@ -48,7 +48,7 @@ class Shape(Request):
         return super().read(connection)
 
     def expected(self):
-        return self.body + (LARGE if self.path in ("/large", "/file") else b"")
+        return self.body + (LARGE if self.path in ("/large", "/wrapped") else b"")
 
 
 GET = Shape()
@@ -385,7 +385,7 @@ class Download(Requests):
 
 
 class File(Requests):
-    name, shapes = "file", [Shape("/file", pause=0.03)]
+    name, shapes = "file", [Shape("/wrapped", pause=0.03)]
 
 
 class Stream(Requests):

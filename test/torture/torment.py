@@ -79,15 +79,18 @@ class TormentedHost(Host):
             return []
 
     def complaints(self):
-        """What a log must not say: a traceback that the application did not raise on purpose, and reports."""
-        text = self.take_log()
-        lines = text.splitlines()
-        for number, line in enumerate(lines):
-            if BAD_LINE.search(line):
-                block = "\n".join(lines[max(number - 1, 0):number + 60])
-                if "Announced: " not in block:
-                    return ["in the log:\n" + block]
-        return []
+        return log_complaints(self.take_log())
+
+
+def log_complaints(text):
+    """What a log must not say: a traceback that the application did not raise on purpose, and reports."""
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        if BAD_LINE.search(line):
+            block = "\n".join(lines[max(number - 1, 0):number + 60])
+            if "Announced: " not in block:
+                return ["in the log:\n" + block]
+    return []
 
 
 tokens = set()  # all that were ever issued
