@@ -14,6 +14,7 @@
 #             PORT=8080                 for demo
 #             ROWS=gcc,3.13             for matrix
 #             HOURS=1                   for torture
+#             REQUESTS=10000000 MINUTES=10 SITES=host    for soak
 #             PEERS=1000 FRONTS=nginx   for slow-peers
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
@@ -35,12 +36,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture soak run-soak slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture slow-peers matrix bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture soak slow-peers matrix bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-units lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -245,11 +246,17 @@ test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECOND
 	@sh test/fuzz/run.sh $(FUZZ_SECONDS)
 FUZZ_SECONDS ?= 20
 
-torture: deps-test ## hostile sessions, signals at any moment, failing calls, rolls under load (HOURS=1)
+torture: deps-test ## hostile sessions, signals at any moment, failing calls, rolls and edits under load (HOURS=1)
 	@$(MAKE) --no-print-directory run-torture
 run-torture: all
 	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/torture.py --hours $(HOURS)
 HOURS ?= 0.1
+
+soak: deps-test ## 10 million requests of all kinds: memory, descriptors, threads are level (REQUESTS=, MINUTES=, SITES=host)
+	@$(MAKE) --no-print-directory run-soak
+run-soak: all
+	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/soak.py --requests $(REQUESTS) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SITES),--sites $(SITES))
+REQUESTS ?= 10000000
 
 slow-peers: deps-test ## what others notice of 1,000 slow clients, through each front: a table (PEERS=, FRONTS=nginx,direct)
 	@$(MAKE) --no-print-directory run-slow-peers

@@ -31,7 +31,7 @@ static struct {
     int connections;
     uint64_t requests; /* 0: as many as fit in the time */
     double seconds, grace_seconds;
-} options = {{WIRE_FASTCGI, false, "/", 0, "", 0, false}, 1, 0, 1, 5};
+} options = {{WIRE_FASTCGI, false, "/", 0, "", 0, 200, false}, 1, 0, 1, 5};
 
 static struct sockaddr_storage address;
 static socklen_t address_bytes;
@@ -355,8 +355,8 @@ static void say_usage(void)
 {
     fprintf(stderr,
             "usage: load --address unix:PATH|IPV4:PORT [--protocol fastcgi|scgi|http]\n"
-            "  [--path PATH] [--expect FILE-WITH-THE-BODY] [--upload BYTES] [--keep] [--rich]\n"
-            "  [--connections N] [--requests N] [--seconds S] [--grace S]\n");
+            "  [--path PATH] [--expect FILE-WITH-THE-BODY] [--status NUMBER] [--upload BYTES]\n"
+            "  [--keep] [--rich] [--connections N] [--requests N] [--seconds S] [--grace S]\n");
     exit(2);
 }
 
@@ -374,6 +374,9 @@ static void set_option(int letter, const char *value)
         break;
     case 'e':
         read_expected_body(value);
+        break;
+    case 'S':
+        options.exchange.expected_status = strtol(value, NULL, 10);
         break;
     case 'b':
         options.exchange.upload_bytes = strtoul(value, NULL, 10);
@@ -403,13 +406,19 @@ static void set_option(int letter, const char *value)
 
 int main(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"address", required_argument, NULL, 'a'},  {"protocol", required_argument, NULL, 'p'},
-        {"path", required_argument, NULL, 'u'},     {"expect", required_argument, NULL, 'e'},
-        {"upload", required_argument, NULL, 'b'},   {"keep", no_argument, NULL, 'k'},
-        {"rich", no_argument, NULL, 'r'},           {"connections", required_argument, NULL, 'c'},
-        {"requests", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 's'},
-        {"grace", required_argument, NULL, 'g'},    {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"address", required_argument, NULL, 'a'},
+                                          {"protocol", required_argument, NULL, 'p'},
+                                          {"path", required_argument, NULL, 'u'},
+                                          {"expect", required_argument, NULL, 'e'},
+                                          {"upload", required_argument, NULL, 'b'},
+                                          {"keep", no_argument, NULL, 'k'},
+                                          {"rich", no_argument, NULL, 'r'},
+                                          {"connections", required_argument, NULL, 'c'},
+                                          {"requests", required_argument, NULL, 'n'},
+                                          {"seconds", required_argument, NULL, 's'},
+                                          {"grace", required_argument, NULL, 'g'},
+                                          {"status", required_argument, NULL, 'S'},
+                                          {NULL, 0, NULL, 0}};
     int letter;
     while ((letter = getopt_long(argc, argv, "", names, NULL)) != -1)
         set_option(letter, optarg);

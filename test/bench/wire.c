@@ -235,8 +235,8 @@ static enum wire_verdict check_head(struct wire_response *response,
         return wrong(response, "not an HTTP response");
     const char *status =
         is_http ? response->head + strlen("HTTP/1.1 ") : find_header(response->head, "Status");
-    if (status != NULL && strtol(status, NULL, 10) != 200)
-        return wrong(response, "another status than 200");
+    if ((status != NULL ? strtol(status, NULL, 10) : 200) != exchange->expected_status)
+        return wrong(response, "another status than expected");
     const char *length = find_header(response->head, "Content-Length");
     if (length != NULL && strtoull(length, NULL, 10) != exchange->expected_bytes)
         return wrong(response, "another Content-Length than expected");

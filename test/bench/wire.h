@@ -9,7 +9,7 @@
 
 enum wire_protocol { WIRE_FASTCGI, WIRE_SCGI, WIRE_HTTP };
 
-/* One request and the response that it must get; status 200 and these bytes, no others. */
+/* One request and the response that it must get: this status and these bytes, no others. */
 struct wire_exchange {
     enum wire_protocol protocol;
     bool is_kept; /* asks the peer to keep the connection */
@@ -17,6 +17,7 @@ struct wire_exchange {
     size_t upload_bytes; /* above 0 it is a POST */
     const char *expected_body;
     size_t expected_bytes;
+    long expected_status;
     bool is_rich; /* 30 headers and 12 cookies, as a browser sends them through proxies */
 };
 

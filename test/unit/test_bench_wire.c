@@ -15,7 +15,7 @@ static const char http_response[] =
 static struct wire_exchange exchange_of(enum wire_protocol protocol, size_t upload_bytes)
 {
     return (struct wire_exchange){protocol,         true, "/path", upload_bytes, body,
-                                  sizeof(body) - 1, false};
+                                  sizeof(body) - 1, 200,  false};
 }
 
 /* The response, in two parts that are cut at every place, ends with the verdict and no sooner. */
@@ -180,13 +180,27 @@ static void test_wrong_responses(void **state)
 {
     (void)state;
     assert_cgi_verdict("Status: 500 No\r\n\r\nHello, world\n", WIRE_WRONG,
-                       "another status than 200");
+                       "another status than expected");
     assert_cgi_verdict("Content-Length: 12\r\n\r\nHello, world\n", WIRE_WRONG,
                        "another Content-Length than expected");
     assert_cgi_verdict("A: b\r\n\r\nHello, world", WIRE_WRONG, "a shorter body than expected");
     assert_cgi_verdict("A: b\r\n\r\nHello, world\n\n", WIRE_WRONG, "a longer body than expected");
     assert_cgi_verdict("A: b\r\n\r\nHello, World\n", WIRE_WRONG, "another body than expected");
     assert_cgi_verdict("A: b\r\nHello, world\n", WIRE_WRONG, "no whole head");
+}
+
+static void test_another_status_than_200_is_right_if_it_is_the_expected_one(void **state)
+{
+    (void)state;
+    struct wire_exchange exchange = exchange_of(WIRE_SCGI, 0);
+    exchange.expected_status = 404;
+    struct bytes missing = {0}, found = {0};
+    put_text(&missing, "Status: 404 Not Found\r\n\r\nHello, world\n");
+    put_text(&found, "Content-Type: text/plain\r\n\r\nHello, world\n");
+    assert_verdict(&exchange, &missing, WIRE_WHOLE, NULL);
+    assert_verdict(&exchange, &found, WIRE_WRONG, "another status than expected");
+    clear_bytes(&missing);
+    clear_bytes(&found);
 }
 
 static void assert_http_problem(const char *text, const char *problem)
@@ -202,7 +216,7 @@ static void test_wrong_http_responses(void **state)
 {
     (void)state;
     assert_http_problem("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 13\r\n\r\n",
-                        "another status than 200");
+                        "another status than expected");
     assert_http_problem("HTTP/1.1 200 OK\r\n\r\n", "no Content-Length");
     assert_http_problem("Status: 200\r\nContent-Length: 13\r\n\r\n", "not an HTTP response");
     assert_http_problem("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world",
@@ -269,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_the_expected_response_is_whole),
         cmocka_unit_test(test_a_body_in_several_records),
         cmocka_unit_test(test_wrong_responses),
+        cmocka_unit_test(test_another_status_than_200_is_right_if_it_is_the_expected_one),
         cmocka_unit_test(test_wrong_http_responses),
         cmocka_unit_test(test_a_head_without_an_end),
         cmocka_unit_test(test_wrong_records),
