@@ -11,7 +11,7 @@ from host import PROGRAM, ROOT
 from process import SAN, SLOWNESS, deadline
 
 
-@pytest.mark.parametrize("torment", ["sessions", "moments", "rolls",
+@pytest.mark.parametrize("torment", ["sessions", "moments", "rolls", "changes",
                                      pytest.param("faults", marks=pytest.mark.skipif(
                                          bool(SAN), reason="a sanitizer wants to be the first that replaces malloc"))])
 def test_nothing_is_found_in_a_short_round_of(torment):
@@ -20,6 +20,14 @@ def test_nothing_is_found_in_a_short_round_of(torment):
                           stderr=subprocess.STDOUT, text=True, timeout=120 * SLOWNESS)
     assert done.returncode == 0, done.stdout
     assert torment in done.stdout.splitlines()[-1]
+
+
+def test_20000_requests_of_all_kinds_leave_nothing_in_a_host_and_in_a_manager():
+    done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "test", "torture", "soak.py"), "--requests", "20000"],
+                          env=dict(os.environ, FCGIHOST=PROGRAM), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=120 * SLOWNESS)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(", 0 lost; ") == done.stdout.count("; level\n") == 2
 
 
 @pytest.mark.parametrize("protocol", ["FastCGI", "SCGI"])

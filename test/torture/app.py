@@ -191,8 +191,8 @@ def produce(call):
 
 
 ROUTES = {"echo": echo, "late": late, "stream": stream, "slow": slow, "large": large, "wrapped": wrapped, "fail": fail,
-          "file": send_file, "empty": empty,
-          "redirect": redirect, "ignore": ignore, "half": half, "early": early, "headers": headers, "endless": endless}
+          "file": send_file, "empty": empty, "redirect": redirect, "ignore": ignore, "half": half, "early": early,
+          "headers": headers, "endless": endless}
 
 
 def application(environ, start_response):

@@ -10,6 +10,7 @@ import sys
 import time
 
 from torment import process
+from changes import Changes
 from faults import Faults
 from moments import Moments
 from rolls import Rolls
@@ -17,7 +18,7 @@ from sessions import Sessions
 from starts import Starts
 from surroundings import Surroundings
 
-TORMENTS = [Sessions, Moments, Starts, Rolls, Faults, Surroundings]
+TORMENTS = [Sessions, Moments, Starts, Rolls, Changes, Faults, Surroundings]
 ROUND_SECONDS = 20  # then the next torment has its turn
 
 
