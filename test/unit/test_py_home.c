@@ -33,6 +33,7 @@ void config_describe_place(const struct config *described, const char *section, 
 int config_blame(const struct config *c, const char *section, const char *key,
                  struct config_error *described)
 {
+    (void)c, (void)section, (void)key;
     described->blame = CONFIG_BLAMES_FILE;
     return -1;
 }

@@ -1,7 +1,7 @@
 /* Starting and finalizing Python, each time in a process of its own: this program again, from a
  * folder that has a package beside it, as the host has.
  *
- * links: py_interpreter.c */
+ * links: py_interpreter.c config_error.c */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
