@@ -73,21 +73,23 @@ void manager_link_tell_alive(struct manager_link *link)
         (void)channel_send(link->worker.channel_fd, WORKER_LIVES, NULL, 0, NULL, 0);
 }
 
-void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
-                      struct handover_bytes startup)
+int manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
+                     struct handover_bytes startup)
 {
     uint8_t data[CHANNEL_BYTES_MAX];
     struct worker_request request = {.wish = wish};
     if (!link->is_managed)
-        return;
+        return 0;
     snprintf(request.reason, sizeof(request.reason), "%s", reason);
     size_t bytes = startup.bytes <= sizeof(data) - sizeof(request) ? startup.bytes : 0;
     memcpy(data, &request, sizeof(request));
     if (bytes > 0)
         memcpy(data + sizeof(request), startup.data, bytes);
-    if (channel_send(link->worker.channel_fd, WORKER_ASKS, data, sizeof(request) + bytes, NULL, 0) <
-        0)
-        log_error("manager-unreachable", "can't ask the manager: %s", config_error_describe(errno));
+    if (channel_send(link->worker.channel_fd, WORKER_ASKS, data, sizeof(request) + bytes, NULL,
+                     0) == 0)
+        return 0;
+    log_error("manager-unreachable", "can't ask the manager: %s", config_error_describe(errno));
+    return -1;
 }
 
 /* Takes the first descriptor of the message, or -1. */

@@ -198,8 +198,9 @@ static void ask_manager(struct supervisor *supervisor)
     log_info("asked-manager", "%s: the manager %s", reason,
              is_shutdown ? "stops all workers"
                          : "starts a successor, and this one serves until then");
-    manager_link_ask(&supervisor->link, is_shutdown ? WISH_SHUTDOWN : WISH_LIMIT, reason,
-                     (struct handover_bytes){NULL, 0});
+    if (manager_link_ask(&supervisor->link, is_shutdown ? WISH_SHUTDOWN : WISH_LIMIT, reason,
+                         (struct handover_bytes){NULL, 0}) < 0)
+        supervisor->lifecycle.told = REASON_NONE; /* it is asked again at the next step */
 }
 
 /* A failed start has been logged already. */

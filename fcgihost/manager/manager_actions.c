@@ -59,20 +59,34 @@ static void finish_roll(struct manager *manager)
         execute_anew(manager);
 }
 
-/* pid: of the worker that could not load. */
+/* pid: of the worker that could not load; 0: that could not even be started. */
 static void fail_roll(struct manager *manager, long pid)
 {
     worker_plan_resize(&manager->plan, rollout_fail(&manager->rollout)->processes);
-    log_error(
-        "reload-failed",
-        "reload: worker %ld could not load what the old ones serve: they stay, and this one is "
-        "stopped: fix the errors above, and reload again",
-        pid);
+    if (pid > 0)
+        log_error(
+            "reload-failed",
+            "reload: worker %ld could not load what the old ones serve: they stay, and this one is "
+            "stopped: fix the errors above, and reload again",
+            pid);
+    else
+        log_error("reload-failed", "reload: no new worker could be started: the old ones stay: fix "
+                                   "the error above, and reload again");
     reload_requests_end(
         false, "a new worker could not load the application: the old ones stay, and the log "
                "says why");
     manager_notify_tell_reloaded(&manager->notify,
                                  "serving with the old workers: a new one could not load");
+}
+
+/* Otherwise it would never accept, or would serve on beside its successor until it is killed. It
+ * drains, and the plan sees it exit. */
+static void end_untold(struct manager *manager, int worker)
+{
+    log_error("worker-unreachable",
+              "worker %ld can't be told what to do next: %s: it is ended in order",
+              (long)manager->plan.workers[worker].pid, config_error_describe(errno));
+    manager_signal(manager, worker, SIGTERM);
 }
 
 static void perform(struct manager *manager, const struct worker_plan_action *action,
@@ -87,14 +101,16 @@ static void perform(struct manager *manager, const struct worker_plan_action *ac
         start_worker(manager, action, now_ms);
         break;
     case ACTION_ACCEPT:
-        worker_processes_let_accept(&manager->processes, action->worker);
+        if (worker_processes_let_accept(&manager->processes, action->worker) < 0)
+            end_untold(manager, action->worker);
         break;
     case ACTION_RETIRE:
         if (action->reason == REPLACE_ROLL)
             collector_count_restart(RESTART_RELOAD);
         else if (action->reason == REPLACE_LIMIT)
             collector_count_restart(manager->limit[action->worker]);
-        worker_processes_retire(&manager->processes, action->worker, action->heir);
+        if (worker_processes_retire(&manager->processes, action->worker, action->heir) < 0)
+            end_untold(manager, action->worker);
         break;
     case ACTION_STOP:
         manager_signal(manager, action->worker, plan->is_quick ? SIGQUIT : SIGTERM);

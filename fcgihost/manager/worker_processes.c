@@ -163,19 +163,26 @@ static int tell(struct worker_processes *processes, int worker, enum worker_mess
     return channel_send(processes->members[worker].channel_fd, kind, NULL, 0, &fd, fd >= 0);
 }
 
-void worker_processes_let_accept(struct worker_processes *processes, int worker)
+int worker_processes_let_accept(struct worker_processes *processes, int worker)
 {
-    tell(processes, worker, MANAGER_ACCEPT, -1);
+    return tell(processes, worker, MANAGER_ACCEPT, -1);
 }
 
-void worker_processes_retire(struct worker_processes *processes, int worker, int heir)
+int worker_processes_retire(struct worker_processes *processes, int worker, int heir)
 {
     int ends[2] = {-1, -1};
     bool has_heir = heir != WORKER_PLAN_NOBODY && channel_open(ends) == 0 &&
                     tell(processes, heir, MANAGER_INHERIT, ends[0]) == 0;
-    tell(processes, worker, MANAGER_RETIRE, has_heir ? ends[1] : -1);
+    if (heir != WORKER_PLAN_NOBODY && !has_heir)
+        log_warning("handover-lost",
+                    "no channel for idle connections can be made between two workers: %s: they are "
+                    "closed",
+                    config_error_describe(errno));
+    int result = tell(processes, worker, MANAGER_RETIRE, has_heir ? ends[1] : -1), error = errno;
     close_descriptor(&ends[0]);
     close_descriptor(&ends[1]);
+    errno = error;
+    return result;
 }
 
 enum channel_event worker_processes_receive(struct worker_processes *processes, int worker,

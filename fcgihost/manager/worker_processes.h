@@ -47,9 +47,10 @@ struct handover_member *worker_processes_describe(const struct worker_processes 
 /* Takes over workers that a predecessor has described. */
 void worker_processes_take_over(struct worker_processes *processes, struct worker_plan *plan,
                                 const struct handover_member *members, size_t count);
-/* Tell a worker to accept connections, and to drain. */
-void worker_processes_let_accept(struct worker_processes *processes, int worker);
-void worker_processes_retire(struct worker_processes *processes, int worker, int heir);
+/* Tell a worker to accept connections, and to drain. 0, or -1 with errno: it has not been told. One
+ * that can't have its heir drains without, and its idle connections are closed. */
+int worker_processes_let_accept(struct worker_processes *processes, int worker);
+int worker_processes_retire(struct worker_processes *processes, int worker, int heir);
 /* The worker's next message, if there is one. Descriptors that come with it are closed. */
 enum channel_event worker_processes_receive(struct worker_processes *processes, int worker,
                                             struct channel_message *message);

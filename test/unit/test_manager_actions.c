@@ -4,6 +4,7 @@
  * links: manager_actions.c */
 #include "life_fakes.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #include "config/config_error.h"
@@ -17,7 +18,7 @@ static struct config config = {.processes = 2}, new_config = {.processes = 3};
 static struct worker_outfit current = {.config = &config}, next = {.config = &new_config};
 static struct worker_plan_action wanted[4];
 static size_t wanted_count, taken;
-static int start_result, use_result;
+static int start_result, use_result, tell_result;
 static bool is_program_changed;
 static struct handover_listener listener;
 static struct handover_member member;
@@ -61,16 +62,20 @@ void worker_processes_forget(struct worker_processes *processes, int worker)
     tell("forget %d", worker);
 }
 
-void worker_processes_let_accept(struct worker_processes *processes, int worker)
+int worker_processes_let_accept(struct worker_processes *processes, int worker)
 {
     (void)processes;
     tell("accept %d", worker);
+    errno = EAGAIN;
+    return tell_result;
 }
 
-void worker_processes_retire(struct worker_processes *processes, int worker, int heir)
+int worker_processes_retire(struct worker_processes *processes, int worker, int heir)
 {
     (void)processes;
     tell("retire %d for %d", worker, heir);
+    errno = EAGAIN;
+    return tell_result;
 }
 
 struct handover worker_processes_describe_outfit(const struct worker_outfit *outfit,
@@ -189,7 +194,7 @@ static int set_up(void **state)
     manager.plan.workers[1].pid = 101;
     current.config = &config;
     wanted_count = taken = 0;
-    start_result = use_result = 0;
+    start_result = use_result = tell_result = 0;
     is_program_changed = false;
     return 0;
 }
@@ -250,6 +255,17 @@ static void test_why_a_worker_was_replaced_is_counted(void **state)
     expect("count lifetime|retire 0 for 1|count reload|retire 0 for 1|retire 0 for -1|");
 }
 
+static void test_a_worker_that_can_t_be_told_is_ended_in_order(void **state)
+{
+    (void)state;
+    tell_result = -1;
+    want(ACTION_ACCEPT, 1, WORKER_PLAN_NOBODY, REPLACE_NOT);
+    want(ACTION_RETIRE, 1, 0, REPLACE_SCALE);
+    expect("accept 1|log_error: worker 101 can't be told what to do next: ?: it is ended in "
+           "order|signal 1 TERM|retire 1 for 0|log_error: worker 101 can't be told what to do "
+           "next: ?: it is ended in order|signal 1 TERM|");
+}
+
 static void test_a_roll_that_is_done_takes_the_new_configuration_into_use(void **state)
 {
     (void)state;
@@ -289,6 +305,15 @@ static void test_a_roll_that_failed_keeps_the_old_configuration(void **state)
            "failed|notify serving with the old workers: a new one could not load|");
 }
 
+static void test_a_roll_whose_worker_could_not_be_started_says_so(void **state)
+{
+    (void)state;
+    manager.plan.workers[1].pid = 0;
+    want(ACTION_ROLL_FAILED, 1, WORKER_PLAN_NOBODY, REPLACE_ROLL);
+    manager_act(&manager);
+    assert_true(was_told("log_error: reload: no new worker could be started: the old ones stay"));
+}
+
 static void test_only_a_replacement_at_a_limit_is_told_of_when_it_failed(void **state)
 {
     (void)state;
@@ -308,10 +333,12 @@ int main(void)
         TEST(test_a_worker_is_stopped_with_a_drain),
         TEST(test_at_a_quick_stop_it_is_stopped_without),
         TEST(test_why_a_worker_was_replaced_is_counted),
+        TEST(test_a_worker_that_can_t_be_told_is_ended_in_order),
         TEST(test_a_roll_that_is_done_takes_the_new_configuration_into_use),
         TEST(test_a_status_that_cannot_change_is_told_of_and_stops_nothing),
         TEST(test_a_new_program_is_executed_by_the_manager_too),
         TEST(test_a_roll_that_failed_keeps_the_old_configuration),
+        TEST(test_a_roll_whose_worker_could_not_be_started_says_so),
         TEST(test_only_a_replacement_at_a_limit_is_told_of_when_it_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,12 +135,15 @@ void manager_link_report(struct manager_link *link, const struct worker_report *
     (void)report;
 }
 
-void manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
-                      struct handover_bytes startup)
+static atomic_int refused_wishes; /* so many more can't be told */
+
+int manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
+                     struct handover_bytes startup)
 {
     (void)link;
     (void)startup;
     tell("ask %d %s", wish, reason);
+    return atomic_fetch_sub(&refused_wishes, 1) > 0 ? -1 : 0;
 }
 
 enum manager_link_event manager_link_receive(struct manager_link *link)
@@ -396,6 +399,24 @@ static void test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_
     assert_true(was_told("bequeath"));
 }
 
+static void test_a_wish_that_can_t_be_told_is_told_again(void **state)
+{
+    (void)state;
+    is_managed = true;
+    atomic_store(&refused_wishes, 2);
+    start();
+    readiness_add(&supervisor.readiness, 0);
+    supervisor_ask(&supervisor, REASON_RESTART);
+    while (atomic_load(&refused_wishes) >= 0) {
+        supervisor_wake(&supervisor);
+        usleep(2000);
+    }
+    atomic_store(&said_by_manager, LINK_RETIRE);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_int_equal(atomic_load(&refused_wishes), -1); /* and not once more */
+}
+
 static void test_a_worker_whose_manager_has_died_drains_and_exits(void **state)
 {
     (void)state;
@@ -583,6 +604,7 @@ int main(void)
         TEST(test_waiting_requests_resume_with_each_application_that_is_loaded),
         TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
         TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
+        TEST(test_a_wish_that_can_t_be_told_is_told_again),
         TEST(test_a_worker_whose_manager_has_died_drains_and_exits),
         TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
         TEST(test_sigquit_ends_a_drain),
