@@ -15,6 +15,7 @@
 #             ROWS=gcc,3.13             for matrix
 #             HOURS=1                   for torture
 #             REQUESTS=10000000 MINUTES=10 SITES=host    for soak
+#             STAGES=start KINDS=open   for fault-sweep
 #             PEERS=1000 FRONTS=nginx   for slow-peers
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
@@ -36,12 +37,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture soak run-soak slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture fault-sweep run-fault-sweep soak run-soak slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture soak slow-peers matrix bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture fault-sweep soak slow-peers matrix bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-units lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -257,6 +258,13 @@ soak: deps-test ## 10 million requests of all kinds: memory, descriptors, thread
 run-soak: all
 	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/soak.py --requests $(REQUESTS) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SITES),--sites $(SITES))
 REQUESTS ?= 10000000
+
+fault-sweep: deps-test ## each library call of the host fails once, at each stage: a table; an hour (STAGES=start,end KINDS=open)
+	@$(MAKE) --no-print-directory run-fault-sweep
+run-fault-sweep: all
+	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/torture/sweep.py --stages '$(STAGES)' --kinds '$(KINDS)'
+STAGES ?=
+KINDS  ?=
 
 slow-peers: deps-test ## what others notice of 1,000 slow clients, through each front: a table (PEERS=, FRONTS=nginx,direct)
 	@$(MAKE) --no-print-directory run-slow-peers

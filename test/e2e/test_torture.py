@@ -30,6 +30,19 @@ def test_20000_requests_of_all_kinds_leave_nothing_in_a_host_and_in_a_manager():
     assert done.stdout.count(", 0 lost; ") == done.stdout.count("; level\n") == 2
 
 
+# Of `make fault-sweep`, what takes seconds: among it what has once been found.
+@pytest.mark.skipif(bool(SAN), reason="a sanitizer wants to be the first that replaces malloc")
+@pytest.mark.parametrize("stages, kinds", [("get,upload,raise", "malloc,send,open,pwrite"), ("download", "epoll_ctl,thread"),
+                                           ("start-plain", "descriptor,socket,bind"), ("end", "thread,write,send")])
+def test_nothing_is_found_when_each_call_fails_once_at(stages, kinds):
+    done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "test", "torture", "sweep.py"), "--stages", stages,
+                           "--kinds", kinds], env=dict(os.environ, FCGIHOST=PROGRAM), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    faults = int(done.stdout.splitlines()[-1].split()[3])
+    assert faults >= 10, done.stdout
+
+
 @pytest.mark.parametrize("protocol", ["FastCGI", "SCGI"])
 def test_50_slow_peers_cost_others_no_request_and_none_of_them_is_given_up(protocol):
     done = subprocess.run([sys.executable, "-B", os.path.join(ROOT, "test", "torture", "slow_peers.py"), "--peers", "50",

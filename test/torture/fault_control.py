@@ -119,9 +119,9 @@ class FaultControl:
             os.chmod(path, 0o666)  # workers that become another user map it as well
             file.truncate(-(-ctypes.sizeof(Shared) // mmap.PAGESIZE) * mmap.PAGESIZE)
             self.shared = Shared.from_buffer(mmap.mmap(file.fileno(), 0))
-        ranges = host_ranges(program)
-        self.shared.range_count = len(ranges)
-        for number, (start, end) in enumerate(ranges):
+        self.ranges = host_ranges(program)
+        self.shared.range_count = len(self.ranges)
+        for number, (start, end) in enumerate(self.ranges):
             self.shared.ranges[number][0], self.shared.ranges[number][1] = start, end
         self.armed, self.calls = "nothing fails", 0
         self.environ = {"LD_PRELOAD": library, "FAULTS": path}
@@ -147,8 +147,9 @@ class FaultControl:
         self.shared.owner = 0
 
     def place(self):
-        """Who made the call that failed: the same for each round of a loop."""
-        return tuple(self.shared.frames[:self.shared.frame_count])
+        """Who made the call that failed: the same for each round of a loop, in any process."""
+        addresses = [frame - self.shared.base for frame in self.shared.frames[:self.shared.frame_count]]
+        return tuple(at for at in addresses if any(start <= at < end for start, end in self.ranges))
 
     def where(self):
         """The functions that led to the call that failed, the innermost first."""

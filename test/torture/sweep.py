@@ -115,13 +115,17 @@ class Stage:
         self.check_left(host)
 
     def check_left(self, host):
-        """No socket, pid file or temporary file; each load was cleaned up, once."""
-        left = [path for path in host.socket_files + [os.path.join(host.folder, "host.pid")] if os.path.exists(path)]
-        if "of fstat" not in self.control.armed:  # what can't be looked at is not removed
+        """No socket, pid file or temporary file; each load was cleaned up, once. A file that can't be looked at, or whose
+        removal is refused, stays; so may an empty pid file, where its folder can't be opened."""
+        left = [path for path in host.socket_files if os.path.exists(path)]
+        pid_file = os.path.join(host.folder, "host.pid")
+        if os.path.exists(pid_file) and os.path.getsize(pid_file) > 0:
+            left.append(pid_file)
+        if not re.search("of (fstat|flock) ", self.control.armed):  # the next start takes it, and removes it
             left += [name for name in os.listdir(host.folder) if name.endswith(".lock")]
         if not host.becomes_user:  # who may not remove what root has made there
             left += os.listdir(self.runtime)
-        if left and "of unlink" not in self.control.armed:
+        if left and not re.search("of (unlink|stat) ", self.control.armed):
             self.fail("left behind: %s" % left, host)
         if sorted(host.noted("loads")) != sorted(host.noted("cleanups")):
             self.fail("loaded by %r, cleaned up by %r" % (host.noted("loads"), host.noted("cleanups")), host)
@@ -322,11 +326,11 @@ class Living(Stage):
             response = self.kept.read_response()
             self.requests += 1
             GET.check(response)
-        except (OSError, AssertionError):
+        except (OSError, AssertionError) as error:
             self.kept.close()
             self.kept = fastcgi.Connection(host.address)
             if not re.search("accept .*(EMFILE|ENFILE|ENOMEM)", self.control.armed):  # idle ones make room then
-                self.fail("a connection that was idle is gone", host)
+                self.fail("a connection that was idle is gone: %s" % error, host)
 
     def settle(self):
         """Nothing is kept of all that failed: no descriptor, no connection, no memory. Only libfcgi, which calls assert()
