@@ -66,7 +66,7 @@ static int run(char **argv, const struct command_line *line, const struct config
         return start_error_setting(&error, EXIT_CONFIG);
     struct privileges privileges;
     if (privileges_find(config, reexec_predecessor() != NULL, &privileges, &error) < 0)
-        return start_error_setting(&error, EXIT_CONFIG);
+        return start_error_setting(&error, EXIT_RUN_TIME);
     if (reexec_predecessor() != NULL)
         process_take_root_files(&reexec_predecessor()->root_files);
     log_sink_give_files(privileges.user.uid, privileges.gid);

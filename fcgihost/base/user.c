@@ -20,21 +20,37 @@ static int parse_number(const char *text, unsigned long *number)
     return errno == 0 && *end == '\0' && *number < UINT32_MAX ? 0 : -1;
 }
 
+/* Was nothing found because there is nothing? errno was 0 before: getpwnam(3) lists these. */
+static bool is_absent(void)
+{
+    return errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF || errno == EPERM;
+}
+
+static int fail(int number)
+{
+    errno = number;
+    return -1;
+}
+
 int user_find(const char *text, struct user *user)
 {
     unsigned long number;
-    const struct passwd *entry = getpwnam(text);
     *user = (struct user){.gid = (gid_t)-1};
-    if (entry == NULL && parse_number(text, &number) < 0)
+    errno = 0;
+    const struct passwd *entry = getpwnam(text);
+    if (entry == NULL && !is_absent())
         return -1;
-    if (entry == NULL)
-        entry = getpwuid((uid_t)number);
+    if (entry == NULL && parse_number(text, &number) < 0)
+        return fail(ENOENT);
+    errno = 0;
+    if (entry == NULL && (entry = getpwuid((uid_t)number)) == NULL && !is_absent())
+        return -1;
     if (entry == NULL) {
         user->uid = (uid_t)number;
         return 0;
     }
     if (strlen(entry->pw_name) >= sizeof(user->name) || strlen(entry->pw_dir) >= sizeof(user->home))
-        return -1;
+        return fail(ENAMETOOLONG);
     user->uid = entry->pw_uid;
     user->gid = entry->pw_gid;
     user->has_entry = true;
@@ -46,9 +62,12 @@ int user_find(const char *text, struct user *user)
 int user_find_group(const char *text, gid_t *gid)
 {
     unsigned long number;
+    errno = 0;
     const struct group *entry = getgrnam(text);
-    if (entry == NULL && parse_number(text, &number) < 0)
+    if (entry == NULL && !is_absent())
         return -1;
+    if (entry == NULL && parse_number(text, &number) < 0)
+        return fail(ENOENT);
     *gid = entry != NULL ? entry->gr_gid : (gid_t)number;
     return 0;
 }

@@ -130,14 +130,16 @@ static void check_user(struct check *check, const char *what, const char *name)
 {
     struct user user;
     if (name != NULL && user_find(name, &user) < 0)
-        tell(check, what, name, "no such user", "write an existing name or number");
+        tell(check, what, name, errno == ENOENT ? "no such user" : config_error_describe(errno),
+             "write an existing name or number");
 }
 
 static void check_group(struct check *check, const char *what, const char *name)
 {
     gid_t group;
     if (name != NULL && user_find_group(name, &group) < 0)
-        tell(check, what, name, "no such group", "write an existing name or number");
+        tell(check, what, name, errno == ENOENT ? "no such group" : config_error_describe(errno),
+             "write an existing name or number");
 }
 
 static void check_names(struct check *check)

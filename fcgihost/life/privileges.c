@@ -8,6 +8,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -26,12 +27,26 @@ static int fail_key(const struct config *config, const char *key, const char *va
     return config_blame(config, "server", key, error);
 }
 
+/* user_find() or user_find_group() has failed. Where the user database can't tell, the setting may be
+ * right, and another start may work. */
+static int fail_search(const struct config *config, const char *key, const char *value,
+                       const char *absent, struct config_error *error)
+{
+    char reason[128];
+    bool is_absent = errno == ENOENT;
+    snprintf(reason, sizeof(reason), "can't be looked up: %s", config_error_describe(errno));
+    fail_key(config, key, value, is_absent ? absent : reason, error);
+    if (!is_absent)
+        error->blame = CONFIG_BLAMES_NONE;
+    return -1;
+}
+
 static int find_user(const struct config *config, struct privileges *privileges,
                      struct config_error *error)
 {
     if (user_find(config->user, &privileges->user) < 0)
-        return fail_key(config, "user", config->user,
-                        "no such user: write an existing name or number", error);
+        return fail_search(config, "user", config->user,
+                           "no such user: write an existing name or number", error);
     privileges->is_user_set = true;
     privileges->gid = privileges->user.gid;
     if (privileges->gid == NO_GROUP && config->group == NULL)
@@ -67,8 +82,8 @@ int privileges_find(const struct config *config, bool is_anew, struct privileges
         return -1;
     if (config->group != NULL && user_find_group(config->group, &privileges->gid) < 0 &&
         !has_become)
-        return fail_key(config, "group", config->group,
-                        "no such group: write an existing name or number", error);
+        return fail_search(config, "group", config->group,
+                           "no such group: write an existing name or number", error);
     return has_become ? 0 : check_possible(config, privileges, error);
 }
 

@@ -116,17 +116,19 @@ static int collect(struct replacement *replacement, struct handover *handover)
     return poller_hand_over(replacement->poller, handover);
 }
 
-void replacement_run(struct replacement *replacement)
+int replacement_run(struct replacement *replacement)
 {
     struct handover handover;
     if (!atomic_load(&replacement->is_planned) || atomic_load(&replacement->is_exit_wanted))
-        return;
+        return 0;
     while (atomic_flag_test_and_set(&replacement->is_begun))
         pause();
     if (collect(replacement, &handover) == 0)
         reexec_run(&handover, &replacement->is_exit_wanted);
-    if (errno != ECANCELED)
+    bool is_cancelled = errno == ECANCELED;
+    if (!is_cancelled)
         log_error("renewal-failed", "the program could not be executed anew: %s: start it again",
                   config_error_describe(errno));
     handover_clear(&handover);
+    return is_cancelled ? 0 : -1;
 }

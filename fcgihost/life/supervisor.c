@@ -327,7 +327,7 @@ static void exit_anyway(struct supervisor *supervisor)
         "anyway",
         (double)supervisor->config->cleanup_timeout_ms / 1000, obstacle);
     py_stacks_log(&supervisor->pool->activities, "what is in the way");
-    replacement_run(&supervisor->replacement);
+    (void)replacement_run(&supervisor->replacement);
     process_remove_pid_file(supervisor->config);
     log_flush();
     _exit(1);

@@ -136,6 +136,9 @@ static int set_access(const struct listener *listener, const struct config *conf
     gid_t group = (gid_t)-1;
 
     if (config->socket_owner != NULL && user_find(config->socket_owner, &owner) < 0) {
+        if (errno != ENOENT)
+            return listener_fail(error, listener, "[server] socket_owner: can't be looked up: %s",
+                                 config_error_describe(errno));
         listener_fail(
             error, listener,
             "[server] socket_owner: \"%s\" is not a user here: write an existing name or number",
@@ -143,6 +146,9 @@ static int set_access(const struct listener *listener, const struct config *conf
         return config_blame(config, "server", "socket_owner", error);
     }
     if (config->socket_group != NULL && user_find_group(config->socket_group, &group) < 0) {
+        if (errno != ENOENT)
+            return listener_fail(error, listener, "[server] socket_group: can't be looked up: %s",
+                                 config_error_describe(errno));
         listener_fail(
             error, listener,
             "[server] socket_group: \"%s\" is not a group here: write an existing name or number",

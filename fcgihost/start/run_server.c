@@ -184,7 +184,7 @@ int run_server(const struct config *config, const struct privileges *privileges)
     if (supervisor.lifecycle.reason == REASON_RETRY)
         collector_hand_over_programs(&supervisor.replacement.programs,
                                      &supervisor.replacement.program_count);
-    replacement_run(&supervisor.replacement);
+    bool is_lost = replacement_run(&supervisor.replacement) < 0; /* nobody serves in its place */
     bool is_unfinished_start = supervisor.lifecycle.reason == REASON_RETRY &&
                                atomic_load(&supervisor.replacement.is_exit_wanted);
     bool has_startup_failed = atomic_load(&supervisor.asked) == REASON_STARTUP;
@@ -209,6 +209,7 @@ int run_server(const struct config *config, const struct privileges *privileges)
     poller_clear(&poller);
     log_stopped(&supervisor);
     return has_startup_failed                ? EXIT_APPLICATION
+           : is_lost                         ? EXIT_RUN_TIME
            : supervisor.lifecycle.is_cut_off ? EXIT_RUN_TIME
            : is_stuck                        ? EXIT_RUN_TIME
                                              : EXIT_CLEAN;

@@ -111,14 +111,17 @@ int user_find(const char *text, struct user *user)
         *user = (struct user){.uid = 33, .gid = 34, .has_entry = true, .name = "web", .home = "/w"};
     else if (strcmp(text, "777") == 0)
         user->uid = 777;
-    else
+    else {
+        errno = strcmp(text, "silent") == 0 ? EMFILE : ENOENT;
         return -1;
+    }
     return 0;
 }
 
 int user_find_group(const char *text, gid_t *gid)
 {
     *gid = 55;
+    errno = strcmp(text, "silent") == 0 ? EMFILE : ENOENT;
     return strcmp(text, "staff") == 0 ? 0 : -1;
 }
 
@@ -234,6 +237,19 @@ static void test_names_that_do_not_exist_are_refused(void **state)
     config.group = text("nothing-here");
     assert_int_equal(find(), -1);
     assert_non_null(strstr(error.message, "[server] group \"nothing-here\": no such group"));
+}
+
+static void test_a_user_database_that_can_t_tell_is_not_the_settings_fault(void **state)
+{
+    (void)state;
+    config.user = text("silent");
+    assert_int_equal(find(), -1);
+    assert_non_null(strstr(error.message, "[server] user \"silent\": can't be looked up: "));
+    assert_int_equal(error.blame, CONFIG_BLAMES_NONE);
+    config.user = NULL;
+    config.group = text("silent");
+    assert_int_equal(find(), -1);
+    assert_non_null(strstr(error.message, "[server] group \"silent\": can't be looked up: "));
 }
 
 static void test_only_root_can_become_somebody_else(void **state)
@@ -402,6 +418,7 @@ int main(void)
         TEST(test_a_number_without_an_entry_and_without_a_group_is_refused),
         TEST(test_a_group_alone_leaves_root_its_capabilities),
         TEST(test_names_that_do_not_exist_are_refused),
+        TEST(test_a_user_database_that_can_t_tell_is_not_the_settings_fault),
         TEST(test_only_root_can_become_somebody_else),
         TEST(test_to_name_the_user_that_the_process_is_already_is_fine),
         TEST(test_a_program_executed_anew_as_the_user_is_refused_nothing),

@@ -91,10 +91,10 @@ static void test_an_exit_that_is_wanted_during_the_drain_takes_the_plan_back_onc
 static void test_what_is_not_planned_does_not_run(void **state)
 {
     (void)state;
-    replacement_run(&replacement);
+    assert_int_equal(replacement_run(&replacement), 0);
     assert_true(is_planned_for(REASON_RETRY));
     atomic_store(&replacement.is_exit_wanted, true);
-    replacement_run(&replacement);
+    assert_int_equal(replacement_run(&replacement), 0);
     assert_string_equal(told, "");
 }
 
@@ -110,7 +110,7 @@ test_the_next_program_gets_what_a_failed_start_knew_and_a_failure_is_logged(void
     replacement.programs[0] = (struct handover_program){.number = 2, .error = "no shop"};
     replacement.program_count = 1;
     assert_true(is_planned_for(REASON_RETRY));
-    replacement_run(&replacement);
+    assert_int_equal(replacement_run(&replacement), -1);
     assert_string_equal(told, "hand_over|reexec, started 77, again, attempt 3|"
                               "knows that program 2 failed: no shop|"
                               "log_error: the program could not be executed anew: no such file or "

@@ -66,6 +66,14 @@ static int step_with_error(const char *what, struct config_error *error)
 
 #pragma GCC diagnostic ignored "-Wunused-parameter" /* most fakes use none of theirs */
 
+static int replaced; /* what replacement_run() returns */
+
+int replacement_run(struct replacement *replacement)
+{
+    tell("replacement_run");
+    return replaced;
+}
+
 NOTHING(signals_init, (struct supervisor * supervisor))
 NOTHING(collector_init,
         (const struct config *c, const char *version, uint64_t started_us, uint64_t started_ms))
@@ -85,7 +93,6 @@ NOTHING(py_signals_wait, (struct event * event))
 NOTHING(reexec_make_room, (void))
 NOTHING(supervisor_finish, (struct supervisor * supervisor))
 NOTHING(collector_hand_over_programs, (struct handover_program * *programs, size_t *count))
-NOTHING(replacement_run, (struct replacement * replacement))
 NOTHING(process_remove_pid_file, (const struct config *c))
 NOTHING(control_stop, (void))
 NOTHING(listener_unlink, (struct listener * listener))
@@ -470,6 +477,14 @@ static void test_threads_that_are_busy_are_left_and_the_process_exits_anyway(voi
     assert_before("listener_unlink", "log-flush");
 }
 
+static void test_a_program_that_could_not_be_executed_anew_is_no_clean_exit(void **state)
+{
+    (void)state;
+    replaced = -1;
+    assert_int_equal(run(), EXIT_RUN_TIME);
+    replaced = 0;
+}
+
 static void test_python_that_could_not_be_finalized_is_no_clean_exit(void **state)
 {
     (void)state;
@@ -541,6 +556,7 @@ int main(void)
         TEST(test_a_worker_that_was_not_needed_logs_nothing),
         TEST(test_an_inherited_socket_may_be_shared_with_other_processes),
         TEST(test_threads_that_are_busy_are_left_and_the_process_exits_anyway),
+        TEST(test_a_program_that_could_not_be_executed_anew_is_no_clean_exit),
         TEST(test_python_that_could_not_be_finalized_is_no_clean_exit),
         TEST(test_a_failed_start_is_tried_again_with_what_could_not_be_loaded),
         TEST(test_a_signal_between_two_attempts_is_a_clean_exit),

@@ -2,6 +2,8 @@
 /* Users and groups by name and by number. */
 #include "unit.h"
 
+#include <errno.h>
+
 #include "base/user.h"
 
 static void test_a_name_and_its_number_are_the_same_user(void **state)
@@ -39,7 +41,9 @@ static void test_what_is_neither_a_name_nor_a_number_is_refused(void **state)
     gid_t gid;
     for (size_t i = 0; i < COUNT(wrong); i++) {
         assert_int_equal(user_find(wrong[i], &user), -1);
+        assert_int_equal(errno, ENOENT);
         assert_int_equal(user_find_group(wrong[i], &gid), -1);
+        assert_int_equal(errno, ENOENT);
     }
 }
 
