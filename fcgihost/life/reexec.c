@@ -32,6 +32,9 @@ enum { CHILD_TERM_MS = 500, KEPT_DESCRIPTORS_MAX = 256, SIGNAL_MAX = 64 };
  * import modules. */
 enum { SPARE_DESCRIPTORS = 3 };
 
+/* What the next program has as descriptor 0, 1 or 2, if it is no copy. */
+enum { STANDARD_NULL = -1, STANDARD_AS_IT_IS = -2 };
+
 static const char variable[] =
     "FCGIHOST_HANDOVER"; /* holds the number of the memory's descriptor */
 
@@ -54,7 +57,7 @@ static struct {
     mode_t umask;
     struct rlimit limits[RLIM_NLIMITS];
     uint64_t signal_mask, ignored_signals; /* 1 << number */
-    int standard[3];                       /* copies; -1: replaced by /dev/null */
+    int standard[3];                       /* copies; or one of these */
     struct kept_descriptor kept[KEPT_DESCRIPTORS_MAX];
     size_t kept_count;
     struct child_list children;
@@ -188,7 +191,10 @@ static void remember_standard(void)
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         struct stat status;
         bool is_socket = fd == STDIN_FILENO && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
-        start.standard[fd] = is_socket ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        start.standard[fd] =
+            is_socket ? STANDARD_NULL : fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (!is_socket && start.standard[fd] < 0)
+            start.standard[fd] = STANDARD_AS_IT_IS; /* /dev/null would be the end of the log */
     }
 }
 
@@ -356,7 +362,7 @@ static void set_descriptors(const int *fds, size_t fd_count, int memory_fd)
     keep_open(memory_fd);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        int copy = start.standard[fd] >= 0 ? start.standard[fd] : null;
+        int copy = start.standard[fd] == STANDARD_NULL ? null : start.standard[fd];
         if (copy >= 0)
             dup2(copy, fd);
     }
