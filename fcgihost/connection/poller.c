@@ -136,13 +136,16 @@ void poller_clear(struct poller *poller)
     pthread_mutex_destroy(&poller->mutex);
 }
 
-void poller_set_listener_events(struct poller *poller, uint32_t events)
+int poller_set_listener_events(struct poller *poller, uint32_t events)
 {
+    int result = 0;
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
-        if (listener->fd >= 0)
-            poller_control(poller, EPOLL_CTL_MOD, listener->fd, events, &poller->listeners[i]);
+        if (listener->fd >= 0 && poller_control(poller, EPOLL_CTL_MOD, listener->fd, events,
+                                                &poller->listeners[i]) < 0)
+            result = -1;
     }
+    return result;
 }
 
 void poller_heed_ready(struct poller *poller, bool is_heeded)

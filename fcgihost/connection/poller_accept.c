@@ -55,11 +55,19 @@ static bool pause_accepting(struct poller *poller)
     return is_news;
 }
 
+/* With the mutex. A listener that can't be watched again counts as paused: each tick tries it
+ * again. */
+static void set_events(struct poller *poller, uint32_t events)
+{
+    if (poller_set_listener_events(poller, events) < 0 && events != 0)
+        atomic_store(&poller->is_accept_paused, true);
+}
+
 void poller_leave_to_siblings(struct poller *poller, bool is_left)
 {
     pthread_mutex_lock(&poller->mutex);
     if (!atomic_load(&poller->is_accept_paused) && !atomic_load(&poller->is_handing_over))
-        poller_set_listener_events(poller, is_left ? 0 : EPOLLIN);
+        set_events(poller, is_left ? 0 : EPOLLIN);
     pthread_mutex_unlock(&poller->mutex);
 }
 
@@ -73,7 +81,7 @@ void poller_resume_accepting(struct poller *poller)
     pthread_mutex_lock(&poller->mutex);
     if (!atomic_load(&poller->is_handing_over) && !atomic_load(&poller->is_held) &&
         atomic_exchange(&poller->is_accept_paused, false))
-        poller_set_listener_events(poller, EPOLLIN);
+        set_events(poller, EPOLLIN);
     pthread_mutex_unlock(&poller->mutex);
 }
 

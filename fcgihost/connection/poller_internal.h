@@ -41,7 +41,8 @@ struct poller_listener {
 
 /* epoll_ctl(2), with or without the mutex. */
 int poller_control(struct poller *poller, int operation, int fd, uint32_t events, void *pollable);
-void poller_set_listener_events(struct poller *poller, uint32_t events);
+/* Of all listeners. 0, or -1 with errno: not of all. */
+int poller_set_listener_events(struct poller *poller, uint32_t events);
 /* Whether a connection in the ready queue wakes the thread that waits in epoll. */
 void poller_heed_ready(struct poller *poller, bool is_heeded);
 void poller_link(struct poller *poller, struct connection *connection);
