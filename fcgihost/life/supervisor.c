@@ -362,6 +362,8 @@ static enum lifecycle_reason find_asked(struct supervisor *supervisor)
     if (supervisor->lifecycle.is_managed && is_wish &&
         atomic_load(&supervisor->replacement.is_exit_wanted))
         return REASON_SIGTERM; /* a signal, after the request */
+    if (supervisor->is_orphaned && (is_wish || asked == REASON_REQUEST_TIME))
+        return REASON_ORPHANED; /* nobody is left who could grant it */
     return supervisor->link.is_retired && asked != REASON_SIGQUIT ? REASON_RETIRED : asked;
 }
 
@@ -377,8 +379,10 @@ static void heed_manager(struct supervisor *supervisor)
             event = manager_link_receive(link);
         if (event == LINK_ACCEPT)
             poller_release(supervisor->poller);
-        if (event == LINK_GONE)
+        if (event == LINK_GONE) {
+            supervisor->is_orphaned = true;
             supervisor_ask(supervisor, REASON_ORPHANED);
+        }
     } while (event != LINK_NOTHING && event != LINK_GONE && event != LINK_RETIRE);
     manager_link_inherit(link, supervisor->poller);
 }

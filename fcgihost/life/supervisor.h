@@ -43,6 +43,7 @@ struct supervisor {
     struct manager_link link; /* without a manager it has no effect */
     bool has_lost_descriptors; /* the application has closed them */
     bool is_bequeathing;      /* idle connections are given to the heir */
+    bool is_orphaned;         /* the manager has gone */
     struct request_deadlines deadlines;
     struct process_notify service;        /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */

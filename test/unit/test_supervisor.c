@@ -429,6 +429,20 @@ static void test_a_worker_whose_manager_has_died_drains_and_exits(void **state)
     assert_true(was_told("stop_accepting"));
 }
 
+static void test_a_worker_that_has_asked_to_be_replaced_does_not_outlive_its_manager(void **state)
+{
+    (void)state;
+    is_managed = true;
+    start();
+    readiness_add(&supervisor.readiness, 0);
+    supervisor_ask(&supervisor, REASON_RESTART);
+    wait_told("ask 1 fcgihost.restart()");
+    atomic_store(&said_by_manager, LINK_GONE);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_int_equal(supervisor.lifecycle.reason, REASON_ORPHANED);
+}
+
 static void test_a_signal_stops_a_worker_that_has_asked_to_be_replaced(void **state)
 {
     (void)state;
@@ -605,6 +619,7 @@ int main(void)
         TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
         TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
         TEST(test_a_wish_that_can_t_be_told_is_told_again),
+        TEST(test_a_worker_that_has_asked_to_be_replaced_does_not_outlive_its_manager),
         TEST(test_a_worker_whose_manager_has_died_drains_and_exits),
         TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
         TEST(test_sigquit_ends_a_drain),
