@@ -24,6 +24,7 @@ from process import wait_until
 
 STRIDES = 40    # runs of one kind and error that are Python's, unless --all
 ALIKE = 8       # so many calls that come one after the other from one place: then only every eighth is taken
+END_SECONDS = 30  # drain_timeout, cleanup_timeout, and 3 s until a worker is killed
 RUNS_MAX = 5000  # a bound that only catches a sweep that does not end
 BAD_LOG = re.compile(r"SystemError|Fatal Python error|Sanitizer|[Aa]ssertion .* failed|Segmentation")
 # As messages say it, if not in the system's words.
@@ -59,7 +60,8 @@ class Stage:
     """A part of a host's life. shoot(): lives it once with a fault; how many calls failed, 0 or 1."""
     name, whose = "?", HOSTS
     more = {}  # settings
-    is_own_process = False  # for each fault
+    is_slow = False  # for a fault
+    rounds = 1  # of allocations
 
     def __init__(self, control):
         self.control, self.requests, self.refused, self.host = control, 0, 0, None
@@ -105,9 +107,9 @@ class Stage:
         if host.is_running():
             host.popen.terminate()
         try:
-            status = host.wait_exit(20)
+            status = host.wait_exit(END_SECONDS)
         except AssertionError:
-            self.fail("no end within 20 s", host)
+            self.fail("no end within %d s" % END_SECONDS, host)
         if status not in statuses:
             self.fail("exit status %d at the end" % status, host)
         if status == 1 and " error: " not in host.log.read():
@@ -161,7 +163,7 @@ MANAGED = {"server": {"manager": "yes"}}
 
 class Start(Stage):
     """From exec until it serves, with one of everything that can be opened."""
-    name, more, is_own_process = "start", EVERYTHING, True
+    name, more, is_slow = "start", EVERYTHING, True
 
     def shoot(self, kind, error, nth):
         self.control.arm(kind, error, nth, self.whose)
@@ -253,7 +255,7 @@ class StartPython(StartPlain):
 
 class End(Stage):
     """From SIGTERM until the exit."""
-    name, more, is_own_process = "end", EVERYTHING, True
+    name, more, is_slow = "end", EVERYTHING, True
 
     def start(self, **more):
         return super().start(probe=False, **more)
@@ -360,7 +362,7 @@ class Living(Stage):
 
 class Requests(Living):
     """shapes: what is asked while a call fails, over connections of their own."""
-    shapes = []
+    shapes, rounds = [], 5  # more blocks than threads may keep are lost, if each fault loses one
 
     def warm_up(self, host):
         """As many at the same time as a fault may bring about: what a response holds is kept for the next one."""
@@ -602,7 +604,7 @@ class ReloadScript(Reloading):
 class ReloadProcess(Reloading):
     """Without a manager: a trial process, then the program is executed anew, in which a fault may end the start: after
     exec() there is nothing to go back to."""
-    name, mode, patience = "reload-process", "process", 3
+    name, mode, patience, is_slow = "reload-process", "process", 3, True
 
     def shoot(self, kind, error, nth):
         try:
@@ -629,7 +631,7 @@ class ReloadProcess(Reloading):
 
 class Roll(Reloading):
     """SIGHUP to a manager: a successor is started, and takes the place of its predecessor."""
-    name, mode, patience, more = "roll", "off", 3, MANAGED
+    name, mode, patience, more, is_slow = "roll", "off", 3, MANAGED, True
 
     def trigger(self, host):
         host.popen.send_signal(signal.SIGHUP)
@@ -649,7 +651,7 @@ class Roll(Reloading):
 
 class Respawn(Living):
     """A worker ends: its manager starts another one."""
-    name, more = "respawn", MANAGED
+    name, more, is_slow = "respawn", MANAGED, True
 
     def worker(self, host):
         return wait_until(lambda: process.children(host.pid), "a worker", 40)[0]
@@ -742,7 +744,8 @@ class Sweep:
     def sweep_kind(self, stage, kind):
         most = 0
         began = time.monotonic()
-        for error in [None] if self.options.count else ERRORS[kind]:
+        errors = ERRORS[kind] * (stage.rounds if kind == "malloc" else 1)
+        for error in [None] if self.options.count else errors:
             calls = self.sweep_error(stage, kind, error)
             most = max(most, calls)
             if not calls:
@@ -772,7 +775,7 @@ class Sweep:
                 with self.lock:
                     self.rows[stage.name].strides[kind] = max(stride, self.rows[stage.name].strides.get(kind, 1))
             places = [place for place in places if place == stage.control.place()] + [stage.control.place()]
-            is_loop = stage.is_own_process and len(places) > ALIKE
+            is_loop = stage.is_slow and len(places) > ALIKE
             nth += max(stride, ALIKE if is_loop else 1)
             with self.lock:
                 self.rows[stage.name].loops += is_loop
