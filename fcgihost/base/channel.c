@@ -1,6 +1,8 @@
 /* Messages with descriptors between two processes of the host. */
 #include "base/channel.h"
 
+#include "base/descriptors.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,6 +55,8 @@ static void take_descriptors(struct msghdr *header, struct channel_message *mess
         size_t count = (item->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(message->fds, CMSG_DATA(item), count * sizeof(int));
         message->fd_count = count;
+        for (size_t i = 0; i < count; i++)
+            message->fds[i] = descriptors_above_standard(message->fds[i]);
     }
 }
 

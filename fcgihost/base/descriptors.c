@@ -31,7 +31,22 @@ int descriptors_above_standard(int fd)
     if (fd < 0 || fd > STDERR_FILENO)
         return fd;
     int moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), number = errno;
-    close(fd);
+    int null = open("/dev/null", O_RDWR);
+    if (null < 0 || dup2(null, fd) < 0) /* which closes fd, and leaves no moment between */
+        close(fd);
+    if (null > STDERR_FILENO)
+        close(null);
     errno = number;
     return moved;
+}
+
+void descriptors_plug_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
+            continue;
+        int null = open("/dev/null", O_RDWR);
+        if (null > STDERR_FILENO) /* another thread was faster */
+            close(null);
+    }
 }

@@ -11,7 +11,10 @@ int descriptors_find_limit(void);
 /* Is a number below limit free? fd: any open descriptor; it is duplicated to find out. */
 bool descriptors_are_left(int fd, int limit);
 /* fd, moved to a higher number if it is 0, 1 or 2: the application may have closed a standard
- * stream, and what it prints must not go to fd. fd may be -1. -1 with errno, and fd closed. */
+ * stream, and what it prints must not go to fd. Its old number becomes /dev/null. fd may be -1. -1
+ * with errno, and fd closed. */
 int descriptors_above_standard(int fd);
+/* Those of 0, 1 and 2 that are closed become /dev/null, before anything else gets the number. */
+void descriptors_plug_standard(void);
 
 #endif

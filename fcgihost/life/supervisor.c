@@ -2,6 +2,7 @@
 #include "life/supervisor.h"
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "config/config_application.h"
@@ -481,6 +482,7 @@ static void *run(void *argument)
         children_reap(&supervisor->inherited_children);
         uint64_t now_ms = clock_ms();
         process_notify_watch(&supervisor->service, now_ms);
+        descriptors_plug_standard();
         poller_tend(supervisor->poller, now_ms);
         log_tell_gathered();
         spool_store_trim(&supervisor->pool->store);

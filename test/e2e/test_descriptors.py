@@ -1,4 +1,7 @@
 """Applications that close descriptors: the standard ones, and those of the host."""
+import contextlib
+import os
+
 import pytest
 
 import fastcgi
@@ -19,6 +22,12 @@ def clean_up():
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/close":
         fcgihost.request().register_cleanup(close, *map(int, environ["QUERY_STRING"].split("-")))
+    if environ["PATH_INFO"] == "/print":
+        for number in range(3):
+            try:
+                os.write(number, b"printed")
+            except OSError:
+                pass
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"%d" % os.getpid()]
 '''
@@ -56,6 +65,21 @@ def test_a_manager_replaces_such_a_worker(start):
     host.log.wait(TOLD)
     host.log.wait(r"error: worker %s exited with code 1" % pid)
     assert host.exchange("GET", "/").text != pid
+
+
+@pytest.mark.parametrize("where", ["host.sock", "status"])
+def test_what_is_printed_reaches_no_client_though_the_standard_streams_are_closed(start, where):
+    host = start(status={"listen": "unix:status"})
+    close(host, 0, 3)
+    with contextlib.ExitStack() as stack:
+        path = os.path.join(host.folder, where)
+        silent = [stack.enter_context(fastcgi.Connection(path)) for _ in range(4)]
+        for _ in range(4):
+            host.exchange("GET", "/print")
+        for connection in silent:
+            connection.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.socket.recv(1)
 
 
 def test_closed_standard_streams_harm_nobody(start):

@@ -1,4 +1,5 @@
 """Descriptors 0 to 2 are closed: at the start, each subset of them; later by the application."""
+import contextlib
 import os
 import re
 
@@ -40,7 +41,8 @@ class StandardStreams(Trial):
     def start_without(self, closed, log, processes):
         """host.log is the log's file; with stderr it is what stderr leads to, and what nobody can read if that is
         closed."""
-        settings = {"server": {"processes": processes}, "log": {"destination": log if log != "file" else "host.log"}}
+        settings = {"server": {"processes": processes}, "log": {"destination": log if log != "file" else "host.log"},
+                    "status": {"listen": "unix:status"}}
 
         def close():
             for number in closed:
@@ -59,8 +61,25 @@ class StandardStreams(Trial):
         self.what += ", closes %d to %d" % (first, last - 1)
         if self.get(host, "/close?first=%d&last=%d" % (first, last)) != "closed soon":
             raise Found("another one's answer to /close")
-        if self.get(host, "/print") != "printed":
-            raise Found("another one's answer to /print")
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(fastcgi.Connection(address))
+                      for address in [host.address, self.status(host)] for _ in range(3)]
+            for _ in range(4):
+                if self.get(host, "/print") != "printed":
+                    raise Found("another one's answer to /print")
+            for connection in silent:
+                self.check_silence(connection)
+
+    @staticmethod
+    def status(host):
+        return os.path.join(host.folder, "status")
+
+    @staticmethod
+    def check_silence(connection):
+        """Who has asked nothing gets nothing."""
+        connection.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            raise Found("%r came to a client that has asked nothing" % connection.socket.recv(1000))
 
     def check_standard(self, host):
         """What the host opens is never 0, 1 or 2; but for the moment in which it moves."""

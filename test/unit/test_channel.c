@@ -1,4 +1,4 @@
-/* links: channel.c */
+/* links: channel.c descriptors.c */
 /* Messages with descriptors between two processes. */
 #include "unit.h"
 

@@ -1,7 +1,7 @@
 /* The control thread: whom it answers on which socket, and how many. Its connections and answers
  * are fakes: a request is a line, the answer says who asked. Clients are real sockets.
  *
- * links: control.c address.c */
+ * links: control.c address.c descriptors.c */
 #include "life_fakes.h"
 
 #include <arpa/inet.h>

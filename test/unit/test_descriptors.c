@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/descriptors.h"
@@ -82,11 +84,12 @@ static void assert_moved(int standard)
     int saved = fcntl(standard, F_DUPFD_CLOEXEC, 10), fds[2];
     close(standard);
     int result = pipe(fds), got = fds[0] == standard ? fds[0] : fds[1], moved = -1, flags = 0;
-    bool is_closed = false;
+    bool is_null = false;
     char byte = 0;
+    struct stat status;
     if (result == 0 && got == standard) {
         moved = descriptors_above_standard(got);
-        is_closed = fcntl(standard, F_GETFD) < 0;
+        is_null = fstat(standard, &status) == 0 && status.st_rdev == makedev(1, 3);
         flags = fcntl(moved, F_GETFD);
         if (fds[0] == standard)
             result = write(fds[1], "x", 1) == 1 && read(moved, &byte, 1) == 1 ? 0 : -1;
@@ -99,7 +102,7 @@ static void assert_moved(int standard)
     assert_int_equal(byte, 'x');
     assert_true(moved > STDERR_FILENO);
     assert_true((flags & FD_CLOEXEC) != 0);
-    assert_true(is_closed);
+    assert_true(is_null);
 }
 
 static void test_one_in_the_place_of_a_standard_stream_is_moved_away(void **state)
@@ -108,6 +111,33 @@ static void test_one_in_the_place_of_a_standard_stream_is_moved_away(void **stat
     fflush(NULL);
     for (int standard = 0; standard <= STDERR_FILENO; standard++)
         assert_moved(standard);
+}
+
+static void test_closed_standard_streams_become_dev_null_and_others_stay(void **state)
+{
+    (void)state;
+    struct stat before, stays, statuses[2];
+    int saved[] = {fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10)};
+    fflush(NULL);
+    fstat(2, &before);
+    int next = dup(0);
+    close(next);
+    close(0);
+    close(1);
+    descriptors_plug_standard();
+    for (int fd = 0; fd < 2; fd++)
+        fstat(fd, &statuses[fd]);
+    fstat(2, &stays);
+    int free_number = fcntl(2, F_DUPFD_CLOEXEC, 3);
+    for (int fd = 0; fd < 2; fd++) {
+        dup2(saved[fd], fd);
+        close(saved[fd]);
+    }
+    close(free_number);
+    assert_int_equal(free_number, next);
+    for (int fd = 0; fd < 2; fd++)
+        assert_int_equal(statuses[fd].st_rdev, makedev(1, 3));
+    assert_true(stays.st_dev == before.st_dev && stays.st_ino == before.st_ino);
 }
 
 static void test_one_that_cannot_be_moved_is_closed(void **state)
@@ -136,6 +166,7 @@ int main(void)
         TEST(test_a_number_below_the_limit_is_left_or_not),
         TEST(test_other_numbers_are_not_moved),
         TEST(test_one_in_the_place_of_a_standard_stream_is_moved_away),
+        TEST(test_closed_standard_streams_become_dev_null_and_others_stay),
         TEST(test_one_that_cannot_be_moved_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* The supervisor thread, with a poller, Python and a log that only write down what they are asked.
  *
  * links: supervisor.c readiness.c main_thread.c replacement.c lifecycle.c event.c memory.c
- * handover.c config_error.c */
+ * handover.c config_error.c descriptors.c */
 #include <errno.h>
 #include <sys/wait.h>
 
