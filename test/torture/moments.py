@@ -118,8 +118,8 @@ class Moments(Torment):
                 process.wait_until(lambda: self.control.sent or self.serves(host, processes), "a signal, or a host that serves")
             if not self.control.sent and host.is_running() and stage == "start":
                 self.signal(host, number)  # this life has fewer calls
-            self.count(faults=self.control.sent, inputs=1)
             self.check_end(host, False)
+            self.count(faults=self.control.sent, inputs=1)
         finally:
             self.end(host)
 
