@@ -27,6 +27,7 @@ enum {
     STOPPING_TICK_MS = 20,
     NEW_CONNECTION_MS = 1000, /* how long a new connection's first request may take to arrive */
     MEMORY_CHECK_MS = 5000,
+    FILES_CHECK_MS = 1000,
 };
 
 /* Only lock-free atomics and write(2): signal handlers call it. */
@@ -439,6 +440,18 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     perform(supervisor, action);
 }
 
+/* The process can't see who removed it, and nobody else would say why the web server answers 502. */
+static void look_for_lost_files(struct supervisor *supervisor, uint64_t now_ms)
+{
+    const char *name;
+    if (supervisor->lifecycle.state >= LIFECYCLE_DRAINING ||
+        now_ms < supervisor->files_checked_ms + FILES_CHECK_MS)
+        return;
+    supervisor->files_checked_ms = now_ms;
+    while ((name = poller_find_lost_file(supervisor->poller)) != NULL)
+        log_error("socket-file-lost", LISTENER_LOSS, name);
+}
+
 /* Without its own descriptors the process is deaf, and would be for ever. What has their numbers by
  * now is the application's. */
 static void look_for_lost_descriptors(struct supervisor *supervisor)
@@ -483,6 +496,7 @@ static void *run(void *argument)
         uint64_t now_ms = clock_ms();
         process_notify_watch(&supervisor->service, now_ms);
         descriptors_plug_standard();
+        look_for_lost_files(supervisor, now_ms);
         poller_tend(supervisor->poller, now_ms);
         log_tell_gathered();
         spool_store_trim(&supervisor->pool->store);

@@ -172,6 +172,14 @@ static int wait_for_something(struct manager *manager, struct pollfd *fds)
                 timeout_ms < TICK_MS ? (int)timeout_ms + 1 : TICK_MS);
 }
 
+static void look_for_lost_files(struct manager *manager)
+{
+    struct listener_set *set = &manager->rollout.current.listeners;
+    for (size_t i = 0; i < set->count; i++)
+        if (listener_tells_loss(&set->items[i]))
+            log_error("socket-file-lost", LISTENER_LOSS, set->items[i].name);
+}
+
 static void run(struct manager *manager)
 {
     struct pollfd fds[WORKER_PLAN_WORKERS_MAX + 2];
@@ -191,6 +199,8 @@ static void run(struct manager *manager)
         manager_stop_if_idle(manager);
         manager_reap(manager, clock_ms()); /* also those whose SIGCHLD became one with another's */
         end_silent(manager, clock_ms());
+        if (!manager->plan.is_stopping)
+            look_for_lost_files(manager);
         manager_act(manager);
         manager_tell_status(manager);
         manager_notify_tell(&manager->notify, &manager->plan,

@@ -58,6 +58,19 @@ void listener_unlink(struct listener *listener)
     listener->path[0] = '\0';
 }
 
+bool listener_tells_loss(struct listener *listener)
+{
+    struct stat status;
+    bool is_there = lstat(listener->path, &status) == 0;
+    bool is_lost = listener->path[0] != '\0' &&
+                   (is_there ? status.st_dev != listener->path_device ||
+                                   status.st_ino != listener->path_inode
+                             : errno == ENOENT || errno == ENOTDIR);
+    bool is_news = is_lost && !listener->is_loss_told;
+    listener->is_loss_told = is_lost;
+    return is_news;
+}
+
 /* Has the process a descriptor of the socket? -1: it can't be seen. */
 static int holds_socket(const char *pid, ino_t inode)
 {

@@ -20,6 +20,7 @@ struct listener {
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)]; /* "" unless we created a socket file */
     dev_t path_device; /* with path_inode: which file is ours */
     ino_t path_inode;
+    bool is_loss_told; /* of its file */
 };
 
 /* From now on this process, and no forked child, removes the files of sockets. */
@@ -45,6 +46,13 @@ bool listener_is_spawners(const struct listener *listener);
 void listener_refuse(const struct listener *listener);
 /* Removes the socket's file, if it is ours, and nothing else: nobody can connect any more. */
 void listener_unlink(struct listener *listener);
+/* With the listener's name. */
+#define LISTENER_LOSS                                                                              \
+    "%s: its file was removed, moved, or replaced by another one: no web server finds it there any " \
+    "more; connections that are open go on: start the host again"
+/* Is the socket's file, which this process made, gone, or another one's? true once for each loss:
+ * nobody can connect by that name any more. */
+bool listener_tells_loss(struct listener *listener);
 /* Says in error what is wrong with the address. -1. */
 __attribute__((format(printf, 3, 4))) int
 listener_fail(struct config_error *error, const struct listener *listener, const char *format, ...);

@@ -265,3 +265,13 @@ class TestSeveralListeners:
         assert done.returncode == 1
         one_line(done, "none/b.sock")
         assert not (folder / "a.sock").exists()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_socket_file_that_is_removed_is_told_of_and_open_connections_go_on(processes):
+    host = Host(settings={"server": {"processes": processes}}, probe=processes == 1)
+    with fastcgi.Connection(host.address) as connection:
+        assert connection.exchange("GET", "/ready", keep=True).text == "ready"
+        os.unlink(host.address)
+        host.log.wait(r"error: unix:\S+: its file was removed, moved, or replaced by another one")
+        assert connection.exchange("GET", "/ready", keep=True).text == "ready"

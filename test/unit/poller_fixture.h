@@ -112,6 +112,14 @@ bool fork_has_happened(void)
     return false;
 }
 
+static unsigned losses; /* that listener_tells_loss() has to tell */
+
+bool listener_tells_loss(struct listener *asked)
+{
+    assert_ptr_equal(asked, &listener);
+    return losses > 0 && losses-- > 0;
+}
+
 void listener_unlink(struct listener *unlinked)
 {
     (void)unlinked;

@@ -61,6 +61,25 @@ static void test_stale_socket_is_replaced(void **state)
     assert_true(can_connect("x.sock"));
 }
 
+static void test_a_file_that_is_lost_is_told_of_once(void **state)
+{
+    struct fixture *fixture = *state;
+    set(fixture, "server.listen=unix:x.sock");
+    open_all(fixture);
+    struct listener *listener = &fixture->set.items[0];
+    assert_false(listener_tells_loss(listener));
+    assert_int_equal(rename("x.sock", "moved.sock"), 0);
+    assert_true(listener_tells_loss(listener));
+    assert_false(listener_tells_loss(listener));
+    assert_int_equal(rename("moved.sock", "x.sock"), 0);
+    assert_false(listener_tells_loss(listener));
+    assert_int_equal(rename("x.sock", "moved.sock"), 0);
+    close(listen_foreign("x.sock"));
+    assert_true(listener_tells_loss(listener));
+    assert_int_equal(unlink("x.sock"), 0);
+    assert_int_equal(rename("moved.sock", "x.sock"), 0);
+}
+
 static void test_live_socket_is_refused_and_stays(void **state)
 {
     struct fixture *fixture = *state;
@@ -578,6 +597,7 @@ int main(void)
         TEST(test_unix_socket_is_made_and_removed),
         TEST(test_socket_mode_is_exact_under_any_umask),
         TEST(test_stale_socket_is_replaced),
+        TEST(test_a_file_that_is_lost_is_told_of_once),
         TEST(test_live_socket_is_refused_and_stays),
         TEST(test_live_socket_with_a_full_backlog_is_refused),
         TEST(test_what_is_no_socket_is_refused_and_stays),

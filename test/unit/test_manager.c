@@ -83,6 +83,12 @@ const struct worker_outfit *rollout_outfit(const struct rollout *rollout, bool i
     return &outfit;
 }
 
+bool listener_tells_loss(struct listener *listener)
+{
+    (void)listener;
+    return false;
+}
+
 void rollout_close(struct rollout *rollout)
 {
     (void)rollout;

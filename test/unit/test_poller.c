@@ -4,6 +4,8 @@
  * address.c spool.c */
 #include "poller_fixture.h"
 
+#include <fcntl.h>
+
 static void release(struct request *released)
 {
     assert_ptr_equal(released, &request);
@@ -34,6 +36,35 @@ static void test_connections_come_in_the_order_in_which_they_were_made(void **st
     for (int i = 0; i < 4; i++)
         assert_int_equal(peer_of(poller_next(&poller)), i);
     assert_int_equal(poller_connection_count(&poller), 4);
+}
+
+static void test_a_listener_whose_file_is_lost_is_named_once(void **state)
+{
+    (void)state;
+    assert_null(poller_find_lost_file(&poller));
+    losses = 1;
+    assert_string_equal(poller_find_lost_file(&poller), listener.name);
+    assert_null(poller_find_lost_file(&poller));
+}
+
+/* What is open is the same file as at the start, and no other one with its number. */
+static void test_descriptors_that_others_have_closed_are_missed(void **state)
+{
+    (void)state;
+    assert_false(poller_has_lost_descriptors(&poller));
+    int saved = dup(listener.fd), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, listener.fd);
+    assert_true(poller_has_lost_descriptors(&poller));
+    dup2(saved, listener.fd);
+    assert_false(poller_has_lost_descriptors(&poller));
+    close(saved);
+    saved = dup(poller.epoll_fd);
+    dup2(null, poller.epoll_fd);
+    assert_true(poller_has_lost_descriptors(&poller));
+    dup2(saved, poller.epoll_fd);
+    close(saved);
+    close(null);
+    assert_false(poller_has_lost_descriptors(&poller));
 }
 
 static void test_a_watched_one_comes_again_when_its_peer_sends_and_not_before(void **state)
@@ -367,6 +398,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_connections_come_in_the_order_in_which_they_were_made),
+        TEST(test_a_listener_whose_file_is_lost_is_named_once),
+        TEST(test_descriptors_that_others_have_closed_are_missed),
         TEST(test_a_watched_one_comes_again_when_its_peer_sends_and_not_before),
         TEST(test_the_queue_is_first_come_first_served_and_before_what_is_new),
         TEST(test_the_watch_leaves_the_queue_to_the_workers),

@@ -88,6 +88,14 @@ void spool_store_trim(struct spool_store *store)
     assert_ptr_equal(store, &pool.store);
 }
 
+static atomic_bool is_file_lost;
+
+const char *poller_find_lost_file(struct poller *asked)
+{
+    (void)asked;
+    return atomic_exchange(&is_file_lost, false) ? "unix:/run/a" : NULL;
+}
+
 static atomic_bool are_descriptors_lost;
 
 bool poller_has_lost_descriptors(struct poller *asked)
@@ -355,6 +363,17 @@ static void test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_
     finish();
     assert_true(was_told("|cut|quit|"));
     assert_false(was_told("cut off"));
+}
+
+static void test_a_socket_file_that_is_lost_is_told_of_and_it_serves_on(void **state)
+{
+    (void)state;
+    atomic_store(&is_file_lost, true);
+    start();
+    wait_told("log_error: unix:/run/a: its file was removed, moved, or replaced by another one");
+    assert_int_equal(supervisor_state(&supervisor), LIFECYCLE_STARTING);
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
 }
 
 static void test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error(void **state)
@@ -626,6 +645,7 @@ int main(void)
         TEST(test_requests_that_outlive_the_drain_are_cut_off_with_their_stacks_in_the_log),
         TEST(test_responses_that_outlive_the_drain_are_counted_and_have_no_stacks),
         TEST(test_at_the_request_limit_a_web_server_s_process_hands_over_instead_of_closing),
+        TEST(test_a_socket_file_that_is_lost_is_told_of_and_it_serves_on),
         TEST(test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error),
         TEST(test_a_stuck_request_drains_the_process),
         TEST(test_the_first_reason_counts_and_shutdown_after_a_failed_start_means_exit),
