@@ -12,7 +12,13 @@
 
 #include <unistd.h>
 
-enum { TASKS_MS = 500 /* for tasks of the supervisor */ };
+enum { TASKS_MS = 500 /* for tasks of the supervisor, at least */ };
+
+static uint64_t left_until(uint64_t deadline_ms)
+{
+    uint64_t now_ms = clock_ms();
+    return deadline_ms > now_ms ? deadline_ms - now_ms : 0;
+}
 
 int start_python(const struct config *config, const struct py_options *options)
 {
@@ -26,12 +32,15 @@ int start_python(const struct config *config, const struct py_options *options)
 
 bool start_python_finalize(uint64_t deadline_ms, bool is_stuck, bool is_retry)
 {
-    uint64_t now_ms = clock_ms(), left_ms = deadline_ms > now_ms ? deadline_ms - now_ms : 0;
-    bool is_clean = py_interpreter_end(left_ms, is_stuck, is_retry);
+    bool is_clean = py_interpreter_end(left_until(deadline_ms), is_stuck, is_retry);
+    uint64_t left_ms = left_until(deadline_ms);
     py_gil_release();
-    is_clean = py_task_close(TASKS_MS) && is_clean;
+    bool are_closed = py_task_close(left_ms > TASKS_MS ? left_ms : TASKS_MS);
     py_gil_take();
-    if (!is_clean || is_retry)
+    if (!are_closed)
+        log_error("stop-tasks-busy", "stopping: a thread of the host is still in Python: exiting "
+                                     "without finalizing it");
+    if (!is_clean || !are_closed || is_retry)
         return false;
     py_signals_close();
     py_interpreter_stop();

@@ -17,7 +17,7 @@ from trial import Trial, ask_status
 HOUR, YEAR = 3600, 365 * 86400
 LIMITS = {"limits": {"request_time": "8s", "queue_time": "8s", "io_timeout": "8s", "lifetime": "20h"},
           "log": {"slow_request": "8s", "access": "yes", "destination": "host.log"},
-          "shutdown": {"drain_timeout": "8s", "cleanup_timeout": "8s"}}
+          "shutdown": {"drain_timeout": "10s", "cleanup_timeout": "10s"}}
 IDLE_SECONDS, IDLE_CPU = 1.0, 0.25
 # What a jump of the time of day may not bring about.
 OUT_OF_TIME = re.compile(r"slow_request|request_time|queue_time|io_timeout|lifetime|drain_timeout|cleanup_timeout")

@@ -91,7 +91,7 @@ class Folders(Trial):
         if self.name != "socket":
             asking.wait(10)
         time.sleep(self.random.choice([0, 0.3, 2.5]) * self.random.random())
-        getattr(self, "without_" + self.name, lambda host: None)(host)
+        getattr(self, "without_" + self.name, lambda host, mark: None)(host, mark)
         if is_renamed:
             os.rename(path + ".away", path)
         else:
@@ -111,10 +111,13 @@ class Folders(Trial):
         if done.returncode != 0:
             raise Found("--status: %d: %s" % (done.returncode, done.stderr))
 
-    def without_temporary(self, host):
+    def without_socket(self, host, mark):
+        host.log.wait(r"error: unix:\S+: its file was removed, moved", mark, seconds=20)
+
+    def without_temporary(self, host, mark):
         if self.ask(host, "/echo?token=t", b"x" * (4 * BODY_MEMORY)).status != 503:
             raise Found("a body that can't be stored is not answered 503")
-        host.log.wait(r"warning: .*503: |error: .*503", seconds=10)
+        host.log.wait(r"warning: .*503: |error: .*503", mark, seconds=10)
 
     def with_temporary(self, host, mark):
         response = self.ask(host, "/echo?token=t", b"x" * (4 * BODY_MEMORY))
@@ -132,7 +135,7 @@ class Folders(Trial):
         self.ask(host, "/fail/" + token)
         host.log.wait("Announced: /fail/" + token, seconds=10)
 
-    def without_scripts(self, host):
+    def without_scripts(self, host, mark):
         status = self.get_script(host)
         if status != 404:
             raise Found("%d for a script that is gone" % status)
@@ -143,7 +146,8 @@ class Folders(Trial):
     def get_script(self, host):
         return self.ask(host, "/scripts/one.py", script=self.path("scripts", "one.py")).status
 
-    def without_runtime(self, host):
+    def without_runtime(self, host, mark):
+        host.log.wait(r"warning: control socket \S+: it was removed", mark, seconds=10)
         done = ask_status(host, environ=self.environ)
         if done.returncode != 1:
             raise Found("--status without a control socket exits with %d" % done.returncode)

@@ -71,7 +71,7 @@ class Moments(Torment):
             self.end(host)
 
     def start(self, processes, **more):
-        return TormentedHost({"server": {"processes": processes}, "shutdown": {"drain_timeout": "3s"}}, wait=False, **more)
+        return TormentedHost({"server": {"processes": processes}, "shutdown": {"drain_timeout": "3s", "cleanup_timeout": "10s"}}, wait=False, **more)
 
     def end(self, host):
         if host.is_running():

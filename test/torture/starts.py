@@ -66,6 +66,7 @@ class Place:
         self.listen = "unix:" + self.path("files", "s") if self.is_unix else "127.0.0.1:%d" % process.free_port()
         settings = {"server": {"listen": self.listen, "processes": self.processes, "threads": 2,
                                "pid_file": self.path("files", "pid")},
+                    "shutdown": {"drain_timeout": "10s", "cleanup_timeout": "10s"},
                     "python": {"path": [HERE]}, "application": {"mount": "/"}}
         self.ini = write_file(self.path("x.ini"), ini_text(merged(base_settings("app:application"), settings)))
         self.starts = []

@@ -5,7 +5,9 @@ import subprocess
 from torment import Found, TormentedHost, fastcgi, merged, process
 from host import PROGRAM
 
-SETTINGS = {"application": {"wsgi": "surroundings_app:application", "mount": "/"}, "server": {"threads": 3}}
+# What ends late on a machine that has too much to do is no fault.
+SETTINGS = {"application": {"wsgi": "surroundings_app:application", "mount": "/"}, "server": {"threads": 3},
+            "shutdown": {"drain_timeout": "10s", "cleanup_timeout": "10s"}}
 
 
 class Trial:

@@ -21,7 +21,7 @@
 
 static struct config config;
 static bool is_home_wrong, is_start_wrong, is_ended, are_tasks_closed;
-static uint64_t left_ms; /* for the end */
+static uint64_t left_ms, tasks_ms; /* for the end; for tasks */
 static char told[256];
 static jmp_buf exited; /* by _exit() */
 
@@ -66,8 +66,14 @@ void py_gil_take(void)
 
 bool py_task_close(uint64_t timeout_ms)
 {
+    tasks_ms = timeout_ms;
     tell("close-tasks");
     return are_tasks_closed;
+}
+
+void log_error(const char *event, const char *format, ...)
+{
+    tell(event);
 }
 
 void py_signals_close(void)
@@ -151,7 +157,17 @@ static void test_python_is_not_finalized_under_a_thread_that_goes_on(void **stat
     is_ended = true;
     are_tasks_closed = false;
     assert_false(start_python_finalize(UINT64_MAX, false, false));
-    assert_null(strstr(told, "stop"));
+    assert_string_equal(told, "end-stuck release-gil close-tasks take-gil "
+                              "end release-gil close-tasks take-gil stop-tasks-busy ");
+}
+
+static void test_a_task_has_all_the_time_that_is_left_and_half_a_second_at_least(void **state)
+{
+    (void)state;
+    assert_true(start_python_finalize(UINT64_MAX, false, false));
+    assert_true(tasks_ms > UINT64_MAX / 2);
+    assert_true(start_python_finalize(0, false, false));
+    assert_int_equal(tasks_ms, 500);
 }
 
 static void test_before_a_retry_python_is_left_as_it_is(void **state)
@@ -197,6 +213,7 @@ int main(void)
         TEST(test_python_that_does_not_start_is_no_mistake_of_the_configuration),
         TEST(test_tasks_are_waited_for_without_the_gil_before_python_is_finalized),
         TEST(test_python_is_not_finalized_under_a_thread_that_goes_on),
+        TEST(test_a_task_has_all_the_time_that_is_left_and_half_a_second_at_least),
         TEST(test_before_a_retry_python_is_left_as_it_is),
         TEST(test_no_time_is_left_once_the_deadline_has_passed),
         TEST(test_a_command_keeps_its_code_where_python_can_not_be_finalized),
