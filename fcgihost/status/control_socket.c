@@ -138,8 +138,13 @@ static bool is_folder_safe(const char *path)
 void control_socket_heal(struct control_socket *opened)
 {
     struct stat status;
-    if (opened->fd < 0 || opened->path[0] == '\0' || lstat(opened->path, &status) == 0 ||
-        errno != ENOENT)
+    if (opened->fd < 0 || opened->path[0] == '\0')
+        return;
+    if (lstat(opened->path, &status) == 0) {
+        opened->is_missed = false;
+        return;
+    }
+    if (errno != ENOENT)
         return;
     int fd = is_folder_safe(opened->path) ? bind_at(opened->path) : -1;
     if (fd >= 0) {

@@ -82,12 +82,11 @@ class Folders(Trial):
         self.torment.count(faults=1)
         is_renamed = self.random.random() < 0.5 or self.name == "socket"
         self.what += ", %s" % ("renamed" if is_renamed else "removed")
-        self.gone_at, path = time.monotonic(), self.path(self.name)
+        self.gone_at, path, mark = time.monotonic(), self.path(self.name), host.log.mark()
         if is_renamed:
             os.rename(path, path + ".away")
         else:
             shutil.rmtree(path)
-        mark = host.log.mark()
         if self.name != "socket":
             asking.wait(10)
         time.sleep(self.random.choice([0, 0.3, 2.5]) * self.random.random())

@@ -284,6 +284,22 @@ static void test_one_whose_folder_was_removed_is_made_again_when_that_is_back(vo
     assert_string_equal(told, expected);
 }
 
+static void test_each_loss_is_told_of_though_the_file_comes_back_by_itself(void **state)
+{
+    (void)state;
+    assert_opened_in("a");
+    for (int i = 0; i < 2; i++) {
+        char moved[CONTROL_PATH_BYTES];
+        snprintf(moved, sizeof(moved), "%s/moved", base);
+        assert_int_equal(rename(in("a"), moved), 0);
+        told[0] = '\0';
+        control_socket_heal(&opened);
+        assert_non_null(strstr(told, "it was removed with its folder"));
+        assert_int_equal(rename(moved, in("a")), 0);
+        control_socket_heal(&opened);
+    }
+}
+
 static void test_it_is_not_made_again_in_a_folder_in_which_others_could_put_a_file(void **state)
 {
     (void)state;
@@ -415,6 +431,7 @@ int main(void)
         TEST(test_it_takes_the_place_of_what_this_process_left_before_it_executed_itself),
         TEST(test_a_folder_that_has_the_name_leaves_nothing_behind),
         TEST(test_one_whose_folder_was_removed_is_made_again_when_that_is_back),
+        TEST(test_each_loss_is_told_of_though_the_file_comes_back_by_itself),
         TEST(test_it_is_not_made_again_in_a_folder_in_which_others_could_put_a_file),
         TEST(test_closing_removes_the_file_once),
         TEST(test_root_and_the_host_s_own_user_may_ask_and_nobody_else),
