@@ -17,6 +17,7 @@
 #             REQUESTS=10000000 MINUTES=10 SITES=host    for soak
 #             STAGES=start KINDS=open   for fault-sweep
 #             PEERS=1000 FRONTS=nginx   for slow-peers
+#             REQUESTS=10000 FRONTS=nginx,caddy    for hostile-clients
 #             CASE=hello-*,start ROUNDS=7 SECONDS=0.6    for bench; AGAINST=PROGRAM: another build, not the peers
 
 PYTHON  ?= /usr/bin/python3
@@ -37,12 +38,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
-        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture fault-sweep run-fault-sweep soak run-soak slow-peers run-slow-peers matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
+        test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture fault-sweep run-fault-sweep soak run-soak slow-peers run-slow-peers hostile-clients run-hostile-clients matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
 # What make asks of installed packages as it starts is unknown to it if they come later. So a goal that installs
 # packages does nothing else itself: what it is for is a goal of another make, which starts afterwards.
-INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture fault-sweep soak slow-peers matrix bench lint
+INSTALLING := deps deps-% demo test test-page test-applications test-fresh torture fault-sweep soak slow-peers hostile-clients matrix bench lint
 NEEDS_NO_PACKAGE := $(INSTALLING) dist test-package help clean format uninstall lint-includes lint-units lint-python test-fuzz
 goals := $(or $(MAKECMDGOALS),all)
 
@@ -271,6 +272,12 @@ slow-peers: deps-test ## what others notice of 1,000 slow clients, through each 
 run-slow-peers: all
 	@FCGIHOST=$(abspath $(PROGRAM)) /usr/bin/python3 -B test/torture/slow_peers.py --peers $(PEERS) $(if $(FRONTS),--fronts $(FRONTS))
 PEERS ?= 1000
+
+hostile-clients: deps-test ## clients that abort, stall and lie about lengths, through each front: a table (REQUESTS=, FRONTS=)
+	@$(MAKE) --no-print-directory run-hostile-clients
+run-hostile-clients: all
+	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/hostile_clients.py --requests $(REQUESTS) $(if $(FRONTS),--fronts $(FRONTS))
+REQUESTS ?= 10000
 
 # What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
 # files ("test/unit/test_gate:fcgihost/protocol/gate.c"), once for all tests.

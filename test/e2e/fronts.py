@@ -165,6 +165,8 @@ class Server:
 
 class Nginx(Server):
     program, package = "nginx", "nginx-light"
+    # By default it reads on for a while if it has answered before the body came, so that the answer arrives.
+    lingering = "lingering_close off;"
 
     def configuration(self):
         main = "user root;" if AS_ROOT else ""
@@ -176,8 +178,8 @@ class Nginx(Server):
             scgi_temp_path %(folder)s/nginx-scgi;
             uwsgi_temp_path %(folder)s/nginx-uwsgi;
             client_max_body_size 100m;
-            lingering_close off;
-            """ % {"folder": self.folder}
+            %(lingering)s
+            """ % {"folder": self.folder, "lingering": self.lingering}
         return main + changed(self.text, {"http {": http})
 
     def command(self):

@@ -12,13 +12,14 @@ import time
 from torment import process
 from changes import Changes
 from faults import Faults
+from hostile_clients import Clients
 from moments import Moments
 from rolls import Rolls
 from sessions import Sessions
 from starts import Starts
 from surroundings import Surroundings
 
-TORMENTS = [Sessions, Moments, Starts, Rolls, Changes, Faults, Surroundings]
+TORMENTS = [Sessions, Moments, Starts, Rolls, Changes, Faults, Clients] Surroundings]
 ROUND_SECONDS = 20  # then the next torment has its turn
 
 
