@@ -49,7 +49,8 @@ void sender_clear(struct sender *sender);
 /* Sends the pieces (and modifies the array). What the peer does not take soon is put into the
  * request's outbox and sent by the sender's thread. Blocks like socket_send only if temporary_space
  * is used up, or if the peer has not sent its whole body yet. 0, or -1 with errno: the peer is
- * gone; or ECONNABORTED: it has aborted the request, and only the end may be sent. The caller has called response_enter; request->send_wait is honoured. */
+ * gone; or ECONNABORTED: it has aborted the request, and only the end may be sent. The caller has
+ * called response_enter; request->send_wait is honoured. */
 int sender_send(struct request *request, struct iovec *pieces, size_t count);
 /* Shuts down the sending side, which ends the response: now, or once the outbox is empty. */
 void sender_shut(struct request *request);
