@@ -14,7 +14,9 @@ void py_interrupt_open(struct python_thread *thread, struct request *request)
     struct request_clock *work = &thread->activity->work;
     thread->interruption = (struct interruption){.is_possible = true};
     if (py_settings.request_time_ms > 0)
-        request->wait_end_ms = atomic_load(&work->since_ms) + py_settings.request_time_ms;
+        atomic_store_explicit(&request->wait_end_ms,
+                              atomic_load(&work->since_ms) + py_settings.request_time_ms,
+                              memory_order_relaxed);
     request_clock_enter(work);
 }
 
@@ -36,7 +38,7 @@ void py_interrupt_close(struct python_thread *thread, struct request *request)
     withdraw(thread);
     thread->interruption.pending = 0;
     thread->interruption.is_possible = false;
-    request->wait_end_ms = 0;
+    atomic_store_explicit(&request->wait_end_ms, 0, memory_order_relaxed);
 }
 
 /* A new reference, or NULL with an exception set. */
@@ -70,10 +72,10 @@ int py_interrupt_check(void)
         return 0;
     struct interruption *interruption = &thread->interruption;
     struct request *request = thread->served;
-    bool is_late = request->wait_end_ms > 0 && clock_ms() >= request->wait_end_ms;
-    if (is_late)
-        request->wait_end_ms =
-            0; /* waits that come after it, in the application's `finally`, wait */
+    uint64_t end_ms = atomic_load_explicit(&request->wait_end_ms, memory_order_relaxed);
+    bool is_late = end_ms > 0 && clock_ms() >= end_ms;
+    if (is_late) /* waits that come after it, in the application's `finally`, wait */
+        atomic_store_explicit(&request->wait_end_ms, 0, memory_order_relaxed);
     withdraw(thread);
     if (is_late && !(interruption->raised & REQUEST_CLOCK_TIMEOUT))
         interruption->pending = REQUEST_CLOCK_TIMEOUT;

@@ -92,7 +92,9 @@ static void give_up_gil(struct socket_wait *wait)
  * after each chunk cost 161 futex calls, and 10 of 600 µs, for 1 MiB in 128 chunks. */
 static void send_bytes(struct request *request, char *bytes, Py_ssize_t n)
 {
-    struct gil_wait gil_wait = {.wait = {.before = give_up_gil, .end_ms = request->wait_end_ms}};
+    struct gil_wait gil_wait = {
+        .wait = {.before = give_up_gil,
+                 .end_ms = atomic_load_explicit(&request->wait_end_ms, memory_order_relaxed)}};
     struct iovec piece = {.iov_base = bytes, .iov_len = (size_t)n};
     if (n > SEND_WITH_GIL_BYTES)
         give_up_gil(&gil_wait.wait);

@@ -100,7 +100,9 @@ struct request {
     struct input *input;
     int fd;
     uint64_t io_timeout_ms;
-    uint64_t wait_end_ms;    /* when reading the body stops waiting (clock_ms()); 0: never */
+    /* When reading the body stops waiting (clock_ms()); 0: never. Set by the thread that serves,
+     * while another one of the application may be reading. */
+    atomic_ullong wait_end_ms;
     uint64_t min_rate;       /* bytes per second that the peer must send or take; 0: any */
     struct socket_pace pace; /* of the peer, while a thread waits for it to take the response */
     struct socket_wait *send_wait;  /* set while a send may block with the GIL held */
@@ -292,7 +294,8 @@ bool request_is_unwanted(struct request *request, bool is_silent);
 bool request_has_read_body(struct request *request);
 /* Can n bytes be read without blocking? For callers that release the GIL only if not. */
 bool request_is_body_at_hand(struct request *request, size_t n);
-/* Has the whole body arrived, so that the peer has nothing more to send? */
+/* Has the whole body arrived, so that the peer has nothing more to send? Not known, so false, while
+ * another thread of the application is reading. */
 bool request_is_body_received(struct request *request);
 /* Drops what has arrived of the unread rest of the body. Never blocks. On DRAIN_WAIT call it again
  * when more arrives, and at peer_deadline_ms; on DRAIN_FAILED the connection can't be reused. */

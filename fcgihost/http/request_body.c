@@ -40,15 +40,21 @@ static long end_body(struct request *request, enum body_state state)
     return -1;
 }
 
+static uint64_t wait_end(const struct request *request)
+{
+    return atomic_load_explicit(&request->wait_end_ms, memory_order_relaxed);
+}
+
 static bool is_wait_over(const struct request *request)
 {
-    return request->wait_end_ms > 0 && clock_ms() >= request->wait_end_ms;
+    uint64_t end_ms = wait_end(request);
+    return end_ms > 0 && clock_ms() >= end_ms;
 }
 
 /* How long to wait for the peer's next bytes. */
 static uint64_t read_deadline(const struct request *request)
 {
-    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms, end_ms = request->wait_end_ms;
+    uint64_t deadline_ms = clock_ms() + request->io_timeout_ms, end_ms = wait_end(request);
     return end_ms > 0 && end_ms < deadline_ms ? end_ms : deadline_ms;
 }
 
@@ -318,9 +324,15 @@ enum drain_state request_drain_body(struct request *request)
 
 bool request_is_body_received(struct request *request)
 {
-    return request->is_body_here || request->is_body_ended || request->drain == DRAIN_DONE ||
-           (request->content_length >= 0 &&
-            request->body_bytes >= (uint64_t)request->content_length);
+    if (request->is_body_here)
+        return true;
+    if (!input_enter(request->input))
+        return false;
+    bool is_received =
+        request->is_body_ended || request->drain == DRAIN_DONE ||
+        (request->content_length >= 0 && request->body_bytes >= (uint64_t)request->content_length);
+    input_leave(request->input);
+    return is_received;
 }
 
 static bool drop_body(void *owner)

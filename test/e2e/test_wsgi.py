@@ -496,9 +496,10 @@ class TestThreads:
 
     @pytest.mark.parametrize("module", [fastcgi, scgi], ids=lambda module: module.NAME)
     @pytest.mark.parametrize("is_leaving", [False, True])
-    def test_several_may_use_one_request(self, module, is_leaving):
+    @pytest.mark.parametrize("stream", ["no", "yes"])
+    def test_several_may_use_one_request(self, module, is_leaving, stream):
         """What a thread sanitizer finds of it, is found here."""
-        host = Host(settings={"log": {"front": "yes"}, "server": {"threads": 2}})
+        host = Host(settings={"log": {"front": "yes"}, "server": {"threads": 2}, "application": {"stream": stream}})
         for _ in range(5):
             with module.Connection(host.address) as connection:
                 # A peer that leaves takes nothing before: one thread waits to send, one for the body.
@@ -512,6 +513,17 @@ class TestThreads:
                 else:
                     text = connection.read_response().text
                     assert text == "written " * 200 + "read 300000"
+        assert module.exchange(host.address, "GET", "/ready").text == "ready"
+
+    @pytest.mark.parametrize("module", [fastcgi, scgi], ids=lambda module: module.NAME)
+    def test_one_may_read_on_while_the_application_returns(self, module):
+        """What a thread sanitizer finds of it, is found here."""
+        host = Host(settings={"limits": {"request_time": "1h"}, "application": {"stream": "yes"}})
+        for _ in range(20):
+            with module.Connection(host.address) as connection:
+                request = module.request_bytes("POST", "/read-on", b"x" * 30000)
+                connection.send(request[:20000])  # so it waits for the peer
+                connection.receive_all()
         assert module.exchange(host.address, "GET", "/ready").text == "ready"
 
     def test_one_thread_is_not_multithread(self):

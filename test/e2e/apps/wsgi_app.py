@@ -208,6 +208,21 @@ def threads_together(environ, start_response):
     return [state["last"].encode()]
 
 
+@raw("/read-on")
+def read_on(environ, start_response):
+    """A thread reads on while this one returns, and its request ends."""
+    stream = environ["wsgi.input"]
+
+    def read():
+        try:
+            while stream.read(100):
+                pass
+        except (OSError, ValueError):
+            pass
+    threading.Thread(target=read).start()
+    return answer(start_response, "returned")
+
+
 @route("/download")
 def download(environ, start_response):
     size = int(query(environ, "size", str(20 * 1024 * 1024)))
