@@ -261,7 +261,35 @@ class NotThereTest(Case):
         self.assertEqual(self.scripts._failures, {})
         path = self.write("root/app.wsgi", WSGI % "x")
         with mock.patch.object(os, "open", lambda *args, open=os.open: (open(*args), os.unlink(path))[0]):
-            self.assertIn("removed while", str(self.refused(path, 404)))
+            self.assertIn("is not there", str(self.refused(path, 404)))
+
+    def test_a_script_that_is_replaced_while_it_is_opened_is_not_404(self):
+        """By a rename, after which there always is one; the old one may have another name, as in a release before."""
+        for name, keeps_old in (("open", False), ("open", True), ("readlink", False), ("readlink", True), ("fstat", False)):
+            path = self.write("root/%s-%d.wsgi" % (name, keeps_old), WSGI % "old")
+            if keeps_old:
+                os.link(path, path + ".old")
+
+            def replacing(*args, call=getattr(os, name), path=path):
+                result = call(*args) if name != "readlink" else None
+                if path is not None and not os.path.exists(path + ".new"):
+                    self.write(os.path.relpath(path + ".new", self.folder), WSGI % "new")
+                    os.link(path + ".new", path + ".newer")
+                    os.rename(path + ".newer", path)
+                return result if name != "readlink" else call(*args)
+            with self.subTest(call=name, keeps_old=keeps_old), mock.patch.object(os, name, replacing):
+                self.assertEqual(self.get(path), b"new")
+
+    def test_a_script_that_is_replaced_all_the_time(self):
+        path = self.write("root/app.wsgi", WSGI % "x")
+
+        def replacing(*args, open=os.open):
+            descriptor = open(*args)
+            self.write("root/new", WSGI % "x")
+            os.rename(self.root + "/new", path)
+            return descriptor
+        with mock.patch.object(os, "open", replacing):
+            self.assertIn("replaced again and again", str(self.refused(path, 500)))
 
 
 class ExtensionTest(Case):
@@ -371,7 +399,7 @@ class PlaceTest(Case):
             self.refused(self.root + "/link.wsgi", 403)
         other = self.write("root/other.wsgi", WSGI % "x")
         with mock.patch.object(os, "readlink", readlink), mock.patch.object(os.path, "realpath", lambda path: outside):
-            self.assertIn("replaced while", str(self.refused(other, 404)))
+            self.assertIn("replaced again and again", str(self.refused(other, 500)))
 
     def test_what_is_no_regular_file(self):
         os.mkdir(self.root + "/folder")

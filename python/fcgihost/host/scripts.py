@@ -11,6 +11,7 @@ from fcgihost.errors import ScriptError
 from fcgihost.host import loader
 
 _MAX_BYTES = 16 << 20  # no script is larger, but a file that is named by mistake may be
+_MAX_REPLACED = 100    # how often in a row a file may be replaced while it is opened
 _MAX_FOLDERS = 64        # more than a script lies in: a client chooses how many there seem to be
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -160,8 +161,25 @@ def _check(path):
     _check_state(path, state)
 
 
+class _Replaced(Exception):
+    """Something else is at the path by now, or nothing."""
+
+
 def _read(path, root, extensions):
     """The content and the state of the file at path, if it may run. Raises ScriptError.
+
+    Deploying a script renames a new one to its path: what was opened then has no name any more, but there always is one.
+    """
+    for _ in range(_MAX_REPLACED):
+        try:
+            return _read_opened(path, root, extensions)
+        except _Replaced:
+            pass
+    raise ScriptError(500, "%s can't be read: it is replaced again and again" % ascii(path))
+
+
+def _read_opened(path, root, extensions):
+    """As _read(); or raises _Replaced.
 
     All is checked of what has been opened: what is at path may have been replaced since.
     """
@@ -194,9 +212,11 @@ def _check_state(path, state):
 
 
 def _real_path(path, descriptor, state):
-    """Where the opened file is, all links resolved."""
+    """Where the opened file is, all links resolved. Raises _Replaced."""
     try:
         real = os.readlink("/proc/self/fd/%d" % descriptor)
+        if real.endswith(" (deleted)") and not os.path.lexists(real):
+            raise _Replaced
     except OSError:
         real = os.path.realpath(path)  # no /proc: then it is looked up again, and has to be the same file
         try:
@@ -204,9 +224,9 @@ def _real_path(path, descriptor, state):
         except OSError:
             is_same = False
         if not is_same:
-            raise ScriptError(404, "%s was replaced while it was opened" % ascii(path)) from None
-    if state.st_nlink == 0:
-        raise ScriptError(404, "%s was removed while it was opened" % ascii(path))
+            raise _Replaced from None
+    if os.fstat(descriptor).st_nlink == 0:
+        raise _Replaced
     return real
 
 
