@@ -327,6 +327,9 @@ class Store:
         return unit
 
     def _fail(self, unit, generation):
+        for asked in list(generation.found):
+            if asked[0] == unit.key:  # the next load of the file is to be bound to it, too
+                generation.found.pop(asked, None)
         scopes = [unit.scope.ordinary, *self._discard([unit])]
         outer = cleanup.active_outside()
         if generation.is_private:  # the ordinary modules stay, as what is being served may use them

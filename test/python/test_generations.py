@@ -214,6 +214,19 @@ class CleanupTest(Case):
 
 
 class PublishTest(Case):
+    def test_a_script_that_could_not_be_loaded_at_first_is_bound_to_what_it_imports_too(self):
+        self.write("dep.py", "VALUE = 1\n")
+        self.write("app.py", "import fcgihost\ndep = fcgihost.import_module('dep')\n1 / 0\n")
+        with self.assertRaises(ZeroDivisionError):
+            self.load()
+        self.write("app.py", SCRIPT % 1)
+        self.assertEqual(self.load()(None, None)[:2], (1, 1))
+        unit, = (unit for unit in self.store.current.units.values() if unit.is_script)
+        self.assertEqual([os.path.basename(path) for path, _ in unit.bound], ["dep.py"])
+        self.assertEqual([os.path.basename(path) for path, _ in unit.imports], ["dep.py"])
+        self.write("dep.py", "VALUE = 2\n")
+        self.assertFalse(self.load_anew("dep.py"), "the script has the old one")
+
     def test_a_script_that_bound_the_old_module_meanwhile_prevents_the_switch(self):
         self.write("dep.py", "VALUE = 1\n")
         self.write("app.py", SCRIPT % 1)

@@ -139,6 +139,7 @@ class Changes(Torment):
 
     def host_is_in_use(self, until):
         try:
+            self.wait_for("version 1", ("shop", "page"))  # a script of script_root is loaded at its first request
             self.in_threads([lambda random: self.edit(random, until)] +
                             [lambda random: self.be_good(random, until)] * GOOD_CLIENTS +
                             [lambda random: self.be_bad(random, until)] * BAD_CLIENTS)
@@ -286,10 +287,15 @@ class Changes(Torment):
             self.config += 1
             self.write_configuration("right")
             self.host.popen.send_signal(signal.SIGHUP)
-        for place in ("shop", "page"):
-            process.wait_until(lambda: all(self.is_last(place) for _ in range(AGREE)),
-                               "version %d of %s, configuration %d; the log:\n%s" % (
-                                   self.site.version, place, self.config, self.host.log.read()[-3000:]), 30)
+        self.wait_for("version %d, configuration %d" % (self.site.version, self.config), ("shop", "page"))
+
+    def wait_for(self, what, places):
+        """Until all that is asked for there is of the last version."""
+        try:
+            for place in places:
+                process.wait_until(lambda: all(self.is_last(place) for _ in range(AGREE)), what, 30)
+        except AssertionError as error:
+            raise Found("%s; the log:\n%s" % (error, self.host.log.read()[-3000:])) from None
 
     def is_last(self, place):
         while True:
