@@ -257,8 +257,7 @@ HOURS ?= 0.1
 soak: deps-test ## 10 million requests of all kinds: memory, descriptors, threads are level (REQUESTS=, MINUTES=, SITES=host)
 	@$(MAKE) --no-print-directory run-soak
 run-soak: all
-	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/soak.py --requests $(REQUESTS) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SITES),--sites $(SITES))
-REQUESTS ?= 10000000
+	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/soak.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SITES),--sites $(SITES))
 
 fault-sweep: deps-test ## each library call of the host fails once, at each stage: a table; an hour (STAGES=start,end KINDS=open)
 	@$(MAKE) --no-print-directory run-fault-sweep
@@ -276,8 +275,7 @@ PEERS ?= 1000
 hostile-clients: deps-test ## clients that abort, stall and lie about lengths, through each front: a table (REQUESTS=, FRONTS=)
 	@$(MAKE) --no-print-directory run-hostile-clients
 run-hostile-clients: all
-	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/hostile_clients.py --requests $(REQUESTS) $(if $(FRONTS),--fronts $(FRONTS))
-REQUESTS ?= 10000
+	@FCGIHOST=$(abspath $(PROGRAM)) SAN=$(SAN) /usr/bin/python3 -B test/torture/hostile_clients.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(FRONTS),--fronts $(FRONTS))
 
 # What a unit test links is named by the comment above its includes ("links: gate.c record.c"); test/links finds the
 # files ("test/unit/test_gate:fcgihost/protocol/gate.c"), once for all tests.

@@ -19,7 +19,7 @@ from sessions import Sessions
 from starts import Starts
 from surroundings import Surroundings
 
-TORMENTS = [Sessions, Moments, Starts, Rolls, Changes, Faults, Clients] Surroundings]
+TORMENTS = [Sessions, Moments, Starts, Rolls, Changes, Faults, Clients, Surroundings]
 ROUND_SECONDS = 20  # then the next torment has its turn
 
 
