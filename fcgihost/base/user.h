@@ -16,8 +16,8 @@ struct user {
     char home[PATH_MAX];
 };
 
-/* 0, or -1 with errno: ENOENT, there is no such user or group; otherwise the user database could not
- * tell. A number needs no entry. Not thread-safe: before other threads look users up, or on the
+/* 0, or -1 with errno: ENOENT, there is no such user or group; otherwise the user database could
+ * not tell. A number needs no entry. Not thread-safe: before other threads look users up, or on the
  * manager's only thread. */
 int user_find(const char *text, struct user *user);
 int user_find_group(const char *text, gid_t *gid);

@@ -141,8 +141,8 @@ int poller_set_listener_events(struct poller *poller, uint32_t events)
     int result = 0;
     for (size_t i = 0; i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
-        if (listener->fd >= 0 && poller_control(poller, EPOLL_CTL_MOD, listener->fd, events,
-                                                &poller->listeners[i]) < 0)
+        if (listener->fd >= 0 &&
+            poller_control(poller, EPOLL_CTL_MOD, listener->fd, events, &poller->listeners[i]) < 0)
             result = -1;
     }
     return result;

@@ -39,8 +39,8 @@ void manager_link_tell_idle(struct manager_link *link, bool is_idle);
 void manager_link_tell_start(struct manager_link *link, const struct worker_start *start);
 /* Its Python answers. */
 void manager_link_tell_alive(struct manager_link *link);
-/* Asks to be replaced, or that the host stops; startup: for WISH_HEAL. 0, or -1: the manager has not
- * been asked, which is logged. */
+/* Asks to be replaced, or that the host stops; startup: for WISH_HEAL. 0, or -1: the manager has
+ * not been asked, which is logged. */
 int manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
                      struct handover_bytes startup);
 

@@ -27,8 +27,8 @@ static int fail_key(const struct config *config, const char *key, const char *va
     return config_blame(config, "server", key, error);
 }
 
-/* user_find() or user_find_group() has failed. Where the user database can't tell, the setting may be
- * right, and another start may work. */
+/* user_find() or user_find_group() has failed. Where the user database can't tell, the setting may
+ * be right, and another start may work. */
 static int fail_search(const struct config *config, const char *key, const char *value,
                        const char *absent, struct config_error *error)
 {

@@ -46,9 +46,10 @@ void replacement_decide(struct replacement *replacement, enum lifecycle_reason r
  * decided, and drains as for an exit. Supervisor thread. */
 void replacement_reconsider(struct replacement *replacement);
 
-/* Executes the program anew if that is planned; returns 0 if it is not, or if an exit is wanted, and
- * -1 after a failure, which is logged: then nobody serves any more. The main thread calls it last of all, or the supervisor at the
- * deadline; if both do, the second blocks for ever, until exec() ends it. */
+/* Executes the program anew if that is planned; returns 0 if it is not, or if an exit is wanted,
+ * and -1 after a failure, which is logged: then nobody serves any more. The main thread calls it
+ * last of all, or the supervisor at the deadline; if both do, the second blocks for ever, until
+ * exec() ends it. */
 int replacement_run(struct replacement *replacement);
 
 #endif
