@@ -31,7 +31,10 @@ class Faults(Torment):
 
     def arm(self, stage):
         """The Nth call from now on fails, of as many as there were when this kind was armed at this stage before."""
-        kind, whose = self.random.choice(list(ERRORS)), self.random.choice([HOSTS, HOSTS, ANYONES])
+        whose = self.random.choice([HOSTS, HOSTS, ANYONES])
+        # A kind that had no call at this stage has one seldom.
+        kind = self.random.choice([kind for kind in ERRORS if self.calls.get((stage, kind, whose), 1) or
+                                   self.random.random() < 0.05])
         self.stage = stage, kind, whose
         nth = self.random.randint(1, max(self.calls.get(self.stage, 0), 3))
         self.control.arm(kind, self.random.choice(ERRORS[kind]), nth, whose)

@@ -332,7 +332,7 @@ class Living(Stage):
             self.kept.close()
             self.kept = fastcgi.Connection(host.address)
             # They make room for new ones, or there is no way to hand them over.
-            if not re.search("accept .*(EMFILE|ENFILE|ENOMEM)", self.control.armed) and \
+            if not re.search("accept .*(EMFILE|ENFILE|ENOMEM)|recv .*ECONNRESET", self.control.armed) and \
                     not re.search("they are closed|it is ended in order", host.log.read()):
                 self.fail("a connection that was idle is gone: %s" % error, host)
 

@@ -210,7 +210,9 @@ int start_error(const struct config_error *error, enum exit_code code)
 
 int start_error_setting(const struct config_error *error, enum exit_code code)
 {
-    return start_error(error, blame == CONFIG_BLAMES_FLAG ? EXIT_USAGE : code);
+    return start_error(error, blame == CONFIG_BLAMES_FLAG   ? EXIT_USAGE
+                              : blame == CONFIG_BLAMES_FILE ? EXIT_CONFIG
+                                                            : code);
 }
 
 int start_error_errno(const char *what)
@@ -392,6 +394,8 @@ static void test_a_mistake_in_the_file_and_one_of_the_command_have_different_cod
         blame = CONFIG_BLAMES_FILE;
         assert_int_equal(run_main(), EXIT_CONFIG);
     }
+    blame = CONFIG_BLAMES_NONE; /* the user database could not tell */
+    assert_int_equal(run_main(), EXIT_RUN_TIME);
 }
 
 static void test_a_log_that_can_not_be_opened_is_named_with_its_place(void **state)
