@@ -138,6 +138,17 @@ static void run_relay(struct relay *relay)
     log_queue_flush();
 }
 
+/* Linux before 5.9 has no close_range(2), and a sandbox may refuse it. With its own end for writing
+ * open the relay would never end. */
+static void close_from_to(unsigned first, unsigned last)
+{
+    if (close_range(first, last, 0) == 0)
+        return;
+    long count = sysconf(_SC_OPEN_MAX);
+    for (unsigned fd = first; fd <= last && (long)fd < count; fd++)
+        close((int)fd);
+}
+
 /* It has the pipe and the log, and nothing else of the host; no signal ends it, but that nobody can
  * print any more does. */
 static void become_relay(struct relay *relay)
@@ -153,8 +164,8 @@ static void become_relay(struct relay *relay)
     dup2(null_fd, STDERR_FILENO);
     unsigned kept = log_sink_fd() > STDERR_FILENO ? (unsigned)log_sink_fd() : STDERR_FILENO;
     if (kept > STDERR_FILENO + 1)
-        close_range(STDERR_FILENO + 1, kept - 1, 0);
-    close_range(kept + 1, ~0u, 0);
+        close_from_to(STDERR_FILENO + 1, kept - 1);
+    close_from_to(kept + 1, ~0u);
     (void)!chdir("/");
     log_sink_become_owner();
     run_relay(relay);
