@@ -113,8 +113,9 @@ def random_body(random):
 class Request:
     """A well-formed one: its bytes in either protocol, and what must come back."""
 
-    def __init__(self, random, kind="W"):
-        self.token, self.body = new_token(random, kind), random_body(random)
+    def __init__(self, random, kind="W", body=None):
+        self.token = new_token(random, kind)
+        self.body = random_body(random) if body is None else body
         self.path = random.choice(["/echo", "/echo", "/stream", "/late", "/echo/lines", "/fail"])
         method = "POST" if self.body or random.random() < 0.3 else "GET"
         headers = [("X-%s" % "".join(random.choices(string.ascii_letters, k=8)),
