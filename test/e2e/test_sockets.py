@@ -267,9 +267,9 @@ class TestSeveralListeners:
         assert not (folder / "a.sock").exists()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_socket_file_that_is_removed_is_told_of_and_open_connections_go_on(processes):
-    host = Host(settings={"server": {"processes": processes}}, probe=processes == 1)
+@pytest.mark.parametrize("manager", ["no", "yes"])
+def test_a_socket_file_that_is_removed_is_told_of_and_open_connections_go_on(manager):
+    host = Host(settings={"server": {"manager": manager}}, probe=manager == "no")
     with fastcgi.Connection(host.address) as connection:
         assert connection.exchange("GET", "/ready", keep=True).text == "ready"
         os.unlink(host.address)
