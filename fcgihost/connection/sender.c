@@ -342,12 +342,21 @@ static int wait_until_empty(struct sender *sender, struct request *request)
     return errno == 0 ? 0 : -1;
 }
 
-/* The thread waits for the peer. */
+static bool is_unwanted(const void *owner)
+{
+    const struct request *request = owner;
+    return request->ops->is_abandoned(request);
+}
+
+/* The thread waits for the peer. If that aborts the request meanwhile, the record that has begun
+ * can't be completed: the connection ends. */
 static int send_directly(struct request *request, struct iovec *pieces, size_t count,
                          struct input *input)
 {
-    return socket_send_paced(request->fd, pieces, count, request_pace(request), request->send_wait,
-                             input);
+    struct socket_pace *pace = request_pace(request);
+    pace->is_unwanted = request->ops->is_abandoned != NULL ? is_unwanted : NULL;
+    pace->owner = request;
+    return socket_send_paced(request->fd, pieces, count, pace, request->send_wait, input);
 }
 
 static int append(struct sender *sender, struct request *request, const struct iovec *piece)

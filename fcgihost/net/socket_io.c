@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { SEND_BUFFER_BYTES = 1 << 20 };
+enum { SEND_BUFFER_BYTES = 1 << 20, LOOK_MS = 1000 /* between two questions to is_unwanted */ };
 
 static bool take_what_is_there(struct input *input, int fd)
 {
@@ -75,6 +75,8 @@ static uint64_t next_wait_ms(const struct socket_pace *pace, uint64_t left_ms,
     uint64_t period_left_ms = SOCKET_RATE_MS - pace->waited_ms % SOCKET_RATE_MS;
     if (pace->min_rate > 0 && period_left_ms < left_ms)
         left_ms = period_left_ms;
+    if (pace->is_unwanted != NULL && left_ms > LOOK_MS)
+        left_ms = LOOK_MS;
     if (wait == NULL || wait->end_ms == 0)
         return left_ms;
     uint64_t until_end_ms = wait->end_ms > now_ms ? wait->end_ms - now_ms : 0;
@@ -119,6 +121,10 @@ static int wait_writable(int fd, struct socket_pace *pace, struct socket_wait *w
             return 0;
         if (ready > 0 && input != NULL && !take_in(input, fd))
             input = NULL;
+        if (pace->is_unwanted != NULL && pace->is_unwanted(pace->owner)) {
+            errno = ECONNRESET;
+            return -1;
+        }
         if (was_too_slow || is_over(pace, fd, wait, &left_ms, &queued)) {
             errno = ETIMEDOUT;
             return -1;

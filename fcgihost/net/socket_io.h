@@ -2,6 +2,7 @@
 #ifndef FCGIHOST_SOCKET_IO_H
 #define FCGIHOST_SOCKET_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -38,6 +39,10 @@ struct socket_pace {
     uint64_t waited_ms;    /* in this period, which is longer while it is unsure, … */
     uint64_t sent_bytes;   /* … in which so much was sent, … */
     uint64_t queued_bytes; /* … and before which so much was queued */
+    /* NULL, or: does the peer say that it wants no more? Asked while it is waited for, after what
+     * it sent has been received; ECONNRESET ends the send then. */
+    bool (*is_unwanted)(const void *owner);
+    const void *owner;
 };
 
 /* The same for one who must not take it too slowly, either. */

@@ -1,5 +1,7 @@
 """FCGI_ABORT_REQUEST (FastCGI 1.0, section 5.4), at any moment: the request ends, and a connection
 that may be kept serves the next one."""
+import time
+
 import pytest
 
 import fastcgi
@@ -194,6 +196,33 @@ def pieces(errors):
             out, _, end = connection.read_raw()
             assert len(out) < 3000 * 1001 and end == (0, fastcgi.REQUEST_COMPLETE)
             assert connection.exchange("GET", "/next").text == "ready"
+
+    def test_a_thread_that_waits_for_the_peer_itself_goes_on(self, tmp_path):
+        """The rest of the body may still be wanted: the response can't be left to others."""
+        script = tmp_path / "app.py"
+        script.write_text('''
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return produce(environ["wsgi.errors"]) if environ["REQUEST_METHOD"] == "POST" else [b"ready"]
+
+def produce(errors):
+    errors.write("production begins\\n")
+    try:
+        while True:
+            yield b"x" * 65000
+    finally:
+        errors.write("production ends\\n")
+''')
+        host = Host(app=None, settings={"application": {"script": str(script), "stream": "yes"},
+                                        "limits": {"io_timeout": "1h", "min_rate": "0"}})
+        with fastcgi.Connection(host.address) as connection:
+            connection.send(head(parameters("POST", 100000)) + content(1000))
+            host.log.wait("production begins")
+            wait_until(connection.can_receive, "a response")
+            time.sleep(0.2)  # until nothing more can be sent
+            connection.send(abort())
+            host.log.wait("production ends")
+        assert fastcgi.exchange(host.address, "GET", "/").text == "ready"
 
     def test_a_connection_that_is_not_to_be_kept_is_closed(self):
         host = start()

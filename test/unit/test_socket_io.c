@@ -186,6 +186,26 @@ static void test_a_peer_that_takes_less_than_the_least_rate_is_given_up(void **s
     free(bytes);
 }
 
+static bool has_received(const void *owner)
+{
+    const struct input *input = owner;
+    return input_available(input) > 0;
+}
+
+static void test_a_peer_that_says_that_it_wants_no_more_is_not_waited_for(void **state)
+{
+    int *fds = *state;
+    static uint8_t memory[64];
+    struct input input = {.data = memory, .capacity = sizeof(memory)};
+    uint8_t *bytes = make_bytes(LARGE_BYTES);
+    struct socket_pace pace = {.timeout_ms = 600000, .is_unwanted = has_received, .owner = &input};
+    struct iovec piece = {.iov_base = bytes, .iov_len = LARGE_BYTES};
+    assert_int_equal(write(fds[THEIRS], "no", 2), 2);
+    assert_int_equal(socket_send_paced(fds[OURS], &piece, 1, &pace, NULL, &input), -1);
+    assert_int_equal(errno, ECONNRESET);
+    free(bytes);
+}
+
 static void test_one_that_takes_enough_before_there_is_room_for_more_is_not(void **state)
 {
     enum { TAKEN_BYTES = 64 << 10 };
@@ -428,6 +448,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_peer_that_takes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_peer_that_takes_less_than_the_least_rate_is_given_up,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            test_a_peer_that_says_that_it_wants_no_more_is_not_waited_for, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_one_that_takes_enough_before_there_is_room_for_more_is_not, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_kernel_does_not_tell_how_much_of_a_piece_was_taken,
