@@ -89,8 +89,13 @@ def host_pids(site):
         return sorted({int(line) for line in file} & {int(name) for name in os.listdir("/proc") if name.isdigit()})
 
 
+def thread_name(pid, thread):
+    with open("/proc/%d/task/%s/comm" % (pid, thread), encoding="ascii") as file:
+        return file.read().strip()
+
+
 class Level:
-    """What one process has taken."""
+    """What one process has taken; without the one thread that sends to slow peers, as it is started with the first of these."""
 
     def __init__(self, pid, folder):
         with open("/proc/%d/status" % pid, encoding="ascii") as file:
@@ -99,7 +104,7 @@ class Level:
         self.temporary = [name for name in found if name.startswith(folder + "/temporary")]
         self.sockets = sum(name.startswith("socket:") for name in found)
         self.others = len(found) - self.sockets - len(self.temporary)
-        self.threads = len(os.listdir("/proc/%d/task" % pid))
+        self.threads = sum(thread_name(pid, thread) != "sender" for thread in os.listdir("/proc/%d/task" % pid))
 
 
 # -------------------------------------------------------------------------------
@@ -398,17 +403,24 @@ class Round(Torment):
 
     def stop(self):
         site, begun = self.site, time.monotonic()
-        complaints, log = site.stop(), site.take_log()
+        complaints = site.stop()
+        seconds, log = time.monotonic() - begun, site.take_log()
         for complaint in complaints + log_complaints(log):
             self.note(complaint)
-        if os.environ.get("KEEP") and self.found:
-            open("%s/%s-%s.log" % (os.environ["KEEP"], self.kind.name, self.variant), "w", encoding="utf-8").write(log)
-            fronts.shutil.copy(site.notes + "/journal", "%s/%s-%s.journal" % (os.environ["KEEP"], self.kind.name, self.variant))
-        seconds = time.monotonic() - begun
-        if seconds > process.deadline(STOP_SECONDS):
+        if self.found:
+            self.keep(log)
+        if not complaints and seconds > process.deadline(STOP_SECONDS):
             self.note("the stop took %.1f s" % seconds)
         site.clean_up()
         fronts.shutil.rmtree(site.notes, ignore_errors=True)
+
+    def keep(self, log):
+        """Where the variable KEEP names a folder: log and journal of a round that found something."""
+        if os.environ.get("KEEP"):
+            name = os.path.join(os.environ["KEEP"], "%s-%s" % (self.kind.name, self.variant))
+            with open(name + ".log", "w", encoding="utf-8") as file:
+                file.write(log)
+            fronts.shutil.copy(os.path.join(self.site.notes, "journal"), name + ".journal")
 
 
 class Clients(Torment):
