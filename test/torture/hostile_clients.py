@@ -255,7 +255,7 @@ class Round(Torment):
         super().__init__("%s %s %s" % (seed, kind.name, variant))
         self.kind, self.variant, self.left = kind, variant, collections.Counter()
         self.wanted = requests
-        self.aborted = self.mixed = self.held = 0
+        self.aborted = self.closed_before = self.mixed = self.held = 0
         self.well_formed, self.closed, self.forbidden, self.unfinished = {}, {}, set(), set()
         self.until = lambda: False
 
@@ -316,6 +316,7 @@ class Round(Torment):
                     raise
                 with self.lock:
                     self.closed[request.token] = self.well_formed.pop(request.token)
+                    self.closed_before += 1
                 return True
             body = response.read()
             request.check(response, body, self.file)
@@ -471,8 +472,9 @@ def main():
     process.adopt_orphans()
     words = options.fronts.lower().split(",") if options.fronts else [""]
     print("%d requests through each front, seed %s" % (options.requests, options.seed))
-    print("| front | hostile sessions | aborted by them | well-formed requests | lost | mixed | held afterwards | found |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| front | hostile sessions | aborted by them | well-formed requests | closed before them | lost | mixed "
+          "| held afterwards | found |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     is_bad = False
     for kind in FRONTS:
         if not any(word in kind.name for word in words):
@@ -480,12 +482,12 @@ def main():
         try:
             rounds = run_front(kind, options.requests, options.variants.split(","), options.seed)
         except fronts.pytest.skip.Exception as reason:
-            print("| %s | %s | | | | | | |" % (kind.name, reason), flush=True)
+            print("| %s | %s | | | | | | | |" % (kind.name, reason), flush=True)
             continue
         found = sum(len(one.found) for one in rounds)
         is_bad |= found > 0
         figures = [sum(getattr(one, name) for one in rounds)
-                   for name in ("inputs", "aborted", "requests", "lost", "mixed", "held")]
+                   for name in ("inputs", "aborted", "requests", "closed_before", "lost", "mixed", "held")]
         print("| %s | %s |" % (kind.name, " | ".join("{:,}".format(figure) for figure in figures + [found])), flush=True)
     return 1 if is_bad else 0
 
