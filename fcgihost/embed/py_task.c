@@ -9,11 +9,14 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { WAITS, HAS_BEGUN, IS_CANCELLED }; /* struct task's stage */
+enum { END_WAIT_TIMES = 4 };             /* times the timeout, for one that has begun to end */
+
 struct task {
     enum py_task what;
     const char *why;
     struct event is_done;
-    atomic_bool is_cancelled;
+    atomic_int stage;
     atomic_int owners; /* the task's thread, and the one that waits for it; the last one frees it */
 };
 
@@ -55,7 +58,7 @@ static void *run(void *argument)
     struct task *task = argument;
     enum py_task what = task->what;
     PyGILState_STATE state = PyGILState_Ensure();
-    if (!atomic_load(&task->is_cancelled))
+    if (atomic_compare_exchange_strong(&task->stage, &(int){WAITS}, HAS_BEGUN))
         perform(task);
     event_set(&task->is_done);
     PyGILState_Release(state);
@@ -114,10 +117,12 @@ bool py_task_run(enum py_task what, const char *why, uint64_t timeout_ms)
     struct task *task = start(what, why, 2);
     if (task == NULL)
         return false;
-    bool is_done = event_wait(&task->is_done, timeout_ms);
-    atomic_store(&task->is_cancelled, true);
+    bool has_begun = event_wait(&task->is_done, timeout_ms) ||
+                     !atomic_compare_exchange_strong(&task->stage, &(int){WAITS}, IS_CANCELLED);
+    if (has_begun)
+        event_wait(&task->is_done, END_WAIT_TIMES * timeout_ms);
     release(task);
-    return is_done;
+    return has_begun;
 }
 
 bool py_task_close(uint64_t timeout_ms)

@@ -1,8 +1,8 @@
 /* Work that the supervisor has done with the GIL, by threads of their own; the test's thread holds
  * the GIL for as long as it likes.
  *
- * links: py_task.c py_support.c event.c reply.c error_page.c response.c request.c request_body.c request_id.c
- * request_log.c spool.c descriptors.c arena.c fork.c log_line.c */
+ * links: py_task.c py_support.c event.c reply.c error_page.c response.c request.c request_body.c
+ * request_id.c request_log.c spool.c descriptors.c arena.c fork.c log_line.c */
 #include "python_fixture.h"
 
 #include "log_fakes.h"
@@ -131,6 +131,21 @@ static void test_a_task_that_could_not_begin_in_time_never_does(void **state)
     assert_python("host.calls", "['stacks: again']");
 }
 
+static void test_a_task_that_has_begun_in_time_may_end_later(void **state)
+{
+    (void)state;
+    bool has_begun;
+    python_run("import time\n"
+               "kept = host.log_stacks\n"
+               "host.log_stacks = lambda why: (time.sleep(0.8), kept(why))");
+    Py_BEGIN_ALLOW_THREADS;
+    has_begun = py_task_run(PY_TASK_STACKS, "slow", 500);
+    Py_END_ALLOW_THREADS;
+    python_run("host.log_stacks = kept");
+    assert_true(has_begun);
+    assert_python("host.calls", "['stacks: slow']");
+}
+
 static void test_what_a_task_raises_is_reported_and_ends_nothing(void **state)
 {
     (void)state;
@@ -204,6 +219,7 @@ int main(void)
         TEST(test_overdue_requests_are_those_of_the_activities_that_were_named),
         TEST(test_a_task_that_is_started_is_under_way_until_it_has_had_the_gil),
         TEST(test_a_task_that_could_not_begin_in_time_never_does),
+        TEST(test_a_task_that_has_begun_in_time_may_end_later),
         TEST(test_what_a_task_raises_is_reported_and_ends_nothing),
         TEST(test_nothing_runs_after_the_end),
         TEST(test_the_end_waits_for_what_is_under_way),
