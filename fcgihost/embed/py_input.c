@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <string.h>
 
-enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20 };
+enum { FIRST_BYTES = 64 << 10, EXACT_BYTES = 4 << 20, YIELDS = 10 };
 
 /* before: how much had been read when the caller began. A wait that request_time has ended loses
  * what the caller has read so far: then the body can't be read on as if nothing were missing. */
@@ -122,8 +122,13 @@ static struct request *enter(struct py_stream *self)
     struct request *request = py_stream_enter(self);
     if (request == NULL)
         return NULL;
-    while (!input_enter(request->input))
-        sched_yield(); /* a thread that sends holds it briefly: it takes in what has arrived */
+    /* A thread that sends holds it briefly, as it takes in what has arrived; one that reads the
+     * other stream of a filter may wait for its peer. */
+    for (int i = 0; !input_enter(request->input); i++)
+        if (i < YIELDS)
+            sched_yield();
+        else
+            py_stream_pause();
     if (!self->is_data || request->is_data)
         return request;
     Py_BEGIN_ALLOW_THREADS;

@@ -26,7 +26,7 @@ int py_stream_attach(PyObject **slot, PyTypeObject *type, struct request *reques
     return 0;
 }
 
-static void pause_without_gil(void)
+void py_stream_pause(void)
 {
     Py_BEGIN_ALLOW_THREADS;
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -43,11 +43,11 @@ void py_stream_detach(PyObject *slot)
          * fails soon. */
         shutdown(stream->request->fd, SHUT_RDWR);
         stream->request->must_close = true;
-        pause_without_gil();
+        py_stream_pause();
     }
     stream->request = NULL;
     while (stream->writers > 0) /* each logs one more message, which waits for nobody for long */
-        pause_without_gil();
+        py_stream_pause();
     Py_CLEAR(stream->line);
 }
 

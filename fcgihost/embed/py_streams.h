@@ -32,6 +32,8 @@ bool py_stream_is_alive(const struct py_stream *stream);
  * if it has ended, or if another thread is using it. */
 struct request *py_stream_enter(struct py_stream *stream);
 void py_stream_leave(struct py_stream *stream);
+/* A millisecond without the GIL, for who waits for another thread. */
+void py_stream_pause(void);
 /* For start_response: can nothing more be sent? 1, 0, or -1 with an exception set if another thread
  * of the application is sending. */
 int py_stream_is_over(struct py_stream *stream);

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import time
 import signal
 
 import pytest
@@ -576,6 +577,17 @@ class TestFilter:
             other.half_close()
             assert "the file to filter was cut short" in other.read_response().text
             assert other.is_closed_by_peer()
+
+    def test_a_thread_that_waits_for_the_file_while_another_asks_for_the_body_keeps_nobody_else_waiting(self, connection):
+        whole = filter_bytes("?do=both")
+        connection.send(whole[:-40])
+        connection.host.log.wait("the file is waited for")
+        for _ in range(20):
+            with fastcgi.Connection(connection.host.address, seconds=10) as other:
+                assert other.exchange("GET", "/private/other").json["PATH_INFO"] == "/other"
+            time.sleep(0.02)
+        connection.send(whole[-40:])
+        assert json.loads(connection.read_response().body) == ["data one\ntwo\nthree", "input ", 13]
 
     def test_the_example(self):
         host = Host(None, {"application": {"filter": "numbering:number"},

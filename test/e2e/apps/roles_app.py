@@ -1,6 +1,7 @@
 """Functions for FastCGI's other roles, and an application that shows what they left for it."""
 import json
 import threading
+import time
 import urllib.parse
 
 import fcgihost
@@ -61,6 +62,14 @@ def change(req):
             lines.append(req.data.read())
         except OSError as error:
             lines.append(b"OSError " + str(error).encode())
+    elif action == "both":  # a thread waits for the file, and this one asks for the body
+        reader = threading.Thread(target=lambda: lines.append(b"data " + req.data.read()))
+        reader.start()
+        print("the file is waited for")
+        time.sleep(0.1)
+        body = req.read()
+        reader.join()
+        lines.append(b"input " + body)
     elif action == "hash":
         import hashlib
         digest = hashlib.sha256()
