@@ -578,7 +578,7 @@ class TestFilter:
             assert "the file to filter was cut short" in other.read_response().text
             assert other.is_closed_by_peer()
 
-    def test_a_thread_that_waits_for_the_file_while_another_asks_for_the_body_keeps_nobody_else_waiting(self, connection):
+    def test_threads_that_wait_for_the_file_and_ask_for_the_body_keep_nobody_waiting(self, connection):
         whole = filter_bytes("?do=both")
         connection.send(whole[:-40])
         connection.host.log.wait("the file is waited for")
