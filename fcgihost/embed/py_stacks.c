@@ -72,7 +72,8 @@ static void log_raw(const struct activities *activities, const char *why, char *
 }
 
 /* faulthandler's handler runs on the calling thread and needs no GIL. The stacks don't change
- * meanwhile: the thread that holds the GIL is in C code, all others wait for it. */
+ * meanwhile: the thread that holds the GIL is in C code, all others wait for it. If one runs after
+ * all, reading them may end the process. */
 void py_stacks_log_from_outside(const struct activities *activities, const char *why)
 {
     char *raw = malloc(TEXT_BYTES);

@@ -71,7 +71,8 @@ class Moments(Torment):
             self.end(host)
 
     def start(self, processes, **more):
-        return TormentedHost({"server": {"processes": processes}, "shutdown": {"drain_timeout": "3s", "cleanup_timeout": "10s"}}, wait=False, **more)
+        shutdown = {"drain_timeout": "%ds" % process.deadline(3), "cleanup_timeout": "%ds" % process.deadline(10)}
+        return TormentedHost({"server": {"processes": processes}, "shutdown": shutdown}, wait=False, **more)
 
     def end(self, host):
         if host.is_running():
