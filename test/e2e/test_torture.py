@@ -11,9 +11,7 @@ from host import PROGRAM, ROOT
 from process import SAN, SLOWNESS, deadline
 
 
-@pytest.mark.parametrize("torment", ["sessions", "moments", "rolls", "changes",
-@pytest.mark.parametrize("torment", ["sessions", "moments", "starts", "rolls", "surroundings",
-@pytest.mark.parametrize("torment", ["sessions", "moments", "rolls", "clients",
+@pytest.mark.parametrize("torment", ["sessions", "moments", "starts", "rolls", "changes", "clients", "surroundings",
                                      pytest.param("faults", marks=pytest.mark.skipif(
                                          bool(SAN), reason="a sanitizer wants to be the first that replaces malloc"))])
 def test_nothing_is_found_in_a_short_round_of(torment):
