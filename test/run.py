@@ -141,7 +141,7 @@ def run_e2e(pattern):
 def share_files(paths, jobs):
     """Lists of files for so many processes: about as many seconds in each, by what they took."""
     seconds = {"test_fronts.py": 130, "test_scripts.py": 90, "test_afresh.py": 130, "test_manager.py": 90,
-               "test_manager_storm.py": 60, "test_request_time.py": 90, "test_reload_requests.py": 90, "test_retire.py": 50}
+               "test_manager_storm.py": 60, "test_request_time.py": 90, "test_retire.py": 50, "test_torture.py": 130}
     shares = [[] for _ in range(jobs)]
     loads = [0] * jobs
     for path in sorted(paths, key=lambda path: (-seconds.get(os.path.basename(path), 20), path)):
