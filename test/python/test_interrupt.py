@@ -69,6 +69,18 @@ class InterruptTest(unittest.TestCase):
         for other in None, ValueError("of its own"), looping:
             self.assertFalse(interrupt.is_cause(other), other)
 
+    def test_it_waits_for_the_end_of_a_callback_in_which_it_would_be_lost(self):
+        """importlib's weak references have one: what is raised there is only printed, into the log."""
+        def call(name, file):
+            scope = {"signal": signal.raise_signal, "number": SIGNAL}
+            exec(compile("def %s(_):\n    signal(number)" % name, file, "exec"), scope)
+            with interrupt.possible():
+                scope[name](None)
+        call("cb", "<frozen importlib._bootstrap>")
+        for name, file in ("_find_and_load", "<frozen importlib._bootstrap>"), ("cb", "app.py"):
+            with self.assertRaises(interrupt.Interrupted):
+                call(name, file)
+
     def test_except_exception_does_not_catch_it(self):
         with self.assertRaises(interrupt.Interrupted), interrupt.possible():
             try:
