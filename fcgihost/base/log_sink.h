@@ -50,8 +50,8 @@ void log_sink_tell(int fd, const char *line, size_t line_bytes);
 
 /* Opens a file again. 0; -1 with errno: the old one stays in use. */
 int log_sink_reopen(void);
-/* The application may have closed the descriptor, and opened another file that got its number: opens
- * the file, the socket, or what descriptor 2 is, anew. */
+/* The application may have closed the descriptor, and opened another file that got its number:
+ * opens the file, the socket, or what descriptor 2 is, anew. */
 void log_sink_mend(void);
 /* Was the file moved away or removed? */
 bool log_sink_has_moved(void);

@@ -40,8 +40,8 @@ struct poller {
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
     atomic_ullong round;            /* counts the calls of epoll_wait */
-    dev_t device; /* which file epoll_fd is … */
-    ino_t inode;  /* … as long as the application leaves it alone */
+    dev_t device;                   /* which file epoll_fd is … */
+    ino_t inode;                    /* … as long as the application leaves it alone */
     struct listener *last_listener; /* the listener that accepted … */
     atomic_int accepts_in_row;      /* … so many connections in a row */
     int wake_fd;                    /* readable once the workers must end */

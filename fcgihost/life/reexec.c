@@ -148,6 +148,13 @@ const struct handover *reexec_predecessor(void)
 
 /* Remembering how the process was started */
 
+static void free_environ(char **copy)
+{
+    for (size_t i = 0; copy[i] != NULL; i++)
+        free(copy[i]);
+    free((void *)copy);
+}
+
 /* A deep copy, because Python's os.environ modifies the environment in place. NULL with errno: a
  * copy that lacks variables would be the next program's whole environment. */
 static char **copy_environ(void)
@@ -157,8 +164,11 @@ static char **copy_environ(void)
         count++;
     char **copy = calloc(count + 2, sizeof(*copy)); /* and FCGIHOST_HANDOVER, NULL */
     for (size_t i = 0; copy != NULL && i < count; i++)
-        if ((copy[i] = strdup(environ[i])) == NULL)
-            return NULL; /* the process ends */
+        if ((copy[i] = strdup(environ[i])) == NULL) {
+            free_environ(copy);
+            copy = NULL;
+            errno = ENOMEM;
+        }
     return copy;
 }
 

@@ -15,11 +15,10 @@
 void replacement_init(struct replacement *replacement, const struct config *config)
 {
     const struct handover *predecessor = reexec_predecessor();
-    *replacement = (struct replacement){
-        .config = config,
-        .started_us = clock_real_us(),
-        .started_ms = clock_ms(),
-        .status = {.generation = 1}};
+    *replacement = (struct replacement){.config = config,
+                                        .started_us = clock_real_us(),
+                                        .started_ms = clock_ms(),
+                                        .status = {.generation = 1}};
     atomic_flag_clear(&replacement->is_begun);
     if (predecessor != NULL && predecessor->status.generation > 0)
         replacement->status = predecessor->status;

@@ -24,15 +24,15 @@ struct replacement {
     enum restart_reason restart; /* how the replacement is counted */
     /* When the first of several attempts to start began: since 1970, and on CLOCK_MONOTONIC. */
     uint64_t started_us, started_ms;
-    atomic_bool is_exit_wanted;  /* by a signal, for example: the process must exit, whatever the
-                                    reason to stop was */
-    atomic_bool is_planned;      /* set with the drain */
-    bool is_start_again;         /* the start failed, and is tried again; set with is_planned */
+    atomic_bool is_exit_wanted; /* by a signal, for example: the process must exit, whatever the
+                                   reason to stop was */
+    atomic_bool is_planned;     /* set with the drain */
+    bool is_start_again;        /* the start failed, and is tried again; set with is_planned */
     atomic_flag is_begun;
 };
 
-/* Takes over the status, and when it started if an earlier attempt to start has handed it over. Main
- * thread. */
+/* Takes over the status, and when it started if an earlier attempt to start has handed it over.
+ * Main thread. */
 void replacement_init(struct replacement *replacement, const struct config *config);
 
 /* The next program gets a copy of startup. -1: out of memory. Main thread, before the drain. */

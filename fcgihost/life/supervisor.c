@@ -440,7 +440,8 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     perform(supervisor, action);
 }
 
-/* The process can't see who removed it, and nobody else would say why the web server answers 502. */
+/* The process can't see who removed it, and nobody else would say why the web server answers 502.
+ */
 static void look_for_lost_files(struct supervisor *supervisor, uint64_t now_ms)
 {
     const char *name;

@@ -62,10 +62,10 @@ bool listener_tells_loss(struct listener *listener)
 {
     struct stat status;
     bool is_there = lstat(listener->path, &status) == 0;
-    bool is_lost = listener->path[0] != '\0' &&
-                   (is_there ? status.st_dev != listener->path_device ||
-                                   status.st_ino != listener->path_inode
-                             : errno == ENOENT || errno == ENOTDIR);
+    bool is_lost =
+        listener->path[0] != '\0' &&
+        (is_there ? status.st_dev != listener->path_device || status.st_ino != listener->path_inode
+                  : errno == ENOENT || errno == ENOTDIR);
     bool is_news = is_lost && !listener->is_loss_told;
     listener->is_loss_told = is_lost;
     return is_news;

@@ -48,7 +48,8 @@ void listener_refuse(const struct listener *listener);
 void listener_unlink(struct listener *listener);
 /* With the listener's name. */
 #define LISTENER_LOSS                                                                              \
-    "%s: its file was removed, moved, or replaced by another one: no web server finds it there any " \
+    "%s: its file was removed, moved, or replaced by another one: no web server finds it there "   \
+    "any "                                                                                         \
     "more; connections that are open go on: start the host again"
 /* Is the socket's file, which this process made, gone, or another one's? true once for each loss:
  * nobody can connect by that name any more. */

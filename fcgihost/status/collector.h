@@ -10,8 +10,9 @@
 #include "threads/activity.h"
 #include "threads/readiness.h"
 
-/* started_us: since 1970, to be shown; started_ms: on CLOCK_MONOTONIC, to say how long ago that was.
- * Main thread, before others are started. All that is passed must exist until the process exits. */
+/* started_us: since 1970, to be shown; started_ms: on CLOCK_MONOTONIC, to say how long ago that
+ * was. Main thread, before others are started. All that is passed must exist until the process
+ * exits. */
 void collector_init(const struct config *config, const char *python_version, uint64_t started_us,
                     uint64_t started_ms);
 /* Once they exist. Main thread. */

@@ -154,8 +154,8 @@ static void make_room(bool is_public)
 static void accept_client(int listener_fd, nfds_t at, bool is_tcp)
 {
     bool is_public = at >= LISTENERS_AT;
-    int fd = descriptors_above_standard(
-        accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    int fd =
+        descriptors_above_standard(accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (fd < 0)
         return;
     struct connection *connection = NULL;

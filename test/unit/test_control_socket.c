@@ -276,11 +276,12 @@ static void test_one_whose_folder_was_removed_is_made_again_when_that_is_back(vo
     assert_true(fd >= 0);
     close(fd);
     char expected[1000];
-    snprintf(expected, sizeof(expected),
-             "log_warning: control socket \"%s\": it was removed with its folder, so fcgihost --status "
-             "can't ask this host: it is made again once the folder is there|log_info: control "
-             "socket \"%s\": it was removed, and is made again|",
-             opened.path, opened.path);
+    snprintf(
+        expected, sizeof(expected),
+        "log_warning: control socket \"%s\": it was removed with its folder, so fcgihost --status "
+        "can't ask this host: it is made again once the folder is there|log_info: control "
+        "socket \"%s\": it was removed, and is made again|",
+        opened.path, opened.path);
     assert_string_equal(told, expected);
 }
 

@@ -225,8 +225,8 @@ static void test_a_wish_that_can_t_be_told_is_in_the_log(void **state)
 {
     (void)state;
     fill(giver.worker.channel_fd);
-    assert_int_equal(
-        manager_link_ask(&giver, WISH_LIMIT, "why", (struct handover_bytes){NULL, 0}), -1);
+    assert_int_equal(manager_link_ask(&giver, WISH_LIMIT, "why", (struct handover_bytes){NULL, 0}),
+                     -1);
     assert_string_equal(told,
                         "log_error: can't ask the manager: resource temporarily unavailable|");
 }

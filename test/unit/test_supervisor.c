@@ -376,7 +376,8 @@ static void test_a_socket_file_that_is_lost_is_told_of_and_it_serves_on(void **s
     finish();
 }
 
-static void test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error(void **state)
+static void
+test_descriptors_that_the_application_has_closed_end_it_at_once_with_one_error(void **state)
 {
     (void)state;
     start();
