@@ -56,8 +56,9 @@ void log_sink_inherit(int fd)
 bool log_sink_is_stderr_useless(void)
 {
     struct stat status;
-    return fstat(STDERR_FILENO, &status) < 0 ||
-           (S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3));
+    if (fstat(STDERR_FILENO, &status) < 0)
+        return errno == EBADF; /* else it is there, and may take messages */
+    return S_ISCHR(status.st_mode) && status.st_rdev == makedev(1, 3);
 }
 
 /* A file that we make has this mode whatever umask the application set meanwhile. Root gives it to

@@ -61,22 +61,26 @@ static void note_files(struct poller *poller)
     }
 }
 
-static bool is_file(int fd, dev_t device, ino_t inode)
+/* Is the descriptor closed, or another file's? inode 0: it could not be told whose it was. */
+static bool is_lost(int fd, dev_t device, ino_t inode)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && status.st_dev == device && status.st_ino == inode;
+    if (fstat(fd, &status) < 0)
+        return errno == EBADF;
+    return inode != 0 && (status.st_dev != device || status.st_ino != inode);
 }
 
 bool poller_has_lost_descriptors(struct poller *poller)
 {
-    bool is_whole = is_file(poller->epoll_fd, poller->device, poller->inode);
+    bool has_lost = is_lost(poller->epoll_fd, poller->device, poller->inode);
     pthread_mutex_lock(&poller->mutex);
-    for (size_t i = 0; is_whole && i < poller->listener_count; i++) {
+    for (size_t i = 0; !has_lost && i < poller->listener_count; i++) {
         const struct poller_listener *item = &poller->listeners[i];
-        is_whole = item->listener->fd < 0 || is_file(item->listener->fd, item->device, item->inode);
+        has_lost =
+            item->listener->fd >= 0 && is_lost(item->listener->fd, item->device, item->inode);
     }
     pthread_mutex_unlock(&poller->mutex);
-    return !is_whole;
+    return has_lost;
 }
 
 int poller_init(struct poller *poller, struct listener_set *set, const struct config *config,
