@@ -473,7 +473,8 @@ static void take_process(struct handover *handover, struct reader *content)
     handover->started_us = take_number(content);
     handover->signal_mask = take_number(content);
     handover->is_start_again = take_number(content) != 0;
-    handover->started_ms = take_number(content);
+    if (content->data < content->end) /* an older program does not tell */
+        handover->started_ms = take_number(content);
 }
 
 static void take_worker(struct handover_worker *worker, struct reader *content)

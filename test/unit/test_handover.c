@@ -279,6 +279,40 @@ static void test_what_a_newer_program_adds_is_passed_over(void **state)
     free(writer.data);
 }
 
+/* Takes the last number out of the process's record. */
+static void make_older(struct handover_writer *writer)
+{
+    uint32_t record[2];
+    size_t at = 32;
+    for (;; at += sizeof(record) + record[1]) {
+        assert_true(at + sizeof(record) < writer->bytes);
+        memcpy(record, writer->data + at, sizeof(record));
+        if (record[0] == 2)
+            break;
+    }
+    size_t end = at + sizeof(record) + record[1];
+    memmove(writer->data + end - 8, writer->data + end, writer->bytes - end);
+    record[1] -= 8;
+    memcpy(writer->data + at, record, sizeof(record));
+    writer->bytes -= 8;
+    uint32_t total = (uint32_t)writer->bytes;
+    memcpy(writer->data + 16, &total, sizeof(total));
+}
+
+static void test_what_an_older_program_does_not_tell_is_missing_and_no_more(void **state)
+{
+    (void)state;
+    struct handover before = example(), after;
+    struct handover_writer writer = written(&before);
+    make_older(&writer);
+    assert_int_equal(handover_read(writer.data, writer.bytes, NULL, 0, &after), HANDOVER_FINE);
+    assert_true(after.started_us == before.started_us && after.is_start_again);
+    assert_true(after.started_ms == 0);
+    assert_int_equal(after.child_count, COUNT(children));
+    handover_clear(&after);
+    free(writer.data);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -290,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_every_changed_byte_is_read_without_harm),
         cmocka_unit_test(test_another_version_and_other_memory_are_told_apart),
         cmocka_unit_test(test_what_a_newer_program_adds_is_passed_over),
+        cmocka_unit_test(test_what_an_older_program_does_not_tell_is_missing_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
