@@ -18,7 +18,8 @@ enum {
     SEND_PIECES = 96,
     SEND_RECORDS = 24,
     MAX_CUTS = 256,
-    AHEAD_BYTES = 1024, /* more than an end with its padding, and a management record */
+    /* An end with its padding, the longest management record, and what follows. */
+    AHEAD_BYTES = 4 * RECORD_HEADER_BYTES + UINT8_MAX + RECORD_MANAGEMENT_BYTES,
     TAIL_BYTES = 2 * RECORD_HEADER_BYTES + RECORD_END_BYTES,
 };
 
@@ -436,14 +437,19 @@ static int fastcgi_send(struct request *request, const struct iovec *pieces, siz
 {
     struct batch batch;
     begin_batch(&batch, request);
-    if (add_stream(&batch, RECORD_STDOUT, pieces, count) < 0)
+    /* A peer that has aborted the request waits for its end all the same. */
+    bool is_aborted = add_stream(&batch, RECORD_STDOUT, pieces, count) < 0;
+    if (is_aborted && (!is_last || errno != ECONNABORTED))
         return -1;
     uint8_t tail[TAIL_BYTES];
     if (is_last) {
         state_of(request)->has_end = true;
         add_piece(&batch, tail, put_tail(state_of(request), tail));
     }
-    return flush_batch(&batch);
+    int result = flush_batch(&batch);
+    if (is_aborted && result == 0)
+        errno = ECONNABORTED;
+    return is_aborted ? -1 : result;
 }
 
 static int fastcgi_send_error(struct request *request, const char *text, size_t text_bytes)

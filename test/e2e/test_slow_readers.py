@@ -364,6 +364,29 @@ def produce(errors, size):
                 assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
                 assert connection.exchange("GET", "/ready").text == "ready"
 
+    WHOLE_APP = '''
+def application(environ, start_response):
+    size = int(environ["QUERY_STRING"] or 5)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(size))])
+    environ["wsgi.errors"].write("production begins\\n")
+    return [b"x" * size]
+'''
+
+    @pytest.mark.parametrize("size", [3000000, 6000000])
+    @pytest.mark.parametrize("taken", [0, 70000])
+    def test_an_aborted_response_of_one_piece_has_an_end_too(self, tmp_path, size, taken):
+        """The piece that completes the Content-Length is sent in several steps, and the abort comes between them."""
+        host = start({"application": {"script": write_file(str(tmp_path / "app.py"), self.WHOLE_APP)}, **self.SETTINGS}, app=None)
+        with fastcgi.Connection(host.address) as connection:
+            mark = host.log.mark()
+            connection.send(fastcgi.request_bytes("GET", "/?%d" % size))
+            host.log.wait("production begins", mark)
+            self.wait_until_full(host)
+            connection.pending = connection.receive_exactly(taken)
+            connection.send(fastcgi.abort())
+            assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
+            assert connection.exchange("GET", "/ready").text == "xxxxx"
+
     @protocols
     @pytest.mark.parametrize("is_tcp", [False, True], ids=["unix", "tcp"])
     def test_a_peer_that_leaves_is_noticed(self, script, protocol, is_tcp):
