@@ -119,10 +119,9 @@ bool py_task_run(enum py_task what, const char *why, uint64_t timeout_ms)
         return false;
     bool has_begun = event_wait(&task->is_done, timeout_ms) ||
                      !atomic_compare_exchange_strong(&task->stage, &(int){WAITS}, IS_CANCELLED);
-    if (has_begun)
-        event_wait(&task->is_done, END_WAIT_TIMES * timeout_ms);
+    bool is_done = has_begun && event_wait(&task->is_done, END_WAIT_TIMES * timeout_ms);
     release(task);
-    return has_begun;
+    return is_done;
 }
 
 bool py_task_close(uint64_t timeout_ms)

@@ -31,9 +31,8 @@ void py_task_set_activities(const struct activities *activities);
 void py_task_start(enum py_task task);
 /* Has one been started that has not ended? Then it waits for the GIL, or runs. */
 bool py_task_is_under_way(enum py_task task);
-/* Runs the task and waits for it. false: it did not get the GIL in that time, and never begins. One
- * that has begun is waited for four times as long: Python can be entered. why: for the log; must
- * stay valid. */
+/* Runs the task and waits for it. false: it did not get the GIL in that time, and never begins; or
+ * it has begun, and has lost the GIL for four times as long. why: for the log; must stay valid. */
 bool py_task_run(enum py_task task, const char *why, uint64_t timeout_ms);
 /* Allows no new task, and waits for those under way, that long at most. false: one is stuck. */
 bool py_task_close(uint64_t timeout_ms);

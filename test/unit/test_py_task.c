@@ -146,6 +146,26 @@ static void test_a_task_that_has_begun_in_time_may_end_later(void **state)
     assert_python("host.calls", "['stacks: slow']");
 }
 
+static void test_a_task_that_has_begun_and_does_not_end_has_failed(void **state)
+{
+    (void)state;
+    bool is_done;
+    python_run("import threading\n"
+               "go = threading.Event()\n"
+               "kept = host.log_stacks\n"
+               "host.log_stacks = lambda why: (go.wait(30), kept(why))");
+    Py_BEGIN_ALLOW_THREADS;
+    is_done = py_task_run(PY_TASK_STACKS, "stuck", 20);
+    Py_END_ALLOW_THREADS;
+    python_run("host.log_stacks = kept\n"
+               "go.set()");
+    Py_BEGIN_ALLOW_THREADS;
+    while (py_task_is_under_way(PY_TASK_STACKS))
+        sched_yield();
+    Py_END_ALLOW_THREADS;
+    assert_false(is_done);
+}
+
 static void test_what_a_task_raises_is_reported_and_ends_nothing(void **state)
 {
     (void)state;
@@ -220,6 +240,7 @@ int main(void)
         TEST(test_a_task_that_is_started_is_under_way_until_it_has_had_the_gil),
         TEST(test_a_task_that_could_not_begin_in_time_never_does),
         TEST(test_a_task_that_has_begun_in_time_may_end_later),
+        TEST(test_a_task_that_has_begun_and_does_not_end_has_failed),
         TEST(test_what_a_task_raises_is_reported_and_ends_nothing),
         TEST(test_nothing_runs_after_the_end),
         TEST(test_the_end_waits_for_what_is_under_way),
