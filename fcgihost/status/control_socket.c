@@ -76,30 +76,32 @@ static bool is_safe(const char *folder)
     return (status.st_uid == 0 || status.st_uid == geteuid()) && (status.st_mode & 022) == 0;
 }
 
-/* Bound under another name, which then takes the place of a predecessor's file: the process may
- * have been executed anew with the same number. Nobody can connect before listen(). */
+/* -1 with errno. Bound under another name, which then takes the place of a predecessor's file: the
+ * process may have been executed anew with the same number. Nobody can connect before listen(). */
 static int bind_at(const char *path)
 {
     char temporary[CONTROL_PATH_BYTES];
     struct sockaddr_un address;
     int n = snprintf(temporary, sizeof(temporary), "%s.new", path);
-    if (n < 0 || n >= (int)sizeof(temporary))
+    if (n < 0 || n >= (int)sizeof(temporary)) {
+        errno = ENAMETOOLONG;
         return -1;
+    }
     socklen_t bytes = fill_address(&address, temporary);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -1;
     unlink(temporary);
-    if (bind(fd, (struct sockaddr *)&address, bytes) < 0) {
-        close(fd);
-        return -1;
-    }
-    if (chmod(temporary, 0600) < 0 || listen(fd, BACKLOG) < 0 || rename(temporary, path) < 0) {
+    bool is_bound = bind(fd, (struct sockaddr *)&address, bytes) == 0;
+    if (is_bound && chmod(temporary, 0600) == 0 && listen(fd, BACKLOG) == 0 &&
+        rename(temporary, path) == 0)
+        return fd;
+    int error = errno;
+    if (is_bound)
         unlink(temporary);
-        close(fd);
-        return -1;
-    }
-    return fd;
+    close(fd);
+    errno = error;
+    return -1;
 }
 
 static bool open_in(const char *folder, void *context)
@@ -146,7 +148,9 @@ void control_socket_heal(struct control_socket *opened)
     }
     if (errno != ENOENT)
         return;
+    errno = 0;
     int fd = is_folder_safe(opened->path) ? bind_at(opened->path) : -1;
+    const char *why = errno != 0 ? config_error_describe(errno) : "others may write to its folder";
     if (fd >= 0) {
         close(opened->fd);
         opened->fd = fd;
@@ -157,9 +161,9 @@ void control_socket_heal(struct control_socket *opened)
     else if (!opened->is_missed)
         log_warning(
             "control-socket-removed",
-            "control socket \"%s\": it was removed with its folder, so fcgihost --status can't ask "
-            "this host: it is made again once the folder is there",
-            opened->path);
+            "control socket \"%s\": it was removed, and can't be made again yet: %s: until then "
+            "fcgihost --status can't ask this host",
+            opened->path, why);
     opened->is_missed = fd < 0;
 }
 

@@ -1,7 +1,7 @@
 /* What fcgihost --status and --reload print, and how they end: hosts are threads that answer as the
  * test's script says.
  *
- * links: control_client.c control_socket.c strbuf.c */
+ * links: control_client.c control_socket.c config_error.c strbuf.c */
 #include "life_fakes.h"
 
 #include <sys/socket.h>

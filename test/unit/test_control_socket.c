@@ -1,6 +1,6 @@
 /* The control socket's file, in folders of the test's own.
  *
- * links: control_socket.c */
+ * links: control_socket.c config_error.c */
 #include "life_fakes.h"
 
 #include <dirent.h>
@@ -278,8 +278,8 @@ static void test_one_whose_folder_was_removed_is_made_again_when_that_is_back(vo
     char expected[1000];
     snprintf(
         expected, sizeof(expected),
-        "log_warning: control socket \"%s\": it was removed with its folder, so fcgihost --status "
-        "can't ask this host: it is made again once the folder is there|log_info: control "
+        "log_warning: control socket \"%s\": it was removed, and can't be made again yet: no such "
+        "file or directory: until then fcgihost --status can't ask this host|log_info: control "
         "socket \"%s\": it was removed, and is made again|",
         opened.path, opened.path);
     assert_string_equal(told, expected);
@@ -295,7 +295,7 @@ static void test_each_loss_is_told_of_though_the_file_comes_back_by_itself(void 
         assert_int_equal(rename(in("a"), moved), 0);
         told[0] = '\0';
         control_socket_heal(&opened);
-        assert_non_null(strstr(told, "it was removed with its folder"));
+        assert_non_null(strstr(told, "it was removed, and can't be made again yet"));
         assert_int_equal(rename(moved, in("a")), 0);
         control_socket_heal(&opened);
     }
@@ -310,6 +310,7 @@ static void test_it_is_not_made_again_in_a_folder_in_which_others_could_put_a_fi
     assert_int_equal(chmod(in("a"), 0777), 0);
     control_socket_heal(&opened);
     assert_false(exists(opened.path));
+    assert_non_null(strstr(told, "can't be made again yet: others may write to its folder"));
     struct control_socket workers = {.fd = dup(0)};
     control_socket_heal(&workers); /* it has no file */
     control_socket_close(&workers);
