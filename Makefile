@@ -37,7 +37,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' python/fcgihost/__ini
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
-.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-applications deps-page demo test run-test \
+.PHONY: all deps deps-demo deps-test deps-bench deps-lint deps-fresh deps-matrix deps-applications deps-page demo test run-test \
         test-unit test-python test-e2e test-page test-applications run-applications test-fuzz torture run-torture fault-sweep run-fault-sweep soak run-soak slow-peers run-slow-peers hostile-clients run-hostile-clients matrix test-fresh bench run-bench pgo lint run-lint lint-includes lint-units lint-docs lint-c lint-python format compdb \
         install uninstall clean help
 
@@ -200,6 +200,8 @@ deps-lint:
 	@.ci/deps build lint
 deps-fresh:
 	@.ci/deps fresh
+deps-matrix:
+	@.ci/deps matrix
 deps-deb:
 	@.ci/deps deb
 
@@ -241,7 +243,7 @@ test-fresh: deps-fresh ## make test and make demo as the first commands on bare 
 	@T='$(T)' sh test/fresh.sh $(SUITES)
 SUITES ?= bookworm trixie
 
-matrix: deps-test ## every suite: Pythons, compilers, sanitizers, bare systems (T=, ROWS=gcc,3.13, GOALS=); hours without T=
+matrix: deps-test deps-matrix ## every suite: Pythons, compilers, sanitizers, bare systems (T=, ROWS=gcc,3.13, GOALS=); hours without T=
 	@T='$(T)' ROWS='$(ROWS)' GOALS='$(GOALS)' /usr/bin/python3 -B test/matrix.py
 
 test-fuzz: ## every parser against a fuzzer, 20 seconds each (clang; FUZZ_SECONDS=)
