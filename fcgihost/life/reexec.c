@@ -3,6 +3,7 @@
 
 #include "base/descriptors.h"
 #include "base/log.h"
+#include "config/config_error.h"
 #include "life/children.h"
 
 #include <dirent.h>
@@ -75,28 +76,40 @@ static atomic_ullong *late_signals_of(uint8_t *memory)
 
 /* Taking over from a predecessor */
 
-/* NULL: there is no predecessor. */
+/* NULL: there is no predecessor; or, with errno, its memory can't be read: a worker must not take
+ * itself for a host of its own then. */
 static uint8_t *map_memory(size_t *bytes)
 {
     const char *text = getenv(variable);
     struct stat status;
     char *end;
+    errno = 0;
     if (text == NULL)
         return NULL;
     long fd = strtol(text, &end, 10);
     bool is_number = end != text && *end == '\0' && fd > STDERR_FILENO && fd <= INT_MAX;
     unsetenv(variable);
-    if (!is_number || fstat((int)fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-        status.st_size < HANDOVER_HEADER_BYTES)
+    errno = 0;
+    if (!is_number)
+        return NULL;
+    if (fstat((int)fd, &status) < 0) {
+        errno = errno == EBADF ? 0 : errno; /* closed: another host's child has the variable */
+        return NULL;
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size < HANDOVER_HEADER_BYTES)
         return NULL;
     *bytes = (size_t)status.st_size;
     uint8_t *memory = mmap(NULL, *bytes, PROT_READ | PROT_WRITE, MAP_SHARED, (int)fd, 0);
     uint32_t sender;
-    if (memory == MAP_FAILED)
+    if (memory == MAP_FAILED) {
+        bool is_foreign = errno == EACCES || errno == ENODEV; /* no memory that was made here */
+        errno = is_foreign ? 0 : errno;
         return NULL;
+    }
     memcpy(&sender, memory + 12, sizeof(sender));
     if (sender != (uint32_t)getpid()) {
         munmap(memory, *bytes);
+        errno = 0;
         return NULL; /* inherited from another host, of which this is a child */
     }
     close((int)fd);
@@ -107,8 +120,17 @@ static int take_over(void)
 {
     size_t bytes;
     uint8_t *memory = map_memory(&bytes);
-    if (memory == NULL)
+    if (memory == NULL && errno == 0)
         return 0;
+    if (memory == NULL) {
+        int error = errno;
+        fprintf(stderr,
+                "fcgihost: the state handed over by the program before this one can't be read: "
+                "%s: start fcgihost again\n",
+                config_error_describe(error));
+        errno = error;
+        return -1;
+    }
     enum handover_verdict verdict = handover_read(memory, bytes, NULL, 0, &predecessor);
     if (verdict != HANDOVER_FINE) {
         fprintf(stderr,

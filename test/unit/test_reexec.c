@@ -2,7 +2,7 @@
  * predecessor. Each test starts it in a child with an action, which changes what applications
  * change and executes itself anew; the second program writes the report.
  *
- * links: reexec.c handover.c descriptors.c children.c */
+ * links: reexec.c handover.c descriptors.c children.c config_error.c */
 #include "unit.h"
 
 #include "base/log.h"
@@ -26,6 +26,17 @@ static const atomic_bool never;
 
 void log_leave_standard(void)
 {
+}
+
+/* FSTAT_ERROR: what it fails with for the descriptor of the memory. */
+int fstat(int fd, struct stat *status)
+{
+    const char *number = getenv("FSTAT_ERROR");
+    if (fd == GIVEN_FD && number != NULL) {
+        errno = atoi(number);
+        return -1;
+    }
+    return fstatat(fd, "", status, AT_EMPTY_PATH);
 }
 
 /* In the program */
@@ -208,7 +219,7 @@ static int write_report(char **argv)
 static int run_program(char **argv)
 {
     if (reexec_init(argv) < 0)
-        return errno == EPROTO ? 79 : 97;
+        return errno == EPROTO || errno == EIO ? 79 : 97;
     if (reexec_predecessor() != NULL)
         return write_report(argv);
     for (size_t i = 0; i < COUNT(actions); i++)
@@ -472,6 +483,23 @@ static void test_a_child_of_another_host_does_not_take_that_ones_memory(void **s
     assert_int_equal(start("find-nothing", put_memory), 78);
 }
 
+static void put_unreadable_memory(void)
+{
+    put_memory();
+    setenv("FSTAT_ERROR", "5", 1); /* EIO */
+}
+
+/* A worker that took itself for a first start would be a manager beside its own. */
+static void test_memory_that_cannot_be_looked_at_stops_the_start(void **state)
+{
+    (void)state;
+    handover_text = "40";
+    kept = SIZE_MAX;
+    first_byte = 'f';
+    sender = getpid;
+    assert_int_equal(start("find-nothing", put_unreadable_memory), 79);
+}
+
 static void test_signals_that_came_too_late_for_the_predecessor_are_told(void **state)
 {
     (void)state;
@@ -518,6 +546,7 @@ int main(int argc, char **argv)
         TEST(test_a_new_file_that_does_not_run_leaves_the_old_program_in_place),
         TEST(test_a_spawned_successor_is_a_child_and_this_process_keeps_its_descriptors),
         TEST(test_a_variable_that_names_no_memory_is_removed_and_nothing_else),
+        TEST(test_memory_that_cannot_be_looked_at_stops_the_start),
         TEST(test_a_child_of_another_host_does_not_take_that_ones_memory),
         TEST(test_signals_that_came_too_late_for_the_predecessor_are_told),
         TEST(test_memory_of_this_process_that_is_damaged_stops_the_start),
