@@ -34,18 +34,16 @@ static int fail(int number)
 
 int user_find(const char *text, struct user *user)
 {
-    unsigned long number;
+    unsigned long number = 0;
+    bool is_number = parse_number(text, &number) == 0;
     *user = (struct user){.gid = (gid_t)-1};
     errno = 0;
     const struct passwd *entry = getpwnam(text);
-    if (entry == NULL && !is_absent())
-        return -1;
-    if (entry == NULL && parse_number(text, &number) < 0)
-        return fail(ENOENT);
+    if (entry == NULL && !is_number)
+        return is_absent() ? fail(ENOENT) : -1;
     errno = 0;
-    if (entry == NULL && (entry = getpwuid((uid_t)number)) == NULL && !is_absent())
-        return -1;
-    if (entry == NULL) {
+    if (entry == NULL && (entry = getpwuid((uid_t)number)) == NULL) {
+        user->lookup_error = is_absent() ? 0 : errno;
         user->uid = (uid_t)number;
         return 0;
     }
@@ -61,13 +59,12 @@ int user_find(const char *text, struct user *user)
 
 int user_find_group(const char *text, gid_t *gid)
 {
-    unsigned long number;
+    unsigned long number = 0;
+    bool is_number = parse_number(text, &number) == 0;
     errno = 0;
     const struct group *entry = getgrnam(text);
-    if (entry == NULL && !is_absent())
-        return -1;
-    if (entry == NULL && parse_number(text, &number) < 0)
-        return fail(ENOENT);
+    if (entry == NULL && !is_number)
+        return is_absent() ? fail(ENOENT) : -1;
     *gid = entry != NULL ? entry->gr_gid : (gid_t)number;
     return 0;
 }

@@ -49,7 +49,11 @@ static int find_user(const struct config *config, struct privileges *privileges,
                            "no such user: write an existing name or number", error);
     privileges->is_user_set = true;
     privileges->gid = privileges->user.gid;
-    if (privileges->gid == NO_GROUP && config->group == NULL)
+    bool is_group_missing = privileges->gid == NO_GROUP && config->group == NULL;
+    errno = privileges->user.lookup_error;
+    if (is_group_missing && errno != 0)
+        return fail_search(config, "user", config->user, "", error);
+    if (is_group_missing)
         return fail_key(config, "user", config->user,
                         "a number without an entry in the user database: write [server] group too",
                         error);

@@ -111,6 +111,8 @@ int user_find(const char *text, struct user *user)
         *user = (struct user){.uid = 33, .gid = 34, .has_entry = true, .name = "web", .home = "/w"};
     else if (strcmp(text, "777") == 0)
         user->uid = 777;
+    else if (strcmp(text, "778") == 0)
+        *user = (struct user){.uid = 778, .gid = (gid_t)-1, .lookup_error = EMFILE};
     else {
         errno = strcmp(text, "silent") == 0 ? EMFILE : ENOENT;
         return -1;
@@ -250,6 +252,17 @@ static void test_a_user_database_that_can_t_tell_is_not_the_settings_fault(void 
     config.group = text("silent");
     assert_int_equal(find(), -1);
     assert_non_null(strstr(error.message, "[server] group \"silent\": can't be looked up: "));
+}
+
+static void test_a_number_whose_group_can_t_be_looked_up_is_not_the_settings_fault(void **state)
+{
+    (void)state;
+    config.user = text("778");
+    assert_int_equal(find(), -1);
+    assert_non_null(strstr(error.message, "[server] user \"778\": can't be looked up: "));
+    assert_int_equal(error.blame, CONFIG_BLAMES_NONE);
+    config.group = text("staff");
+    assert_int_equal(find(), 0);
 }
 
 static void test_only_root_can_become_somebody_else(void **state)
@@ -419,6 +432,7 @@ int main(void)
         TEST(test_a_group_alone_leaves_root_its_capabilities),
         TEST(test_names_that_do_not_exist_are_refused),
         TEST(test_a_user_database_that_can_t_tell_is_not_the_settings_fault),
+        TEST(test_a_number_whose_group_can_t_be_looked_up_is_not_the_settings_fault),
         TEST(test_only_root_can_become_somebody_else),
         TEST(test_to_name_the_user_that_the_process_is_already_is_fine),
         TEST(test_a_program_executed_anew_as_the_user_is_refused_nothing),
