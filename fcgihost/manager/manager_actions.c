@@ -80,12 +80,14 @@ static void fail_roll(struct manager *manager, long pid)
 }
 
 /* Otherwise it would never accept, or would serve on beside its successor until it is killed. It
- * drains, and the plan sees it exit. */
+ * drains, and the plan sees it exit. One that has closed its end has just died, as its exit tells.
+ */
 static void end_untold(struct manager *manager, int worker)
 {
-    log_error("worker-unreachable",
-              "worker %ld can't be told what to do next: %s: it is ended in order",
-              (long)manager->plan.workers[worker].pid, config_error_describe(errno));
+    if (errno != EPIPE && errno != ECONNRESET)
+        log_error("worker-unreachable",
+                  "worker %ld can't be told what to do next: %s: it is ended in order",
+                  (long)manager->plan.workers[worker].pid, config_error_describe(errno));
     manager_signal(manager, worker, SIGTERM);
 }
 

@@ -18,7 +18,7 @@ static struct config config = {.processes = 2}, new_config = {.processes = 3};
 static struct worker_outfit current = {.config = &config}, next = {.config = &new_config};
 static struct worker_plan_action wanted[4];
 static size_t wanted_count, taken;
-static int start_result, use_result, tell_result;
+static int start_result, use_result, tell_result, tell_error;
 static bool is_program_changed;
 static struct handover_listener listener;
 static struct handover_member member;
@@ -66,7 +66,7 @@ int worker_processes_let_accept(struct worker_processes *processes, int worker)
 {
     (void)processes;
     tell("accept %d", worker);
-    errno = EAGAIN;
+    errno = tell_error;
     return tell_result;
 }
 
@@ -74,7 +74,7 @@ int worker_processes_retire(struct worker_processes *processes, int worker, int 
 {
     (void)processes;
     tell("retire %d for %d", worker, heir);
-    errno = EAGAIN;
+    errno = tell_error;
     return tell_result;
 }
 
@@ -195,6 +195,7 @@ static int set_up(void **state)
     current.config = &config;
     wanted_count = taken = 0;
     start_result = use_result = tell_result = 0;
+    tell_error = EAGAIN;
     is_program_changed = false;
     return 0;
 }
@@ -266,6 +267,21 @@ static void test_a_worker_that_can_t_be_told_is_ended_in_order(void **state)
            "next: ?: it is ended in order|signal 1 TERM|");
 }
 
+/* Its exit tells of it. */
+static void test_a_worker_that_has_just_died_is_no_error(void **state)
+{
+    (void)state;
+    static const int errors[] = {EPIPE, ECONNRESET};
+    tell_result = -1;
+    for (size_t i = 0; i < COUNT(errors); i++) {
+        forget();
+        wanted_count = taken = 0;
+        tell_error = errors[i];
+        want(ACTION_RETIRE, 1, 0, REPLACE_SCALE);
+        expect("retire 1 for 0|signal 1 TERM|");
+    }
+}
+
 static void test_a_roll_that_is_done_takes_the_new_configuration_into_use(void **state)
 {
     (void)state;
@@ -334,6 +350,7 @@ int main(void)
         TEST(test_at_a_quick_stop_it_is_stopped_without),
         TEST(test_why_a_worker_was_replaced_is_counted),
         TEST(test_a_worker_that_can_t_be_told_is_ended_in_order),
+        TEST(test_a_worker_that_has_just_died_is_no_error),
         TEST(test_a_roll_that_is_done_takes_the_new_configuration_into_use),
         TEST(test_a_status_that_cannot_change_is_told_of_and_stops_nothing),
         TEST(test_a_new_program_is_executed_by_the_manager_too),
