@@ -458,16 +458,16 @@ void poller_close(struct poller *poller, struct connection *connection)
         eventfd_write(poller->change_fd, 1);
 }
 
+/* Without the mutex, so that no worker waits where the folder of the file hangs, of NFS, say. Only
+ * the calling thread closes listeners and changes what is known of their files. */
 const char *poller_find_lost_file(struct poller *poller)
 {
     const char *name = NULL;
-    pthread_mutex_lock(&poller->mutex);
     for (size_t i = 0; name == NULL && i < poller->listener_count; i++) {
         struct listener *listener = poller->listeners[i].listener;
         if (listener->fd >= 0 && listener_tells_loss(listener))
             name = listener->name;
     }
-    pthread_mutex_unlock(&poller->mutex);
     return name;
 }
 

@@ -128,7 +128,8 @@ const char *poller_listener_name(const struct poller *poller, size_t i);
 
 /* Has the application closed the descriptor of a listener, or that on which all threads wait? */
 bool poller_has_lost_descriptors(struct poller *poller);
-/* The name of the next listener whose socket file is newly lost; NULL: there is none. */
+/* The name of the next listener whose socket file is newly lost; NULL: there is none. Supervisor
+ * thread. */
 const char *poller_find_lost_file(struct poller *poller);
 /* For the supervisor, at least once a second: closes connections past their deadline, and accepts
  * again when there is room. */

@@ -112,11 +112,15 @@ bool fork_has_happened(void)
     return false;
 }
 
-static unsigned losses; /* that listener_tells_loss() has to tell */
+static unsigned losses;    /* that listener_tells_loss() has to tell */
+static bool is_mutex_free; /* while it was last asked */
 
 bool listener_tells_loss(struct listener *asked)
 {
     assert_ptr_equal(asked, &listener);
+    is_mutex_free = pthread_mutex_trylock(&poller.mutex) == 0;
+    if (is_mutex_free)
+        pthread_mutex_unlock(&poller.mutex);
     return losses > 0 && losses-- > 0;
 }
 

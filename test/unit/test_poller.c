@@ -59,6 +59,15 @@ static void test_a_listener_whose_file_is_lost_is_named_once(void **state)
     assert_null(poller_find_lost_file(&poller));
 }
 
+/* The folder of its file may be one that hangs, of NFS, say. */
+static void test_nobody_waits_while_a_listener_s_file_is_looked_for(void **state)
+{
+    (void)state;
+    is_mutex_free = false;
+    assert_null(poller_find_lost_file(&poller));
+    assert_true(is_mutex_free);
+}
+
 /* What is open is the same file as at the start, and no other one with its number. */
 static void test_descriptors_that_others_have_closed_are_missed(void **state)
 {
@@ -423,6 +432,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_connections_come_in_the_order_in_which_they_were_made),
         TEST(test_a_listener_whose_file_is_lost_is_named_once),
+        TEST(test_nobody_waits_while_a_listener_s_file_is_looked_for),
         TEST(test_descriptors_that_others_have_closed_are_missed),
         TEST(test_a_descriptor_that_cannot_be_looked_at_is_not_missed),
         TEST(test_a_watched_one_comes_again_when_its_peer_sends_and_not_before),
