@@ -86,9 +86,13 @@ int manager_link_ask(struct manager_link *link, enum worker_wish wish, const cha
     if (bytes > 0)
         memcpy(data + sizeof(request), startup.data, bytes);
     if (channel_send(link->worker.channel_fd, WORKER_ASKS, data, sizeof(request) + bytes, NULL,
-                     0) == 0)
+                     0) == 0) {
+        atomic_store(&link->is_failure_told, false);
         return 0;
-    log_error("manager-unreachable", "can't ask the manager: %s", config_error_describe(errno));
+    }
+    int error = errno;
+    if (!atomic_exchange(&link->is_failure_told, true))
+        log_error("manager-unreachable", "can't ask the manager: %s", config_error_describe(error));
     return -1;
 }
 

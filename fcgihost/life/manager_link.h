@@ -22,6 +22,7 @@ struct manager_link {
     bool is_idle_told;
     unsigned idle_ticks;            /* since the manager was told */
     bool is_retired;                /* by the manager */
+    atomic_bool is_failure_told;    /* in the log: the last wish could not be told */
     struct channel_message message; /* the one being read */
 };
 
@@ -40,7 +41,7 @@ void manager_link_tell_start(struct manager_link *link, const struct worker_star
 /* Its Python answers. */
 void manager_link_tell_alive(struct manager_link *link);
 /* Asks to be replaced, or that the host stops; startup: for WISH_HEAL. 0, or -1: the manager has
- * not been asked, which is logged. */
+ * not been asked, which is logged if it is the first failure in a row. Any thread. */
 int manager_link_ask(struct manager_link *link, enum worker_wish wish, const char *reason,
                      struct handover_bytes startup);
 

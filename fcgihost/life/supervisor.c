@@ -28,6 +28,7 @@ enum {
     NEW_CONNECTION_MS = 1000, /* how long a new connection's first request may take to arrive */
     MEMORY_CHECK_MS = 5000,
     FILES_CHECK_MS = 1000,
+    ASK_AGAIN_MS = 1000, /* after the manager could not be asked */
 };
 
 /* Only lock-free atomics and write(2): signal handlers call it. */
@@ -192,17 +193,28 @@ static void describe_reason(const struct supervisor *supervisor, char *text, siz
         snprintf(text, text_bytes, "%s", name);
 }
 
-static void ask_manager(struct supervisor *supervisor)
+/* A wish that can't be told counts as untold, and so comes here again at the next step. */
+static void ask_manager(struct supervisor *supervisor, uint64_t now_ms)
 {
     char reason[128];
-    bool is_shutdown = supervisor->lifecycle.reason == REASON_SHUTDOWN;
+    struct lifecycle *lifecycle = &supervisor->lifecycle;
+    bool is_shutdown = lifecycle->reason == REASON_SHUTDOWN;
+    if (now_ms < supervisor->ask_again_ms) {
+        lifecycle->told = REASON_NONE;
+        return;
+    }
     describe_reason(supervisor, reason, sizeof(reason));
-    log_info("asked-manager", "%s: the manager %s", reason,
-             is_shutdown ? "stops all workers"
-                         : "starts a successor, and this one serves until then");
+    if (lifecycle->reason != supervisor->refused)
+        log_info("asked-manager", "%s: the manager %s", reason,
+                 is_shutdown ? "stops all workers"
+                             : "starts a successor, and this one serves until then");
+    supervisor->refused = REASON_NONE;
     if (manager_link_ask(&supervisor->link, is_shutdown ? WISH_SHUTDOWN : WISH_LIMIT, reason,
-                         (struct handover_bytes){NULL, 0}) < 0)
-        supervisor->lifecycle.told = REASON_NONE; /* it is asked again at the next step */
+                         (struct handover_bytes){NULL, 0}) < 0) {
+        supervisor->refused = lifecycle->reason;
+        supervisor->ask_again_ms = now_ms + ASK_AGAIN_MS;
+        lifecycle->told = REASON_NONE;
+    }
 }
 
 /* A failed start has been logged already. */
@@ -335,11 +347,11 @@ static void exit_anyway(struct supervisor *supervisor)
     _exit(1);
 }
 
-static void perform(struct supervisor *supervisor, enum lifecycle_action action)
+static void perform(struct supervisor *supervisor, enum lifecycle_action action, uint64_t now_ms)
 {
     switch (action) {
     case LIFECYCLE_ASK:
-        ask_manager(supervisor);
+        ask_manager(supervisor, now_ms);
         break;
     case LIFECYCLE_DRAIN:
         begin_drain(supervisor);
@@ -437,7 +449,7 @@ static void step(struct supervisor *supervisor, uint64_t now_ms)
     atomic_store(&supervisor->state, (int)supervisor->lifecycle.state);
     manager_link_tell_idle(&supervisor->link, supervisor->lifecycle.is_idle);
     tell_state(supervisor);
-    perform(supervisor, action);
+    perform(supervisor, action, now_ms);
 }
 
 /* The process can't see who removed it, and nobody else would say why the web server answers 502.

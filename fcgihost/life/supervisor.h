@@ -40,10 +40,12 @@ struct supervisor {
     uint64_t memory_checked_ms, files_checked_ms;
     struct main_thread main;
     struct replacement replacement;
-    struct manager_link link;  /* without a manager it has no effect */
-    bool has_lost_descriptors; /* the application has closed them */
-    bool is_bequeathing;       /* idle connections are given to the heir */
-    bool is_orphaned;          /* the manager has gone */
+    struct manager_link link;      /* without a manager it has no effect */
+    uint64_t ask_again_ms;         /* the manager could not be asked: not before this time */
+    enum lifecycle_reason refused; /* the reason that it could not be asked for, which is logged */
+    bool has_lost_descriptors;     /* the application has closed them */
+    bool is_bequeathing;           /* idle connections are given to the heir */
+    bool is_orphaned;              /* the manager has gone */
     struct request_deadlines deadlines;
     struct process_notify service;        /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */

@@ -231,6 +231,29 @@ static void test_a_wish_that_can_t_be_told_is_in_the_log(void **state)
                         "log_error: can't ask the manager: resource temporarily unavailable|");
 }
 
+static int ask(void)
+{
+    return manager_link_ask(&giver, WISH_LIMIT, "why", (struct handover_bytes){NULL, 0});
+}
+
+static void test_wishes_that_can_t_be_told_are_in_the_log_once_until_one_can(void **state)
+{
+    (void)state;
+    static const char error[] =
+        "log_error: can't ask the manager: resource temporarily unavailable|";
+    fill(giver.worker.channel_fd);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(ask(), -1);
+    assert_string_equal(told, error);
+    while (channel_receive(manager_fd, &message) == CHANNEL_MESSAGE)
+        ;
+    assert_int_equal(ask(), 0);
+    forget();
+    fill(giver.worker.channel_fd);
+    assert_int_equal(ask(), -1);
+    assert_string_equal(told, error);
+}
+
 static void test_the_manager_s_words_are_understood(void **state)
 {
     (void)state;
@@ -377,6 +400,7 @@ int main(void)
         TEST(test_a_wish_comes_with_its_reason_and_what_a_fresh_start_has_to_know),
         TEST(test_what_is_too_long_for_a_message_is_left_out_and_the_wish_is_sent),
         TEST(test_a_wish_that_can_t_be_told_is_in_the_log),
+        TEST(test_wishes_that_can_t_be_told_are_in_the_log_once_until_one_can),
         TEST(test_the_manager_s_words_are_understood),
         TEST(test_who_is_retired_knows_its_heir_or_that_there_is_none),
         TEST(test_that_the_manager_is_gone_is_said_once),

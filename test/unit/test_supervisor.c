@@ -423,18 +423,50 @@ static void test_a_wish_that_can_t_be_told_is_told_again(void **state)
 {
     (void)state;
     is_managed = true;
-    atomic_store(&refused_wishes, 2);
+    atomic_store(&refused_wishes, 1);
     start();
     readiness_add(&supervisor.readiness, 0);
     supervisor_ask(&supervisor, REASON_RESTART);
-    while (atomic_load(&refused_wishes) >= 0) {
-        supervisor_wake(&supervisor);
+    while (atomic_load(&refused_wishes) >= 0)
         usleep(2000);
-    }
     atomic_store(&said_by_manager, LINK_RETIRE);
     supervisor_wake(&supervisor);
     finish();
     assert_int_equal(atomic_load(&refused_wishes), -1); /* and not once more */
+}
+
+static unsigned count_told(const char *text)
+{
+    unsigned count = 0;
+    pthread_mutex_lock(&told_mutex);
+    for (const char *next = told; (next = strstr(next, text)) != NULL; next++)
+        count++;
+    pthread_mutex_unlock(&told_mutex);
+    return count;
+}
+
+/* A manager that hangs: at each step, to ask and to log it, would fill the log. */
+static void test_a_manager_that_can_t_be_asked_is_not_asked_at_each_step(void **state)
+{
+    (void)state;
+    is_managed = true;
+    atomic_store(&refused_wishes, 1000000);
+    start();
+    readiness_add(&supervisor.readiness, 0);
+    supervisor_ask(&supervisor, REASON_RESTART);
+    wait_told("ask 1 fcgihost.restart()");
+    unsigned before = atomic_load(&gathered_told);
+    while (atomic_load(&gathered_told) - before < 50) {
+        supervisor_wake(&supervisor);
+        usleep(1000);
+    }
+    unsigned asked = count_told("|ask 1 "), logged = count_told("the manager starts a successor");
+    atomic_store(&refused_wishes, 0);
+    atomic_store(&said_by_manager, LINK_RETIRE);
+    supervisor_wake(&supervisor);
+    finish();
+    assert_in_range(asked, 1, 25);
+    assert_int_equal(logged, 1);
 }
 
 static void test_a_worker_whose_manager_has_died_drains_and_exits(void **state)
@@ -639,6 +671,7 @@ int main(void)
         TEST(test_the_drain_waits_for_connections_and_python_is_cleaned_up_after_it),
         TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
         TEST(test_a_wish_that_can_t_be_told_is_told_again),
+        TEST(test_a_manager_that_can_t_be_asked_is_not_asked_at_each_step),
         TEST(test_a_worker_that_has_asked_to_be_replaced_does_not_outlive_its_manager),
         TEST(test_a_worker_whose_manager_has_died_drains_and_exits),
         TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
