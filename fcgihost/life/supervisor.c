@@ -99,16 +99,36 @@ bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const 
                          size_t bytes)
 {
     if (supervisor->link.is_managed)
-        manager_link_ask(&supervisor->link, WISH_HEAL, what,
-                         (struct handover_bytes){startup, bytes});
+        (void)manager_link_ask(&supervisor->link, WISH_HEAL, what,
+                               (struct handover_bytes){startup, bytes});
     return supervisor->link.is_managed;
 }
 
 bool supervisor_ask_reload(struct supervisor *supervisor, const char *why)
 {
-    if (supervisor->link.is_managed)
-        manager_link_ask(&supervisor->link, WISH_RELOAD, why, (struct handover_bytes){NULL, 0});
-    return supervisor->link.is_managed;
+    if (!supervisor->link.is_managed)
+        return false;
+    /* One that is owed stands for this one too: it is the supervisor's text until then. */
+    if (!atomic_load(&supervisor->is_reload_owed) &&
+        manager_link_ask(&supervisor->link, WISH_RELOAD, why, (struct handover_bytes){NULL, 0}) <
+            0) {
+        snprintf(supervisor->reload_why, sizeof(supervisor->reload_why), "%s", why);
+        atomic_store(&supervisor->is_reload_owed, true);
+    }
+    return true;
+}
+
+/* Its caller would not ask again for the same change. */
+static void ask_owed_reload(struct supervisor *supervisor, uint64_t now_ms)
+{
+    if (supervisor->lifecycle.state >= LIFECYCLE_DRAINING || now_ms < supervisor->ask_again_ms ||
+        !atomic_load(&supervisor->is_reload_owed))
+        return;
+    if (manager_link_ask(&supervisor->link, WISH_RELOAD, supervisor->reload_why,
+                         (struct handover_bytes){NULL, 0}) < 0)
+        supervisor->ask_again_ms = now_ms + ASK_AGAIN_MS;
+    else
+        atomic_store(&supervisor->is_reload_owed, false);
 }
 
 static void wait_event(struct supervisor *supervisor)
@@ -509,6 +529,7 @@ static void *run(void *argument)
         uint64_t now_ms = clock_ms();
         process_notify_watch(&supervisor->service, now_ms);
         descriptors_plug_standard();
+        ask_owed_reload(supervisor, now_ms);
         look_for_lost_files(supervisor, now_ms);
         poller_tend(supervisor->poller, now_ms);
         log_tell_gathered();

@@ -43,9 +43,11 @@ struct supervisor {
     struct manager_link link;      /* without a manager it has no effect */
     uint64_t ask_again_ms;         /* the manager could not be asked: not before this time */
     enum lifecycle_reason refused; /* the reason that it could not be asked for, which is logged */
-    bool has_lost_descriptors;     /* the application has closed them */
-    bool is_bequeathing;           /* idle connections are given to the heir */
-    bool is_orphaned;              /* the manager has gone */
+    atomic_bool is_reload_owed;    /* the manager could not be asked for a reload, because of … */
+    char reload_why[sizeof(((struct worker_request *)0)->reason)]; /* … this */
+    bool has_lost_descriptors; /* the application has closed them */
+    bool is_bequeathing;       /* idle connections are given to the heir */
+    bool is_orphaned;          /* the manager has gone */
     struct request_deadlines deadlines;
     struct process_notify service;        /* what systemd hears */
     struct child_list inherited_children; /* of the program that this one replaced: to be reaped */
@@ -68,12 +70,12 @@ void supervisor_ask(struct supervisor *supervisor, enum lifecycle_reason reason)
  * startup. -1: out of memory, and nothing happens. Main thread. */
 int supervisor_ask_retry(struct supervisor *supervisor, const void *startup, size_t bytes);
 /* Something failed to load while others are served, and may load now in a fresh process: asks the
- * manager for one, which gets a copy of startup. false: there is no manager. Main thread. */
+ * manager for one, which gets a copy of startup. false: there is no manager. A wish that gets lost
+ * is repeated by the caller, which asks at each attempt that is due. Main thread. */
 bool supervisor_ask_heal(struct supervisor *supervisor, const char *what, const void *startup,
                          size_t bytes);
-/* Code has changed: asks the manager to replace all workers. false: there is no manager. Main
- * thread.
- */
+/* Code has changed: asks the manager to replace all workers, until it could be asked. false:
+ * there is no manager. Main thread. */
 bool supervisor_ask_reload(struct supervisor *supervisor, const char *why);
 /* Any thread. */
 enum lifecycle_state supervisor_state(struct supervisor *supervisor);

@@ -469,6 +469,24 @@ static void test_a_manager_that_can_t_be_asked_is_not_asked_at_each_step(void **
     assert_int_equal(logged, 1);
 }
 
+/* Its caller asks once for each change, and would replace the worker alone if there were no
+ * manager. */
+static void test_a_reload_that_can_t_be_asked_for_is_asked_for_again(void **state)
+{
+    (void)state;
+    is_managed = true;
+    atomic_store(&refused_wishes, 2);
+    start();
+    assert_true(supervisor_ask_reload(&supervisor, "mark: a.py has changed"));
+    for (int i = 0; i < 10000 && atomic_load(&refused_wishes) >= 0; i++)
+        usleep(1000);
+    int refused = atomic_load(&refused_wishes);
+    supervisor_ask(&supervisor, REASON_SIGTERM);
+    finish();
+    assert_int_equal(refused, -1);
+    assert_int_equal(count_told("ask 4 mark: a.py has changed|"), 3);
+}
+
 static void test_a_worker_whose_manager_has_died_drains_and_exits(void **state)
 {
     (void)state;
@@ -672,6 +690,7 @@ int main(void)
         TEST(test_with_a_manager_a_limit_is_asked_for_once_and_the_worker_serves_on),
         TEST(test_a_wish_that_can_t_be_told_is_told_again),
         TEST(test_a_manager_that_can_t_be_asked_is_not_asked_at_each_step),
+        TEST(test_a_reload_that_can_t_be_asked_for_is_asked_for_again),
         TEST(test_a_worker_that_has_asked_to_be_replaced_does_not_outlive_its_manager),
         TEST(test_a_worker_whose_manager_has_died_drains_and_exits),
         TEST(test_a_signal_stops_a_worker_that_has_asked_to_be_replaced),
