@@ -42,11 +42,17 @@ int descriptors_above_standard(int fd)
 
 void descriptors_plug_standard(void)
 {
+    static bool was_closed[STDERR_FILENO + 1];
+    bool is_lower_left = false; /* open() would take that one */
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF)
-            continue;
-        int null = open("/dev/null", O_RDWR);
-        if (null > STDERR_FILENO) /* another thread was faster */
-            close(null);
+        bool is_closed = fcntl(fd, F_GETFD) < 0 && errno == EBADF;
+        if (is_closed && was_closed[fd] && !is_lower_left) {
+            int null = open("/dev/null", O_RDWR);
+            if (null > STDERR_FILENO) /* another thread was faster */
+                close(null);
+            is_closed = false;
+        }
+        was_closed[fd] = is_closed;
+        is_lower_left |= is_closed;
     }
 }

@@ -14,7 +14,10 @@ bool descriptors_are_left(int fd, int limit);
  * stream, and what it prints must not go to fd. Its old number becomes /dev/null. fd may be -1. -1
  * with errno, and fd closed. */
 int descriptors_above_standard(int fd);
-/* Those of 0, 1 and 2 that are closed become /dev/null, before anything else gets the number. */
+/* Those of 0, 1 and 2 that are closed, and were at the previous call, become /dev/null, before
+ * anything else gets the number. The calls are to be half a second apart, as an application that
+ * closes one and opens a file expects that file to get the number: it gets another one only if a
+ * call comes in between, and the previous one came while the number was closed too. One thread. */
 void descriptors_plug_standard(void);
 
 #endif

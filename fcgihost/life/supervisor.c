@@ -485,6 +485,16 @@ static void look_for_lost_files(struct supervisor *supervisor, uint64_t now_ms)
         log_error("socket-file-lost", LISTENER_LOSS, name);
 }
 
+/* Not at each step: two looks must be so far apart that the application, which closes a standard
+ * stream to open another file in its place, is done with it. */
+static void plug_standard(struct supervisor *supervisor, uint64_t now_ms)
+{
+    if (now_ms < supervisor->plugged_ms + TICK_MS)
+        return;
+    supervisor->plugged_ms = now_ms;
+    descriptors_plug_standard();
+}
+
 /* Without its own descriptors the process is deaf, and would be for ever. What has their numbers by
  * now is the application's. */
 static void look_for_lost_descriptors(struct supervisor *supervisor)
@@ -528,7 +538,7 @@ static void *run(void *argument)
         children_reap(&supervisor->inherited_children);
         uint64_t now_ms = clock_ms();
         process_notify_watch(&supervisor->service, now_ms);
-        descriptors_plug_standard();
+        plug_standard(supervisor, now_ms);
         ask_owed_reload(supervisor, now_ms);
         look_for_lost_files(supervisor, now_ms);
         poller_tend(supervisor->poller, now_ms);

@@ -37,7 +37,7 @@ struct supervisor {
     struct readiness readiness;
     unsigned long long announced; /* readiness.loaded as it was when parked requests last resumed */
     bool is_serving_told;         /* in the log */
-    uint64_t memory_checked_ms, files_checked_ms;
+    uint64_t memory_checked_ms, files_checked_ms, plugged_ms;
     struct main_thread main;
     struct replacement replacement;
     struct manager_link link;      /* without a manager it has no effect */

@@ -113,6 +113,51 @@ static void test_one_in_the_place_of_a_standard_stream_is_moved_away(void **stat
         assert_moved(standard);
 }
 
+/* os.close(1), os.open(): the application expects the number that it has just closed. */
+static void test_one_that_was_closed_just_now_is_left_to_the_application(void **state)
+{
+    (void)state;
+    int saved = fcntl(1, F_DUPFD_CLOEXEC, 10), got[2];
+    fflush(NULL);
+    for (int i = 0; i < 2; i++) {
+        close(1);
+        descriptors_plug_standard();
+        got[i] = dup(saved);
+        descriptors_plug_standard(); /* sees it open, so the next time counts as the first */
+    }
+    dup2(saved, 1);
+    close(saved);
+    for (int i = 0; i < 2; i++) {
+        if (got[i] > STDERR_FILENO)
+            close(got[i]);
+        assert_int_equal(got[i], 1);
+    }
+}
+
+/* open() takes the lowest number. */
+static void
+test_one_that_is_plugged_does_not_take_a_lower_one_that_was_closed_just_now(void **state)
+{
+    (void)state;
+    int saved[] = {fcntl(0, F_DUPFD_CLOEXEC, 10), fcntl(1, F_DUPFD_CLOEXEC, 10)};
+    bool are_open[2][2];
+    fflush(NULL);
+    close(1);
+    descriptors_plug_standard();
+    close(0);
+    for (int i = 0; i < 2; i++) {
+        descriptors_plug_standard();
+        for (int fd = 0; fd < 2; fd++)
+            are_open[i][fd] = fcntl(fd, F_GETFD) >= 0;
+    }
+    for (int fd = 0; fd < 2; fd++) {
+        dup2(saved[fd], fd);
+        close(saved[fd]);
+    }
+    assert_false(are_open[0][0]);
+    assert_true(are_open[1][0] && are_open[1][1]);
+}
+
 static void test_closed_standard_streams_become_dev_null_and_others_stay(void **state)
 {
     (void)state;
@@ -124,6 +169,7 @@ static void test_closed_standard_streams_become_dev_null_and_others_stay(void **
     close(next);
     close(0);
     close(1);
+    descriptors_plug_standard();
     descriptors_plug_standard();
     for (int fd = 0; fd < 2; fd++)
         fstat(fd, &statuses[fd]);
@@ -166,6 +212,8 @@ int main(void)
         TEST(test_a_number_below_the_limit_is_left_or_not),
         TEST(test_other_numbers_are_not_moved),
         TEST(test_one_in_the_place_of_a_standard_stream_is_moved_away),
+        TEST(test_one_that_was_closed_just_now_is_left_to_the_application),
+        TEST(test_one_that_is_plugged_does_not_take_a_lower_one_that_was_closed_just_now),
         TEST(test_closed_standard_streams_become_dev_null_and_others_stay),
         TEST(test_one_that_cannot_be_moved_is_closed),
     };
