@@ -122,7 +122,7 @@ def wrapped(call, start_response):
 
 
 def fail(call, start_response):
-    raise Announced("/fail")
+    raise Announced(call.environ["PATH_INFO"])
 
 
 def send_file(call, start_response):
