@@ -207,7 +207,7 @@ void log_reopen_now(bool is_asked)
 
 void log_mend(void)
 {
-    log_sink_mend();
+    log_queue_mend();
 }
 
 bool log_flush(void)

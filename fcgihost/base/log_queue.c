@@ -303,6 +303,7 @@ static void reopen(bool is_asked)
     queue.is_writing = false;
     if (is_asked)
         queue.is_reopen_wanted = false;
+    pthread_cond_broadcast(&queue.moved);
 }
 
 void log_queue_reopen(void)
@@ -316,6 +317,24 @@ void log_queue_reopen(void)
         pthread_mutex_unlock(&queue.mutex);
         log_reopen_now(true);
     }
+}
+
+/* A write may never end, and who calls has more to do. */
+void log_queue_mend(void)
+{
+    uint64_t end_ms = clock_ms() + PATIENCE_MS;
+    pthread_mutex_lock(&queue.mutex);
+    while (queue.is_writing && clock_ms() < end_ms)
+        wait_for(&queue.moved, STUCK_MS);
+    if (!queue.is_writing) {
+        queue.is_writing = true;
+        pthread_mutex_unlock(&queue.mutex);
+        log_sink_mend();
+        pthread_mutex_lock(&queue.mutex);
+        queue.is_writing = false;
+        pthread_cond_signal(&queue.wake);
+    }
+    pthread_mutex_unlock(&queue.mutex);
 }
 
 static void wait_for_room(void)

@@ -22,6 +22,8 @@ bool log_queue_drain(void);
 bool log_queue_flush(void);
 /* Has the file opened again, by the thread if there is one, before anything else is written. */
 void log_queue_reopen(void);
+/* log_sink_mend() while nobody writes; not at all if a write takes longer than a second. */
+void log_queue_mend(void);
 
 /* Starts the thread that writes what can't be written at once. 0, or -1 with errno. */
 int log_queue_start(void);

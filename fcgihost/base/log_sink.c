@@ -104,10 +104,13 @@ static enum log_sink_kind kind_of(int fd)
     return S_ISSOCK(status.st_mode) ? LOG_SINK_SOCKET : LOG_SINK_FILE;
 }
 
-static bool is_file(int fd)
+/* Is the descriptor closed, or another file's? inode 0: it could not be told whose it was. */
+static bool is_lost(void)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && status.st_dev == sink.device && status.st_ino == sink.inode;
+    if (fstat(sink.fd, &status) < 0)
+        return errno == EBADF;
+    return sink.inode != 0 && (status.st_dev != sink.device || status.st_ino != sink.inode);
 }
 
 static void note_file(void)
@@ -295,10 +298,15 @@ int log_sink_reopen(void)
 {
     if (sink.path == NULL)
         return 0;
-    int fd = open_file(sink.path);
-    int result = fd >= 0 ? dup3(fd, sink.fd, O_CLOEXEC) : -1, error = errno;
-    if (fd >= 0)
+    bool is_mended = is_lost();
+    int fd = open_file(sink.path), result = fd;
+    if (fd >= 0 && !is_mended)
+        result = dup3(fd, sink.fd, O_CLOEXEC);
+    int error = errno;
+    if (fd >= 0 && !is_mended)
         close(fd);
+    else if (fd >= 0)
+        sink.fd = fd;
     if (result >= 0) {
         sink.is_torn = false;
         note_file();
@@ -310,16 +318,14 @@ int log_sink_reopen(void)
 void log_sink_mend(void)
 {
     if (sink.kind == LOG_SINK_SYSLOG) {
-        log_syslog_open();
+        log_syslog_mend();
         return;
     }
-    if (is_file(sink.fd))
+    if (!is_lost())
         return;
     int fd = sink.path != NULL ? open_file(sink.path)
                                : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (fd < 0)
-        return;
-    sink.fd = fd; /* the old number may be another file's */
+    sink.fd = fd; /* be it -1: the old number may be another file's */
     sink.is_torn = false;
     note_file();
 }
@@ -327,8 +333,8 @@ void log_sink_mend(void)
 bool log_sink_has_moved(void)
 {
     struct stat named, open_one;
-    if (sink.path == NULL || fstat(sink.fd, &open_one) < 0)
-        return false;
+    if (sink.path == NULL || is_lost() || fstat(sink.fd, &open_one) < 0)
+        return false; /* what is lost has to be mended */
     if (stat(sink.path, &named) < 0)
         return errno == ENOENT;
     return named.st_dev != open_one.st_dev || named.st_ino != open_one.st_ino;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@ enum { PREFIX_BYTES = 80, CUT_BYTES = 8 << 10 /* what every daemon takes */ };
 const char *log_syslog_path = "/dev/log";
 
 static int socket_fd = -1;
+static dev_t socket_device; /* which file socket_fd is … */
+static ino_t socket_inode;  /* … as long as the application leaves it alone */
 static bool is_stream;
 
 static int connect_as(int type)
@@ -37,6 +40,23 @@ static int connect_as(int type)
     return -1;
 }
 
+/* inode 0: it could not be told whose it was. */
+static bool is_lost(void)
+{
+    struct stat status;
+    if (fstat(socket_fd, &status) < 0)
+        return errno == EBADF;
+    return socket_inode != 0 && (status.st_dev != socket_device || status.st_ino != socket_inode);
+}
+
+static void note_socket(void)
+{
+    struct stat status = {0};
+    (void)!fstat(socket_fd, &status);
+    socket_device = status.st_dev;
+    socket_inode = status.st_ino;
+}
+
 void log_syslog_open(void)
 {
     log_syslog_close();
@@ -46,13 +66,20 @@ void log_syslog_open(void)
         is_stream = true;
         socket_fd = connect_as(SOCK_STREAM);
     }
+    note_socket();
 }
 
 void log_syslog_close(void)
 {
-    if (socket_fd >= 0)
+    if (socket_fd >= 0 && !is_lost())
         close(socket_fd);
     socket_fd = -1;
+}
+
+void log_syslog_mend(void)
+{
+    if (socket_fd >= 0 && is_lost())
+        log_syslog_open();
 }
 
 int log_syslog_fd(void)

@@ -9,6 +9,8 @@ extern const char *log_syslog_path;
 
 void log_syslog_open(void);
 void log_syslog_close(void);
+/* Connects anew if the socket's number is another file's by now, which it leaves alone. */
+void log_syslog_mend(void);
 /* -1: no daemon listens. */
 int log_syslog_fd(void);
 /* Sends the rest of a record, a datagram for each line. */

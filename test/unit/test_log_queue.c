@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +21,17 @@ enum { TEXT_SIZE = 4 << 20 };
 
 static char folder[64], path[128];
 static char text[TEXT_SIZE];
+
+static atomic_bool is_held, is_in_write; /* a write takes until it is let go */
+
+ssize_t write(int fd, const void *bytes, size_t count)
+{
+    while (atomic_load(&is_held)) {
+        atomic_store(&is_in_write, true);
+        usleep(1000);
+    }
+    return syscall(SYS_write, fd, bytes, count);
+}
 
 static int set_up(void **state)
 {
@@ -228,6 +240,42 @@ static void test_what_is_logged_after_a_reopen_is_in_the_new_file(void **state)
     assert_int_equal(unlink(moved), 0);
 }
 
+static void *log_one(void *unused)
+{
+    log_info("test-message", "held");
+    return unused;
+}
+
+static void *mend(void *unused)
+{
+    log_mend();
+    return unused;
+}
+
+static void test_the_sink_is_mended_when_the_write_that_goes_on_is_done(void **state)
+{
+    (void)state;
+    pthread_t writer, mender;
+    assert_int_equal(log_open(path, LOG_LEVEL_INFO), 0);
+    assert_int_equal(log_queue_start(), 0);
+    int fd = log_descriptor(), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    atomic_store(&is_held, true);
+    assert_int_equal(pthread_create(&writer, NULL, log_one, NULL), 0);
+    while (!atomic_load(&is_in_write))
+        usleep(1000);
+    dup2(null, fd);
+    assert_int_equal(pthread_create(&mender, NULL, mend, NULL), 0);
+    usleep(50000);
+    int meanwhile = log_descriptor();
+    atomic_store(&is_held, false);
+    pthread_join(writer, NULL);
+    pthread_join(mender, NULL);
+    assert_int_equal(meanwhile, fd);
+    assert_true(log_descriptor() != fd);
+    close(fd);
+    close(null);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -240,6 +288,7 @@ int main(void)
         TEST(test_a_forked_child_writes_itself_what_is_its_own),
         TEST(test_a_file_that_was_moved_away_is_opened_anew_without_a_word),
         TEST(test_what_is_logged_after_a_reopen_is_in_the_new_file),
+        TEST(test_the_sink_is_mended_when_the_write_that_goes_on_is_done),
     };
 
     return cmocka_run_group_tests_name("log_queue", tests, NULL, NULL);

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "base/log_sink.h"
+
 /* Stands for a full disk: a write stops at the limit. */
 static void limit_file_size(rlim_t bytes)
 {
@@ -151,6 +153,24 @@ static void test_what_got_the_number_of_its_descriptor_is_left_alone_once_it_is_
     close(fd);
 }
 
+static void test_a_reopen_puts_no_file_behind_a_number_that_is_another_one_s(void **state)
+{
+    (void)state;
+    struct stat before, after;
+    int fd = log_descriptor(), other = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    assert_int_equal(fstat(other, &before), 0);
+    dup2(other, fd);
+    close(other);
+    assert_false(log_sink_has_moved());
+    log_reopen();
+    log_info("test-message", "reopened");
+    assert_int_equal(fstat(fd, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    assert_int_equal(after.st_size, 0);
+    assert_non_null(strstr(read_file(path), "reopened"));
+    close(fd);
+}
+
 static void test_threads_never_mix_their_lines_while_the_file_is_reopened(void **state)
 {
     static const char letters[] = "abcdefgh";
@@ -205,6 +225,7 @@ int main(void)
         TEST(test_file_that_cannot_be_opened),
         TEST(test_file_of_another_keeps_its_mode),
         TEST(test_what_got_the_number_of_its_descriptor_is_left_alone_once_it_is_mended),
+        TEST(test_a_reopen_puts_no_file_behind_a_number_that_is_another_one_s),
         TEST(test_threads_never_mix_their_lines_while_the_file_is_reopened),
         TEST(test_file_never_becomes_descriptor_2),
     };

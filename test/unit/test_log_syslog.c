@@ -100,6 +100,37 @@ static void test_syslog_gets_whole_objects(void **state)
     assert_in_child(log_objects_to_syslog);
 }
 
+static int mend_syslog(void)
+{
+    CHECK(open_syslog() == 0);
+    CHECK(log_open("syslog", LOG_LEVEL_INFO) == 0);
+    int fd = log_descriptor();
+    log_mend(); /* nothing to mend */
+    CHECK(log_descriptor() == fd);
+    int file = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    dup2(file, fd);
+    log_mend();
+    log_info("test-message", "mended");
+    CHECK(log_descriptor() != fd);
+    CHECK(is_syslogged(30, "mended"));
+    struct stat before, after;
+    CHECK(fstat(file, &before) == 0 && fstat(fd, &after) == 0);
+    CHECK(after.st_ino == before.st_ino && after.st_size == 0);
+    dup2(file, log_descriptor()); /* and is found by a message itself */
+    fd = log_descriptor();
+    log_info("test-message", "again");
+    CHECK(fstat(fd, &after) == 0 && after.st_ino == before.st_ino && after.st_size == 0);
+    CHECK(is_syslogged(30, "again"));
+    unlink(log_syslog_path);
+    return 0;
+}
+
+static void test_what_got_the_number_of_the_socket_is_left_alone(void **state)
+{
+    (void)state;
+    assert_in_child(mend_syslog);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +138,7 @@ int main(void)
         TEST(test_closed_stderr_becomes_syslog_and_is_plugged),
         TEST(test_syslog),
         TEST(test_syslog_gets_whole_objects),
+        TEST(test_what_got_the_number_of_the_socket_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
