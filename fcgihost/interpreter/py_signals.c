@@ -6,10 +6,12 @@
 #include "embed/py_support.h"
 #include "life/signals.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
@@ -17,6 +19,7 @@ enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
 /* A pipe, written to by Python's C handler and by the event. Never closed: a signal may come at any
  * time. */
 static int read_fd = -1, write_fd = -1;
+static ino_t inode; /* the pipe's */
 
 static void *report(void *exception)
 {
@@ -60,6 +63,8 @@ void py_signals_open(struct event *event)
         return;
     read_fd = ends[0];
     write_fd = ends[1];
+    struct stat status;
+    inode = fstat(read_fd, &status) == 0 ? status.st_ino : 0;
     event_set_descriptor(event, write_fd);
 }
 
@@ -90,10 +95,20 @@ static int do_chores(void)
     return seconds >= 0 && seconds * 1000 < FOREVER_MS ? (int)(seconds * 1000) + 1 : FOREVER_MS;
 }
 
+/* An application that closes all descriptors that it does not know has others with their numbers
+ * soon: those are neither read nor waited for. */
+static bool has_pipe(void)
+{
+    struct stat status;
+    if (read_fd >= 0 && (fstat(read_fd, &status) == 0 ? status.st_ino != inode : errno == EBADF))
+        read_fd = -1;
+    return read_fd >= 0;
+}
+
 static void empty_pipe(void)
 {
     char bytes[256];
-    while (read(read_fd, bytes, sizeof(bytes)) > 0)
+    while (has_pipe() && read(read_fd, bytes, sizeof(bytes)) > 0)
         continue;
 }
 
@@ -105,10 +120,8 @@ void py_signals_wait(struct event *event)
     int wait_ms = do_chores();
     while (!event_is_set(event)) {
         struct pollfd pollfd = {.fd = read_fd, .events = POLLIN};
-        int ready = read_fd >= 0 ? poll(&pollfd, 1, wait_ms) : 0;
-        /* No pipe could be made, or an application has closed all descriptors that it did not know.
-         */
-        if (read_fd < 0 || (ready > 0 && (pollfd.revents & POLLIN) == 0))
+        int ready = has_pipe() ? poll(&pollfd, 1, wait_ms) : 0;
+        if (!has_pipe() || (ready > 0 && (pollfd.revents & POLLIN) == 0))
             event_wait(event, wait_ms < BLIND_MS ? wait_ms : BLIND_MS);
         else
             empty_pipe();

@@ -9,10 +9,15 @@ from host import APPS, Host, write_file
 
 CLOSING = '''
 import os
+import socket
 import fcgihost
+
+pairs = []
 
 def close(first, last):
     os.closerange(first, last)
+    if last > 3:
+        pairs.extend(socket.socketpair() for _ in range(30))  # they get the host's numbers
     open(os.environ["FOLDER"] + "/closed", "a").close()
 
 @fcgihost.register_cleanup
