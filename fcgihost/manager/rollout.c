@@ -3,11 +3,13 @@
 
 #include "base/log.h"
 #include "config/command_line.h"
+#include "config/config_error.h"
 #include "config/config_load.h"
 #include "config/config_places.h"
 #include "life/privileges.h"
 #include "life/reexec.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 int rollout_init(struct rollout *rollout, char **argv, const struct config *config,
@@ -83,8 +85,8 @@ const struct config *rollout_begin(struct rollout *rollout)
     struct worker_outfit next = {0};
     struct config *config = calloc(1, sizeof(*config));
     if (config == NULL)
-        return NULL;
-    if (read_config(rollout->argv, config, &error) < 0 ||
+        config_error_set(&error, "%s", config_error_describe(errno));
+    if (config == NULL || read_config(rollout->argv, config, &error) < 0 ||
         open_sockets(&next, rollout, config, &error) < 0) {
         log_error("reload-configuration-wrong",
                   "reload: %s; nothing is changed: fix it, and reload again", error.message);

@@ -17,6 +17,25 @@ static bool is_user_unknown;
 static char program[] = "fcgihost", option[] = "-c", file[] = "f.ini";
 static char *arguments[] = {program, option, file, NULL};
 
+/* The next calloc() fails. A sanitizer has its own. */
+static bool is_memory_out;
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+enum { CAN_FAIL = true };
+void *__libc_calloc(size_t count, size_t n);
+
+void *calloc(size_t count, size_t n)
+{
+    bool fails = is_memory_out;
+    is_memory_out = false;
+    errno = fails ? ENOMEM : errno;
+    return fails ? NULL : __libc_calloc(count, n);
+}
+
+#else
+enum { CAN_FAIL = false };
+#endif
+
 int privileges_find(const struct config *config, bool is_anew, struct privileges *privileges,
                     struct config_error *found)
 {
@@ -136,6 +155,17 @@ static void test_a_wrong_configuration_changes_nothing_and_the_log_says_what_to_
     assert_true(was_told("; nothing is changed: fix it, and reload again|"));
     assert_ptr_equal(rollout_outfit(&rollout, true)->config, &fixture->config);
     assert_true(can_connect("a"));
+}
+
+static void test_without_memory_nothing_is_changed_and_the_log_says_so(void **state)
+{
+    struct fixture *fixture = *state;
+    if (!CAN_FAIL)
+        skip();
+    is_memory_out = true;
+    assert_null(rollout_begin(&rollout));
+    assert_true(was_told("log_error: reload: cannot allocate memory; nothing is changed"));
+    assert_ptr_equal(rollout_outfit(&rollout, true)->config, &fixture->config);
 }
 
 static void test_a_configuration_that_could_not_be_started_with_is_refused(void **state)
@@ -258,6 +288,7 @@ int main(void)
         TEST(test_until_a_reload_succeeds_both_the_old_sockets_and_the_new_ones_are_open),
         TEST(test_a_socket_that_stays_is_the_same_all_the_time),
         TEST(test_a_wrong_configuration_changes_nothing_and_the_log_says_what_to_do),
+        TEST(test_without_memory_nothing_is_changed_and_the_log_says_so),
         TEST(test_a_configuration_that_could_not_be_started_with_is_refused),
         TEST(test_what_a_reload_that_failed_had_opened_is_closed_again),
         TEST(test_a_second_reload_takes_the_sockets_of_the_first_that_it_still_names),
