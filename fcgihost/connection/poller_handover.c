@@ -56,13 +56,23 @@ size_t poller_busy_count(struct poller *poller)
 
 static int hand_over_connections(struct poller *poller, struct handover *handover)
 {
+    size_t lost = 0;
     handover->connections = calloc(poller->connection_count + 1, sizeof(*handover->connections));
     if (handover->connections == NULL)
         return -1;
-    for (struct connection *c = poller->connections; c != NULL; c = c->next)
-        if (connection_can_move(c) && !atomic_load(&c->is_expired) &&
-            connection_describe(c, &handover->connections[handover->connection_count]) == 0)
+    for (struct connection *c = poller->connections; c != NULL; c = c->next) {
+        if (!connection_can_move(c) || atomic_load(&c->is_expired))
+            continue;
+        if (connection_describe(c, &handover->connections[handover->connection_count]) == 0)
             handover->connection_count++;
+        else
+            lost++;
+    }
+    if (lost > 0)
+        log_error("handover-lost",
+                  "%zu connection(s) can't be handed over to the next process, as there is no "
+                  "memory: they are closed",
+                  lost);
     return 0;
 }
 

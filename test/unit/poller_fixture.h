@@ -78,8 +78,12 @@ bool connection_can_move(const struct connection *connection)
     return connection->is_queued || hold_is_free(&connection->hold);
 }
 
+static int undescribed; /* the connection for which there is no memory; 0: none */
+
 int connection_describe(const struct connection *connection, struct handover_connection *left)
 {
+    if (undescribed != 0 && connection->fd == undescribed)
+        return -1;
     *left = (struct handover_connection){.fd = connection->fd};
     return 0;
 }

@@ -360,6 +360,23 @@ static void test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_
     assert_ptr_equal(poller_next(&poller), kept);
 }
 
+static void test_one_that_cannot_be_handed_over_is_told_of(void **state)
+{
+    (void)state;
+    struct connection *kept = accept_kept(0);
+    accept_kept(1);
+    poller_begin_handover(&poller);
+    undescribed = kept->fd;
+    struct handover handover = {0};
+    assert_int_equal(poller_hand_over(&poller, &handover), 0);
+    undescribed = 0;
+    assert_int_equal(handover.connection_count, 1);
+    assert_non_null(strstr(logged, "1 connection(s) can't be handed over"));
+    free(handover.connections);
+    free(handover.listeners);
+    poller_give_up_handover(&poller);
+}
+
 static void test_those_that_another_process_has_are_gone_from_the_queue(void **state)
 {
     (void)state;
@@ -451,6 +468,7 @@ int main(void)
         TEST(test_one_whose_peer_goes_on_is_taken_up_only_once),
         TEST(test_one_that_pauses_while_handing_over_is_taken_up_once_that_is_given_up),
         TEST(test_while_handing_over_nothing_new_is_begun_and_given_up_all_comes_again),
+        TEST(test_one_that_cannot_be_handed_over_is_told_of),
         TEST(test_those_that_another_process_has_are_gone_from_the_queue),
         TEST(test_the_load_counts_what_is_open_idle_and_waits),
         TEST(test_a_worker_that_ends_takes_what_has_queued_up_unless_others_serve_it),
