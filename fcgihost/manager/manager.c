@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "build_facts.h"
+#include "config/config_error.h"
 #include "life/privileges.h"
 #include "life/process.h"
 #include "life/reexec.h"
@@ -76,8 +77,10 @@ const struct worker_outfit *manager_outfit(const struct manager *manager, int wo
 
 void manager_signal(struct manager *manager, int worker, int number)
 {
-    if (manager->plan.workers[worker].pid > 0)
-        kill(manager->plan.workers[worker].pid, number);
+    pid_t pid = manager->plan.workers[worker].pid;
+    if (pid > 0 && kill(pid, number) < 0 && errno != ESRCH)
+        log_error("worker-not-signalled", "worker %ld can't be sent signal %d: %s", (long)pid,
+                  number, config_error_describe(errno));
 }
 
 static void signal_all(struct manager *manager, int number)
