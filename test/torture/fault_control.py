@@ -47,7 +47,7 @@ ERRORS = {
     "fork": ["EAGAIN", "ENOMEM"],
     "exec": ["ENOENT", "ENOMEM", "EACCES"],
     "waitpid": ["EINTR"],
-    "kill": ["ESRCH"],
+    "kill": ["EPERM"],  # no ESRCH: the host's own children are there until it has collected them
     "unlink": ["EACCES", "EBUSY"],
     "rename": ["ENOSPC", "EACCES"],
     "mkdir": ["ENOSPC", "EACCES"],

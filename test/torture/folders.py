@@ -69,6 +69,8 @@ class Folders(Trial):
                     "application scripts": {"script_root": self.path("scripts"), "mount": "/scripts"}}
         host = self.start(settings, listen=["unix:" + self.path("socket", "s")], environ=self.environ)
         host.log.path = self.path("log", "host.log")
+        # A worker that starts while script_root is away can't load it: 503, and not 404.
+        process.wait_until(lambda: host.log.read().count("info: serving ") >= self.processes, "all workers to serve", 20)
         return host
 
     def may_fail(self, request, began, answer):

@@ -21,6 +21,7 @@ class StandardStreams(Trial):
         log = self.random.choice(["file", "file", "stderr", "syslog"])
         processes = self.random.choice([1, 1, 2])
         self.what = "started without %r, log to %s, %d process(es)" % (closed, log, processes)
+        self.has_stderr = 2 not in closed
         host = self.start_without(closed, log, processes)
         try:
             with Asking(self.torment, host) as asking:
@@ -34,7 +35,7 @@ class StandardStreams(Trial):
             self.kill(host)
             raise
         if self.random.random() < 0.5:
-            self.close_everything(host, log, processes, 2 in closed)
+            self.close_everything(host, log, processes)
         else:
             self.end(host)
 
@@ -59,6 +60,7 @@ class StandardStreams(Trial):
         self.torment.count(faults=1)
         first, last = self.random.choice([(0, 1), (1, 2), (2, 3), (0, 3), (0, 3)])
         self.what += ", closes %d to %d" % (first, last - 1)
+        self.has_stderr = self.has_stderr and not first <= 2 < last  # the only copy left, should it close the host's
         if self.get(host, "/close?first=%d&last=%d" % (first, last)) != "closed soon":
             raise Found("another one's answer to /close")
         with contextlib.ExitStack() as stack:
@@ -115,7 +117,7 @@ class StandardStreams(Trial):
         with Asking(self.torment, host) as asking:
             asking.wait(10)
 
-    def close_everything(self, host, log, processes, is_stderr_closed):
+    def close_everything(self, host, log, processes):
         """The application closes all the host's descriptors: no host can go on so. It says that, where it still can,
         and does not claim that it has stopped in order."""
         self.torment.count(faults=1)
@@ -123,7 +125,7 @@ class StandardStreams(Trial):
         self.what += ", closes everything from %d" % first
         workers = workers_of(host)
         fastcgi.exchange(host.address, "GET", "/close?first=%d&last=10000" % first)
-        is_told = log == "file" or (log == "stderr" and not is_stderr_closed and first > 2)
+        is_told = log == "file" or (log == "stderr" and self.has_stderr and first > 2)
         if is_told:
             host.log.wait("has closed the host's descriptors", seconds=20)
         if processes > 1:
