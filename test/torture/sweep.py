@@ -30,7 +30,8 @@ RUNS_MAX = 5000  # a bound that only catches a sweep that does not end
 BAD_LOG = re.compile(r"SystemError|Fatal Python error|Sanitizer|[Aa]ssertion .* failed|Segmentation")
 # As messages say it, if not in the system's words.
 # pthread_create() has another word for no memory.
-REASONS = {"ENOMEM": "memory|temporarily unavailable", "EADDRINUSE": "in use", "ENOENT": "no such file|not exist|missing|is not a"}
+REASONS = {"ENOMEM": "memory|temporarily unavailable", "EADDRINUSE": "in use", "EPERM": "not permitted|has no CAP_SETUID",
+           "ENOENT": "no such file|no such user|not exist|missing|is not a"}
 # Blocks that each thread may keep for its next request, and by whom: there are three threads with the watch.
 SPARE = {"request_new": 3, "add_block": 3, "response_make_room": 3}
 LARGE = b"0123456789abcdef" * (3 << 16)  # of app.py
