@@ -316,6 +316,7 @@ def application(environ, start_response):
         for number in range(600):
             assert get(host, "/?%d" % number).status == 200
             if number % 60 == 30:
+                wait_until(lambda: os.path.exists(log), "the log, opened again")
                 os.rename(log, "%s.%d" % (log, number))
                 os.kill(host.pid, signal.SIGHUP)
         host.popen.send_signal(signal.SIGTERM)
