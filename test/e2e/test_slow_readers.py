@@ -349,17 +349,22 @@ def produce(errors, size):
             return len(seen) > 3 and seen[-1] == seen[-4]
         wait_until(stands, "the space to be used up")
 
+    def abort_when_full(self, host, connection, size, taken):
+        """Asks, and aborts once the application waits; taken: how much of the response has been read by then."""
+        mark = host.log.mark()
+        connection.send(fastcgi.request_bytes("GET", "/?%d" % size))
+        host.log.wait("production begins", mark)
+        self.wait_until_full(host)
+        connection.pending = connection.receive_exactly(taken)
+        connection.send(fastcgi.abort())
+
     @pytest.mark.parametrize("size", [1, 1000, 65000, 3000000])
     def test_an_abort_is_seen_and_the_next_request_served(self, script, size):
         host = start(script, app=None)
         with fastcgi.Connection(host.address) as connection:
             for taken in (0, 3, 8, 70000):
                 mark = host.log.mark()
-                connection.send(fastcgi.request_bytes("GET", "/?%d" % size))
-                host.log.wait("production begins", mark)
-                self.wait_until_full(host)
-                connection.pending = connection.receive_exactly(taken)
-                connection.send(fastcgi.abort())
+                self.abort_when_full(host, connection, size, taken)
                 host.log.wait("production ends", mark)
                 assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
                 assert connection.exchange("GET", "/ready").text == "ready"
@@ -378,12 +383,7 @@ def application(environ, start_response):
         """The piece that completes the Content-Length is sent in several steps, and the abort comes between them."""
         host = start({"application": {"script": write_file(str(tmp_path / "app.py"), self.WHOLE_APP)}, **self.SETTINGS}, app=None)
         with fastcgi.Connection(host.address) as connection:
-            mark = host.log.mark()
-            connection.send(fastcgi.request_bytes("GET", "/?%d" % size))
-            host.log.wait("production begins", mark)
-            self.wait_until_full(host)
-            connection.pending = connection.receive_exactly(taken)
-            connection.send(fastcgi.abort())
+            self.abort_when_full(host, connection, size, taken)
             assert connection.read_raw()[2] == (0, fastcgi.REQUEST_COMPLETE)
             assert connection.exchange("GET", "/ready").text == "xxxxx"
 

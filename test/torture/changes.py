@@ -204,7 +204,7 @@ class Changes(Torment):
             self.count(requests=1)
             try:
                 if connection is None or request.is_scgi:
-                    self.drop(connection)
+                    torment.drop(connection)
                     connection = request.connect(self.host.address)
                 torment.send_in_pieces(connection, request.bytes, random)
                 self.check(request, connection.read_response(), seen)
@@ -212,16 +212,11 @@ class Changes(Torment):
                 self.count(lost=1)
                 self.complain("%s %s (%s, %d bytes): %s: %s" % (request.place, request.way, request.protocol.NAME,
                                                                len(request.body), type(error).__name__, error))
-                connection = self.drop(connection)
+                connection = torment.drop(connection)
             if request.is_scgi or not request.is_kept or until():
-                connection = self.drop(connection)
+                connection = torment.drop(connection)
             if until():
                 return
-
-    @staticmethod
-    def drop(connection):
-        if connection is not None:
-            connection.close()
 
     def check(self, request, response, seen):
         """seen: what this client has seen so far, for each process, as a manager replaces one after the other."""

@@ -2,16 +2,13 @@
 monotonic one by an hour, or it stands still, as on a machine that was suspended."""
 import ctypes
 import json
-import mmap
-import os
 import re
-import subprocess
 import time
 
 import fastcgi
-import torment
 from asking import Asking, cpu_seconds
-from torment import Found, process, temporary_folder
+from preload import preload
+from torment import Found, process
 from trial import Trial, ask_status
 
 HOUR, YEAR = 3600, 365 * 86400
@@ -34,14 +31,7 @@ class Clocks(Trial):
 
     def __init__(self, torment_of_all):
         super().__init__(torment_of_all)
-        folder = temporary_folder()
-        library, path = os.path.join(folder, "clock.so"), os.path.join(folder, "clock")
-        subprocess.run(["cc", "-std=c11", "-O1", "-g", "-fPIC", "-shared", "-o", library,
-                        os.path.join(torment.HERE, "clock.c"), "-ldl"], check=True)
-        with open(path, "w+b") as file:
-            file.truncate(mmap.PAGESIZE)
-            self.control = Control.from_buffer(mmap.mmap(file.fileno(), mmap.PAGESIZE))
-        self.environ = {"LD_PRELOAD": library, "CLOCK": path}
+        self.control, self.environ = preload("clock.c", Control, "CLOCK")
 
     def run_once(self):
         kind = self.random.choice([self.jump_real, self.jump_real, self.jump_monotonic, self.stand_still])

@@ -2,13 +2,13 @@
 import collections
 import ctypes
 import errno
-import mmap
 import os
 import re
 import struct
 import subprocess
 
-from torment import HERE, Found, temporary_folder
+from preload import preload
+from torment import HERE, Found
 from host import PROGRAM
 
 SHORT = 0
@@ -109,22 +109,13 @@ class FaultControl:
     """environ: for the host, which maps what this shares. One fault at a time."""
 
     def __init__(self, program=PROGRAM):
-        folder = temporary_folder()
-        os.chmod(folder, 0o755)
         self.program, self.kinds = program, read_kinds()
-        library, path = os.path.join(folder, "faults.so"), os.path.join(folder, "faults")
-        subprocess.run(["cc", "-std=gnu11", "-O1", "-g", "-fPIC", "-shared", "-fno-builtin", "-o", library, SOURCE, "-ldl"],
-                       check=True)
-        with open(path, "w+b") as file:
-            os.chmod(path, 0o666)  # workers that become another user map it as well
-            file.truncate(-(-ctypes.sizeof(Shared) // mmap.PAGESIZE) * mmap.PAGESIZE)
-            self.shared = Shared.from_buffer(mmap.mmap(file.fileno(), 0))
+        self.shared, self.environ = preload("faults.c", Shared, "FAULTS", "-fno-builtin")
         self.ranges = host_ranges(program)
         self.shared.range_count = len(self.ranges)
         for number, (start, end) in enumerate(self.ranges):
             self.shared.ranges[number][0], self.shared.ranges[number][1] = start, end
         self.armed, self.calls = "nothing fails", 0
-        self.environ = {"LD_PRELOAD": library, "FAULTS": path}
 
     def arm(self, kind, error, nth, whose=HOSTS):
         """The nth call of this kind from now on fails; 0: they are only counted."""

@@ -7,15 +7,14 @@ start, half get a second signal at a moment of their end. The moments are librar
 (moments.c), spread evenly over those that a start, or an end, makes."""
 import argparse
 import ctypes
-import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
 
-import torment
-from torment import Request, Torment, TormentedHost, process, temporary_folder
+from preload import preload
+from torment import Request, Torment, TormentedHost, process
 
 STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGQUIT]
 OTHERS = [signal.SIGHUP, signal.SIGUSR2]
@@ -32,14 +31,7 @@ class Moments(Torment):
 
     def __init__(self, seed):
         super().__init__(seed)
-        folder = temporary_folder()
-        library, path = os.path.join(folder, "moments.so"), os.path.join(folder, "moments")
-        subprocess.run(["cc", "-std=c11", "-O1", "-g", "-fPIC", "-shared", "-o", library,
-                        os.path.join(torment.HERE, "moments.c"), "-ldl"], check=True)
-        with open(path, "w+b") as file:
-            file.truncate(mmap.PAGESIZE)
-            self.control = Control.from_buffer(mmap.mmap(file.fileno(), mmap.PAGESIZE))
-        self.environ = {"LD_PRELOAD": library, "MOMENTS": path}
+        self.control, self.environ = preload("moments.c", Control, "MOMENTS")
         self.lengths = {}  # how many calls a stage had: the longest so far
 
     def run(self, until):

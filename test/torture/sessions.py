@@ -4,7 +4,7 @@ import socket
 import time
 
 import fastcgi
-from torment import Found, Request, Torment, TormentedHost, process, reset, send_in_pieces, tokens
+from torment import Found, Request, Torment, TormentedHost, drop, process, reset, send_in_pieces, tokens
 
 TOKEN = re.compile(rb"[WH]\d{1,6}-[0-9a-f]{12}")
 
@@ -78,7 +78,7 @@ class Sessions(Torment):
         while True:
             request = Request(random)
             if connection is None or request.is_scgi:
-                self.drop(connection)
+                drop(connection)
                 connection, uses = request.connect(host.address), 0
             try:
                 send_in_pieces(connection, request.bytes, random)
@@ -88,17 +88,12 @@ class Sessions(Torment):
                 self.count(lost=1)
                 self.note("a well-formed request beside hostile ones (%s, %d bytes of body, number %d of its connection): "
                           "%s: %s" % (request.path, len(request.body), uses + 1, type(error).__name__, error))
-                connection = self.drop(connection)
+                connection = drop(connection)
             self.count(requests=1)
             if request.is_scgi or not request.is_kept or until():
-                connection = self.drop(connection)
+                connection = drop(connection)
             if until():
                 return
-
-    @staticmethod
-    def drop(connection):
-        if connection is not None:
-            connection.close()
 
     def be_hostile(self, host, random, until):
         while True:

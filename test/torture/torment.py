@@ -156,6 +156,12 @@ class Request:
         return self.body
 
 
+def drop(connection):
+    """Closes it, if there is one; for `connection = drop(connection)`."""
+    if connection is not None:
+        connection.close()
+
+
 def send_in_pieces(connection, data, random):
     """All of it, cut where it may hurt. Raises OSError if the host has closed."""
     cuts = sorted(random.randrange(len(data) + 1) for _ in range(random.choice([0, 0, 1, 2, 8])))

@@ -473,14 +473,20 @@ static pid_t another(void)
     return getpid() + 1;
 }
 
-static void test_a_child_of_another_host_does_not_take_that_ones_memory(void **state)
+/* Whole memory that names this sender. */
+static int start_with_memory_of(pid_t (*one)(void), void (*prepare)(void))
 {
-    (void)state;
     handover_text = "40";
     kept = SIZE_MAX;
     first_byte = 'f';
-    sender = another;
-    assert_int_equal(start("find-nothing", put_memory), 78);
+    sender = one;
+    return start("find-nothing", prepare);
+}
+
+static void test_a_child_of_another_host_does_not_take_that_ones_memory(void **state)
+{
+    (void)state;
+    assert_int_equal(start_with_memory_of(another, put_memory), 78);
 }
 
 static void put_unreadable_memory(void)
@@ -493,21 +499,13 @@ static void put_unreadable_memory(void)
 static void test_memory_that_cannot_be_looked_at_stops_the_start(void **state)
 {
     (void)state;
-    handover_text = "40";
-    kept = SIZE_MAX;
-    first_byte = 'f';
-    sender = getpid;
-    assert_int_equal(start("find-nothing", put_unreadable_memory), 79);
+    assert_int_equal(start_with_memory_of(getpid, put_unreadable_memory), 79);
 }
 
 static void test_signals_that_came_too_late_for_the_predecessor_are_told(void **state)
 {
     (void)state;
-    handover_text = "40";
-    kept = SIZE_MAX;
-    first_byte = 'f';
-    sender = getpid;
-    assert_int_equal(start("find-nothing", put_memory), 0);
+    assert_int_equal(start_with_memory_of(getpid, put_memory), 0);
     assert_reported("late 4000");
     assert_reported("given closed"); /* the memory's */
 }
