@@ -1,5 +1,6 @@
 /* FastCGI: libfcgi parses the heads that the gate accepted; body records are parsed, and responses
  * written, here. */
+#include "base/pieces.h"
 #include "connection/connection.h"
 #include "connection/sender.h"
 #include "http/request.h"
@@ -334,9 +335,7 @@ static void add_piece(struct batch *batch, const void *bytes, size_t n)
 static int add_stream(struct batch *batch, enum record_type type, const struct iovec *pieces,
                       size_t count)
 {
-    size_t left = 0, room = 0;
-    for (size_t i = 0; i < count; i++)
-        left += pieces[i].iov_len;
+    size_t left = pieces_bytes(pieces, count), room = 0;
     for (size_t i = 0; i < count; i++) {
         const uint8_t *bytes = pieces[i].iov_base;
         size_t piece_left = pieces[i].iov_len;
@@ -373,14 +372,6 @@ static size_t put_tail(const struct fastcgi_state *state, uint8_t tail[TAIL_BYTE
     return (size_t)(record_put_end(end, state->id, STATUS_REQUEST_COMPLETE) - tail);
 }
 
-static size_t count_bytes(const struct iovec *pieces, size_t count)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].iov_len;
-    return n;
-}
-
 /* Up to n bytes of what is unsent, or of the pieces that follow it; where these end within a
  * record, zeros stand for the rest of it. *at: how much of the pieces has been read. Their number,
  * or -1 with errno. */
@@ -414,7 +405,7 @@ static uint8_t *fastcgi_cut_unsent(struct request *request, const struct iovec *
     uint8_t tail[TAIL_BYTES];
     size_t tail_bytes = state->has_end ? put_tail(state, tail) : 0, kept = 0, distance, at = 0;
     errno = 0;
-    if (spool_bytes(unsent) + count_bytes(pieces, count) <= tail_bytes)
+    if (spool_bytes(unsent) + pieces_bytes(pieces, count) <= tail_bytes)
         return NULL;
     uint8_t *bytes = malloc(RECORD_HEADER_BYTES + UINT16_MAX + UINT8_MAX + TAIL_BYTES);
     while (bytes != NULL && (distance = record_border_distance(&state->border)) > 0) {

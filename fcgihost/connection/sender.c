@@ -2,6 +2,7 @@
 #include "connection/sender.h"
 
 #include "base/clock.h"
+#include "base/pieces.h"
 #include "http/transport.h"
 #include "net/socket_io.h"
 
@@ -181,14 +182,6 @@ static void look_at_queue(struct sender *sender, struct request *request, uint64
     outbox->queued = queued;
 }
 
-static size_t count_bytes(const struct iovec *pieces, size_t count)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].iov_len;
-    return n;
-}
-
 static bool is_abandoned(const struct request *request)
 {
     return !request->outbox.is_cut && request->ops->is_abandoned != NULL &&
@@ -201,7 +194,7 @@ static void cut(struct sender *sender, struct request *request, const struct iov
                 size_t count)
 {
     struct outbox *outbox = &request->outbox;
-    uint64_t before = spool_bytes(&outbox->bytes) + count_bytes(pieces, count);
+    uint64_t before = spool_bytes(&outbox->bytes) + pieces_bytes(pieces, count);
     size_t n = 0;
     errno = ECONNABORTED;
     uint8_t *rest = request->ops->cut_unsent != NULL
@@ -381,7 +374,7 @@ static int append(struct sender *sender, struct request *request, const struct i
 static void mark_unsent(struct request *request, const struct iovec *pieces, size_t count)
 {
     if (request->ops->mark_unsent != NULL)
-        request->ops->mark_unsent(request, count_bytes(pieces, count));
+        request->ops->mark_unsent(request, pieces_bytes(pieces, count));
 }
 
 /* The application learns of the abort, and the end of its request is sent, behind what is left of
