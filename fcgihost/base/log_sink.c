@@ -1,6 +1,7 @@
 /* Where the log goes: standard error, a file, syslog. No write waits for a reader. */
 #include "base/log_sink.h"
 
+#include "base/descriptor_file.h"
 #include "base/log_syslog.h"
 #include "base/own_file.h"
 
@@ -21,8 +22,7 @@ enum { FILE_MODE = 0640, TELL_MS = 1000 };
 static struct {
     enum log_sink_kind kind;
     int fd;
-    dev_t device; /* which file fd is … */
-    ino_t inode;  /* … as long as the application leaves it alone */
+    struct descriptor_file file; /* which fd is, as long as the application leaves it alone */
     char *path;
     bool is_torn; /* the last record could not be written to its end */
 } sink = {.kind = LOG_SINK_BLOCKING, .fd = STDERR_FILENO};
@@ -104,21 +104,14 @@ static enum log_sink_kind kind_of(int fd)
     return S_ISSOCK(status.st_mode) ? LOG_SINK_SOCKET : LOG_SINK_FILE;
 }
 
-/* Is the descriptor closed, or another file's? inode 0: it could not be told whose it was. */
 static bool is_lost(void)
 {
-    struct stat status;
-    if (fstat(sink.fd, &status) < 0)
-        return errno == EBADF;
-    return sink.inode != 0 && (status.st_dev != sink.device || status.st_ino != sink.inode);
+    return descriptor_file_is_lost(sink.file, sink.fd);
 }
 
 static void note_file(void)
 {
-    struct stat status = {0};
-    (void)!fstat(sink.fd, &status);
-    sink.device = status.st_dev;
-    sink.inode = status.st_ino;
+    sink.file = descriptor_file_of(sink.fd);
 }
 
 /* Another number than 2, since the application may put something else there. */
@@ -298,15 +291,17 @@ int log_sink_reopen(void)
 {
     if (sink.path == NULL)
         return 0;
-    bool is_mended = is_lost();
-    int fd = open_file(sink.path), result = fd;
-    if (fd >= 0 && !is_mended)
+    int fd = open_file(sink.path);
+    if (fd < 0)
+        return -1;
+    int result = 0, error = 0;
+    if (is_lost())
+        sink.fd = fd; /* the old number may be another file's */
+    else {
         result = dup3(fd, sink.fd, O_CLOEXEC);
-    int error = errno;
-    if (fd >= 0 && !is_mended)
+        error = errno;
         close(fd);
-    else if (fd >= 0)
-        sink.fd = fd;
+    }
     if (result >= 0) {
         sink.is_torn = false;
         note_file();

@@ -2,6 +2,8 @@
  * of RFC 3164, as glibc's: "<30>Nov 28 13:40:24 fcgihost[4711]: text". */
 #include "base/log_syslog.h"
 
+#include "base/descriptor_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -18,8 +20,7 @@ enum { PREFIX_BYTES = 80, CUT_BYTES = 8 << 10 /* what every daemon takes */ };
 const char *log_syslog_path = "/dev/log";
 
 static int socket_fd = -1;
-static dev_t socket_device; /* which file socket_fd is … */
-static ino_t socket_inode;  /* … as long as the application leaves it alone */
+static struct descriptor_file socket_file; /* as long as the application leaves it alone */
 static bool is_stream;
 
 static int connect_as(int type)
@@ -40,23 +41,6 @@ static int connect_as(int type)
     return -1;
 }
 
-/* inode 0: it could not be told whose it was. */
-static bool is_lost(void)
-{
-    struct stat status;
-    if (fstat(socket_fd, &status) < 0)
-        return errno == EBADF;
-    return socket_inode != 0 && (status.st_dev != socket_device || status.st_ino != socket_inode);
-}
-
-static void note_socket(void)
-{
-    struct stat status = {0};
-    (void)!fstat(socket_fd, &status);
-    socket_device = status.st_dev;
-    socket_inode = status.st_ino;
-}
-
 void log_syslog_open(void)
 {
     log_syslog_close();
@@ -66,19 +50,19 @@ void log_syslog_open(void)
         is_stream = true;
         socket_fd = connect_as(SOCK_STREAM);
     }
-    note_socket();
+    socket_file = descriptor_file_of(socket_fd);
 }
 
 void log_syslog_close(void)
 {
-    if (socket_fd >= 0 && !is_lost())
+    if (socket_fd >= 0 && !descriptor_file_is_lost(socket_file, socket_fd))
         close(socket_fd);
     socket_fd = -1;
 }
 
 void log_syslog_mend(void)
 {
-    if (socket_fd >= 0 && is_lost())
+    if (socket_fd >= 0 && descriptor_file_is_lost(socket_file, socket_fd))
         log_syslog_open();
 }
 

@@ -47,37 +47,19 @@ int poller_control(struct poller *poller, int operation, int fd, uint32_t events
 
 static void note_files(struct poller *poller)
 {
-    struct stat status;
-    if (fstat(poller->epoll_fd, &status) == 0) {
-        poller->device = status.st_dev;
-        poller->inode = status.st_ino;
-    }
-    for (size_t i = 0; i < poller->listener_count; i++) {
-        struct poller_listener *item = &poller->listeners[i];
-        if (fstat(item->listener->fd, &status) == 0) {
-            item->device = status.st_dev;
-            item->inode = status.st_ino;
-        }
-    }
-}
-
-/* Is the descriptor closed, or another file's? inode 0: it could not be told whose it was. */
-static bool is_lost(int fd, dev_t device, ino_t inode)
-{
-    struct stat status;
-    if (fstat(fd, &status) < 0)
-        return errno == EBADF;
-    return inode != 0 && (status.st_dev != device || status.st_ino != inode);
+    poller->epoll_file = descriptor_file_of(poller->epoll_fd);
+    for (size_t i = 0; i < poller->listener_count; i++)
+        poller->listeners[i].file = descriptor_file_of(poller->listeners[i].listener->fd);
 }
 
 bool poller_has_lost_descriptors(struct poller *poller)
 {
-    bool has_lost = is_lost(poller->epoll_fd, poller->device, poller->inode);
+    bool has_lost = descriptor_file_is_lost(poller->epoll_file, poller->epoll_fd);
     pthread_mutex_lock(&poller->mutex);
     for (size_t i = 0; !has_lost && i < poller->listener_count; i++) {
         const struct poller_listener *item = &poller->listeners[i];
         has_lost =
-            item->listener->fd >= 0 && is_lost(item->listener->fd, item->device, item->inode);
+            item->listener->fd >= 0 && descriptor_file_is_lost(item->file, item->listener->fd);
     }
     pthread_mutex_unlock(&poller->mutex);
     return has_lost;

@@ -4,6 +4,7 @@
 #define FCGIHOST_POLLER_H
 
 #include "base/address.h"
+#include "base/descriptor_file.h"
 #include "config/config.h"
 #include "connection/connection.h"
 #include "net/listener_set.h"
@@ -14,7 +15,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/types.h>
 
 enum { POLLER_EVENTS = 16 };
 
@@ -39,12 +39,11 @@ struct poller {
      * microsecond for each request of a busy host. */
     struct epoll_event events[POLLER_EVENTS];
     int event_count, next_event;
-    atomic_ullong round;            /* counts the calls of epoll_wait */
-    dev_t device;                   /* which file epoll_fd is … */
-    ino_t inode;                    /* … as long as the application leaves it alone */
-    struct listener *last_listener; /* the listener that accepted … */
-    atomic_int accepts_in_row;      /* … so many connections in a row */
-    int wake_fd;                    /* readable once the workers must end */
+    atomic_ullong round;               /* counts the calls of epoll_wait */
+    struct descriptor_file epoll_file; /* as long as the application leaves it alone */
+    struct listener *last_listener;    /* the listener that accepted … */
+    atomic_int accepts_in_row;         /* … so many connections in a row */
+    int wake_fd;                       /* readable once the workers must end */
     int change_fd; /* an eventfd of the supervisor's: told when the last connection has gone */
     uint64_t io_timeout_ms;
     struct poller_listener *listeners;

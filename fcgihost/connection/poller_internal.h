@@ -35,8 +35,7 @@ static inline uint32_t poller_events_of(const struct connection *connection)
 struct poller_listener {
     enum pollable pollable;
     struct listener *listener;
-    dev_t device; /* likewise, of its descriptor */
-    ino_t inode;
+    struct descriptor_file file; /* likewise, of its descriptor */
 };
 
 /* epoll_ctl(2), with or without the mutex. */

@@ -1,17 +1,16 @@
 /* Runs the application's signal handlers on the main thread. */
 #include "interpreter/py_signals.h"
 
+#include "base/descriptor_file.h"
 #include "base/log.h"
 #include "embed/py_gil.h"
 #include "embed/py_support.h"
 #include "life/signals.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
@@ -19,7 +18,7 @@ enum { FOREVER_MS = 3600 * 1000, BLIND_MS = 500 };
 /* A pipe, written to by Python's C handler and by the event. Never closed: a signal may come at any
  * time. */
 static int read_fd = -1, write_fd = -1;
-static ino_t inode; /* the pipe's */
+static struct descriptor_file pipe_file; /* of read_fd */
 
 static void *report(void *exception)
 {
@@ -63,8 +62,7 @@ void py_signals_open(struct event *event)
         return;
     read_fd = ends[0];
     write_fd = ends[1];
-    struct stat status;
-    inode = fstat(read_fd, &status) == 0 ? status.st_ino : 0;
+    pipe_file = descriptor_file_of(read_fd);
     event_set_descriptor(event, write_fd);
 }
 
@@ -99,8 +97,7 @@ static int do_chores(void)
  * soon: those are neither read nor waited for. */
 static bool has_pipe(void)
 {
-    struct stat status;
-    if (read_fd >= 0 && (fstat(read_fd, &status) == 0 ? status.st_ino != inode : errno == EBADF))
+    if (read_fd >= 0 && descriptor_file_is_lost(pipe_file, read_fd))
         read_fd = -1;
     return read_fd >= 0;
 }

@@ -6,7 +6,7 @@
  * links: connection.c hold.c receiver.c fastcgi.c scgi.c http.c sender.c input.c socket_io.c gate.c
  * record.c libfcgi_os.c scgi_head.c http_head.c meta_variables.c path_info.c request.c request_body.c
  * spool.c descriptors.c arena.c reply.c response.c fork.c log.c log_gather.c
- * log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c */
+ * log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c log_standard.c log_syslog.c own_file.c */
 #include "fuzz.h"
 
 #include <poll.h>

@@ -5,8 +5,8 @@
  * Steps, each a byte and what it takes: set the status, add a header, send, send the last. Before
  * them a byte: 1, HEAD; 2, the peer keeps the connection; 4, it takes nothing after some calls.
  * links: reply.c response.c request.c request_body.c spool.c descriptors.c arena.c
- * log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c
- * own_file.c fork.c */
+ * log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c log_standard.c
+ * log_syslog.c own_file.c fork.c */
 #include "fuzz.h"
 
 #include <ctype.h>

@@ -5,7 +5,7 @@
  * The input: mounts, one a line ("-" automatic, "/" the root, "!" before one: a folder of scripts),
  * an empty line ends them; then parameters, NAME=value. links: meta_variables.c path_info.c request.c
  * request_body.c spool.c descriptors.c arena.c reply.c response.c fork.c log.c
- * log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c log_syslog.c own_file.c
+ * log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c log_standard.c log_syslog.c own_file.c
  */
 #include "fuzz.h"
 

@@ -1,7 +1,7 @@
 /* The log's levels, standard error as its destination, and errno.
  *
- * links: log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c
- * log_syslog.c own_file.c */
+ * links: log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c
+ * log_standard.c log_syslog.c own_file.c */
 #include "log_fixture.h"
 
 #include "base/log_gather.h"

@@ -1,7 +1,7 @@
 /* The log's file: its mode, its rotation, a full disk, and many threads.
  *
- * links: log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c
- * log_syslog.c own_file.c */
+ * links: log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c
+ * log_standard.c log_syslog.c own_file.c */
 #include "log_fixture.h"
 
 #include <signal.h>

@@ -1,8 +1,8 @@
 /* What goes to descriptors 1 and 2 of a host comes out of its log. Each case is a process of its
  * own, as is the relay.
  *
- * links: log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c
- * log_syslog.c own_file.c */
+ * links: log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c
+ * log_standard.c log_syslog.c own_file.c */
 #include "log_fixture.h"
 
 #include <signal.h>

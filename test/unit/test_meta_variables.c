@@ -1,5 +1,5 @@
 /* links: meta_variables.c path_info.c request.c request_body.c spool.c descriptors.c arena.c reply.c
- * response.c fork.c log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c
+ * response.c fork.c log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c
  * log_standard.c log_syslog.c own_file.c
  */
 #include "unit.h"

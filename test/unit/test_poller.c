@@ -1,22 +1,10 @@
 /* The poller, with sockets of the test's own; connections and listeners are as simple as can be.
  *
- * links: poller.c poller_accept.c poller_queue.c poller_handover.c idle_connections.c hold.c
- * address.c spool.c */
+ * links: descriptor_file.c poller.c poller_accept.c poller_queue.c poller_handover.c
+ * idle_connections.c hold.c address.c spool.c */
 #include "poller_fixture.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-
-static int fstat_error; /* not 0: fstat() fails with it */
-
-int fstat(int fd, struct stat *status)
-{
-    if (fstat_error != 0) {
-        errno = fstat_error;
-        return -1;
-    }
-    return fstatat(fd, "", status, AT_EMPTY_PATH);
-}
 
 static void release(struct request *released)
 {
@@ -86,18 +74,6 @@ static void test_descriptors_that_others_have_closed_are_missed(void **state)
     close(saved);
     close(null);
     assert_false(poller_has_lost_descriptors(&poller));
-}
-
-static void test_a_descriptor_that_cannot_be_looked_at_is_not_missed(void **state)
-{
-    (void)state;
-    static const int errors[] = {EIO, ENOMEM, EBADF};
-    for (size_t i = 0; i < COUNT(errors); i++) {
-        fstat_error = errors[i];
-        bool has_lost = poller_has_lost_descriptors(&poller);
-        fstat_error = 0;
-        assert_int_equal(has_lost, errors[i] == EBADF);
-    }
 }
 
 static void test_a_watched_one_comes_again_when_its_peer_sends_and_not_before(void **state)
@@ -451,7 +427,6 @@ int main(void)
         TEST(test_a_listener_whose_file_is_lost_is_named_once),
         TEST(test_nobody_waits_while_a_listener_s_file_is_looked_for),
         TEST(test_descriptors_that_others_have_closed_are_missed),
-        TEST(test_a_descriptor_that_cannot_be_looked_at_is_not_missed),
         TEST(test_a_watched_one_comes_again_when_its_peer_sends_and_not_before),
         TEST(test_the_queue_is_first_come_first_served_and_before_what_is_new),
         TEST(test_the_watch_leaves_the_queue_to_the_workers),

@@ -1,8 +1,8 @@
 /* Kept connections stay armed in epoll while they are served: what comes meanwhile is neither lost
  * nor given to a second worker.
  *
- * links: poller.c poller_accept.c poller_queue.c poller_handover.c idle_connections.c hold.c
- * address.c spool.c */
+ * links: descriptor_file.c poller.c poller_accept.c poller_queue.c poller_handover.c
+ * idle_connections.c hold.c address.c spool.c */
 #include "poller_fixture.h"
 
 static struct connection *kept;

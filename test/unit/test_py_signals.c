@@ -1,6 +1,6 @@
 /* The application's signal handlers, run on the test's main thread.
  *
- * links: py_signals.c py_gil.c event.c */
+ * links: descriptor_file.c py_signals.c py_gil.c event.c */
 #include "python_fixture.h"
 
 #include "support_fakes.h"

@@ -1,5 +1,5 @@
-/* links: python_update.c log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c
- * log_standard.c log_syslog.c own_file.c */
+/* links: python_update.c log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c
+ * log_sink.c log_standard.c log_syslog.c own_file.c */
 /* Whether the system's Python is another file than at the build. */
 #include "unit.h"
 

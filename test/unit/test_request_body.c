@@ -1,8 +1,8 @@
 /* Taking a body in before a thread is given to its request.
  *
  * links: request.c request_body.c spool.c descriptors.c arena.c reply.c response.c
- * fork.c log.c log_gather.c log_line.c log_json.c log_queue.c log_sink.c log_standard.c
- * log_syslog.c own_file.c
+ * fork.c log.c log_gather.c log_line.c log_json.c log_queue.c descriptor_file.c log_sink.c
+ * log_standard.c log_syslog.c own_file.c
  */
 #include "unit.h"
 
